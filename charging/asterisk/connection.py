@@ -24,7 +24,7 @@ from panoramisk.manager import Manager
 
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.numbers import whole
-from charging.asterisk.reply import Fields, LinkSettings, Order, Reply, check_sendable
+from charging.asterisk.reply import Each, Fields, LinkSettings, Order, Reply, check_sendable
 from charging.asterisk.shape import LISTS, flaw
 from charging.errors import ActionRefused, ActionTimeout, LinkDown, LocalProtocolError, ShuttingDown, SwitchError
 from charging.unguessable import token
@@ -60,6 +60,10 @@ class _Outstanding:
     name: str
     list_end: str | None
     future: Future[Reply]
+    each: Each | None = None
+    """Hears of a list's entries as they come; ``None``: they are in the reply."""
+    come: int = 0
+    """Entries of the list so far, and what is left of some."""
     headers: AmiMessage | None = None
     events: list[AmiMessage] = field(default_factory=list)
     suspects: list[AmiMessage] = field(default_factory=list)
@@ -90,24 +94,25 @@ class _Outstanding:
         elif message.event == self.list_end:
             self._close(message)
         else:
-            self._keep(message, self.events)
+            self._keep(message, self.each or self.events.append)
 
     def add_suspect(self, message: AmiMessage) -> None:
         """Take a message that names this action and is not to be believed. It is one entry of a list, or what is left
         of one; of another answer nothing is left to know."""
         if self.list_end is not None:
-            self._keep(message, self.suspects)
+            self._keep(message, self.suspects.append)
 
-    def _keep(self, message: AmiMessage, where: list[AmiMessage]) -> None:
-        if len(self.events) + len(self.suspects) < MAX_LIST_EVENTS:
-            where.append(message)
+    def _keep(self, message: AmiMessage, heard: Each) -> None:
+        if self.come < MAX_LIST_EVENTS:
+            heard(message)
+            self.come += 1  # one that could not be read is missing, and spoils the list
         else:
             self.future.set_exception(ActionRefused(f"{self.name}: more than {MAX_LIST_EVENTS} entries"))
 
     def _close(self, message: AmiMessage) -> None:
-        told, come = whole(message.get("ListItems")), len(self.events) + len(self.suspects)
-        if self.list_end in LISTS and told != come:
-            self.future.set_exception(ActionRefused(f"{self.name}: {come} entries came of a list of {told}"))
+        told = whole(message.get("ListItems"))
+        if self.list_end in LISTS and told != self.come:
+            self.future.set_exception(ActionRefused(f"{self.name}: {self.come} entries came of a list of {told}"))
         else:
             events, suspects = tuple(self.events), tuple(self.suspects)
             self.future.set_result(Reply(self.headers or message, events, suspects, message))
@@ -264,14 +269,18 @@ class Connection:
         elif not self.is_lost:
             self._manager.connection_lost(None)
 
-    async def action(self, name: str, fields: Fields, *, timeout_s: float, list_end: str | None = None) -> Reply:
-        """Send one action and wait for its answer, or for the whole list that ends with event ``list_end``.
+    async def action(
+        self, name: str, fields: Fields, *, timeout_s: float, list_end: str | None = None, each: Each | None = None
+    ) -> Reply:
+        """Send one action and wait for its answer, or for the whole list that ends with event ``list_end``. ``each``
+        hears of the entries as they come; they are then not in the reply.
 
         Raises LocalProtocolError (not sent), LinkDown (not sent, or the outcome is unknown), ActionTimeout
         (the outcome is unknown), ActionRefused (the switch said no, in these words).
         """
         loop = asyncio.get_running_loop()
         identity, waiting = self._begin(name, fields, list_end, loop)
+        waiting.each = each
         patience = PATIENCE if name == PING or list_end is not None else 0
         waiting.timer = loop.call_later(timeout_s, self._late, waiting, timeout_s, patience, self._heard)
         try:

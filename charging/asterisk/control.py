@@ -6,10 +6,10 @@ ActionTimeout, ActionRefused); "that channel is gone" is an expected outcome and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import chain
+from functools import partial
 
 import structlog
 
@@ -183,12 +183,15 @@ class CallControl:
             },
         )
 
-    async def statuses(self) -> Iterator[ChannelStatus]:
-        """Every channel of the switch, ours or not; for sessions whose channel is doubtful, one more. Each is read as
-        it is asked for: there may be tens of thousands."""
+    async def statuses(self, heard: Callable[[ChannelStatus], None]) -> None:
+        """Tell every channel of the switch, ours or not, as it comes: there may be tens of thousands, and their
+        messages together take more memory than their calls. For sessions whose channel is doubtful, one more at the
+        end. What was told is true once this has returned."""
         fields = {"Variables": STATUS_VARIABLES, "AllVariables": "false"}
-        reply = await self._link.action("Status", fields, timeout_s=10.0, list_end="StatusComplete")
-        return chain(map(channel_status, reply.events), doubtful_statuses(reply.suspects))
+        each = partial(_tell_status, heard)
+        reply = await self._link.action("Status", fields, timeout_s=10.0, list_end="StatusComplete", each=each)
+        for status in doubtful_statuses(reply.suspects):
+            heard(status)
 
     async def variable(self, channel_uid: str, name: str, timeout_s: float) -> str | None:
         """A channel's variable, empty where it has none; ``None``: there is no such channel."""
@@ -319,6 +322,10 @@ def _status_alone(uid: str, reply: Reply | SwitchError) -> ChannelStatus | Switc
     if found is None:
         return None
     return replace(channel_status(found), since_answer_ms=_since_answer_ms(found.all("Variable")))
+
+
+def _tell_status(heard: Callable[[ChannelStatus], None], entry: AmiMessage) -> None:
+    heard(channel_status(entry))
 
 
 def doubtful_statuses(suspects: Iterable[AmiMessage]) -> Iterator[ChannelStatus]:

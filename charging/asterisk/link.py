@@ -24,7 +24,7 @@ import structlog
 
 from charging.asterisk.connection import PING, Connection
 from charging.asterisk.message import AmiMessage
-from charging.asterisk.reply import Fields, LinkSettings, LinkState, Order, Reply
+from charging.asterisk.reply import Each, Fields, LinkSettings, LinkState, Order, Reply
 from charging.asterisk.rights import missing_rights
 from charging.clock import Clock
 from charging.errors import ActionRefused, ActionTimeout, ChargingError, LinkDown, ShuttingDown, SwitchError
@@ -114,15 +114,18 @@ class AmiLink:
         *,
         timeout_s: float = 3.0,
         list_end: str | None = None,
+        each: Each | None = None,
     ) -> Reply:
-        """Send one action, once, now. ``list_end`` names the event that closes the list it is answered with.
+        """Send one action, once, now. ``list_end`` names the event that closes the list it is answered with. ``each``
+        hears of the list's entries as they come, which are then not in the reply: there may be very many. Whether the
+        list was whole is known at its end only.
 
         Raises LocalProtocolError (a line break in a value, or a pattern as channel; not sent), LinkDown (not
         sent, or lost before the answer), ActionTimeout (outcome unknown), ActionRefused (in the switch's words).
         """
         if self._connection is None:
             raise LinkDown
-        return await self._connection.action(name, fields or {}, timeout_s=timeout_s, list_end=list_end)
+        return await self._connection.action(name, fields or {}, timeout_s=timeout_s, list_end=list_end, each=each)
 
     async def actions(
         self, orders: Sequence[Order], *, timeout_s: float = 3.0, list_end: str | None = None

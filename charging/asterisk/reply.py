@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -17,6 +17,9 @@ Fields = Mapping[str, str | Sequence[str]]
 
 Order = tuple[str, Fields]
 """An action's name and fields."""
+
+Each = Callable[[AmiMessage], None]
+"""Hears of one entry of a list."""
 
 _FORBIDDEN = re.compile("[\r\n\0]")
 PATTERN_START = "/"
@@ -81,7 +84,13 @@ class Orders(Protocol):
     """The part of the link that call control needs."""
 
     def action(
-        self, name: str, fields: Fields | None = None, *, timeout_s: float = 3.0, list_end: str | None = None
+        self,
+        name: str,
+        fields: Fields | None = None,
+        *,
+        timeout_s: float = 3.0,
+        list_end: str | None = None,
+        each: Each | None = None,
     ) -> Awaitable[Reply]: ...
 
     def actions(

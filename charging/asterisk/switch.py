@@ -15,7 +15,7 @@ from charging.clock import Clock, Instant
 from charging.engine.ports import FaxOrder, Legs, Look, PromptResult
 from charging.errors import SwitchError
 from charging.frozen import replace
-from charging.tasks import Breath, in_turns
+from charging.tasks import in_turns
 
 _RESULTS = {
     PromptOutcome.WHISPERED: PromptResult.PLAYED,
@@ -51,13 +51,14 @@ class AsteriskSwitch:
         asked = self._clock.now().mono_us
         legs: dict[str, Legs] = {}
         doubtful: set[str] = set()
-        breath = Breath()
-        for status in await self._control.statuses():
-            await breath.take()
+
+        def heard(status: ChannelStatus) -> None:
             if status.is_doubtful:
                 doubtful.add(status.session)
             elif status.session and status.switch in ("", self._switch_id):
                 legs[status.session] = _with(legs.get(status.session, Legs()), status)
+
+        await self._control.statuses(heard)
         return Look(asked, legs, frozenset(doubtful))
 
     async def is_asking(self, caller_uid: str, proof: str) -> bool:

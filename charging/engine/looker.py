@@ -27,17 +27,25 @@ class Looker:
         self._switch = switch
         self._lock = asyncio.Lock()
         self._begun = 0
+        self._wanting = 0
+        """Askers that a look has not been given to yet."""
         self._last: Look | None = None
 
     async def look(self) -> Look:
         """A look that began after this call. Raises SwitchError."""
         wanted = self._begun + 1
-        async with self._lock:
-            if self._last is None or self._begun < wanted:
-                self._begun += 1
-                self._last = None
-                self._last = await self._switch.look()
-            return self._last
+        self._wanting += 1
+        try:
+            async with self._lock:
+                if self._last is None or self._begun < wanted:
+                    self._begun += 1
+                    self._last = None
+                    self._last = await self._switch.look()
+                return self._last
+        finally:
+            self._wanting -= 1
+            if not self._wanting:
+                self._last = None  # of thousands of calls it is large
 
     async def ask(
         self, asked: Sequence[tuple[Record, AskSwitch]], now_us: int

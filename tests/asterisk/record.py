@@ -16,10 +16,10 @@ from agi.port import Answer
 from agi.protocol import assigning, command
 from agi.routes import assignments
 from charging.asterisk import variables
-from charging.asterisk.control import CallControl
+from charging.asterisk.control import CallControl, ChannelStatus
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.prompts import Prompter, PromptOutcome
-from charging.asterisk.reply import Fields, Order, Reply
+from charging.asterisk.reply import Each, Fields, Order, Reply
 from charging.asterisk.translate import translate
 from charging.clock import SystemClock
 from charging.errors import SwitchError
@@ -70,7 +70,13 @@ class Wire:
         return [await self.action(*order, list_end=list_end) for order in orders]
 
     async def action(
-        self, name: str, fields: Fields | None = None, *, timeout_s: float = 3.0, list_end: str | None = None
+        self,
+        name: str,
+        fields: Fields | None = None,
+        *,
+        timeout_s: float = 3.0,
+        list_end: str | None = None,
+        each: Each | None = None,
     ) -> Reply:
         """Send an order; a refusal is an answer like any other here."""
         named = {"ActionID": f"rec-{next(self._numbers)}", **(fields or {})}
@@ -86,7 +92,11 @@ class Wire:
             return said if not is_list or said[-1].event == list_end else []
 
         said = await eventually(ours, f"the answer to {name}", timeout_s)
-        return Reply(said[0], tuple(one for one in said[1:] if one.get("EventList") != "Complete"), end=said[-1])
+        entries = tuple(one for one in said[1:] if one.get("EventList") != "Complete")
+        if each is not None:
+            for entry in entries:
+                each(entry)
+        return Reply(said[0], entries, end=said[-1])
 
     def messages(self, since: int) -> list[AmiMessage]:
         return [AmiMessage.parse(text) for text in self.kept[since:]]
@@ -196,9 +206,13 @@ async def _idle(wire: Wire) -> None:
     await wire.action("AbsoluteTimeout", {"Channel": "9.9", "Timeout": "5"})
     await wire.action("AbsoluteTimeout", {"Channel": "9.9"})
     await control.hang_up("9.9")
-    await control.statuses()
+    await control.statuses(nobody)
     await wire.action("DBDel", {"Family": "charging", "Key": "s-0"})
     await wire.action("Command", {"Command": "core show version"})
+
+
+def nobody(_status: ChannelStatus) -> None:
+    """Nobody listens: what was said is kept."""
 
 
 async def _talking(call: Call) -> None:
@@ -218,7 +232,7 @@ async def _leg(lab: Lab, leg: str) -> tuple[str, str]:
 async def _conversations(recorder: Recorder, lab: Lab, wire: Wire) -> None:
     async def caller_hangs_up(call: Call) -> None:
         await _talking(call)
-        await wire.control.statuses()
+        await wire.control.statuses(nobody)
         await call.hang_up()
 
     async def callee_hangs_up(call: Call) -> None:

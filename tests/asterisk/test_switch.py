@@ -36,6 +36,7 @@ from charging.lab.audio import Sound
 from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
 from tests.asterisk.conftest import PROMPT_TONE_HZ
 from tests.fakes.ami import eventually
+from tests.fakes.recording_link import statuses
 
 pytestmark = pytest.mark.asterisk
 
@@ -173,7 +174,7 @@ async def test_a_deadline_that_has_passed_ends_the_call_and_a_second_one_finds_i
 
 async def test_the_status_tells_both_legs_and_what_is_left(lab: Lab, engine: Engine) -> None:
     await engine.bridged(lab, mobile.answers(), quota_s=30)
-    legs = {status.leg: status for status in await engine.control.statuses()}
+    legs = {status.leg: status for status in await statuses(engine.control)}
     assert set(legs) == {"caller", "callee"}
     assert {leg.session for leg in legs.values()} == {SESSION}
     assert 25_000 < (legs["callee"].time_left_ms or 0) <= 30_000
@@ -192,7 +193,7 @@ async def test_the_forwarded_leg_asked_alone_says_how_long_ago_it_answered(lab: 
     assert callee.since_answer_ms is not None
     assert answered_us is not None
     assert (asked_us - answered_us) // 1000 - 500 < callee.since_answer_ms < (told_us - answered_us) // 1000 + 500
-    caller = next(one for one in await engine.control.statuses() if one.leg == "caller")
+    caller = next(one for one in await statuses(engine.control) if one.leg == "caller")
     (alone,) = await engine.control.statuses_of([caller.uid])
     assert isinstance(alone, ChannelStatus)
     assert alone.since_answer_ms is None, "only the forwarded leg has answered to be paid for"

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from charging.asterisk.control import CallControl, ChannelStatus
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.prompts import RECEIVED
-from charging.asterisk.reply import Fields, Order, Reply
+from charging.asterisk.reply import Each, Fields, Order, Reply
 from charging.errors import ActionRefused, SwitchError
 
 UID = "1795305157.1"
+
+
+async def statuses(control: CallControl) -> list[ChannelStatus]:
+    """Every channel that call control tells of."""
+    found: list[ChannelStatus] = []
+    await control.statuses(found.append)
+    return found
 
 
 def gone(name: str) -> ActionRefused:
@@ -29,7 +37,13 @@ class RecordingLink:
     meanwhile: Callable[[], None] = lambda: None
 
     async def action(
-        self, name: str, fields: Fields | None = None, *, timeout_s: float = 3.0, list_end: str | None = None
+        self,
+        name: str,
+        fields: Fields | None = None,
+        *,
+        timeout_s: float = 3.0,
+        list_end: str | None = None,
+        each: Each | None = None,
     ) -> Reply:
         self.orders.append((name, fields or {}))
         self.meanwhile()
@@ -39,7 +53,12 @@ class RecordingLink:
                 raise self.refuse[key]
         if (fields or {}).get("Variable") == RECEIVED:
             return Reply(AmiMessage.of(Response="Success", Value=self.received.pop(0)))
-        return self.replies.get(name, Reply(AmiMessage.of(Response="Success")))
+        reply = self.replies.get(name, Reply(AmiMessage.of(Response="Success")))
+        if each is None:
+            return reply
+        for entry in reply.events:
+            each(entry)
+        return replace(reply, events=())
 
     async def actions(self, orders: Sequence[Order], *, list_end: str | None = None) -> list[Reply | SwitchError]:
         return [await self._answer_of(*order) for order in orders]

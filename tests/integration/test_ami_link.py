@@ -128,6 +128,25 @@ async def test_a_list_returns_its_entries_and_not_its_end(ami: FakeAmi, link: Am
     assert [event.get("Uniqueid") for event in reply.events] == ["0", "1", "2"]
 
 
+async def test_a_list_is_heard_as_it_comes_and_leaves_no_messages(ami: FakeAmi, link: AmiLink) -> None:
+    """Of tens of thousands of channels the messages would take more memory than all calls."""
+    ami.answers["Status"] = lambda message: listing(message, "StatusComplete", [status_entry(str(n)) for n in range(3)])
+    heard: list[str] = []
+    reply = await link.action("Status", list_end="StatusComplete", each=lambda one: heard.append(one.get("Uniqueid")))
+    assert heard == ["0", "1", "2"]
+    assert reply.events == ()
+
+
+async def test_a_list_of_which_an_entry_could_not_be_read_is_no_answer(ami: FakeAmi, link: AmiLink) -> None:
+    ami.answers["Status"] = lambda message: listing(message, "StatusComplete", [status_entry(str(n)) for n in range(3)])
+
+    def heard(entry: AmiMessage) -> None:
+        assert entry.get("Uniqueid") != "1", "a fault of ours"
+
+    with pytest.raises(ActionRefused, match="2 entries came of a list of 3"):
+        await link.action("Status", list_end="StatusComplete", each=heard)
+
+
 async def test_hazard_12_a_list_that_is_refused_raises(ami: FakeAmi, owner: Owner) -> None:
     ami.commands = tuple(name for name in COMMANDS if name != "Originate")
     async with running(ami, owner) as link:

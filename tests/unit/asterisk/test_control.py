@@ -26,7 +26,7 @@ from charging.errors import ActionRefused, ActionTimeout, LinkDown, SwitchError
 from charging.tasks import Breath
 from tests.fakes.clock import FakeClock
 from tests.fakes.effort import turns_of
-from tests.fakes.recording_link import UID, RecordingLink, gone
+from tests.fakes.recording_link import UID, RecordingLink, gone, statuses
 from tests.fakes.recordings import BRANCHES, ami_messages
 
 CONFIG = Path(__file__).parents[3] / "config" / "asterisk"
@@ -167,7 +167,7 @@ async def test_a_recorded_status_is_read(control: CallControl, link: RecordingLi
     entries = tuple(message for message in messages if message.event == "Status")
     link.replies["Status"] = Reply(AmiMessage.of(Response="Success"), entries)
     bridges = {message.get("BridgeUniqueid") for message in messages} - {""}
-    both = sorted(await control.statuses(), key=lambda one: one.channel)
+    both = sorted(await statuses(control), key=lambda one: one.channel)
     assert [(one.channel, one.session, one.leg, one.switch, one.state) for one in both] == [
         ("PJSIP/world-00000000", "s-rec-1", "caller", "", "Up"),
         ("PJSIP/world-00000001", "s-rec-1", "callee", "", "Up"),
@@ -214,7 +214,7 @@ async def test_a_channel_without_session_or_deadline_reads_as_such(control: Call
     unset = [("Variable", f"{name}=(null)") for name in ("CHARGING_SESSION", "CHARGING_LEG")]
     entry = AmiMessage.of(*unset, ("Variable", "TIMEOUT(absolute)=0"), Event="Status", Uniqueid="9.9")
     link.replies["Status"] = Reply(AmiMessage.of(), (entry,))
-    assert list(await control.statuses()) == [ChannelStatus("9.9", "", "", "", "", "", "", None, 0)]
+    assert await statuses(control) == [ChannelStatus("9.9", "", "", "", "", "", "", None, 0)]
 
 
 async def test_the_black_box_is_read_by_key_and_unreadable_records_stay_behind(
