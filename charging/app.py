@@ -93,7 +93,10 @@ GARBAGE_MANY = 20_000
 CALLS_FIRST_S = 10
 """So long after its start a daemon sees to running calls before it reads what listens to people, at most."""
 
-CALLS_LOOK_S = 0.05
+ROUNDS_WAIT_S = 60
+"""The same for what looks at all accounts, or at each that was charged: nobody waits for it."""
+
+CALLS_LOOK_S = 0.1
 
 SHARED_POLL_S = 1
 """A top-up made at another daemon reaches a call that is running out within this time (R22)."""
@@ -404,7 +407,7 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
         "ami-link": engine.follow_switch(),
         "switch-address": engine.sources.watch(engine.clock),
         "tariff-watch": engine.tariff.watch(),
-        "caretaker": engine.caretaker.run(),
+        "caretaker": _after_calls(engine, engine.caretaker.run()),
         "decisions": engine.decisions.run(),
         "changes": Changes(engine.store, engine.clock).run(),
         "decisions-pruned": engine.decisions.prune_for_ever(),
@@ -421,7 +424,9 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
         duties["fax-documents"] = engine.fax.papers.sweep_for_ever()
     if days := engine.config.settings.privacy.cdr_numbers_days:
         duties["number-hider"] = NumberHider(engine.store, engine.clock, days).run()
-    return duties if engine.notices is None else {**duties, **engine.notices.duties()}
+    if engine.notices is not None:
+        duties |= {"notices": _after_calls(engine, engine.notices.look_for_ever()), **engine.notices.duties()}
+    return duties
 
 
 Listening = Mapping[str, asyncio.Event]
@@ -431,7 +436,7 @@ Listening = Mapping[str, asyncio.Event]
 async def _serve_interfaces(engine: Engine, listening: Listening) -> None:
     """What people and programs ask. Reading it takes longer than all that calls need: those are seen to first, and the
     loop goes on meanwhile. Each that ends brings the daemon down."""
-    await _calls_come_first(engine)
+    await _calls_come_first(engine, CALLS_FIRST_S)
     server, api = await asyncio.to_thread(_interfaces)
     settings, serving = engine.config.settings, Tasks()
     try:
@@ -455,10 +460,19 @@ def _interfaces() -> tuple[ModuleType, ModuleType]:
     return server, app_api
 
 
-async def _calls_come_first(engine: Engine) -> None:
-    """Until the calls that run are paid ahead again, as soon as that can be: CALLS_FIRST_S at most."""
+async def _after_calls(engine: Engine, work: Coroutine[Any, Any, None]) -> None:
+    """Begin it once the calls that run are paid ahead again."""
+    try:
+        await _calls_come_first(engine, ROUNDS_WAIT_S)
+        await work
+    finally:
+        work.close()  # of a daemon that stopped before
+
+
+async def _calls_come_first(engine: Engine, most_s: float) -> None:
+    """Until the calls that run are paid ahead again, as soon as that can be: ``most_s`` at most."""
     clock, link = engine.clock, engine.link
-    until_us = clock.now().plus(CALLS_FIRST_S).mono_us
+    until_us = clock.now().plus(most_s).mono_us
     while (now := clock.now()).mono_us < until_us and (link.is_coming or link.is_up):
         if link.is_up and engine.registry.are_paid_ahead():
             return

@@ -123,10 +123,13 @@ class Notices:
             async with asyncio.timeout(RECORD_S):
                 await waiting.recorded.wait()
 
+    def look_for_ever(self) -> Coroutine[Any, Any, NoReturn]:
+        """Look what is due at accounts that were touched: what was touched before it is run waits."""
+        return self._notifier.run()
+
     def duties(self) -> dict[str, Coroutine[Any, Any, NoReturn]]:
-        """What the daemon is to run, by name of task."""
+        """What else the daemon is to run, by name of task."""
         return {
-            "notices": self._notifier.run(),
             "mail": self._worker.run(),
             "missed-calls": self._record_missed(),
             "missed-calls-told": self._desk.run(),

@@ -253,7 +253,7 @@ class Registry:
         """Whether the switch has confirmed every running call, and cuts none of them within a horizon, unless its money
         ends before. Among many there is always one whose tick is just due: a tenth of the horizon does not matter."""
         least_us = self._clock.now().plus(self.policy.horizon_s * 0.9).mono_us
-        calls = (one.session for one in self._runners.values())
+        calls = (one.session for one in reversed(self._runners.values()))  # who is cut last is paid last: found at once
         running = (one for one in calls if isinstance(one, Session) and one.state is State.RUNNING)
         return all(
             one.confirmed and (one.short is not Short.NO or one.at(one.enforced_s).mono_us >= least_us)

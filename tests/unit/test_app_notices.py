@@ -69,7 +69,8 @@ async def desk(clock: FakeClock) -> AsyncIterator[Desk]:
 @asynccontextmanager
 async def opened(made: Desk) -> AsyncIterator[Desk]:
     await made.store.directory.put_account(ANNA)
-    tasks = [asyncio.create_task(duty, name=name) for name, duty in made.notices.duties().items()]
+    duties = {"notices": made.notices.look_for_ever(), **made.notices.duties()}
+    tasks = [asyncio.create_task(duty, name=name) for name, duty in duties.items()]
     await settle()
     yield made
     await end(tasks)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from charging.app import CALLS_FIRST_S, _calls_come_first
+from charging.app import CALLS_FIRST_S, ROUNDS_WAIT_S, _after_calls, _calls_come_first
 from tests.fakes.clock import FakeClock
 
 FOR_PEOPLE = ("fastapi", "starlette", "uvicorn", "httpx", "charging.web.server", "charging.app_api")
@@ -39,7 +39,16 @@ class Waiting:
         self.clock, self.link, self.paid_ahead = FakeClock(), Link(), False
         registry = SimpleNamespace(are_paid_ahead=lambda: self.paid_ahead)
         engine: Any = SimpleNamespace(clock=self.clock, link=self.link, registry=registry)
-        self.task = asyncio.create_task(_calls_come_first(engine))
+        self.task = asyncio.create_task(_calls_come_first(engine, CALLS_FIRST_S))
+        self.rounds = 0
+        self.looking = asyncio.create_task(_after_calls(engine, self._look()))
+
+    async def _look(self) -> None:
+        self.rounds += 1
+
+    async def looks_after(self, seconds: float) -> bool:
+        await self.clock.advance(seconds)
+        return self.rounds == 1
 
     async def listens_after(self, seconds: float) -> bool:
         await self.clock.advance(seconds)
@@ -69,3 +78,23 @@ async def test_people_are_listened_to_in_time_however_long_calls_take(waiting: W
     waiting.link.is_coming, waiting.link.is_up = False, True
     assert not await waiting.listens_after(CALLS_FIRST_S - 1)
     assert await waiting.listens_after(2)
+
+
+async def test_accounts_are_looked_at_once_running_calls_are_paid_ahead(waiting: Waiting) -> None:
+    """A start with thousands of calls takes its CPU for them: who is told of what, and when, nobody waits for."""
+    waiting.link.is_coming, waiting.link.is_up = False, True
+    assert not await waiting.looks_after(CALLS_FIRST_S + 1)
+    waiting.paid_ahead = True
+    assert await waiting.looks_after(1)
+
+
+async def test_accounts_are_looked_at_in_time_however_long_calls_take(waiting: Waiting) -> None:
+    waiting.link.is_coming, waiting.link.is_up = False, True
+    assert not await waiting.looks_after(ROUNDS_WAIT_S - 1)
+    assert await waiting.looks_after(2)
+
+
+async def test_a_daemon_that_is_stopped_before_looks_at_no_account(waiting: Waiting) -> None:
+    assert not await waiting.looks_after(1)
+    waiting.looking.cancel()
+    assert not await waiting.looks_after(ROUNDS_WAIT_S)
