@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
-import gc
 import os
 import secrets
 import signal
@@ -25,6 +24,7 @@ from agi.routes import routes_for
 from agi.server import AgiLimits, AgiOutcome, AgiServer
 from charging import __version__
 from charging.app_notices import Notices
+from charging.app_start import CALLS_FIRST_S, ROUNDS_WAIT_S, calls_come_first, spare_collector
 from charging.app_surroundings import (
     accepted_of,
     mail_trouble,
@@ -87,17 +87,6 @@ STDERR = 2
 PROBE_S = 5
 """Between looks whether the ledger takes what is written."""
 
-GARBAGE_MANY = 20_000
-"""New objects, before those that refer to each other in circles are searched for."""
-
-CALLS_FIRST_S = 10
-"""So long after its start a daemon sees to running calls before it reads what listens to people, at most."""
-
-ROUNDS_WAIT_S = 60
-"""The same for what looks at all accounts, or at each that was charged: nobody waits for it."""
-
-CALLS_LOOK_S = 0.1
-
 SHARED_POLL_S = 1
 """A top-up made at another daemon reaches a call that is running out within this time (R22)."""
 
@@ -146,6 +135,18 @@ class Engine:
         if isinstance(self.link, PlayedSwitch):
             return self.link.run(self.registry.deliver, self.registry.reconcile)
         return self.link.run(self.heard, self.registry.reconcile)
+
+    async def calls_come_first(self, most_s: float) -> None:
+        """Return once the calls that run are paid ahead again: so many seconds at most."""
+        await calls_come_first(self.clock, self.link, self.registry, most_s)
+
+    async def after_calls(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin it once the calls that run are paid ahead again."""
+        try:
+            await self.calls_come_first(ROUNDS_WAIT_S)
+            await work
+        finally:
+            work.close()  # of a daemon that stopped before
 
     def touched(self, account: str) -> None:
         """Someone changed the account's credit, plan, numbers or settings: a notice may be due."""
@@ -407,7 +408,7 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
         "ami-link": engine.follow_switch(),
         "switch-address": engine.sources.watch(engine.clock),
         "tariff-watch": engine.tariff.watch(),
-        "caretaker": _after_calls(engine, engine.caretaker.run()),
+        "caretaker": engine.after_calls(engine.caretaker.run()),
         "decisions": engine.decisions.run(),
         "changes": Changes(engine.store, engine.clock).run(),
         "decisions-pruned": engine.decisions.prune_for_ever(),
@@ -425,7 +426,7 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
     if days := engine.config.settings.privacy.cdr_numbers_days:
         duties["number-hider"] = NumberHider(engine.store, engine.clock, days).run()
     if engine.notices is not None:
-        duties |= {"notices": _after_calls(engine, engine.notices.look_for_ever()), **engine.notices.duties()}
+        duties |= {"notices": engine.after_calls(engine.notices.look_for_ever()), **engine.notices.duties()}
     return duties
 
 
@@ -436,7 +437,7 @@ Listening = Mapping[str, asyncio.Event]
 async def _serve_interfaces(engine: Engine, listening: Listening) -> None:
     """What people and programs ask. Reading it takes longer than all that calls need: those are seen to first, and the
     loop goes on meanwhile. Each that ends brings the daemon down."""
-    await _calls_come_first(engine, CALLS_FIRST_S)
+    await engine.calls_come_first(CALLS_FIRST_S)
     server, api = await asyncio.to_thread(_interfaces)
     settings, serving = engine.config.settings, Tasks()
     try:
@@ -460,25 +461,6 @@ def _interfaces() -> tuple[ModuleType, ModuleType]:
     return server, app_api
 
 
-async def _after_calls(engine: Engine, work: Coroutine[Any, Any, None]) -> None:
-    """Begin it once the calls that run are paid ahead again."""
-    try:
-        await _calls_come_first(engine, ROUNDS_WAIT_S)
-        await work
-    finally:
-        work.close()  # of a daemon that stopped before
-
-
-async def _calls_come_first(engine: Engine, most_s: float) -> None:
-    """Until the calls that run are paid ahead again, as soon as that can be: ``most_s`` at most."""
-    clock, link = engine.clock, engine.link
-    until_us = clock.now().plus(most_s).mono_us
-    while (now := clock.now()).mono_us < until_us and (link.is_coming or link.is_up):
-        if link.is_up and engine.registry.are_paid_ahead():
-            return
-        await clock.sleep_until(now.plus(CALLS_LOOK_S).mono_us)
-
-
 async def _look_around(engine: Engine) -> None:
     """Say at the start what is wrong with what calls can do without."""
     await asyncio.to_thread(engine.look_around)
@@ -499,21 +481,12 @@ async def _announce(engine: Engine, listening: Listening) -> None:
     for one in listening.values():
         await one.wait()
     settings = engine.config.settings
-    _spare_collector(youngest_only=True)
+    spare_collector(youngest_only=True)
     if settings.sandbox:
         log.warning("sandbox_started", advice="no Asterisk and no real money: calls come by POST /v1/test/calls")
     agi_port = None if settings.sandbox else engine.agi.port
     log.info("daemon_started", version=__version__, switch=settings.switch.id, agi_port=agi_port)
     engine.supervisor.tell(READY=1, STATUS=engine.status())
-
-
-def _spare_collector(*, youngest_only: bool = False) -> None:
-    """What there is now (modules, the tariff) lives as long as the daemon: never look through it again for garbage.
-    What a call makes is freed by counting; the rest can wait for GARBAGE_MANY objects, for each search of them holds
-    all calls up. ``youngest_only``: calls run by now, and a search through all that they hold would take long."""
-    gc.collect(0 if youngest_only else 2)
-    gc.freeze()
-    gc.set_threshold(GARBAGE_MANY, 20, 50)
 
 
 def _take_leave(engine: Engine) -> None:
@@ -607,7 +580,7 @@ def run(config: Config) -> int:
     start or a task of it has failed."""
     faulthandler.enable(STDERR)  # the watchdog's SIGABRT leaves in the log where the loop stood
     engine = build(within_descriptors(config))
-    _spare_collector()  # before running calls are brought to life: thousands of them are many new objects
+    spare_collector()  # before running calls are brought to life: thousands of them are many new objects
     try:
         asyncio.run(_until_signalled(engine))
     except OSError as error:

@@ -6,12 +6,14 @@ import asyncio
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from charging.app import CALLS_FIRST_S, ROUNDS_WAIT_S, _after_calls, _calls_come_first
+from charging.app import Engine
+from charging.app_start import CALLS_FIRST_S, ROUNDS_WAIT_S, calls_come_first
 from tests.fakes.clock import FakeClock
 
 FOR_PEOPLE = ("fastapi", "starlette", "uvicorn", "httpx", "charging.web.server", "charging.app_api")
@@ -38,10 +40,11 @@ class Waiting:
     def __init__(self) -> None:
         self.clock, self.link, self.paid_ahead = FakeClock(), Link(), False
         registry = SimpleNamespace(are_paid_ahead=lambda: self.paid_ahead)
-        engine: Any = SimpleNamespace(clock=self.clock, link=self.link, registry=registry)
-        self.task = asyncio.create_task(_calls_come_first(engine, CALLS_FIRST_S))
+        started: Any = self.clock, self.link, registry
+        engine: Any = SimpleNamespace(calls_come_first=partial(calls_come_first, *started))
+        self.task = asyncio.create_task(calls_come_first(*started, CALLS_FIRST_S))
         self.rounds = 0
-        self.looking = asyncio.create_task(_after_calls(engine, self._look()))
+        self.looking = asyncio.create_task(Engine.after_calls(engine, self._look()))
 
     async def _look(self) -> None:
         self.rounds += 1

@@ -1,0 +1,57 @@
+"""What goes first when a daemon starts: the calls that run.
+
+An outage ends for a call once it is paid ahead again, and all of a start happens within the time that is paid for. So
+whatever can wait does, and nothing searches through thousands of new objects for garbage meanwhile.
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import Protocol
+
+from charging.clock import Clock
+
+GARBAGE_MANY = 20_000
+"""New objects, before those that refer to each other in circles are searched for."""
+
+CALLS_FIRST_S = 10
+"""So long after its start a daemon sees to running calls before it reads what listens to people, at most."""
+
+ROUNDS_WAIT_S = 60
+"""The same for what looks at all accounts, or at each that was charged: nobody waits for it."""
+
+CALLS_LOOK_S = 0.1
+
+
+class Link(Protocol):
+    """What is to be known of the link to the switch."""
+
+    @property
+    def is_coming(self) -> bool: ...
+
+    @property
+    def is_up(self) -> bool: ...
+
+
+class Calls(Protocol):
+    """What is to be known of the calls."""
+
+    def are_paid_ahead(self) -> bool: ...
+
+
+async def calls_come_first(clock: Clock, link: Link, calls: Calls, most_s: float) -> None:
+    """Until the calls that run are paid ahead again, as soon as that can be: ``most_s`` at most."""
+    until_us = clock.now().plus(most_s).mono_us
+    while (now := clock.now()).mono_us < until_us and (link.is_coming or link.is_up):
+        if link.is_up and calls.are_paid_ahead():
+            return
+        await clock.sleep_until(now.plus(CALLS_LOOK_S).mono_us)
+
+
+def spare_collector(*, youngest_only: bool = False) -> None:
+    """What there is now (modules, the tariff) lives as long as the daemon: never look through it again for garbage.
+    What a call makes is freed by counting; the rest can wait for GARBAGE_MANY objects, for each search of them holds
+    all calls up. ``youngest_only``: calls run by now, and a search through all that they hold would take long."""
+    gc.collect(0 if youngest_only else 2)
+    gc.freeze()
+    gc.set_threshold(GARBAGE_MANY, 20, 50)
