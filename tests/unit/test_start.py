@@ -39,10 +39,10 @@ class Waiting:
 
     def __init__(self) -> None:
         self.clock, self.link, self.paid_ahead = FakeClock(), Link(), False
-        registry = SimpleNamespace(are_paid_ahead=lambda: self.paid_ahead)
-        started: Any = self.clock, self.link, registry
-        engine: Any = SimpleNamespace(calls_come_first=partial(calls_come_first, *started))
-        self.task = asyncio.create_task(calls_come_first(*started, CALLS_FIRST_S))
+        registry: Any = SimpleNamespace(are_paid_ahead=lambda: self.paid_ahead)
+        come_first = partial(calls_come_first, self.clock, self.link, registry)
+        engine: Any = SimpleNamespace(calls_come_first=come_first)
+        self.task = asyncio.create_task(come_first(CALLS_FIRST_S))
         self.rounds = 0
         self.looking = asyncio.create_task(Engine.after_calls(engine, self._look()))
 
