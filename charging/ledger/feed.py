@@ -1,8 +1,8 @@
 """The feed: everything that is told, of all accounts, in one order. What every store promises:
 
 1. **A place each.** Every journal line but a tick's (EXTEND) and an opening's gets a *place*, a number
-   (`Kind.has_place`). So do documents about what is no booking: decisions and notices as they are put, changes once
-   they are done (`takes_place`).
+   (`Kind.has_place`). So do documents about what is no booking: decisions, notices and what became of these as they are
+   put, changes once they are done (`takes_place`).
    An account's lines get theirs in the order of the journal, and a line has the place because it stands in the journal:
    nothing has one that was refused or never came to be, and nothing that came to be goes without.
 2. **Settled.** A place is larger than all that were given before it. So who has read up to a place never finds
@@ -27,7 +27,7 @@ from typing import Protocol
 from charging.ledger.documents import Document
 from charging.ledger.model import JournalLine
 
-_AT_ONCE = ("decisions", "notices")
+_AT_ONCE = ("decisions", "notices", "notice-results")
 _ONCE_DONE = "changes"
 
 

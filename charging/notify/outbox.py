@@ -15,6 +15,9 @@ A claim is an update of the version that was read, so of several daemons one sen
 server's "250" and the mark leaves a claim behind, and the notice goes out a second time, with the same Message-ID:
 the only way to a double mail, and better than none. Putting is idempotent by the notice's key, also while
 a notice that is out is remembered; beyond that the account's record of what was sent keeps it from being due again.
+
+What became of a notice is a document of its own (:data:`RESULTS`), by which programs are told: it is put before the
+mark. So it is told however a daemon is killed in between, and once, for putting is idempotent.
 """
 
 from __future__ import annotations
@@ -31,6 +34,9 @@ from charging.ledger.documents import Document, Documents, Put
 from charging.notify.model import Notice
 
 COLLECTION = "notices"
+RESULTS = "notice-results"
+FAILED = "/failed"
+"""Behind the key of one that was given up: another daemon may send it yet."""
 KEPT_S = 90 * 86_400
 """How long a notice that is out is remembered."""
 CLAIM_S = 600
@@ -92,6 +98,7 @@ class Outbox:
 
     async def sent(self, entry: Entry, now_us: int) -> bool:
         """It is out. Like the other marks: ``False`` where the claim had ended and another daemon went on with it."""
+        await self._tell(entry.notice, now_us, sent=True)
         return await self._done(replace(entry, state=State.SENT, attempts=entry.attempts + 1, why=""), now_us)
 
     async def failed(self, entry: Entry, next_attempt_us: int, why: str) -> bool:
@@ -105,13 +112,15 @@ class Outbox:
 
     async def give_up(self, entry: Entry, now_us: int, why: str) -> bool:
         """It cannot be sent, ever."""
+        await self._tell(entry.notice, now_us, sent=False)
         given_up = replace(entry, state=State.GIVEN_UP, attempts=entry.attempts + 1, why=why[:WHY_LENGTH_MAX])
         return await self._done(given_up, now_us)
 
     async def purge(self, now_us: int, limit: int) -> int:
-        """Forget what has been out long enough; how many."""
+        """Forget what has been out long enough, and its result: how many documents, ``limit`` of each kind at most."""
         due = await self._documents.due_documents(COLLECTION, now_us, limit)
         out = [one for one in due if (entry := _entry(one)) is not None and entry.state is not State.WAITING]
+        out += await self._documents.due_documents(RESULTS, now_us, limit)
         return sum([await self._documents.delete_document(one) for one in out])
 
     async def entries(self, after: str = "", limit: int = 1000) -> Sequence[Entry]:
@@ -125,6 +134,12 @@ class Outbox:
         found = await self._documents.list_documents(COLLECTION, first, limit)
         entries = [_entry(one) for one in found if one.id.startswith(first)]
         return [entry for entry in entries if entry is not None]
+
+    async def _tell(self, notice: Notice, now_us: int, *, sent: bool) -> None:
+        told = {"account": notice.account, "notice": notice.id, "kind": notice.kind, "at_us": now_us, "sent": sent}
+        id = notice.key if sent else f"{notice.key}{FAILED}"
+        due_us = now_us + KEPT_S * MICROSECONDS
+        await self._documents.put_document(RESULTS, id, json.dumps(told, separators=(",", ":")), due_us)
 
     async def _done(self, entry: Entry, now_us: int) -> bool:
         return await self._keep(entry, now_us + KEPT_S * MICROSECONDS) is not None

@@ -102,7 +102,7 @@ class Worker:
             return False
         entries = await self._outbox.claim(now.wall_us, BATCH_MAX)
         if not entries:
-            return purged == PURGE_MAX
+            return purged >= PURGE_MAX
         try:
             await self._send_all(entries)
         except MailServerTrouble as error:

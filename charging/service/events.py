@@ -6,7 +6,7 @@ and no call pays for it. A line's number, without gaps, is the cursor. A running
 
 The events of all accounts are the ledger's feed in other words (`charging.ledger.feed`): those lines, and what is no
 booking: calls that were not forwarded, notices, changed settings. There the place is the cursor; a document of several
-decisions is told in parts.
+decisions is told in parts. Of one account it is the same stream without the others.
 """
 
 from __future__ import annotations
@@ -68,12 +68,16 @@ class What(StrEnum):
     FAX_BEGUN = "fax.begun"
     FAX_ENDED = "fax.ended"
     CALL_REFUSED = "call.refused"
-    """Not forwarded. This and those below are of the stream of all accounts alone."""
+    """Not forwarded. This and those below are no bookings: the journal does not have them."""
     CREDIT_LOW = "credit.low"
     CREDIT_EXPIRING = "credit.expiring"
     MINUTES_LOW = "minutes.low"
     NOTICE = "notice.queued"
     """Another notice to the subscriber is on its way."""
+    NOTICE_SENT = "notice.sent"
+    """The mail server has taken it."""
+    NOTICE_FAILED = "notice.failed"
+    """It cannot be sent, ever."""
     SETTING_CHANGED = "setting.changed"
 
 
@@ -146,54 +150,68 @@ class Events:
                 break
         return list(await asyncio.gather(*(_event(self._store, line) for line in found))), place
 
-    async def of_all(self, after: Place, limit: int, *, over_gaps: bool = False) -> tuple[list[Event], Place] | Refused:
-        """Up to ``limit`` events of all accounts behind ``after``, in the feed's order, and the place from which to go
-        on; as `page`. ``over_gaps``: what was archived is passed over. Raises LedgerError."""
+    async def end(self) -> Place:
+        """Behind all that has happened. Raises LedgerError."""
+        return Place(await self._store.feed.last_place())
+
+    async def of_all(
+        self, after: Place, limit: int, *, over_gaps: bool = False, account: str | None = None
+    ) -> tuple[list[Event], Place] | Refused:
+        """Up to ``limit`` events of all accounts, or of one, behind ``after``, in the feed's order, and the place from
+        which to go on; as `page`. ``over_gaps``: what was archived is passed over. Raises LedgerError."""
+        if account is not None and await self._store.directory.account(account) is None:
+            return unknown_account(account)
         entries = await self._store.feed.read_feed(after.place - bool(after.part), ENTRIES_MAX)
-        if not over_gaps and after.place and entries and (gone := _gone(entries)):
+        if not over_gaps and after.place and entries and (gone := _gone(entries, account)):
             message = f"what was told up to {gone} was archived"
             return Refused(Code.ARCHIVED, message, f"go on with after={gone}; the archive's files have the rest")
         found: list[Event] = []
         place = after
         for entry in entries:
-            told = await self._told(entry)
             begun = after.part if entry.place == after.place else 0
+            told = [one for one in await self._told(entry, account) if one.part > begun or not begun]
             room = limit - len(found)
-            found += told[begun : begun + room]
-            if len(told) > begun + room:
+            found += told[:room]
+            if len(told) > room:
                 if room:
-                    place = Place(entry.place, begun + room)
+                    place = Place(entry.place, told[room - 1].part)
                 break
-            if entry.found is None and entry.account and found and not over_gaps:
+            if _is_gap(entry, account) and found and not over_gaps:
                 break  # the next request is refused for the gap
             place = Place(entry.place)
         return found, place
 
-    async def _told(self, entry: FeedEntry) -> list[Event]:
-        """What stands at a place; nothing: it was archived or forgotten, or tells nothing."""
+    async def _told(self, entry: FeedEntry, account: str | None) -> list[Event]:
+        """What stands at a place, of an account or of any; nothing: it was archived or forgotten, or tells nothing."""
         if isinstance(entry.found, JournalLine):
-            if _what(entry.found) is None:
+            if _what(entry.found) is None or account not in (None, entry.account):
                 return []
             return [replace(await _event(self._store, entry.found), number=entry.place)]
         try:
-            return _of_document(entry.place, entry.found) if entry.found is not None else []
+            told = _of_document(entry.place, entry.found) if entry.found is not None else []
+            return [one for one in told if account in (None, one.account)]
         except (AttributeError, KeyError, TypeError, ValueError):
             log.error("event_unreadable", document=entry.document)
             return []
 
 
-def _gone(entries: Sequence[FeedEntry]) -> int:
+def _is_gap(entry: FeedEntry, account: str | None) -> bool:
+    """Whether a line, of an account or of any, was archived."""
+    return entry.found is None and bool(entry.account) and account in (None, entry.account)
+
+
+def _gone(entries: Sequence[FeedEntry], account: str | None) -> int:
     """The last place of those at the head whose lines were archived; 0: the first stands."""
     gone = 0
     for entry in entries:
-        if entry.found is not None:
+        if entry.found is not None and account in (None, entry.account or account):
             break
-        gone = entry.place if entry.account else gone
+        gone = entry.place if _is_gap(entry, account) else gone
     return gone
 
 
 def _of_document(place: int, document: Document) -> list[Event]:
-    """The events of a decision, a notice or a change. Raises as the readers of those."""
+    """The events of a decision, a notice, what became of one, or a change. Raises as the readers of those."""
     match document.collection:
         case "decisions":
             told = [_refused(document.id, number, one) for number, one in enumerate(bodies(document.body))]
@@ -204,6 +222,11 @@ def _of_document(place: int, document: Document) -> list[Event]:
             kind = str(notice["kind"])
             data = {"notice": notice["id"], "kind": kind}
             return [Event(place, _NOTICES.get(kind, What.NOTICE), notice["account"], notice["at_us"], data)]
+        case "notice-results":
+            result = json.loads(document.body)
+            what = What.NOTICE_SENT if result["sent"] else What.NOTICE_FAILED
+            data = {"notice": result["notice"], "kind": result["kind"]}
+            return [Event(place, what, result["account"], result["at_us"], data)]
         case "changes" if (change := readable(document)) is not None and change.done and change.act in _SETTINGS:
             fields = sorted({*change.before, *change.after})
             facts = {"act": change.act, "change": document.id, "fields": fields}

@@ -39,12 +39,12 @@ PAGE_ROWS = 100
 PAGE_REST_S = 0.05
 """Between two pages, so that calls never wait for this: a page takes some milliseconds."""
 ROUND_REST_S = 3600
-OWNED_COLLECTIONS = ("missed-calls", "notice-records", "notices")
+OWNED_COLLECTIONS = ("missed-calls", "notice-records", "notice-results", "notices")
 """Documents of an account have its id as their own, or ``ACCOUNT/…``."""
 NAMING_COLLECTIONS = (FINDINGS, PAYMENTS, PAGE_TOKENS)
 """Their documents name their account, or a number, within themselves."""
 TOLD_COLLECTIONS = (*OWNED_COLLECTIONS, *NAMING_COLLECTIONS)
-ERASED_COLLECTIONS = ("missed-calls", "notices", PAGE_TOKENS)
+ERASED_COLLECTIONS = ("missed-calls", "notice-results", "notices", PAGE_TOKENS)
 """A notice record holds times and ids of transfers only."""
 HIDDEN_MEMBERS = {FINDINGS: ("number", HIDDEN), PAYMENTS: ("checkout", "")}
 """What leads to a person in documents that belong to the books, and what stands there instead. Where a payment is made

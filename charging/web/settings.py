@@ -69,6 +69,8 @@ EventType = Literal[
     "credit.expiring",
     "minutes.low",
     "notice.queued",
+    "notice.sent",
+    "notice.failed",
     "setting.changed",
 ]
 """`charging.service.events.What`."""

@@ -19,7 +19,7 @@ from charging.web.problem import Refusal
 
 OPEN = ("/tariff", "/health")
 """These name no account."""
-FILTERED = ("/calls", "/cdrs", "/changes", "/decisions", "/numbers")
+FILTERED = ("/calls", "/cdrs", "/changes", "/decisions", "/events", "/numbers")
 """Lists: of its own account, if they are asked for it."""
 CDR = "/cdrs/{session}"
 PRICES = ("/quotes", "/limits", "/fax-quotes")

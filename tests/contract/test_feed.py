@@ -86,8 +86,9 @@ async def test_accounts_and_documents_share_one_order_which_another_process_sees
     told: list[str] = []
     for step in range(4):
         await top_up(store, "ab"[step % 2], f"t{step}")
-        assert await store.documents.put_document("notices", f"n{step}", "{}", 5) is Put.CREATED
-        assert await store.documents.put_document("notices", f"n{step}", "{}", 5) is Put.EXISTS
+        collection = ("notices", "notice-results")[step % 2]
+        assert await store.documents.put_document(collection, f"n{step}", "{}", 5) is Put.CREATED
+        assert await store.documents.put_document(collection, f"n{step}", "{}", 5) is Put.EXISTS
         told += names(await whole(second, after=await place_of(second, told)))
     assert sorted(told) == sorted([f"{what}{step}" for what in "tn" for step in range(4)])
     assert names(await whole(store)) == told

@@ -119,6 +119,8 @@ async def customer(filled: Store) -> Store:
         await filled.documents.put_document(
             "notices", f"a-b/credit_low/{number}", json.dumps({"address": OTHERS_MAIL}), 1
         )
+    for account_id in ("a", "a-b"):
+        await filled.documents.put_document("notice-results", f"{account_id}/credit_low/0", "{}", 1)
     for session, finding in FINDINGS.items():
         await filled.documents.put_document("findings", f"{session}/record_without_booking", json.dumps(finding))
     for number, account_id in enumerate(("a", "a-b", "a")):
@@ -150,7 +152,7 @@ async def test_all_that_is_known_of_a_customer_is_told_and_nothing_of_another(
     kinds = [next(iter(piece)) for piece in told]
     assert {kind: kinds.count(kind) for kind in kinds} == {
         **{"account": 1, "number": 1, "journal": len([one async for one in customer.journal("a")])},
-        **{"cdr": CDRS, "document": 11},
+        **{"cdr": CDRS, "document": 12},
     }
     text = json.dumps(told)
     assert all(known in text for known in (MAIL, OWN, MOBILE, CALLER, CHECKOUT))
@@ -168,7 +170,7 @@ async def test_what_the_books_do_not_need_of_a_closed_account_is_erased_once_and
     balances, cdrs = await customer.balances("a"), await customer.cdrs(account="a")
     erased = await people.erase("a")
     assert isinstance(erased, Erased)
-    assert (erased.cdrs, erased.numbers, erased.documents) == (CDRS, 1, 9)
+    assert (erased.cdrs, erased.numbers, erased.documents) == (CDRS, 1, 10)
     pieces = await people.known("a")
     assert not isinstance(pieces, Refused)
     left = json.dumps([piece async for piece in pieces])
@@ -185,6 +187,7 @@ async def test_what_the_books_do_not_need_of_a_closed_account_is_erased_once_and
     assert other is not None
     assert other.email == OTHERS_MAIL
     assert len(await customer.documents.list_documents("notices")) == 3
+    assert len(await customer.documents.list_documents("notice-results")) == 1
     assert await customer.documents.get_document("missed-calls", "a-b") is not None
     findings = [json.loads(one.body) for one in await customer.documents.list_documents("findings")]
     assert findings == [FINDINGS["s1"], FINDINGS["s8"] | {"number": HIDDEN}, FINDINGS["s9"]]

@@ -20,10 +20,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from charging.lab.ports import free_port
+from charging.ledger.open import open_store
+from charging.service.events import Events, Place
 from charging.web.sockets import is_answered
 from tests.asterisk.story_time import TENTH, StoryTime, at
 from tests.fakes.ami import eventually
-from tests.integration.command import REPOSITORY, TARIFF, Command, Place
+from tests.integration import command
+from tests.integration.command import REPOSITORY, TARIFF, Command
 from tests.integration.smtp_server import Mailbox, mail_server
 from tests.integration.test_cli_run import SETTINGS
 
@@ -49,7 +52,7 @@ STORY = REPOSITORY / "tests" / "asterisk" / "story_daemon.py"
 class Post:
     """The operator's daemon, command and mail server."""
 
-    place: Place
+    place: command.Place
     charging: Command
     mailbox: Mailbox
     mail_port: int
@@ -74,6 +77,17 @@ class Post:
         await eventually(lambda: len(self.mailbox.got) >= how_many, f"{how_many} mails: {self.subjects()}")
         return self.subjects()
 
+    async def events(self) -> list[str]:
+        """Of all accounts, the types of what happened, as another process reads them."""
+        store = open_store(f"sqlite:///{self.place.folder / 'ledger.db'}", reads_only=True)
+        await store.open()
+        try:
+            answer = await Events(store).of_all(Place(), 200)
+        finally:
+            await store.close()
+        assert isinstance(answer, tuple)
+        return [one.what.value for one in answer[0]]
+
     async def metric(self, name: str, **labels: str) -> float:
         """As Prometheus reads it."""
         async with httpx.AsyncClient() as client:
@@ -93,7 +107,7 @@ class Post:
 
 @pytest.fixture
 def post(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Post:
-    place = Place(tmp_path)
+    place = command.Place(tmp_path)
     place.write()
     found = Post(place, Command(place, capsys), Mailbox(), free_port(), free_port())
     settings = SETTINGS.format(agi=free_port(), http=found.http_port)
@@ -138,6 +152,9 @@ async def test_r15_what_people_do_to_credit_is_looked_at_at_once_and_told_in_the
             assert (await post.mails(2))[1:] == ["Your credit is running low: €0.02 left"]
             await post.until_metric(2, "charging_notices_total", kind="low-credit", result="sent")
             assert await post.metric("charging_mail_up") == 1
+            told = await post.events()
+            assert told.count("notice.sent") == 2
+            assert told.index("credit.low") < told.index("notice.sent")
     message = post.mailbox.got[0]
     body = message.get_body(("plain",))
     assert body is not None

@@ -21,7 +21,7 @@ from charging.service.actor import actor
 from charging.service.events import Event, Place, What
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
-from charging.web.forms import EVENT_CURSOR, FEED_CURSOR
+from charging.web.forms import EVENT_CURSOR, FEED_AFTER, FEED_CURSOR
 from charging.web.models import Instant
 from charging.web.parts import DIGITS, TheService, bad_cursor, matches
 from charging.web.problem import Refusal, granted
@@ -36,6 +36,8 @@ STREAMS_MAX_EACH = 4
 """Of them, of one token."""
 STREAM_S = 300
 """After which a stream ends, and its client connects again: so a token that was revoked is of no use for longer."""
+END = "end"
+"""In place of a cursor: behind all that has happened."""
 LOOK_S = 1
 """Between two looks for what is new."""
 ROWS = 100
@@ -116,20 +118,25 @@ async def list_all_events(
         str | None,
         Query(
             max_length=20,
-            description="`cursor` of the page before, or an event's id; left out: from the first that is kept",
-            json_schema_extra={"pattern": FEED_CURSOR},
+            description="`cursor` of the page before, or an event's id; left out: from the first that is kept; `end`: "
+            "what happens from now on",
+            json_schema_extra={"pattern": FEED_AFTER},
         ),
     ] = None,
+    account: Annotated[str | None, Query(max_length=500, description="its own alone")] = None,
     limit: Rows = ROWS,
     last_event_id: Annotated[
         str | None, Header(max_length=20, description=LAST, json_schema_extra={"pattern": rf"^$|{FEED_CURSOR}"})
     ] = None,
 ) -> Response | EventPage:
-    """What has happened to all accounts, in one order: what is booked, and calls that were not forwarded, notices and
-    changed settings. Pages, streams and 410 as of one account's events."""
-    place = _feed_place(after, last_event_id or None)
-    asked = partial(service.events.of_all, limit=ROWS)
-    return await _answer(request, service, await service.events.of_all(place, limit), asked)
+    """What has happened to all accounts, or to one, in one order: what is booked, and calls that were not forwarded,
+    notices and changed settings. Pages, streams and 410 as of one account's bookings."""
+    if after == END and not last_event_id:
+        place = await service.events.end()
+    else:
+        place = _feed_place(None if after == END else after, last_event_id or None)
+    asked = partial(service.events.of_all, limit=ROWS, account=account)
+    return await _answer(request, service, await service.events.of_all(place, limit, account=account), asked)
 
 
 async def _answer(
@@ -183,14 +190,20 @@ class _Stream(StreamingResponse):
 
 
 async def _told(clock: Clock, asked: Asked[P], found: list[Event], place: P) -> AsyncIterator[str]:
-    """Events as they come, and between them a comment, which keeps the connection alive."""
+    """Events as they come, and between them a comment, which keeps the connection alive. An id without an event says how
+    far was looked: who connects again goes on from there."""
+    seen = ""
     end_us = clock.now().plus(STREAM_S).mono_us
     with contextlib.suppress(LedgerError):  # the client connects again, and is told then
         yield ": events\n\n"
         while clock.now().mono_us < end_us:
             for event in found:
                 out = EventOut.of(event)
+                seen = out.id
                 yield f"id: {out.id}\nevent: {out.type}\ndata: {out.model_dump_json()}\n\n"
+            if seen != str(place):
+                seen = str(place)
+                yield f"id: {seen}\n\n"
             before = place
             answer = await asked(place)
             if isinstance(answer, Refused):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
@@ -348,6 +349,44 @@ async def test_a_stopped_daemon_marks_what_is_out(post: Post, monkeypatch: pytes
     assert (await post.entry(A)).state is State.SENT
     assert await post.wait_of(B) == 0
     assert post.server.got == [A]
+
+
+@pytest.mark.parametrize("write", ["put_document", "update_document"])
+@pytest.mark.parametrize("before", [True, False])
+async def test_what_the_server_took_is_told_once_though_the_daemon_is_killed_at_a_write(
+    post: Post, monkeypatch: pytest.MonkeyPatch, write: str, before: bool
+) -> None:
+    await post.put(A)
+    done = getattr(post.documents, write)
+    deaths = [write]
+
+    async def dies(*given: object) -> object:
+        dead = bool(post.server.got and deaths and deaths.pop())
+        if dead and before:
+            raise asyncio.CancelledError
+        answer = await done(*given)
+        if dead:
+            raise asyncio.CancelledError
+        return answer
+
+    monkeypatch.setattr(post.documents, write, dies)
+    with pytest.raises(asyncio.CancelledError):
+        await post.worker.turn()
+    await post.clock.advance(CLAIM_S + 1)
+    await post.worker.turn()
+    assert (await post.entry(A)).state is State.SENT
+    told = [json.loads(one.body) for one in await post.documents.list_documents("notice-results")]
+    assert [(one["account"], one["notice"], one["kind"], one["sent"]) for one in told] == [
+        ("anna", f"missed-call/{A}", "low-credit", True)
+    ]
+
+
+async def test_what_is_given_up_is_told_and_what_is_to_be_tried_again_is_not(post: Post) -> None:
+    post.server.answers = {A: NEVER, B: LATER}
+    await post.put(A, B)
+    await post.worker.turn()
+    told = [json.loads(one.body) for one in await post.documents.list_documents("notice-results")]
+    assert [(one["notice"], one["sent"]) for one in told] == [(f"missed-call/{A}", False)]
 
 
 async def test_a_claim_that_was_lost_marks_nothing(post: Post) -> None:

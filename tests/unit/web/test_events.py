@@ -17,6 +17,7 @@ from charging.service import events as service_events
 from charging.service.decisions import DecisionKeeper
 from charging.service.events import Event, Events, Place
 from charging.service.refusal import Code
+from charging.service.tokens import Bounds, NewToken, Scope
 from charging.web.public import REQUEST_ID
 from charging.web.routes import events as routes
 from tests.fakes.ami import eventually
@@ -27,7 +28,7 @@ from tests.unit.web.door import Door
 
 @pytest.fixture
 async def door(shop: Shop) -> Door:
-    made = Door(shop.service)
+    made = Door(shop.service, shop.store)
     await made.open()
     return made
 
@@ -152,12 +153,19 @@ class Stream:
     """An open stream of events, and what has come of it."""
 
     def __init__(
-        self, door: Door, headers: dict[str, str], method: str = "GET", path: str = "/v1/accounts/anna/events"
+        self,
+        door: Door,
+        headers: dict[str, str],
+        method: str = "GET",
+        path: str = "/v1/accounts/anna/events",
+        query: str = "",
     ) -> None:
+        self.last_event_id = ""
+        """As a browser has it, of all that was read."""
         asked = {"authorization": f"Bearer {door.secrets['read']}", "accept": routes.SSE, **headers}
         raw = [(name.encode(), value.encode()) for name, value in asked.items()]
         self.scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "raw_path": path.encode()}
-        self.scope["query_string"] = b""
+        self.scope["query_string"] = query.encode()
         self.scope |= {"headers": raw, "client": ("192.0.2.1", 1), "server": ("test", 80), "scheme": "http"}
         self.scope |= {"http_version": "1.1", "root_path": "", "asgi": {"version": "3.0", "spec_version": "2.3"}}
         self.messages: list[dict[str, Any]] = []
@@ -189,7 +197,8 @@ class Stream:
     def events(self) -> list[tuple[str, str, Any]]:
         text = b"".join(one.get("body", b"") for one in self.messages[1:]).decode()
         blocks = [dict(line.split(": ", 1) for line in block.splitlines()) for block in text.split("\n\n") if block]
-        return [(one["id"], one["event"], json.loads(one["data"])) for one in blocks if "id" in one]
+        self.last_event_id = next((one["id"] for one in reversed(blocks) if "id" in one), "")
+        return [(one["id"], one["event"], json.loads(one["data"])) for one in blocks if "data" in one]
 
 
 async def test_a_stream_tells_what_is_booked_as_it_is_and_ends_with_its_client(door: Door, shop: Shop) -> None:
@@ -306,6 +315,9 @@ async def a_day(shop: Shop) -> None:
     await shop.store.documents.put_document(
         "notices", "bert/low-credit/1", json.dumps({"notice": json.dumps(notice)}), 7
     )
+    told = {"notice": "low-credit/1", "kind": "low-credit", "account": "bert", "at_us": 8}
+    for id, sent in (("low-credit/1", True), ("low-credit/1/failed", False)):
+        await shop.store.documents.put_document("notice-results", f"bert/{id}", json.dumps({**told, "sent": sent}), 9)
     await shop.service.accounts.suspend("anna", "asked")
 
 
@@ -325,16 +337,18 @@ async def test_all_accounts_are_told_in_one_order_with_what_is_no_booking(shop: 
         ("anna", "call.refused"),
         ("bert", "call.refused"),
         ("bert", "credit.low"),
+        ("bert", "notice.sent"),
+        ("bert", "notice.failed"),
         ("anna", "setting.changed"),
     ]
     ids = [one.id for one in found]
     assert len(ids) == len(set(ids))
-    refused_call, low, edit = found[-4], found[-2], found[-1]
+    refused_call, low, sent, edit = found[-6], found[-4], found[-3], found[-1]
     assert {**refused_call.data, "decision": ""} == {
         **{"reason": "no_credit", "outcome": "reject"},
         **{"number": "+31201", "decision": ""},
     }
-    assert low.data == {"notice": "low-credit/1", "kind": "low-credit"}
+    assert low.data == sent.data == {"notice": "low-credit/1", "kind": "low-credit"}
     assert (edit.data["act"], edit.data["fields"]) == ("account.edited", ["status", "status_reason"])
 
 
@@ -356,6 +370,62 @@ async def test_all_events_over_http_go_on_behind_any_event(door: Door, shop: Sho
     await shop.clock.advance(routes.LOOK_S)
     await eventually(lambda: stream.events[-1][1] == "credit.topped_up", "it is told")
     await stream.leave()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+async def test_one_accounts_are_those_of_all_without_the_others(door: Door, shop: Shop, limit: int) -> None:
+    await a_day(shop)
+    whole = [one.id for one in await of_all(shop) if one.account == "anna"]
+    for account, ids in (("anna", whole), ("bert", [one.id for one in await of_all(shop) if one.account == "bert"])):
+        found, cursor, before = [], "0", ""
+        while cursor != before:
+            page = (await door("read", "GET", f"/v1/events?account={account}&after={cursor}&limit={limit}")).json()
+            found += [one["id"] for one in page["items"]]
+            cursor, before = page["cursor"], cursor
+        assert found == ids
+    assert len(whole) > 5
+    await door("read", "GET", "/v1/events?account=none", 404)
+    mine = await door.tokens.add("anna", [Scope.READ], Bounds("anna"))
+    assert isinstance(mine, NewToken)
+    await door(mine.secret, "GET", "/v1/events?account=anna")
+    await door(mine.secret, "GET", "/v1/events?account=bert", 403)
+    await door(mine.secret, "GET", "/v1/events", 403)
+
+
+async def test_the_end_leads_to_what_happens_from_then_on(door: Door, shop: Shop) -> None:
+    await a_day(shop)
+    page = (await door("read", "GET", "/v1/events?after=end")).json()
+    assert page["items"] == []
+    stream = Stream(door, {}, path="/v1/events", query="account=anna&after=end")
+    await stream.begun()
+    assert (stream.events, stream.last_event_id) == ([], page["cursor"])
+    await shop.service.money.top_up("bert", 10 * EURO, "another's")
+    await shop.clock.advance(routes.LOOK_S)
+    await eventually(lambda: not stream.events and stream.last_event_id != page["cursor"], "it was looked into")
+    await shop.service.money.top_up("anna", 10 * EURO, "hers")
+    seen = stream.last_event_id
+    again = Stream(door, {"last-event-id": seen}, path="/v1/events", query="account=anna&after=end")
+    await again.begun()
+    assert [what for _, what, _ in again.events] == ["credit.topped_up"], "who connects again misses nothing"
+    for one in (stream, again):
+        await one.leave()
+    await door("read", "GET", "/v1/accounts/anna/events?after=end", 422)
+
+
+async def test_what_was_archived_of_another_is_no_gap_in_ones_own(shop: Shop) -> None:
+    await a_day(shop)
+    found = await of_all(shop)
+    gone = next(one for one in found if one.what.value == "credit.topped_up" and one.account == "anna")
+    before = next(one for one in reversed(found) if one.number < gone.number)
+    lines = [line async for line in shop.store.journal("anna")]
+    opening = JournalLine(lines[0].number, "opening/1", "anna", Kind.OPENING, 1, lines[0].legs, None, "", "d")
+    assert await shop.store.replace_head(opening, lines[:1])
+    refused(await shop.service.events.of_all(Place(before.number), 10, account="anna"), Code.ARCHIVED)
+    answer = await shop.service.events.of_all(Place(before.number), 100, account="bert")
+    assert isinstance(answer, tuple)
+    assert [one.id for one in answer[0]] == [
+        one.id for one in found if one.account == "bert" and one.number > before.number
+    ]
 
 
 async def test_a_place_behind_which_lines_were_archived_is_refused_and_forgotten_documents_are_not(shop: Shop) -> None:
@@ -380,7 +450,7 @@ async def test_a_place_behind_which_lines_were_archived_is_refused_and_forgotten
 
 
 async def test_what_cannot_be_read_is_passed_over(shop: Shop) -> None:
-    for collection in ("decisions", "notices", "changes"):
+    for collection in ("decisions", "notices", "notice-results", "changes"):
         for number, body in enumerate(("", "[", "[]", "{}", "[7]", '{"notice":"{}"}')):
             await shop.store.documents.put_document(collection, str(number), body)
     assert await of_all(shop) == []
