@@ -110,6 +110,20 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
+async def together(works: Iterable[Coroutine[Any, Any, None]], name: str) -> None:
+    """Return once all of these are done. What the first that fails raises is raised here, once the others have been
+    ended."""
+    tasks = [asyncio.create_task(work, name=name) for work in works]
+    if not tasks:
+        return
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        await end(tasks)
+    for task in sorted(tasks, key=asyncio.Task.cancelled):
+        task.result()
+
+
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel these tasks until every one has ended, and what is to be called then was called; what they raise stays in
     them."""

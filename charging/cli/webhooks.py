@@ -22,6 +22,7 @@ COLUMNS = (
     Column("name", "name"),
     Column("place", "told up to"),
     Column("off", "off"),
+    Column("in_settings", "in settings"),
     Column("waiting", "waiting", right=True),
     Column("dead", "dead", right=True),
 )
@@ -61,14 +62,26 @@ def list_letters(ctx: typer.Context, name: str = NAME, as_json: bool = JSON_OPTI
 @webhook.command("resend")
 def resend(ctx: typer.Context, name: str = NAME, as_json: bool = JSON_OPTION) -> None:
     """Try again now what it has not taken, dead letters too; and send again to one that has answered 410."""
+    show_one(
+        {"webhook": name, "letters": _page_by_page(ctx, "POST", path("webhooks", name, "resends"))}, as_json=as_json
+    )
+
+
+@webhook.command("forget")
+def forget(ctx: typer.Context, name: str = NAME, as_json: bool = JSON_OPTION) -> None:
+    """Drop what one that has left the settings has not taken, and how far it was told."""
+    show_one({"webhook": name, "letters": _page_by_page(ctx, "DELETE", path("webhooks", name))}, as_json=as_json)
+
+
+def _page_by_page(ctx: typer.Context, method: str, place: str) -> int:
+    """Order something for all letters, some at a time; how many."""
     count, cursor = 0, None
     with connected(options(ctx).settings()) as client:
         while True:
-            page = client.send("POST", path("webhooks", name, "resends"), params={"cursor": cursor})
-            count, cursor = count + page["count"], page["next"]
+            page = client.send(method, place, params={"cursor": cursor})
+            count, cursor = count + int(page["count"]), page["next"]
             if cursor is None:
-                break
-    show_one({"webhook": name, "letters": count}, as_json=as_json)
+                return count
 
 
 @webhook.command("drop")

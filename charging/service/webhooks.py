@@ -1,8 +1,9 @@
 """How far each webhook's receiver was told, and what it has not taken: documents, which the daemon alone writes.
 
 One daemon's process at a time sends to an endpoint: it has the endpoint's *turn*, which lapses unless it is renewed, so
-that daemons on a shared ledger relieve each other. The place is moved behind what was delivered, never before it: who
-is killed between the two delivers again (at least once), with the same id.
+that daemons on a shared ledger relieve each other. No clocks are compared: who waits for the turn takes it once it has
+seen nothing renewed for TURN_S by its own monotonic clock. The place is moved behind what was delivered, never before
+it: who is killed between the two delivers again (at least once), with the same id.
 
 A *letter* is an event that the receiver has not taken. It is tried again, later each time, and is *dead* after its
 tries: then it waits for an order. Meanwhile later events of its account become letters too, untried, and the other
@@ -40,7 +41,7 @@ class Endpoint:
     """Behind what was delivered or has become a letter."""
     holder: str = ""
     until_us: int = 0
-    """Wall clock: the turn's end."""
+    """Wall clock of who has the turn: its end, for people. Nothing is judged by it."""
     off: bool = False
     """The receiver has said that it is gone (410). Nothing is sent until someone says so."""
 
@@ -111,6 +112,8 @@ class Webhooks:
         self._observe = observe
         self._changes = Changes(store, clock)
         self._unreadable: set[str] = set()
+        self._watched: dict[str, tuple[int, int]] = {}
+        """Of an endpoint to which another sends: the version that was seen, and since when (monotonic, µs)."""
 
     async def take(self, name: str) -> Endpoint | Refused:
         """Take the turn, or keep it. An endpoint that is new is told what happens from now on. Raises LedgerError."""
@@ -119,12 +122,20 @@ class Webhooks:
         while (stored := await self._store.documents.get_document(ENDPOINTS, name)) is None:
             first = Endpoint(str(await self._store.feed.last_place()))
             await self._store.documents.put_document(ENDPOINTS, name, _ENDPOINT.dump(first))
-        endpoint, now_us = _endpoint(stored), self._clock.now().wall_us
-        # One that ends later than any turn can was written before a clock was set back.
-        if endpoint.holder != self._holder and now_us < endpoint.until_us <= now_us + 2 * TURN_S * MICROSECONDS:
+        endpoint = _endpoint(stored)
+        if endpoint.holder not in ("", self._holder) and not self._has_lapsed(stored):
             return self._lost(name)
-        mine = replace(endpoint, holder=self._holder, until_us=now_us + TURN_S * MICROSECONDS)
+        mine = replace(endpoint, holder=self._holder, until_us=self._clock.now().wall_us + TURN_S * MICROSECONDS)
         return await self._write(name, stored, mine, None)
+
+    def _has_lapsed(self, stored: Document) -> bool:
+        """Whether nothing was written of an endpoint for as long as a turn lasts."""
+        mono_us = self._clock.now().mono_us
+        version, since_us = self._watched.get(stored.id, (0, 0))
+        if version != stored.version:
+            self._watched[stored.id] = stored.version, mono_us
+            return False
+        return mono_us - since_us >= TURN_S * MICROSECONDS
 
     async def move(self, name: str, place: str, report: Report, *, off: bool = False) -> Endpoint | Refused:
         """Remember how far it was told, and keep the turn. Refuses where another has taken it. Raises LedgerError."""
@@ -166,16 +177,43 @@ class Webhooks:
 
     async def state(self, name: str) -> Endpoint | Refused | None:
         """What is remembered of an endpoint; ``None``: nothing was sent to it yet. Raises LedgerError."""
-        if name not in self.names:
-            return _unknown(name)
         stored = await self._store.documents.get_document(ENDPOINTS, name)
-        return None if stored is None else _endpoint(stored)
+        if stored is None:
+            return None if name in self.names else _unknown(name)
+        return _endpoint(stored)
+
+    async def former(self) -> Sequence[str]:
+        """Endpoints that the settings have no longer, and of which something is remembered. Raises LedgerError."""
+        found, after = [], ""
+        while page := await self._store.documents.list_documents(ENDPOINTS, after, PAGE):
+            found += [one.id for one in page if one.id not in self.names]
+            after = page[-1].id
+        return found
+
+    async def forget(self, name: str, after: str) -> tuple[int, str | None] | Refused:
+        """Drop letters of an endpoint that the settings have no longer, and with the last of them what else is
+        remembered of it: how many, and where to go on, as `page`. Raises LedgerError."""
+        if name in self.names:
+            advice = "take it out of the settings first; charging webhook drop gives a single letter up"
+            return Refused(Code.CONFLICT, f"the settings have webhook {name}", advice)
+        if (endpoint := await self._store.documents.get_document(ENDPOINTS, name)) is None:
+            return _unknown(name)
+        if not after:
+            await self._changes.noted(Act.WEBHOOK_DROPPED, after={"webhook": name})
+        found = await self._documents(name, after, PAGE)
+        for one in found:
+            await self._store.documents.delete_document(one)
+        if len(found) == PAGE:
+            return len(found), _event_of(found[-1])
+        await self._store.documents.delete_document(endpoint)
+        return len(found), None
 
     async def resend(self, name: str, after: str, limit: int) -> tuple[int, str | None] | Refused:
         """Have letters tried again now, dead ones too, and switch the endpoint on: how many, and where to go on, as
         `page`. Raises LedgerError."""
         if name not in self.names:
-            return _unknown(name)
+            is_former = await self._store.documents.get_document(ENDPOINTS, name) is not None
+            return _former(name) if is_former else _unknown(name)
         if not after:
             await self._changes.noted(Act.WEBHOOK_RESENT, after={"webhook": name})
         found = await self._documents(name, after, limit)
@@ -194,8 +232,8 @@ class Webhooks:
 
     async def drop(self, name: str, event: str) -> Letter | Refused:
         """Give a letter up, so that its account goes on. Raises LedgerError."""
-        if name not in self.names:
-            return _unknown(name)
+        if isinstance(unknown := await self.state(name), Refused):
+            return unknown
         stored = await self._store.documents.get_document(LETTERS, _letter_id(name, event))
         letter = None if stored is None else self._readable(stored)
         if stored is None or letter is None:
@@ -234,6 +272,11 @@ class Webhooks:
 
 def _unknown(name: str) -> Refused:
     return Refused(Code.NOT_FOUND, f"the settings have no webhook {name[:40]!r}")
+
+
+def _former(name: str) -> Refused:
+    advice = f"put it back, or drop what it has not taken: charging webhook forget {name}"
+    return Refused(Code.CONFLICT, f"the settings have webhook {name} no longer, so nothing is sent to it", advice)
 
 
 def _letter_id(name: str, event: str) -> str:

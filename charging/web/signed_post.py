@@ -11,6 +11,7 @@ import json
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -31,6 +32,8 @@ BODY_BYTES = 65_536
 ADDRESSES_MAX = 3
 """That are tried of a name."""
 GONE = 410
+RETRY_AFTER_MAX_S = 3600
+"""A program that asks for more is tried again all the same."""
 AWAY = (408, 429, 502, 503, 504)
 """The standard's words for a receiver that cannot take anything now."""
 NAT64 = ip_network("64:ff9b::/96")
@@ -65,6 +68,8 @@ class Failure:
 
     kind: Kind
     why: str
+    after_s: float = 0
+    """How long it asks to be left alone, 0 to RETRY_AFTER_MAX_S."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,7 @@ class Receiver:
         connected = asyncio.Event()
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                status = await self._status(body, headers, connected)
+                status, retry_after = await self._status(body, headers, connected)
         except _FAILURES as error:
             why = f"{type(error).__name__}: {error}".removesuffix(": ")
             is_there = connected.is_set() or not isinstance(error, _BEFORE)
@@ -154,7 +159,7 @@ class Receiver:
         if 200 <= status < 300:
             return None
         kind = Kind.GONE if status == GONE else Kind.AWAY if status in AWAY else Kind.REFUSED
-        return Failure(kind, f"it answered {status}")
+        return Failure(kind, f"it answered {status}", wanted_s(retry_after, now_s))
 
     async def answers(self) -> str:
         """Whether the receiver can be reached and shows a good certificate, whatever it says: why not, or empty."""
@@ -165,7 +170,9 @@ class Receiver:
             return f"{type(error).__name__}: {error}".removesuffix(": ")[:200]
         return ""
 
-    async def _status(self, body: bytes, headers: dict[str, str], connected: asyncio.Event) -> int:
+    async def _status(self, body: bytes, headers: dict[str, str], connected: asyncio.Event) -> tuple[int, str]:
+        """The answer's status, and what it says of when to come again."""
+
         async def trace(event: str, _facts: object) -> None:  # of httpcore
             if event.endswith(".send_request_headers.started"):
                 connected.set()
@@ -179,7 +186,20 @@ class Receiver:
                         read += len(part)
                         if read > BODY_BYTES:
                             break
-            return answer.status_code
+            return answer.status_code, answer.headers.get("retry-after", "")
+
+
+def wanted_s(retry_after: str, now_s: int) -> float:
+    """The seconds for which an answer's ``Retry-After`` asks (RFC 9110, 10.2.3: so many, or a date), up to
+    RETRY_AFTER_MAX_S; 0 if it says nothing that is understood."""
+    try:
+        if retry_after.isdecimal():
+            wanted: float = int(retry_after[:10])
+        else:
+            wanted = parsedate_to_datetime(retry_after).timestamp() - now_s
+    except (ValueError, OverflowError):  # of a date before the calendar, or of too many digits
+        return 0
+    return min(max(wanted, 0), RETRY_AFTER_MAX_S)
 
 
 class Guarded(httpx.AsyncBaseTransport):

@@ -1,15 +1,18 @@
 """Webhooks: what happens is posted to the operator's own programs (`charging.web.signed_post`), in the process that
 does not decide calls.
 
-To one endpoint one event at a time is sent, in the order of the stream of all accounts. While the receiver is away all
-waits, in the stream itself, so it misses nothing. What it refuses becomes a letter and is tried again, later each time;
-meanwhile the other accounts go on (`charging.service.webhooks`).
+To one endpoint each account's events are sent one after the other, and those of several accounts at the same time. The
+place is behind what all of them have got to, so who is killed in between tells some again. While the receiver is away
+one event alone is tried, and all waits, in the stream itself, so it misses nothing. What it refuses becomes a letter
+and is tried again, later each time; meanwhile the other accounts go on (`charging.service.webhooks`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import NoReturn, Protocol
 
@@ -22,6 +25,7 @@ from charging.service.actor import acting
 from charging.service.events import Event, Place
 from charging.service.refusal import Code, Refused
 from charging.service.webhooks import Endpoint, Letter, Report, Webhooks
+from charging.tasks import together
 from charging.web.asks import path
 from charging.web.forward import PING_S
 from charging.web.signed_post import Failure, Kind, Receiver, message, message_id
@@ -43,6 +47,8 @@ LOOK_S = 1
 LETTERS_LOOK_S = 5
 PAUSE_S = 10
 ROWS = 50
+LANES = 8
+"""Requests to one endpoint at a time, each of another account."""
 
 log = structlog.get_logger(__name__)
 
@@ -138,6 +144,15 @@ class Sender:
         self._sandbox = sandbox
         self._jitter = jitter
         self._place = Place()
+        self._untold: deque[Event] = deque()
+        """Of those read last: from the first on that is not told yet."""
+        self._told: set[str] = set()
+        """Of these, what was told before the first was."""
+        self._alone = asyncio.Lock()
+        """Held by who tries alone, while the receiver is away."""
+        self._writing = asyncio.Lock()
+        self._answers = 0
+        """That the receiver has given, since it was away last."""
         self._written_us = self._looked_us = 0
         """Monotonic."""
         self._held: set[str] = set()
@@ -170,11 +185,7 @@ class Sender:
             if self._clock.now().mono_us - self._looked_us >= LETTERS_LOOK_S * MICROSECONDS:
                 await self._send_letters()
             found, following = await self._read()
-            for event in found:
-                self._told_us = event.at_us
-                await self._tell(event)
-                self._place = Place(event.number, event.part)
-                await self._write_if_old()
+            await self._tell_all(found)
             if following == self._place and not found:
                 await self._write_if_old()
                 await self._sleep(LOOK_S)
@@ -242,31 +253,80 @@ class Sender:
         if tries >= TRIES:
             log.error("webhook_dead_letter", webhook=self._name, event_id=letter.event, why=failure.why)
             return replace(letter, tries=tries, why=failure.why, next_us=None)
-        wait_us = round(wait_s(tries, LETTER_WAIT_S, self._jitter()) * MICROSECONDS)
+        wait_us = round(max(wait_s(tries, LETTER_WAIT_S, self._jitter()), failure.after_s) * MICROSECONDS)
         return replace(letter, tries=tries, why=failure.why, next_us=self._clock.now().wall_us + wait_us)
+
+    async def _tell_all(self, found: Sequence[Event]) -> None:
+        """Tell these, each account's in their order, some accounts at a time."""
+        of_accounts: dict[str, list[Event]] = {}
+        for event in found:
+            of_accounts.setdefault(event.account, []).append(event)
+        self._untold, self._told = deque(found), set()
+        self._go_on()
+        waiting = iter(of_accounts.values())
+        await together((self._lane(waiting) for _ in range(min(LANES, len(of_accounts)))), "webhook-lane")
+
+    async def _lane(self, waiting: Iterator[Sequence[Event]]) -> None:
+        """Tell one account's after another's."""
+        for events in waiting:
+            for event in events:
+                await self._tell(event)
+                self._told.add(event.id)
+                self._go_on()
+                await self._write_if_old()
+
+    def _go_on(self) -> None:
+        """The place is behind all that was told from the first on."""
+        while self._untold and self._untold[0].id in self._told:
+            event = self._untold.popleft()
+            self._place = Place(event.number, event.part)
+        if self._untold:
+            self._told_us = self._untold[0].at_us
 
     async def _tell(self, event: Event) -> None:
         """Deliver an event, however long it takes; or make a letter of it."""
         if not self._receiver.hook.wants(event.what.value):
             return
         letter = Letter(event.id, event.account, event.what.value, event.at_us, "one before it was not taken")
-        failures = 0
-        while event.account not in self._held:
-            failure = await self._post(event)
+        if event.account not in self._held:
+            failure = await self._deliver(event)
             if failure is None:
                 return
-            failures += 1
-            if failure.kind is Kind.REFUSED or (failure.kind is Kind.AWAY and failures >= AWAY_TRIES):
-                letter = self._tried(letter, failure)
-                break
-            await self._wait(wait_s(failures, AWAY_WAIT_S, self._jitter()))
+            letter = self._tried(letter, failure)
         await self._book.bury(self._name, letter)
         self._held.add(event.account)
         self._seen = replace(self._seen, waiting=self._seen.waiting + 1)
 
+    async def _deliver(self, event: Event) -> Failure | None:
+        """However long it takes; or why it is to become a letter. While the receiver is away one event is tried, for
+        all."""
+        async with self._alone:
+            before = self._answers
+        failure = await self._post(event)
+        if failure is None or failure.kind is Kind.REFUSED:
+            return failure
+        async with self._alone:
+            return await self._try_alone(event, failure, is_back=self._answers != before)
+
+    async def _try_alone(self, event: Event, failure: Failure, *, is_back: bool) -> Failure | None:
+        """Until the receiver says something to it, or for half an hour if it can be reached. ``is_back``: it has
+        answered to another meanwhile."""
+        failures = 1
+        while failure.kind is Kind.UNREACHED or (failure.kind is Kind.AWAY and failures < AWAY_TRIES):
+            if not is_back:
+                await self._wait(max(wait_s(failures, AWAY_WAIT_S, self._jitter()), failure.after_s))
+                failures += 1
+            is_back = False
+            if (again := await self._post(event)) is None:
+                return None
+            failure = again
+        return failure
+
     async def _post(self, event: Event) -> Failure | None:
         """Try once. Raises TurnLostError where the endpoint is gone."""
+        await self._write_if_old()  # whoever was frozen for so long may have lost the turn
         failure = await self._receiver.post(message_id(event), message(event, sandbox=self._sandbox))
+        self._answers += failure is None or failure.kind is Kind.REFUSED
         if failure is None:
             self._seen = replace(self._seen, taken=self._seen.taken + 1)
             return None
@@ -290,10 +350,11 @@ class Sender:
 
     async def _write(self, *, off: bool = False) -> None:
         """Remember the place."""
-        report = replace(self._seen, told_us=self._told_us)
-        self._mine(await self._book.move(self._name, str(self._place), report, off=off))
-        self._seen = replace(self._seen, taken=0, failed=0)
-        self._written_us = self._clock.now().mono_us
+        async with self._writing:
+            report = replace(self._seen, told_us=self._told_us)
+            self._seen = replace(self._seen, taken=0, failed=0)
+            self._mine(await self._book.move(self._name, str(self._place), report, off=off))
+            self._written_us = self._clock.now().mono_us
 
     def _mine(self, answer: Endpoint | Refused) -> Endpoint:
         """What is remembered, if we may send. Raises TurnLostError."""

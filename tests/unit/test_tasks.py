@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from charging import tasks
-from charging.tasks import Tasks, end, within
+from charging.tasks import Tasks, end, together, within
 from tests.fakes.clock import settle
 
 
@@ -216,3 +216,49 @@ async def test_work_that_fails_once_nobody_waits_for_it_any_more_is_not_complain
     await settle()
     gc.collect()
     assert complaints == []
+
+
+async def test_works_together_are_done_when_all_are_and_the_first_that_fails_ends_the_others() -> None:
+    done: list[str] = []
+    gate = asyncio.Event()
+
+    async def waits(name: str) -> None:
+        try:
+            await gate.wait()
+            done.append(name)
+        except asyncio.CancelledError:
+            done.append(f"{name} was ended")
+            raise
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise Broken
+
+    all_of_them = asyncio.create_task(together((waits("a"), waits("b")), "test"))
+    await settle()
+    assert not all_of_them.done()
+    gate.set()
+    await all_of_them
+    assert done == ["a", "b"]
+    gate.clear()
+    with pytest.raises(Broken):
+        await together((waits("c"), fails(), waits("d")), "test")
+    assert sorted(done[2:]) == ["c was ended", "d was ended"]
+    await together((), "test")
+
+
+async def test_whoever_is_told_to_stop_ends_the_works_that_it_waits_for() -> None:
+    ended: list[str] = []
+
+    async def waits() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("it")
+
+    waiting = asyncio.create_task(together((waits(), waits()), "test"))
+    await settle()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert ended == ["it", "it"]

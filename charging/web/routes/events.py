@@ -190,8 +190,8 @@ class _Stream(StreamingResponse):
 
 
 async def _told(clock: Clock, asked: Asked[P], found: list[Event], place: P) -> AsyncIterator[str]:
-    """Events as they come, and between them a comment, which keeps the connection alive. An id without an event says how
-    far was looked: who connects again goes on from there."""
+    """Events as they come, and between them a comment, which keeps the connection alive. An id without an event says
+    how far was looked: who connects again goes on from there."""
     seen = ""
     end_us = clock.now().plus(STREAM_S).mono_us
     with contextlib.suppress(LedgerError):  # the client connects again, and is told then

@@ -82,6 +82,7 @@ class WebhookOut(BaseModel):
     name: str
     place: str = Field(description="a cursor of the stream of all accounts; empty: nothing was sent yet")
     off: bool
+    in_settings: bool = Field(description="else nothing is sent to it, and its letters wait to be dropped")
     waiting: int = Field(description="letters that are tried again")
     dead: int = Field(description="letters that wait for an order")
 
@@ -112,7 +113,7 @@ class LetterOut(BaseModel):
 
 
 class Resent(BaseModel):
-    """So many letters of this page are tried again."""
+    """So many letters of this page are tried again, or were dropped."""
 
     count: int
     next: str | None = Field(description="`cursor` of the next page")
@@ -135,14 +136,22 @@ def _behind(cursor: str | None) -> str:
 
 @lists.get("")
 async def list_webhooks(webhooks: TheWebhooks) -> Page[WebhookOut]:
-    """Every endpoint that the settings have."""
+    """Every endpoint that the settings have, then those that they had."""
     found = []
-    for name in webhooks.names:
+    for name in (*webhooks.names, *await webhooks.former()):
         endpoint = granted(await webhooks.state(name))
         letters = [one.next_us async for one in webhooks.letters(name)]
         dead = letters.count(None)
         place, off = ("", False) if endpoint is None else (endpoint.place, endpoint.off)
-        found.append(WebhookOut(name=name, place=place, off=off, waiting=len(letters) - dead, dead=dead))
+        one = WebhookOut(
+            name=name,
+            place=place,
+            off=off,
+            in_settings=name in webhooks.names,
+            waiting=len(letters) - dead,
+            dead=dead,
+        )
+        found.append(one)
     return Page(items=found)
 
 
@@ -169,6 +178,13 @@ async def drop_letter(webhook: str, event: str, webhooks: TheWebhooks) -> Letter
     if not matches(FEED_CURSOR, event):
         raise bad_cursor(event)
     return LetterOut.of(granted(await webhooks.drop(webhook, event)))
+
+
+@router.delete("/{webhook}")
+async def forget_webhook(webhook: str, webhooks: TheWebhooks, cursor: Cursor = None) -> Resent:
+    """Drop the letters of an endpoint that has left the settings, and its place: some at a time, go on by `next`."""
+    count, following = granted(await webhooks.forget(webhook, _behind(cursor)))
+    return Resent(count=count, next=following)
 
 
 @router.post("/{webhook}/turns")
