@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
@@ -63,6 +65,20 @@ def by_another_key(claims: Claims) -> str:
 def by_no_key(claims: Claims) -> str:
     parts = ({"alg": "none"}, claims)
     return ".".join(urlsafe_b64encode(json.dumps(one).encode()).rstrip(b"=").decode() for one in parts) + "."
+
+
+def nested_in(part: str) -> Callable[[Claims], str]:
+    """Signed as it should be, with lists in lists in the header or among the claims, deeper than a reader goes down."""
+    deep = "[" * 2_000 + "]" * 2_000
+
+    def sign(claims: Claims) -> str:
+        texts = {"header": json.dumps({"alg": "RS256", "kid": "one"}), "claims": json.dumps(claims)}
+        texts[part] = texts[part].removesuffix("}") + f',"deep":{deep}}}'
+        head, body = (urlsafe_b64encode(one.encode()).rstrip(b"=") for one in texts.values())
+        signature = KEY.get_op_key("sign").sign(head + b"." + body, PKCS1v15(), SHA256())
+        return b".".join((head, body, urlsafe_b64encode(signature).rstrip(b"="))).decode()
+
+    return sign
 
 
 def by_our_secret(claims: Claims) -> str:

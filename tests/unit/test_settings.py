@@ -176,6 +176,8 @@ OPENID = {
         ({"openid_client_secret_file": "secret"}, False),
         ({"openid_client_secret_env": "NOT_THERE"}, False),
         ({"openid_admin": None}, False),
+        ({"openid_issuer": None}, False),
+        ({**dict.fromkeys(OPENID), "openid_role_claim": "groups"}, False),
         ({"openid_admin": None, "openid_view": ["staff"]}, True),
     ],
     ids=str,
@@ -187,6 +189,12 @@ def test_a_login_provider_is_named_wholly_and_spoken_to_in_secret(changed: dict[
         assert config_of(text).openid_secret is not None
     else:
         assert problems_of(text).keys() <= {"console", "console.openid_client_secret_env"} != set()
+
+
+def test_what_is_said_of_a_login_provider_that_is_not_named_is_refused_by_its_key() -> None:
+    problems = problems_of(f"{MINIMAL}console: {{openid_view: [staff]}}\n")
+    assert "openid_issuer beside openid_view" in str(problems["console"])
+    assert config_of(f"{MINIMAL}console: {{}}\n").openid_secret is None
 
 
 @pytest.mark.parametrize("key", ["test_abc", "sk_test_abc", "live_abc", "sk_live_abc", "xtest_abc"])

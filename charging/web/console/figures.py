@@ -115,9 +115,16 @@ class Figures:
             after = page[-1].ended_us, page[-1].session
 
     async def calls_of(self, account: str, days: int) -> list[dict[str, Any]]:
-        """The account's newest CDRs of so many days, the newest first."""
-        since_us = self._service.clock.now().wall_us - days * 86_400 * MICROSECONDS
-        return [cdr async for _, cdr in self._cdrs(since_us, account)][: -FOUND_MAX - 1 : -1]
+        """The account's newest CDRs of so many days, the newest first: in spans that double, for a store reads the
+        oldest of a span first."""
+        now_us, found = self._service.clock.now().wall_us, list[dict[str, Any]]()
+        first_us = now_us - days * 86_400 * MICROSECONDS
+        until_us, span_us = now_us + HOUR_US, 2 * HOUR_US
+        while until_us > first_us and len(found) < FOUND_MAX:
+            since_us = max(first_us, until_us - span_us)
+            found += [cdr async for _, cdr in self._cdrs(since_us, account, until_us)][::-1]
+            until_us, span_us = since_us, 2 * span_us
+        return found[:FOUND_MAX]
 
     async def call(self, session: str, account: str) -> dict[str, Any] | None:
         """The CDR of a call that is over; ``None``: there is none that can be read."""

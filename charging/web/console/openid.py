@@ -309,7 +309,7 @@ def checked(
     try:
         claims = jwt.decode(token, _key_set(keys), algorithms=ALGORITHMS).claims
         registry.validate(claims)
-    except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise NotLetIn(f"the ID token is not good: {type(error).__name__}: {str(error)[:100]}") from None
     several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if claims.get("azp", None if several else client) != client:
@@ -326,7 +326,7 @@ def _key_set(told: Mapping[str, Any]) -> KeySet:
     good = []
     for one in told["keys"]:
         if one.get("kty") in _KINDS and one.get("use", "sig") == "sig":
-            with suppress(JoseError, ValueError, TypeError, KeyError, AttributeError):
+            with suppress(JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 good.append(JWKRegistry.import_key(one))
     return KeySet(good)
 

@@ -105,6 +105,26 @@ async def test_calls_of_a_caller_are_looked_for_from_the_newest_on_and_what_was_
     assert ([one["session"] for one in found.calls], found.complete) == (["s-0", "s-1"], False)
 
 
+@pytest.mark.parametrize("apart_h", [0.01, 1, 5, 30])
+async def test_an_accounts_newest_calls_are_shown_however_many_there_are(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, apart_h: float
+) -> None:
+    await shop.anna()
+    now_us = shop.clock.now().wall_us
+    for number in range(9):
+        await _called(shop, f"s-{number}", "+31107654321", now_us - round(number * apart_h * 3600 * 1_000_000))
+    await _called(shop, "s-old", "+31107654321", now_us - 14 * 24 * 3600 * 1_000_000 - 1)
+    figures = Figures(shop.service)
+    all_of_them = [f"s-{number}" for number in range(9)]
+    assert [one["session"] for one in await figures.calls_of("anna", 14)] == all_of_them
+    monkeypatch.setattr(console_figures, "FOUND_MAX", 4)
+    assert [one["session"] for one in await figures.calls_of("anna", 14)] == all_of_them[:4]
+    if apart_h >= 1:  # of an hour with more than that the oldest are read
+        monkeypatch.setattr(console_figures, "ROWS_MAX", 6)
+        monkeypatch.setattr(console_figures, "PAGE_ROWS", 1)
+        assert [one["session"] for one in await figures.calls_of("anna", 14)] == all_of_them[:4]
+
+
 async def test_a_calls_record_is_read_however_many_the_account_has(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     await shop.anna()
     await _called(shop, "s-1", "+31107654321", shop.clock.now().wall_us)

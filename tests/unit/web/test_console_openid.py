@@ -205,6 +205,16 @@ async def test_a_token_that_the_provider_has_not_signed_lets_nobody_in(
     await is_refused(visitor, await there(visitor))
 
 
+@pytest.mark.parametrize("part", ["header", "claims"])
+async def test_a_token_that_is_nested_deeper_than_can_be_read_lets_nobody_in(
+    place: Staffed, provider: Provider, part: str
+) -> None:
+    """Though the provider itself has signed it."""
+    provider.sign = fake.nested_in(part)
+    visitor = Visitor(place.app)
+    await is_refused(visitor, await there(visitor))
+
+
 async def test_a_key_is_good_for_as_long_as_the_provider_names_it(place: Staffed, provider: Provider) -> None:
     """Also for whoever has logged in before: nothing is kept of it."""
     cases: tuple[tuple[list[RSAKey | ECKey], Callable[[Claims], str], bool], ...] = (
