@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sys
+from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 FOLDER = Path("charging-sandbox")
 """Where the command was run, if no other is named."""
 TOKEN = "token"  # noqa: S105 - a file's name
+WEBHOOK_SECRET = "webhook-secret"  # noqa: S105 - likewise
 SETTINGS = """\
 # The settings of a sandbox: `charging run --sandbox`. No Asterisk is asked, and no money is real.
 sandbox: yes
@@ -36,6 +39,9 @@ api:
 console:
   #port: 9480
 fax: {folder: var/fax, sandbox: where_available}
+# What happens is told to a program of yours, signed with what stands in the file:
+#webhooks:
+#  - {name: website, url: "http://127.0.0.1:8080/hooks/charging", secret_file: webhook-secret}
 
 charging: {tick_s: 5, horizon_s: 15, warn_before_s: 15}
 logs: {format: console}
@@ -64,6 +70,7 @@ def sandbox_at(config: Path) -> Path:
 
 def _lay_down(file: Path) -> None:
     from charging.settings import Settings
+    from charging.web.settings import SECRET_PREFIX
     from charging.yaml_model import validate
     from charging.yaml_text import read_document
 
@@ -80,6 +87,7 @@ def _lay_down(file: Path) -> None:
     make_state_folder(folder / "var")
     asyncio.run(_mark(settings))
     _settle(settings, folder / TOKEN)
+    _write_secret(folder / WEBHOOK_SECRET, SECRET_PREFIX + b64encode(secrets.token_bytes(32)).decode())
     new.rename(file)
 
 
@@ -105,5 +113,9 @@ def _settle(settings: Settings, token: Path) -> None:
         client.send("POST", "/numbers", {"number": NUMBER, "account": ACCOUNT, "forward_to": TARGET})
         client.send("POST", f"/accounts/{ACCOUNT}/top-ups", {"amount": "10"}, key="sandbox-1")
         made = client.send("POST", "/tokens", {"name": "the sandbox", "scopes": [*Scope]})
-    token.touch(mode=0o600)
-    token.write_text(f"{made['token']}\n", encoding="utf-8")
+    _write_secret(token, made["token"])
+
+
+def _write_secret(file: Path, secret: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(f"{secret}\n", encoding="utf-8")

@@ -116,7 +116,8 @@ async def test_the_first_five_minutes_go_as_the_page_says(sandbox: Sandbox) -> N
     """And a call that runs when the process is killed is settled at the next start."""
     lines = [line for line in "".join(BLOCK.findall(text_of(DOCS / "sandbox.md"))).splitlines() if line]
     assert lines[:2] == ["charging run --sandbox", "TOKEN=$(cat charging-sandbox/token)"]
-    ring, balance, events, correct, poor, calls, top_up, fax, faxes = lines[2:]
+    ring, balance, events, correct, poor, calls, top_up, fax, faxes, page = lines[2:]
+    assert page == ".venv/bin/python docs/examples/credit_page.py charging-sandbox", "see test_credit_page"
     async with sandbox.running() as process:
         assert (await sandbox.get("/health"))["sandbox"] is True
         async with httpx.AsyncClient() as http:
