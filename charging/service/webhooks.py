@@ -19,7 +19,7 @@ import structlog
 
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerCorrupt
-from charging.ledger.documents import Document
+from charging.ledger.documents import Document, Documents
 from charging.ledger.port import Store
 from charging.service.changes import Act, Changes
 from charging.service.events import Place
@@ -92,6 +92,24 @@ _ENDPOINT = Codec(Endpoint)
 _LETTER = Codec(Letter)
 
 
+class _Stillness:
+    """Of documents that others write: for how long they have not."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seen: dict[str, tuple[int, int]] = {}
+        """By id: the version that was seen last, and since when (monotonic, µs)."""
+
+    def lasts(self, stored: Document) -> bool:
+        """Whether nothing was written for as long as a turn lasts, and we have seen it."""
+        mono_us = self._clock.now().mono_us
+        version, since_us = self._seen.get(stored.id, (0, 0))
+        if version != stored.version:
+            self._seen[stored.id] = stored.version, mono_us
+            return False
+        return mono_us - since_us >= TURN_S * MICROSECONDS
+
+
 class Webhooks:
     """What is written of them."""
 
@@ -112,8 +130,7 @@ class Webhooks:
         self._observe = observe
         self._changes = Changes(store, clock)
         self._unreadable: set[str] = set()
-        self._watched: dict[str, tuple[int, int]] = {}
-        """Of an endpoint to which another sends: the version that was seen, and since when (monotonic, µs)."""
+        self._others = _Stillness(clock)
 
     async def take(self, name: str) -> Endpoint | Refused:
         """Take the turn, or keep it. An endpoint that is new is told what happens from now on. Raises LedgerError."""
@@ -123,19 +140,10 @@ class Webhooks:
             first = Endpoint(str(await self._store.feed.last_place()))
             await self._store.documents.put_document(ENDPOINTS, name, _ENDPOINT.dump(first))
         endpoint = _endpoint(stored)
-        if endpoint.holder not in ("", self._holder) and not self._has_lapsed(stored):
+        if endpoint.holder not in ("", self._holder) and not self._others.lasts(stored):
             return self._lost(name)
         mine = replace(endpoint, holder=self._holder, until_us=self._clock.now().wall_us + TURN_S * MICROSECONDS)
         return await self._write(name, stored, mine, None)
-
-    def _has_lapsed(self, stored: Document) -> bool:
-        """Whether nothing was written of an endpoint for as long as a turn lasts."""
-        mono_us = self._clock.now().mono_us
-        version, since_us = self._watched.get(stored.id, (0, 0))
-        if version != stored.version:
-            self._watched[stored.id] = stored.version, mono_us
-            return False
-        return mono_us - since_us >= TURN_S * MICROSECONDS
 
     async def move(self, name: str, place: str, report: Report, *, off: bool = False) -> Endpoint | Refused:
         """Remember how far it was told, and keep the turn. Refuses where another has taken it. Raises LedgerError."""
@@ -171,8 +179,8 @@ class Webhooks:
     async def page(self, name: str, after: str, limit: int) -> tuple[list[Letter], str | None]:
         """Letters behind the one of the event ``after`` (empty: from the first), and the last of these events; no such:
         there are no more. Raises LedgerError."""
-        found = await self._documents(name, after, limit)
-        letters = [letter for one in found if (letter := self._readable(one)) is not None]
+        found = await _letters(self._store.documents, name, after, limit)
+        letters = [letter for one in found if (letter := _readable(one, self._unreadable)) is not None]
         return letters, _event_of(found[-1]) if len(found) == limit else None
 
     async def state(self, name: str) -> Endpoint | Refused | None:
@@ -200,7 +208,7 @@ class Webhooks:
             return _unknown(name)
         if not after:
             await self._changes.noted(Act.WEBHOOK_DROPPED, after={"webhook": name})
-        found = await self._documents(name, after, PAGE)
+        found = await _letters(self._store.documents, name, after, PAGE)
         for one in found:
             await self._store.documents.delete_document(one)
         if len(found) == PAGE:
@@ -216,10 +224,10 @@ class Webhooks:
             return _former(name) if is_former else _unknown(name)
         if not after:
             await self._changes.noted(Act.WEBHOOK_RESENT, after={"webhook": name})
-        found = await self._documents(name, after, limit)
+        found = await _letters(self._store.documents, name, after, limit)
         count = 0
         for one in found:
-            if (letter := self._readable(one)) is not None:
+            if (letter := _readable(one, self._unreadable)) is not None:
                 again = _LETTER.dump(replace(letter, tries=0, next_us=0))
                 count += await self._store.documents.update_document(replace(one, body=again))
         # Its sender may write meanwhile; so it is asked again until it is on.
@@ -235,27 +243,13 @@ class Webhooks:
         if isinstance(unknown := await self.state(name), Refused):
             return unknown
         stored = await self._store.documents.get_document(LETTERS, _letter_id(name, event))
-        letter = None if stored is None else self._readable(stored)
+        letter = None if stored is None else _readable(stored, self._unreadable)
         if stored is None or letter is None:
             return Refused(Code.NOT_FOUND, f"there is no letter of {event} to webhook {name}")
         facts = {"webhook": name, "event": event, "type": letter.what}
         await self._changes.noted(Act.WEBHOOK_DROPPED, account=letter.account, after=facts)
         await self._store.documents.delete_document(stored)
         return letter
-
-    async def _documents(self, name: str, after: str, limit: int) -> list[Document]:
-        first, last = _letter_id(name, after) if after else f"{name}/", f"{name}0"  # "0" comes behind "/"
-        return [one for one in await self._store.documents.list_documents(LETTERS, first, limit) if one.id < last]
-
-    def _readable(self, stored: Document) -> Letter | None:
-        """One that cannot be read hides none of the others; it is logged once."""
-        try:
-            return _LETTER.load(stored.body)
-        except ValueError as error:
-            if stored.id not in self._unreadable:
-                self._unreadable.add(stored.id)
-                log.error("webhook_letter_unreadable", letter=stored.id, why=str(error))
-            return None
 
     async def _write(
         self, name: str, stored: Document, endpoint: Endpoint, report: Report | None
@@ -268,6 +262,22 @@ class Webhooks:
     def _lost(self, name: str) -> Refused:
         self._observe(name, None, None)
         return Refused(Code.CONFLICT, f"another daemon sends to webhook {name}")
+
+
+async def _letters(documents: Documents, name: str, after: str, limit: int) -> list[Document]:
+    first, last = _letter_id(name, after) if after else f"{name}/", f"{name}0"  # "0" comes behind "/"
+    return [one for one in await documents.list_documents(LETTERS, first, limit) if one.id < last]
+
+
+def _readable(stored: Document, known: set[str]) -> Letter | None:
+    """One that cannot be read hides none of the others; it is logged if it is not ``known``, and is from then on."""
+    try:
+        return _LETTER.load(stored.body)
+    except ValueError as error:
+        if stored.id not in known:
+            known.add(stored.id)
+            log.error("webhook_letter_unreadable", letter=stored.id, why=str(error))
+        return None
 
 
 def _unknown(name: str) -> Refused:

@@ -126,6 +126,37 @@ class TurnLostError(ChargingError):
     """Another process sends to this endpoint now, or it was switched off."""
 
 
+class _Read:
+    """The events that were read last, some of them told."""
+
+    def __init__(self, place: Place, told_us: int) -> None:
+        self.place = place
+        """Behind all that was told from the first on."""
+        self.told_us = told_us
+        """Wall clock: all that happened before was told."""
+        self._untold: deque[Event] = deque()
+        """From the first on that is not told yet."""
+        self._told: set[str] = set()
+        """Of these, by id: what was told before the first was."""
+
+    def begin(self, found: Sequence[Event]) -> None:
+        """These come next."""
+        self._untold, self._told = deque(found), set()
+        self._go_on()
+
+    def told(self, event: Event) -> None:
+        """This one was delivered, or has become a letter."""
+        self._told.add(event.id)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        while self._untold and self._untold[0].id in self._told:
+            event = self._untold.popleft()
+            self.place = Place(event.number, event.part)
+        if self._untold:
+            self.told_us = self._untold[0].at_us
+
+
 class Sender:
     """Sends to one endpoint."""
 
@@ -143,11 +174,7 @@ class Sender:
         self._stream, self._book, self._clock = stream, book, clock
         self._sandbox = sandbox
         self._jitter = jitter
-        self._place = Place()
-        self._untold: deque[Event] = deque()
-        """Of those read last: from the first on that is not told yet."""
-        self._told: set[str] = set()
-        """Of these, what was told before the first was."""
+        self._read = _Read(Place(), 0)
         self._alone = asyncio.Lock()
         """Held by who tries alone, while the receiver is away."""
         self._writing = asyncio.Lock()
@@ -157,8 +184,6 @@ class Sender:
         """Monotonic."""
         self._held: set[str] = set()
         """Accounts with letters."""
-        self._told_us = 0
-        """Wall clock: all that happened before was told."""
         self._seen = Report(0)
 
     async def keep_sending(self) -> NoReturn:
@@ -171,40 +196,43 @@ class Sender:
                 log.debug("webhook_turn_elsewhere", webhook=self._name, why=str(lost))
             except LedgerError as error:
                 log.warning("webhook_waits", webhook=self._name, why=str(error))
-            await self._sleep(PAUSE_S)
+            await _sleep(self._clock, PAUSE_S)
 
     async def _turn(self) -> NoReturn:
         """Send for as long as the turn is ours. Raises TurnLostError, LedgerError."""
-        endpoint = self._mine(await self._book.take(self._name))
+        endpoint = _mine(await self._book.take(self._name))
         log.info("webhook_turn_taken", webhook=self._name, place=endpoint.place)
-        self._place, self._written_us = endpoint.begins, self._clock.now().mono_us
-        self._told_us = min(self._place.place, self._clock.now().wall_us)  # a place is at least its time
+        now, place = self._clock.now(), endpoint.begins
+        self._read, self._written_us = (
+            _Read(place, min(place.place, now.wall_us)),
+            now.mono_us,
+        )  # it is at least its time
         self._seen = Report(0)
         await self._send_letters()
         while True:
             if self._clock.now().mono_us - self._looked_us >= LETTERS_LOOK_S * MICROSECONDS:
                 await self._send_letters()
-            found, following = await self._read()
+            found, following = await self._next()
             await self._tell_all(found)
-            if following == self._place and not found:
+            if following == self._read.place and not found:
                 await self._write_if_old()
-                await self._sleep(LOOK_S)
+                await _sleep(self._clock, LOOK_S)
             else:
-                self._place = following
+                self._read.place = following
                 await self._write()
 
-    async def _read(self) -> tuple[Sequence[Event], Place]:
+    async def _next(self) -> tuple[Sequence[Event], Place]:
         """The next events, and the place behind them."""
         if self._seen.waiting + self._seen.dead >= LETTERS_MAX:
-            return (), self._place
-        answer = await self._stream.of_all(self._place, ROWS)
+            return (), self._read.place
+        answer = await self._stream.of_all(self._read.place, ROWS)
         if isinstance(answer, Refused):
-            log.error("webhook_gap", webhook=self._name, place=str(self._place), why=answer.message)
-            answer = await self._stream.of_all(self._place, ROWS, over_gaps=True)
+            log.error("webhook_gap", webhook=self._name, place=str(self._read.place), why=answer.message)
+            answer = await self._stream.of_all(self._read.place, ROWS, over_gaps=True)
         if isinstance(answer, Refused):
             raise TurnLostError(answer.message)
-        if answer[1] == self._place:
-            self._told_us = self._clock.now().wall_us
+        if answer[1] == self._read.place:
+            self._read.told_us = self._clock.now().wall_us
         return answer
 
     async def _send_letters(self) -> None:
@@ -214,25 +242,19 @@ class Sender:
         waiting = dead = 0
         is_away = False
         async for letter in self._book.letters(self._name):
-            if letter.account not in held and not is_away and self._is_due(letter):
+            if letter.account not in held and not is_away and _is_due(letter, self._clock.now().wall_us):
                 failure = await self._send_letter(letter)
                 await self._write_if_old()
                 if failure is None:
                     continue
                 is_away = failure.kind is not Kind.REFUSED
                 if failure.kind is not Kind.UNREACHED:
-                    letter = self._tried(letter, failure)
+                    letter = _tried(self._name, letter, failure, self._clock.now().wall_us, self._jitter())
                     await self._book.failed(self._name, letter)
             held.add(letter.account)
             waiting, dead = waiting + (letter.next_us is not None), dead + (letter.next_us is None)
         self._held = held
         self._seen = replace(self._seen, waiting=waiting, dead=dead)
-
-    def _is_due(self, letter: Letter) -> bool:
-        """One that is due later than any can be was written before a clock was set back."""
-        if letter.next_us is None:
-            return False
-        return not 0 < letter.next_us - self._clock.now().wall_us <= LETTER_WAIT_S * MICROSECONDS
 
     async def _send_letter(self, letter: Letter) -> Failure | None:
         """``None``: it was taken, or is in the ledger no more."""
@@ -247,22 +269,12 @@ class Sender:
         await self._book.taken(self._name, letter.event)
         return None
 
-    def _tried(self, letter: Letter, failure: Failure) -> Letter:
-        """A letter after one more try in vain."""
-        tries = letter.tries + 1
-        if tries >= TRIES:
-            log.error("webhook_dead_letter", webhook=self._name, event_id=letter.event, why=failure.why)
-            return replace(letter, tries=tries, why=failure.why, next_us=None)
-        wait_us = round(max(wait_s(tries, LETTER_WAIT_S, self._jitter()), failure.after_s) * MICROSECONDS)
-        return replace(letter, tries=tries, why=failure.why, next_us=self._clock.now().wall_us + wait_us)
-
     async def _tell_all(self, found: Sequence[Event]) -> None:
         """Tell these, each account's in their order, some accounts at a time."""
         of_accounts: dict[str, list[Event]] = {}
         for event in found:
             of_accounts.setdefault(event.account, []).append(event)
-        self._untold, self._told = deque(found), set()
-        self._go_on()
+        self._read.begin(found)
         waiting = iter(of_accounts.values())
         await together((self._lane(waiting) for _ in range(min(LANES, len(of_accounts)))), "webhook-lane")
 
@@ -271,17 +283,8 @@ class Sender:
         for events in waiting:
             for event in events:
                 await self._tell(event)
-                self._told.add(event.id)
-                self._go_on()
+                self._read.told(event)
                 await self._write_if_old()
-
-    def _go_on(self) -> None:
-        """The place is behind all that was told from the first on."""
-        while self._untold and self._untold[0].id in self._told:
-            event = self._untold.popleft()
-            self._place = Place(event.number, event.part)
-        if self._untold:
-            self._told_us = self._untold[0].at_us
 
     async def _tell(self, event: Event) -> None:
         """Deliver an event, however long it takes; or make a letter of it."""
@@ -292,7 +295,7 @@ class Sender:
             failure = await self._deliver(event)
             if failure is None:
                 return
-            letter = self._tried(letter, failure)
+            letter = _tried(self._name, letter, failure, self._clock.now().wall_us, self._jitter())
         await self._book.bury(self._name, letter)
         self._held.add(event.account)
         self._seen = replace(self._seen, waiting=self._seen.waiting + 1)
@@ -351,18 +354,37 @@ class Sender:
     async def _write(self, *, off: bool = False) -> None:
         """Remember the place."""
         async with self._writing:
-            report = replace(self._seen, told_us=self._told_us)
+            report = replace(self._seen, told_us=self._read.told_us)
             self._seen = replace(self._seen, taken=0, failed=0)
-            self._mine(await self._book.move(self._name, str(self._place), report, off=off))
+            _mine(await self._book.move(self._name, str(self._read.place), report, off=off))
             self._written_us = self._clock.now().mono_us
 
-    def _mine(self, answer: Endpoint | Refused) -> Endpoint:
-        """What is remembered, if we may send. Raises TurnLostError."""
-        if isinstance(answer, Refused):
-            raise TurnLostError(answer.message)
-        if answer.off:
-            raise TurnLostError("it is switched off")
-        return answer
 
-    async def _sleep(self, seconds: float) -> None:
-        await self._clock.sleep_until(self._clock.now().plus(seconds).mono_us)
+def _mine(answer: Endpoint | Refused) -> Endpoint:
+    """What is remembered, if we may send. Raises TurnLostError."""
+    if isinstance(answer, Refused):
+        raise TurnLostError(answer.message)
+    if answer.off:
+        raise TurnLostError("it is switched off")
+    return answer
+
+
+def _tried(name: str, letter: Letter, failure: Failure, now_us: int, jitter: float) -> Letter:
+    """A letter after one more try in vain."""
+    tries = letter.tries + 1
+    if tries >= TRIES:
+        log.error("webhook_dead_letter", webhook=name, event_id=letter.event, why=failure.why)
+        return replace(letter, tries=tries, why=failure.why, next_us=None)
+    wait_us = round(max(wait_s(tries, LETTER_WAIT_S, jitter), failure.after_s) * MICROSECONDS)
+    return replace(letter, tries=tries, why=failure.why, next_us=now_us + wait_us)
+
+
+def _is_due(letter: Letter, now_us: int) -> bool:
+    """One that is due later than any can be was written before a clock was set back."""
+    if letter.next_us is None:
+        return False
+    return not 0 < letter.next_us - now_us <= LETTER_WAIT_S * MICROSECONDS
+
+
+async def _sleep(clock: Clock, seconds: float) -> None:
+    await clock.sleep_until(clock.now().plus(seconds).mono_us)

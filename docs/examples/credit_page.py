@@ -157,7 +157,9 @@ class Site:
             return _told(f"{price} You need {told['missing']} euro more.")
         fax = secrets.token_hex(8)
         self._faxes[fax] = account, target, name, content
-        return HTMLResponse(PAGE % f'<p>{price}</p><form method="post" action="/faxes/{fax}"><button>Send</button></form>')
+        return HTMLResponse(
+            PAGE % f'<p>{price}</p><form method="post" action="/faxes/{fax}"><button>Send</button></form>'
+        )
 
     async def send_fax(self, request: Request) -> Response:
         """The same key however often he presses: it is sent once."""

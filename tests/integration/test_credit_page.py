@@ -1,4 +1,4 @@
-"""The site that the docs show, against a sandbox, in a real Chromium: what a website's developer gets in five minutes."""
+"""The site that the docs show, against a sandbox, in a real Chromium: what a developer gets in five minutes."""
 
 from __future__ import annotations
 

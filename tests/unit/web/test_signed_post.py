@@ -13,7 +13,7 @@ from charging.web import signed_post
 from charging.web.customers.providers import Mollie, ProviderError
 from charging.web.signed_post import Guarded, Hook, Kind, Receiver, is_allowed
 from tests.unit.service.conftest import Shop
-from tests.unit.web.test_webhooks import KEYS, URL, hook
+from tests.unit.web.webhook_desk import KEYS, URL, hook
 
 
 async def test_a_payment_provider_that_sends_us_to_a_name_that_is_none_has_not_answered() -> None:

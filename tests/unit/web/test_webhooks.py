@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,31 +18,35 @@ from charging.ledger.documents import Document
 from charging.ledger.memory import MemoryFeed
 from charging.service.changes import Act
 from charging.service.events import Event, What
-from charging.service.refusal import Code, Refused
-from charging.service.webhooks import LETTERS, TURN_S, Endpoint, Letter, Report, Webhooks
+from charging.service.refusal import Code
+from charging.service.webhooks import LETTERS, Endpoint, Letter, Report
 from charging.web import webhooks as sending_webhooks
-from charging.web.control import control_app
-from charging.web.settings import EventType, Webhook, signing_keys
-from charging.web.signed_post import AWAY, Hook, Receiver, message_id, sample, signature, wanted_s
+from charging.web.settings import EventType, signing_keys
+from charging.web.signed_post import AWAY, message_id, sample, signature
 from charging.web.webhooks import (
     AWAY_TRIES,
     AWAY_WAIT_S,
-    LANES,
     LETTER_WAIT_S,
     TRIES,
-    Book,
-    DaemonsBook,
-    Sender,
     wait_s,
 )
 from tests.fakes.rig import EURO
 from tests.unit.service.conftest import Shop, refused
+from tests.unit.web.webhook_desk import (
+    KEYS,
+    SECRET,
+    TOP_UPS,
+    Desk,
+    Program,
+    desk,
+    message_id_of,
+    pay,
+    program,
+    sending,
+    two,
+)
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-"""Of the standard's published example (its spec, "Signature scheme", and every library's own tests)."""
-KEYS = signing_keys(SECRET)
-URL = "https://site.example/hooks"
-TOP_UPS = "credit.topped_up"
+__all__ = ["desk", "program", "two"]
 
 
 def test_the_published_vector_is_signed_as_the_standard_says() -> None:
@@ -108,119 +108,6 @@ def test_each_wait_is_twice_the_last_up_to_the_most_and_jitter_takes_off_half_at
     assert [wait_s(one, AWAY_WAIT_S, 0) for one in (1, 2, 3, 6, 7, 12)] == [5, 10, 20, 160, 300, 300]
     assert [wait_s(one, LETTER_WAIT_S, 0) for one in (13, 14, 99)] == [20480, 21600, 21600]
     assert wait_s(1, AWAY_WAIT_S, 1) == 2.5
-
-
-def hook(*events: str, **settings: object) -> Hook:
-    chosen = {"name": "site", "url": URL, "secret_env": "SECRET", "events": events, **settings}
-    return Hook.of(Webhook.model_validate(chosen), SECRET)
-
-
-class Program:
-    """The operator's program, which answers what a test says."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[str, str, str]] = []
-        """Id, account and type of each request."""
-        self.answer: Callable[[str], int] = lambda _account: 200
-        self.retry_after = ""
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        told = json.loads(request.content)
-        id, timestamp_s = request.headers["webhook-id"], int(request.headers["webhook-timestamp"])
-        assert request.headers["webhook-signature"] == signature(KEYS, id, timestamp_s, request.content)
-        assert set(told) == {"type", "timestamp", "data"}
-        assert message_id_of(told["data"]["event"]) == id
-        assert "actor" not in told["data"], "as for a token without the scope audit"
-        account = told["data"]["account"]
-        self.got.append((id, account, told["type"]))
-        headers = {"location": "http://elsewhere.example/", "retry-after": self.retry_after}
-        return httpx.Response(self.answer(account), headers=headers)
-
-    def of(self, account: str) -> list[str]:
-        return [id for id, of, _ in self.got if of == account]
-
-
-def message_id_of(event: str) -> str:
-    return "evt_" + event.replace(".", "_")
-
-
-@pytest.fixture
-def program() -> Program:
-    return Program()
-
-
-@dataclass
-class Desk:
-    """What a daemon knows of its webhook."""
-
-    shop: Shop
-    holder: str
-    seen: list[tuple[Endpoint | None, Report | None]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        def observe(_name: str, endpoint: Endpoint | None, report: Report | None) -> None:
-            self.seen.append((endpoint, report))
-
-        self.book = Webhooks(self.shop.store, self.shop.clock, ["site"], self.holder, observe)
-
-        self.writes: Book = self.book
-
-    def by_the_daemon(self) -> None:
-        """From now on the sender writes by the control interface, as in a process of its own."""
-        app = control_app(self.shop.service, hooks=self.book, decides_calls=True)
-        http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://daemon")
-        self.writes = DaemonsBook(Webhooks(self.shop.store, self.shop.clock), http)
-
-    @property
-    def report(self) -> Report:
-        return [report for _, report in self.seen if report is not None][-1]
-
-    @property
-    def behind_s(self) -> float:
-        return (self.shop.clock.now().wall_us - self.report.told_us) / 1e6
-
-    def total(self, what: str) -> int:
-        return sum(getattr(report, what) for _, report in self.seen if report is not None)
-
-    async def letters(self) -> list[Letter]:
-        return [one async for one in self.book.letters("site")]
-
-
-@pytest.fixture(params=["here", "by the daemon"])
-def desk(shop: Shop, request: pytest.FixtureRequest) -> Desk:
-    made = Desk(shop, "one")
-    if request.param == "by the daemon":
-        made.by_the_daemon()
-    return made
-
-
-@asynccontextmanager
-async def sending(desk: Desk, program: Program | Slow, *events: str) -> AsyncIterator[None]:
-    """A sender runs within; it is cut off as by kill -9."""
-    clock = desk.shop.clock
-    receiver = Receiver(hook(*events), clock, httpx.MockTransport(program))
-    sender = Sender(receiver, desk.shop.service.events, desk.writes, clock, jitter=lambda: 0.0)
-    running = asyncio.create_task(sender.keep_sending())
-    try:
-        await clock.rest()
-        yield
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-        await receiver.close()
-
-
-async def pay(shop: Shop, account: str, key: str) -> None:
-    await shop.service.money.top_up(account, 10 * EURO, key)
-
-
-@pytest.fixture
-async def two(shop: Shop, desk: Desk) -> None:
-    """Anna and Bert, whose accounts were there before the endpoint."""
-    anna = await shop.anna()
-    await shop.service.accounts.add("bert", "light", anna.language)
-    await desk.book.take("site")
 
 
 async def test_a_new_endpoint_is_told_what_happens_from_then_on_once_each(
@@ -472,193 +359,6 @@ async def test_gone_switches_it_off_until_someone_says_otherwise(
         await desk.book.resend("site", "", 100)
         await shop.clock.advance(60)
         assert program.got[1] == program.got[0]
-
-
-async def test_of_two_daemons_one_sends_and_the_other_takes_over_when_it_has_died(
-    shop: Shop, desk: Desk, program: Program, two: None
-) -> None:
-    other = Desk(shop, "two")
-    async with sending(desk, program), sending(other, program):
-        await pay(shop, "anna", "a-1")
-        await shop.clock.advance(3 * TURN_S)
-        told = len(program.got)
-        assert len(set(program.got)) == told == 1
-        assert other.seen[-1] == (None, None)
-    async with sending(other, program):
-        await pay(shop, "anna", "a-2")
-        await shop.clock.advance(2 * TURN_S)
-    assert len(set(program.got)) == len(program.got) == 2
-
-
-@pytest.mark.parametrize("apart_s", [-86_400, 0, 86_400])
-async def test_whoever_waits_takes_the_turn_once_nothing_was_renewed_however_far_the_clocks_are_apart(
-    shop: Shop, desk: Desk, two: None, apart_s: int
-) -> None:
-    other = Desk(shop, "two").book
-
-    async def is_taken_by_the_other() -> bool:
-        shop.clock.step_wall(apart_s)
-        answer = await other.take("site")
-        shop.clock.step_wall(-apart_s)
-        return isinstance(answer, Endpoint)
-
-    assert not await is_taken_by_the_other(), "it was not seen before"
-    for number in range(5):
-        await shop.clock.advance(TURN_S - 1)
-        assert isinstance(await desk.book.move("site", f"{number + 1}", Report(1)), Endpoint)
-        assert not await is_taken_by_the_other()
-    await shop.clock.advance(TURN_S - 1)
-    assert not await is_taken_by_the_other()
-    await shop.clock.advance(1)
-    assert await is_taken_by_the_other()
-    assert isinstance(await desk.book.move("site", "9", Report(1)), Refused)
-
-
-class Slow:
-    """A program that answers when a test says so."""
-
-    def __init__(self) -> None:
-        self.waiting: list[tuple[str, str, asyncio.Future[int]]] = []
-        """Account, id, and the answer to come."""
-        self.got: list[str] = []
-
-    async def __call__(self, request: httpx.Request) -> httpx.Response:
-        told, answer = json.loads(request.content), asyncio.get_running_loop().create_future()
-        one = (told["data"]["account"], request.headers["webhook-id"], answer)
-        self.waiting.append(one)
-        self.got.append(one[0])
-        try:
-            return httpx.Response(await answer)
-        finally:
-            self.waiting.remove(one)
-
-    def answer(self, account: str, status: int = 200) -> None:
-        (answer,) = [answer for of, _, answer in self.waiting if of == account]
-        answer.set_result(status)
-
-
-async def several(shop: Shop, desk: Desk, accounts: int, each: int = 1) -> list[str]:
-    """Accounts a00, a01, … with so many top-ups each, all after one another."""
-    names = [f"a{number:02}" for number in range(accounts)]
-    for name in names:
-        await shop.service.accounts.add(name, "light")
-    await desk.book.take("site")
-    for number in range(each):
-        for name in names:
-            await pay(shop, name, f"{name}-{number}")
-    return names
-
-
-async def test_several_accounts_are_told_at_a_time_and_each_one_after_the_other(shop: Shop, desk: Desk) -> None:
-    slow = Slow()
-    names = await several(shop, desk, LANES + 2, each=2)
-    async with sending(desk, slow, TOP_UPS):
-        assert slow.got == names[:LANES]
-        slow.answer("a03")
-        await shop.clock.rest()
-        assert slow.got[LANES:] == ["a03"], "its second"
-        for _ in range(len(names)):
-            for account, _, _ in list(slow.waiting):
-                slow.answer(account)
-            await shop.clock.advance(2)
-    assert sorted(slow.got) == sorted([*names, *names])
-
-
-async def test_one_that_hangs_is_told_again_and_nothing_is_left_out_if_its_sender_is_killed(
-    shop: Shop, desk: Desk
-) -> None:
-    slow = Slow()
-    await several(shop, desk, 3, each=2)
-    async with sending(desk, slow, TOP_UPS):
-        for name in ("a01", "a02", "a02"):
-            slow.answer(name)
-            await shop.clock.rest()
-        await shop.clock.advance(2 * TURN_S)
-    endpoint = await desk.book.state("site")
-    assert isinstance(endpoint, Endpoint)
-    program = Program()
-    async with sending(desk, program, TOP_UPS):
-        await shop.clock.advance(5)
-    for name in ("a00", "a01", "a02"):
-        assert len(program.of(name)) == 2, "all again"
-        assert program.of(name) == sorted(program.of(name))
-
-
-async def test_while_the_receiver_is_away_one_is_tried_for_all_and_once_it_is_back_the_rest_is_told(
-    shop: Shop, desk: Desk
-) -> None:
-    slow = Slow()
-    names = await several(shop, desk, LANES)
-    async with sending(desk, slow, TOP_UPS):
-        for name in names:
-            slow.answer(name, 503)
-        for seconds in (5, 10, 20):
-            await shop.clock.advance(seconds)
-            assert [account for account, _, _ in slow.waiting] == names[:1]
-            slow.answer(names[0], 503)
-        await shop.clock.advance(40)
-        before = shop.clock.now()
-        for name in names:
-            assert [account for account, _, _ in slow.waiting] == [name]
-            slow.answer(name)
-            await shop.clock.rest()
-        assert shop.clock.now() == before, "nobody waits any more"
-    assert slow.got == [*names, *names[:1] * 4, *names[1:]]
-    assert await desk.letters() == []
-
-
-@pytest.mark.parametrize(
-    ("retry_after", "seconds"),
-    [
-        *[("", 0), ("0", 0), ("7", 7), ("3600", 3600), ("3601", 3600), ("9" * 5000, 3600)],
-        *[("-7", 0), ("1.5", 0), ("soon", 0), ("²", 0)],
-        *[("Fri, 20 Nov 2026 12:00:30 GMT", 30), ("Fri, 20 Nov 2026 11:00:00 GMT", 0)],
-        *[("Sat, 01 Jan 0001 00:00:00 +2359", 0), ("Fri, 31 Dec 9999 23:59:59 GMT", 3600)],
-    ],
-)
-def test_how_long_a_receiver_asks_to_be_left_alone(retry_after: str, seconds: int) -> None:
-    now_s = round(datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp())
-    assert wanted_s(retry_after, now_s) == seconds
-
-
-async def test_a_receiver_that_asks_for_time_is_left_alone_for_it(
-    shop: Shop, desk: Desk, program: Program, two: None
-) -> None:
-    program.retry_after = "600"
-    for status in (503, 400):
-        before = len(program.got)
-        program.answer = lambda _account, status=status: status  # type: ignore[misc]
-        async with sending(desk, program, TOP_UPS):
-            await pay(shop, "anna", f"a-{status}")
-            await shop.clock.advance(595)
-            assert len(program.got) - before == 1
-            program.answer = lambda _account: 200
-            await shop.clock.advance(15)
-            assert len(program.got) - before == 2
-
-
-async def test_one_that_has_left_the_settings_is_shown_sent_nothing_and_can_be_dropped(
-    shop: Shop, desk: Desk, program: Program, two: None
-) -> None:
-    program.answer = lambda _account: 400
-    async with sending(desk, program, TOP_UPS):
-        for number in range(3):
-            await pay(shop, "anna", f"a-{number}")
-        await shop.clock.advance(10)
-    refused(await desk.book.forget("site", ""), Code.CONFLICT)
-    assert await desk.book.former() == []
-    later = Webhooks(shop.store, shop.clock, ["another"])
-    assert await later.former() == ["site"]
-    assert isinstance(await later.state("site"), Endpoint)
-    assert "charging webhook forget site" in refused(await later.resend("site", "", 100), Code.CONFLICT).advice
-    first, *_ = await desk.letters()
-    assert isinstance(await later.drop("site", first.event), Letter)
-    assert await later.forget("site", "") == (2, None)
-    assert await desk.letters() == []
-    assert await later.former() == []
-    refused(await later.forget("site", ""), Code.NOT_FOUND)
-    refused(await later.resend("site", "", 100), Code.NOT_FOUND)
-    refused(await later.drop("site", first.event), Code.NOT_FOUND)
 
 
 async def test_a_letter_that_a_clock_set_far_ahead_has_put_off_is_tried_all_the_same(

@@ -1,0 +1,181 @@
+"""Who sends to a webhook, how many accounts at a time, and how long it is left alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from charging.service.refusal import Code, Refused
+from charging.service.webhooks import TURN_S, Endpoint, Letter, Report, Webhooks
+from charging.web.signed_post import wanted_s
+from charging.web.webhooks import (
+    LANES,
+)
+from tests.unit.service.conftest import Shop, refused
+from tests.unit.web.webhook_desk import (
+    TOP_UPS,
+    Desk,
+    Program,
+    Slow,
+    desk,
+    pay,
+    program,
+    sending,
+    several,
+    two,
+)
+
+__all__ = ["desk", "program", "two"]
+
+
+async def test_of_two_daemons_one_sends_and_the_other_takes_over_when_it_has_died(
+    shop: Shop, desk: Desk, program: Program, two: None
+) -> None:
+    other = Desk(shop, "two")
+    async with sending(desk, program), sending(other, program):
+        await pay(shop, "anna", "a-1")
+        await shop.clock.advance(3 * TURN_S)
+        told = len(program.got)
+        assert len(set(program.got)) == told == 1
+        assert other.seen[-1] == (None, None)
+    async with sending(other, program):
+        await pay(shop, "anna", "a-2")
+        await shop.clock.advance(2 * TURN_S)
+    assert len(set(program.got)) == len(program.got) == 2
+
+
+@pytest.mark.parametrize("apart_s", [-86_400, 0, 86_400])
+async def test_whoever_waits_takes_the_turn_once_nothing_was_renewed_however_far_the_clocks_are_apart(
+    shop: Shop, desk: Desk, two: None, apart_s: int
+) -> None:
+    other = Desk(shop, "two").book
+
+    async def is_taken_by_the_other() -> bool:
+        shop.clock.step_wall(apart_s)
+        answer = await other.take("site")
+        shop.clock.step_wall(-apart_s)
+        return isinstance(answer, Endpoint)
+
+    assert not await is_taken_by_the_other(), "it was not seen before"
+    for number in range(5):
+        await shop.clock.advance(TURN_S - 1)
+        assert isinstance(await desk.book.move("site", f"{number + 1}", Report(1)), Endpoint)
+        assert not await is_taken_by_the_other()
+    await shop.clock.advance(TURN_S - 1)
+    assert not await is_taken_by_the_other()
+    await shop.clock.advance(1)
+    assert await is_taken_by_the_other()
+    assert isinstance(await desk.book.move("site", "9", Report(1)), Refused)
+
+
+async def test_several_accounts_are_told_at_a_time_and_each_one_after_the_other(shop: Shop, desk: Desk) -> None:
+    slow = Slow()
+    names = await several(shop, desk, LANES + 2, each=2)
+    async with sending(desk, slow, TOP_UPS):
+        assert slow.got == names[:LANES]
+        slow.answer("a03")
+        await shop.clock.rest()
+        assert slow.got[LANES:] == ["a03"], "its second"
+        for _ in range(len(names)):
+            for account, _, _ in list(slow.waiting):
+                slow.answer(account)
+            await shop.clock.advance(2)
+    assert sorted(slow.got) == sorted([*names, *names])
+
+
+async def test_one_that_hangs_is_told_again_and_nothing_is_left_out_if_its_sender_is_killed(
+    shop: Shop, desk: Desk
+) -> None:
+    slow = Slow()
+    await several(shop, desk, 3, each=2)
+    async with sending(desk, slow, TOP_UPS):
+        for name in ("a01", "a02", "a02"):
+            slow.answer(name)
+            await shop.clock.rest()
+        await shop.clock.advance(2 * TURN_S)
+    endpoint = await desk.book.state("site")
+    assert isinstance(endpoint, Endpoint)
+    program = Program()
+    async with sending(desk, program, TOP_UPS):
+        await shop.clock.advance(5)
+    for name in ("a00", "a01", "a02"):
+        assert len(program.of(name)) == 2, "all again"
+        assert program.of(name) == sorted(program.of(name))
+
+
+async def test_while_the_receiver_is_away_one_is_tried_for_all_and_once_it_is_back_the_rest_is_told(
+    shop: Shop, desk: Desk
+) -> None:
+    slow = Slow()
+    names = await several(shop, desk, LANES)
+    async with sending(desk, slow, TOP_UPS):
+        for name in names:
+            slow.answer(name, 503)
+        for seconds in (5, 10, 20):
+            await shop.clock.advance(seconds)
+            assert [account for account, _, _ in slow.waiting] == names[:1]
+            slow.answer(names[0], 503)
+        await shop.clock.advance(40)
+        before = shop.clock.now()
+        for name in names:
+            assert [account for account, _, _ in slow.waiting] == [name]
+            slow.answer(name)
+            await shop.clock.rest()
+        assert shop.clock.now() == before, "nobody waits any more"
+    assert slow.got == [*names, *names[:1] * 4, *names[1:]]
+    assert await desk.letters() == []
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [
+        *[("", 0), ("0", 0), ("7", 7), ("3600", 3600), ("3601", 3600), ("9" * 5000, 3600)],
+        *[("-7", 0), ("1.5", 0), ("soon", 0), ("²", 0)],
+        *[("Fri, 20 Nov 2026 12:00:30 GMT", 30), ("Fri, 20 Nov 2026 11:00:00 GMT", 0)],
+        *[("Sat, 01 Jan 0001 00:00:00 +2359", 0), ("Fri, 31 Dec 9999 23:59:59 GMT", 3600)],
+    ],
+)
+def test_how_long_a_receiver_asks_to_be_left_alone(retry_after: str, seconds: int) -> None:
+    now_s = round(datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp())
+    assert wanted_s(retry_after, now_s) == seconds
+
+
+async def test_a_receiver_that_asks_for_time_is_left_alone_for_it(
+    shop: Shop, desk: Desk, program: Program, two: None
+) -> None:
+    program.retry_after = "600"
+    for status in (503, 400):
+        before = len(program.got)
+        program.answer = lambda _account, status=status: status  # type: ignore[misc]
+        async with sending(desk, program, TOP_UPS):
+            await pay(shop, "anna", f"a-{status}")
+            await shop.clock.advance(595)
+            assert len(program.got) - before == 1
+            program.answer = lambda _account: 200
+            await shop.clock.advance(15)
+            assert len(program.got) - before == 2
+
+
+async def test_one_that_has_left_the_settings_is_shown_sent_nothing_and_can_be_dropped(
+    shop: Shop, desk: Desk, program: Program, two: None
+) -> None:
+    program.answer = lambda _account: 400
+    async with sending(desk, program, TOP_UPS):
+        for number in range(3):
+            await pay(shop, "anna", f"a-{number}")
+        await shop.clock.advance(10)
+    refused(await desk.book.forget("site", ""), Code.CONFLICT)
+    assert await desk.book.former() == []
+    later = Webhooks(shop.store, shop.clock, ["another"])
+    assert await later.former() == ["site"]
+    assert isinstance(await later.state("site"), Endpoint)
+    assert "charging webhook forget site" in refused(await later.resend("site", "", 100), Code.CONFLICT).advice
+    first, *_ = await desk.letters()
+    assert isinstance(await later.drop("site", first.event), Letter)
+    assert await later.forget("site", "") == (2, None)
+    assert await desk.letters() == []
+    assert await later.former() == []
+    refused(await later.forget("site", ""), Code.NOT_FOUND)
+    refused(await later.resend("site", "", 100), Code.NOT_FOUND)
+    refused(await later.drop("site", first.event), Code.NOT_FOUND)
