@@ -23,6 +23,8 @@ import structlog
 from tests.simulation.story import Outcome, Story, drawn, read, run, run_on_file, shortened
 
 MS_AN_HOUR = 3_600_000
+SHORTENING_S = 180
+"""A story is made no shorter after that time."""
 
 
 def main() -> int:
@@ -58,7 +60,7 @@ def main() -> int:
     if asked.quick:
         print(f"seed {violated[0].seed}: {violated[1]}")
     else:
-        _show(*violated, told)
+        _show(*violated, told, "" if asked.ledger == "memory" else f" --ledger {asked.ledger}")
     return 1
 
 
@@ -80,11 +82,13 @@ def _replay(story: Story, told: Callable[[Story], Outcome]) -> int:
     return int(bool(outcome.violation))
 
 
-def _show(story: Story, violation: str, told: Callable[[Story], Outcome]) -> None:
-    print(f"seed {story.seed}: {violation}\nshortening ...", file=sys.stderr)
-    short = shortened(story, lambda one: bool(told(one).violation))
+def _show(story: Story, violation: str, told: Callable[[Story], Outcome], options: str) -> None:
+    again = f"python -m tests.simulation{options} --from {story.seed} --stories 1"
+    print(f"seed {story.seed}: {violation}\nTold again by {again}; shortening ...", flush=True)
+    until = time.monotonic() + SHORTENING_S
+    short = shortened(story, lambda one: time.monotonic() < until and bool(told(one).violation))
     print(f"{told(short).violation}\n\n{short}\n\nSave the lines from `seed` on in FILE, and replay them with")
-    print("    python -m tests.simulation --replay FILE")
+    print(f"    python -m tests.simulation{options} --replay FILE")
 
 
 if __name__ == "__main__":
