@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from agi.port import Answer, Declined, IncomingCall, Unproven
@@ -22,6 +25,7 @@ from charging.errors import ChargingError
 from charging.ledger.accounts import Account, Number
 from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Store
+from charging.service.gifts import PackGiven, PackWish
 from charging.service.proven_time import OUTAGE_S, confirm_time
 from charging.tariff.tariff import Tariff
 from tests.fakes.clock import FakeClock
@@ -77,7 +81,10 @@ class City:
         self.counts: Counter[str] = Counter()
         self.clock = CityClock(setting.start)
         self.clock.at_work = lambda: any(one is not None and one.ledger.busy for one in self.daemons)
-        self.store = store(self.clock)
+        self.new_store = partial(store, self.clock)
+        self.store = self.new_store()
+        self.archives = Path(mkdtemp(prefix="archives-"))
+        """Where months that are over lie."""
         self.office = faxes.Office(self)
         self.edition = 0
         self._tariffs = [tariff_of(setting, edition) for edition in range(len(setting.rates))]
@@ -90,6 +97,8 @@ class City:
         self.trouble_until_us = [self.clock.now().mono_us + setting.grace_s * MICROSECONDS] * setting.switches
         self.credited: dict[str, int] = {}
         """Micro-euro by account, by people: what was acknowledged."""
+        self.packs: Counter[str] = Counter()
+        """Seconds by account, in the same way."""
         self.ahead_s = 0.0  # of the right time, by all steps
         self.is_off = False  # every machine: nobody starts a daemon
         self.is_over = False  # those who still talk are made to hang up
@@ -227,6 +236,19 @@ class City:
         if hasattr(answer, "last_day"):
             self.credited[account] += amount
             self.counts["gift"] += 1
+
+    async def give_pack(self, index: int, pack: str, minutes: int, days: int) -> None:
+        """A pack of minutes, through so many days ahead, or some of it taken back."""
+        self._names += 1
+        account, key = f"a{index % ACCOUNTS}", f"k{self._names}"
+        if (daemon := self.any_daemon()) is None:
+            return
+        last_day = self.tariff.day_of(self.clock.now().wall_us) + timedelta(days=days)
+        wish = PackWish(pack, last_day, minutes)
+        answer = await self._acknowledged(lambda one: one.service.gifts.give_pack(account, wish, "pack", key), daemon)
+        if isinstance(answer, PackGiven):
+            self.packs[account] += 60 * minutes
+            self.counts["pack"] += 1
 
     async def correct(self, index: int, amount: int) -> None:
         """Support takes or gives; what is not there is not taken."""
@@ -486,8 +508,9 @@ class City:
             if caller.over_us is None or self.clock.now().mono_us - caller.over_us < self.setting.booked_within_us:
                 caller.stepped_s += abs(by_s)
 
-    async def leap(self, days: float) -> None:
-        """Nobody works for days: every daemon and switch is off. After a long time an operator confirms what it is."""
+    async def leap(self, days: float, work: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Nobody works for days: every daemon is off. After a long time an operator confirms what it is. ``work`` is
+        done before the daemons start again."""
         self.counts["days off"] += 1
         for index in range(self.setting.switches):
             self.trouble(index, days * 86_400)
@@ -497,6 +520,8 @@ class City:
         await self.clock.advance(days * 86_400)
         if days * 86_400 > OUTAGE_S:
             await confirm_time(self.store, self.clock)
+        if work is not None:
+            await work()
         self.is_off = False
         for index in range(len(self.daemons)):
             self.start(index)
@@ -512,12 +537,16 @@ class City:
             self.start(index)
         await self.clock.advance(max(60, self.setting.tick_s + 10))
         self.is_over = True
-        for switch in self.switches:
-            for call in list(switch.calls.values()):
-                switch.end(call.session)
+        self.end_calls()
         await self._until(self._is_closed, CLOSED_WITHIN_S)
         await self.clock.advance(60 + 2 * self.setting.audit_s + self.setting.lease_s)
         self.check_lives()
+
+    def end_calls(self) -> None:
+        """Everybody hangs up."""
+        for switch in self.switches:
+            for call in list(switch.calls.values()):
+                switch.end(call.session)
 
     async def _is_calm(self) -> bool:
         return not self._doings
@@ -541,3 +570,4 @@ class City:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.store.close()
+        shutil.rmtree(self.archives)

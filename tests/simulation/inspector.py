@@ -6,14 +6,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from charging.ledger.model import JournalLine, Kind, Leg
 from tests.simulation.city import Caller, City
-from tests.simulation.setting import FAX_PAGE, MESSAGE_PRICE
+from tests.simulation.setting import FAX_PAGE, MESSAGE_PRICE, PACK_OF
 
 TOLERANCE_MS = 200
 OVERSHOOT_MS = 50
@@ -36,7 +38,7 @@ def is_money(balance: str) -> bool:
 
 def is_value(balance: str) -> bool:
     """What nobody may have less than nothing of."""
-    return is_money(balance) or balance.startswith("bundle:")
+    return is_money(balance) or balance.startswith(("bundle:", "pack:"))
 
 
 def local_day(wall_us: int) -> str:
@@ -58,6 +60,8 @@ class Account:
     posted: Counter[str] = field(default_factory=Counter)
     reserved: Counter[str] = field(default_factory=Counter)
     by_people: int = 0
+    packs: int = 0
+    """Seconds of packs that people gave or took."""
     expired: int = 0
     begun: dict[str, int] = field(default_factory=dict)
     """When a session's first line was posted, wall clock."""
@@ -110,7 +114,7 @@ class Inspector:
     async def close(self) -> str:
         """What must hold when all is over; a digest of every journal line."""
         assert await self._city.store.sessions() == [], "every session closes"
-        cdrs = {row.session: json.loads(row.document) for row in await self._city.store.cdrs(limit=1_000_000)}
+        cdrs = await self._cdrs()
         accounts = {account: await self._read(account) for account in self._city.credited}
         for account, books in accounts.items():
             await self._check_balances(account, books)
@@ -121,10 +125,44 @@ class Inspector:
         self._check_faxes(cdrs)
         return self._lines.hexdigest()
 
+    def _archived(self, what: str) -> Iterator[tuple[str, list[Any]]]:
+        """The records of the files, each with its account, oldest month first."""
+        for path in sorted(self._city.archives.glob(f"{what}-*.jsonl")):
+            for text in path.read_text().splitlines():
+                account, _, record = text.partition("\t")
+                yield account, json.loads(record)
+
+    async def _cdrs(self) -> dict[str, dict[str, Any]]:
+        found = {session: json.loads(document) for _, (_, session, _, document) in self._archived("cdrs")}
+        rows = await self._city.store.cdrs(limit=1_000_000)
+        for row in rows:
+            assert row.session not in found, (row.session, "has two CDRs")
+            found[row.session] = json.loads(row.document)
+        return found
+
+    async def _lines_of(self, account: str) -> list[JournalLine]:
+        """Archived and not, without the line that stands for those that are archived."""
+        lines = []
+        for whose, (_, number, id, kind, at_us, legs, session, reason, digest, *_) in self._archived("journal"):
+            if whose == account:
+                moved = tuple(Leg(*leg) for leg in legs)
+                lines.append(JournalLine(number, id, account, Kind(kind), at_us, moved, session, reason, digest))
+        lines.sort(key=lambda one: one.number)
+        async for line in self._city.store.journal(account):
+            if line.kind is Kind.OPENING:
+                posted: Counter[str] = Counter()
+                for leg in (leg for before in lines for leg in before.legs):
+                    posted[leg.balance] += leg.posted
+                opened = {leg.balance: leg.posted for leg in line.legs}
+                assert opened == {name: amount for name, amount in posted.items() if amount}, (account, "lost a line")
+            else:
+                lines.append(line)
+        return lines
+
     async def _read(self, account: str) -> Account:
         books = Account()
         number = 0
-        async for line in self._city.store.journal(account):
+        for line in await self._lines_of(account):
             assert line.number == number + 1, (account, "a gap in the journal", line.number)
             number = line.number
             self._lines.update(f"{account} {line.id} {line.digest} {line.at_us}\n".encode())
@@ -136,11 +174,13 @@ class Inspector:
                 if line.session is not None:
                     books.begun.setdefault(line.session, line.at_us)
                     books.of_session[line.session][leg.balance] += leg.posted
-                    if leg.balance.startswith("promo:") and leg.posted:
-                        assert local_day(books.begun[line.session]) <= leg.balance.removeprefix("promo:"), (
+                    if leg.balance.startswith(("promo:", "pack:")) and leg.posted:
+                        assert local_day(books.begun[line.session]) <= leg.balance.split(":")[1], (
                             line.id,
                             "takes what has ended",
                         )
+                if leg.balance.startswith("pack:"):
+                    books.packs += leg.posted if str(line.kind) == "correct" else 0
                 if is_money(leg.balance):
                     books.by_people += leg.posted if str(line.kind) in ("top_up", "correct") else 0
                     books.expired -= leg.posted if str(line.kind) == "expire" else 0
@@ -161,6 +201,7 @@ class Inspector:
 
     def _check_money(self, account: str, books: Account, cdrs: list[dict[str, Any]]) -> None:
         assert books.by_people == self._city.credited[account], (account, "top-ups and corrections, once each")
+        assert books.packs == self._city.packs[account], (account, "packs, once each")
         cost = sum(micro(one["cost"]) for one in cdrs)
         money = sum(amount for name, amount in books.posted.items() if is_money(name))
         assert money == books.by_people - cost - books.expired, (account, "money is conserved")
@@ -170,6 +211,11 @@ class Inspector:
             for last_day, part in cdr.get("promotional", {}).items():
                 assert -of_it[f"promo:{last_day}"] == micro(part), (cdr["session"], "the gift's part differs", part)
             assert booked == micro(cdr["cost"]), (cdr["session"], "journal and CDR differ", booked, cdr["cost"])
+            packs = {name[5:]: -amount for name, amount in of_it.items() if name.startswith("pack:") and amount}
+            assert packs == cdr.get("packs", {}), (cdr["session"], "packs of journal and CDR differ", packs)
+            for name in packs:
+                pays = PACK_OF[name.split(":")[1].partition(".")[0]]
+                assert pays is None or cdr["destination"] in pays, (cdr["session"], name, "pays elsewhere")
             for month, seconds in cdr.get("free_seconds", {}).items():
                 of_pro = books.first.get(f"grant/{month}", MICRO) < books.first[cdr["session"]]
                 assert not (of_pro and cdr["destination"] == "us"), (cdr["session"], "Pro's minutes pay abroad")
@@ -197,7 +243,7 @@ class Inspector:
     def _check_price(self, cdr: dict[str, Any]) -> None:
         rates = self._city.setting.rates[int(cdr["tariff_revision"].removeprefix("edition-"))]
         begun_s = -(-cdr["billed_s"] // rates.increment_s) * rates.increment_s
-        paid_s = begun_s - sum(cdr["free_seconds"].values())
+        paid_s = begun_s - sum(cdr["free_seconds"].values()) - sum(cdr.get("packs", {}).values())
         exact = rates.fee + Decimal(paid_s * rates.a_minute) / 60 if paid_s > 0 else Decimal(0)
         expected = int(exact.to_integral_value(rounding="ROUND_CEILING"))
         assert micro(cdr["cost"]) == expected, (cdr["session"], "costs", cdr["cost"], "and not", expected, cdr)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from charging.clock import MICROSECONDS
 from charging.pricing.rate import MAX_CALL_S
 from charging.pricing.rate import Step as PriceStep
-from charging.tariff.plans import Plan
+from charging.tariff.plans import Pack, Plan
 from charging.tariff.tariff import Destination, Price, RateTable, Tariff, TopUps
 from tests.fakes.rig import DESTINATIONS, EURO
 from tests.simulation.machine import LEASE_S
@@ -18,6 +18,8 @@ MESSAGE_PRICE = 100_000
 FAX_PAGE = 80_000
 DAY_CAP = 10_000 * EURO
 """More than any account has: what is spent is counted, and nobody is cut by it."""
+PACK_OF = {"us30": frozenset({"us"}), "nl30": frozenset({"nl_mobile"}), "any30": None}
+"""The packs of minutes, and for which destinations they pay; ``None``: for all."""
 LONGEST_S = 8 * 3600
 """The longest call, where calls last hours."""
 
@@ -99,6 +101,9 @@ def tariff_of(setting: Setting, edition: int) -> Tariff:
         region="NL",
         plans=MappingProxyType({name: replace(plan, max_call_s=longest_s) for name, plan in plans.items()}),
         destinations={**DESTINATIONS, "us": Destination("us", ("+1",))},
+        packs={
+            name: Pack(name, name, 30 * 60, 1, pays, order=order) for order, (name, pays) in enumerate(PACK_OF.items())
+        },
         tables={"table": RateTable("table", prices, fax_page=FAX_PAGE)},
         top_ups=TopUps(EURO // 100, ()),
     )

@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
@@ -19,10 +20,11 @@ from charging.service.accounts import AccountChanges
 from charging.service.numbers import NumberChanges
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO
+from tests.simulation import operator
 from tests.simulation.city import ABROAD, ACCOUNTS, TARGETS, City
 from tests.simulation.inspector import Inspector
 from tests.simulation.loop import StoryLoop
-from tests.simulation.setting import LONGEST_S, PLANS, Rates, Setting
+from tests.simulation.setting import LONGEST_S, PACK_OF, PLANS, Rates, Setting
 
 STARTS = (
     "2026-11-21T12:00:00",
@@ -41,6 +43,9 @@ LEAVERS = 0.5
 
 KEEPERS = 0.5
 """The share of stories in which a switch deletes no records for a while."""
+
+HOUSEKEEPERS = 0.25
+"""The share of stories in which closed months are archived, and that in which the ledger moves to another store."""
 
 SLOW = 0.3
 """The share of stories in which calls last hours, and ticks come seldom."""
@@ -122,6 +127,10 @@ def _with_gifts(steps: list[Step], chance: random.Random, setting: Setting) -> t
     for _ in range(chance.randrange(5)):
         account, euro = float(chance.randrange(ACCOUNTS)), chance.choice((-0.05, 0.05, 0.2, 2.0))
         steps.insert(chance.randrange(len(steps)), Step("gift", (account, euro, chance.choice((0.0, 0.0, 1.0, 3.0)))))
+    for _ in range(chance.randrange(4)):
+        account, pack = float(chance.randrange(ACCOUNTS)), chance.choice(tuple(PACK_OF))
+        given = (account, pack, chance.choice((-5.0, 1.0, 5.0, 30.0)), chance.choice((0.0, 0.0, 1.0)))
+        steps.insert(chance.randrange(len(steps)), Step("pack", given))
     if chance.random() < KEEPERS:
         step = Step("keeps", (float(chance.randrange(setting.switches)), chance.choice((30.0, 300.0))))
         steps.insert(chance.randrange(len(steps)), step)
@@ -136,6 +145,10 @@ def _with_gifts(steps: list[Step], chance: random.Random, setting: Setting) -> t
             Step("pass", (3.0,)),
             Step("call", (account, switch, 0.4, 200.0, "leave")),
         ]
+    if chance.random() < HOUSEKEEPERS:
+        steps.insert(chance.randrange(len(steps)), Step("archive", (chance.choice((36.0, 45.0, 80.0)),)))
+    if chance.random() < HOUSEKEEPERS:
+        steps.insert(chance.randrange(len(steps)), Step("move", (0.0,)))
     return tuple(steps)
 
 
@@ -229,6 +242,8 @@ async def tell(city: City, step: Step) -> None:
             city.live(city.correct(index, round(float(euro) * EURO)))
         case "gift", [euro, days]:
             city.live(city.give(index, round(float(euro) * EURO), int(days)))
+        case "pack", [pack, minutes, days]:
+            city.live(city.give_pack(index, str(pack), int(minutes), int(days)))
         case "fax", [switch, pages]:
             city.live(city.office.send(f"a{index}", int(switch), int(pages)))
         case "tariff", []:
@@ -252,6 +267,10 @@ async def tell(city: City, step: Step) -> None:
             await city.leap(float(first))
         case "wrong-clock", []:
             await _start_with_a_wrong_clock(city, float(first))
+        case "archive", []:
+            await operator.archive_after(city, float(first))
+        case "move", []:
+            await operator.move_house(city)
         case _:
             _edit(city, step)
 
@@ -331,7 +350,8 @@ async def _at_once(work: Callable[..., object], *arguments: object, **options: o
 def run_on_file(story: Story) -> Outcome:
     """Tell a story on a ledger in a SQLite file."""
     with TemporaryDirectory(prefix="city-") as folder:
-        return run(story, lambda clock: SqliteStore(Path(folder) / "ledger.db", clock=clock))
+        number = count()
+        return run(story, lambda clock: SqliteStore(Path(folder) / f"ledger-{next(number)}.db", clock=clock))
 
 
 def shortened(story: Story, fails: Callable[[Story], bool]) -> Story:
