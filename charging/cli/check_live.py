@@ -78,6 +78,11 @@ AT_WORK = {
     "func_strings": "FILTER(0-9,1)",
 }
 """Functions that anyone may ask for, and which always answer: of these modules it is known whether they are there."""
+NO_VOICEMAIL = (
+    "no voicemail module is at work: who is due for voicemail is turned away; `asterisk -rx 'module load app_voicemail'`. "
+    "Where it was loaded, another one has taken away what it had set up (Debian's Asterisk has two): put "
+    "`noload => app_voicemail_odbc.so` into [modules] of modules.conf and restart Asterisk"
+)
 TOO_MUCH = ("Command", "ModuleLoad", "GetConfig", "UpdateConfig")
 """Orders that only a login with more rights than the shipped one may give."""
 MANAGER = "config/asterisk/manager_charging.conf"
@@ -145,6 +150,8 @@ async def _rights(look: Look) -> AsyncIterator[Finding]:
         look.proven.add("app_senddtmf")
     if "VoicemailUsersList" in commands:
         look.proven.add("app_voicemail")
+    elif "Getvar" in commands:  # which needs the same right
+        look.absent.add("app_voicemail")
 
 
 async def _version(look: Look) -> AsyncIterator[Finding]:
@@ -166,7 +173,7 @@ async def _version(look: Look) -> AsyncIterator[Finding]:
 async def _modules(look: Look) -> AsyncIterator[Finding]:
     """Seeing modules needs the right ``system``, which the daemon does well without: some were seen at work."""
     unseen = []
-    for name, purpose in MODULES.items():
+    for name, purpose in ((name, purpose) for name, purpose in MODULES.items() if name not in look.absent):
         loaded = name in look.proven or await _works(look, name)
         if loaded is None:
             unseen.append(name)
@@ -272,6 +279,9 @@ def _ears(found: Found, prompts: list[str]) -> list[Finding]:
 
 async def _voicemail(look: Look) -> AsyncIterator[Finding]:
     """Mailboxes, by the numbers that would use them."""
+    if "app_voicemail" in look.absent:
+        yield problem(PART, NO_VOICEMAIL)
+        return
     try:
         reply = await look.link.action("VoicemailUsersList", timeout_s=5.0, list_end="VoicemailUserEntryComplete")
         entries = [entry for entry in reply.events if entry.get("VMContext") == "charging"]

@@ -46,6 +46,8 @@ class Look:
         """Each is given every event; none must wait."""
         self.proven: set[str] = set()
         """Modules that were seen at work."""
+        self.absent: set[str] = set()
+        """Modules of which an order that we could see is not there."""
 
     async def keep(self) -> NoReturn:
         """Keep the login up."""

@@ -166,7 +166,7 @@ async def test_a_quota_that_is_not_set_and_a_hang_up_handler_that_is_missing(lab
 
 
 async def test_a_black_box_that_is_not_written_and_a_warning_that_does_not_sound(lab: Lab, tmp_path: Path) -> None:
-    write = "Set(DB(charging/${FILTER(a-z0-9\\x2D,${CHARGING_ANSWERED_FOR})})=${CHARGING_RECORD})"
+    write = "Set(DB(charging/${CHARGING_BLACKBOX})=${CHARGING_RECORD})"
     edits = (
         Edit(EXTENSIONS, write, "NoOp()"),
         Edit(EXTENSIONS, " same => n,Playback(${CHARGING_PROMPT})\n same => n,Hangup(", " same => n,Hangup("),

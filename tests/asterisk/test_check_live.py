@@ -330,17 +330,20 @@ async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, dae
 
 
 async def test_functions_that_are_not_loaded_are_named(lab: Lab, daemon: DaemonProcess) -> None:
-    """The login may not see modules: each function is tried. What a whisper needs is seen in a call."""
-    for module in (*AT_WORK, "app_chanspy"):
+    """The login may not see modules: each function is tried. What a whisper needs is seen in a call, and voicemail by its
+    orders: of two voicemail modules each takes away what the other has set up, and both are shown as they were."""
+    unloaded = (*AT_WORK, "app_chanspy", "app_voicemail")
+    for module in unloaded:
         await lab.switch.cli(f"module unload {module}.so")
     try:
         checked = await check(daemon)
     finally:
-        for module in (*AT_WORK, "app_chanspy"):
+        for module in unloaded:
             await lab.switch.cli(f"module load {module}.so")
     for module in AT_WORK:
         assert checked.says(Grade.PROBLEM, f"module {module} is not loaded", f"module load {module}"), module
-    assert checked.of(Grade.PROBLEM) != []
+    assert checked.says(Grade.PROBLEM, "no voicemail module is at work", "noload => app_voicemail_odbc.so")
+    assert not any("app_voicemail" in text for text in checked.of(Grade.UNKNOWN))
     assert (await check(daemon)).of(Grade.PROBLEM) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -150,6 +151,30 @@ async def test_leg_notes_how_long_the_machine_was_up_at_its_answer_and_at_its_en
         record = await black_box_record(lab)
     file.unlink()
     assert (record["up"], record["dial"], record["phase"]) == (up, "ANSWER", "dial")
+
+
+async def test_a_call_that_was_answered_under_an_older_dialplan_leaves_its_record_under_this_one(lab: Lab) -> None:
+    """A new version's dialplan comes by `dialplan reload`, while calls run: it ends calls that the older one answered."""
+    shipped = lab.switch.folder / "etc" / "charging" / "extensions_charging.conf"
+    ours = shipped.read_text()
+    older = re.sub(r"Set\(CHARGING_ANSWERED_(UP|FOR)=.*\)$", "NoOp()", ours, flags=re.MULTILINE)
+    assert older.count("NoOp()") == ours.count("NoOp()") + 2
+    shipped.write_text(older)
+    try:
+        await lab.switch.cli("dialplan reload")
+        async with serving(forward(mobile.answers()), lab.agi_port):
+            call = await lab.place_call(NUMBER)
+            await call.wait_state(CallState.ANSWERED)
+            shipped.write_text(ours)
+            await lab.switch.cli("dialplan reload")
+            await call.hang_up()
+            await call.wait_end()
+            record = await black_box_record(lab)
+    finally:
+        shipped.write_text(ours)
+        await lab.switch.cli("dialplan reload")
+    assert (record["up"], record["dial"]) == ("-", "ANSWER")
+    assert set(await lab.switch.black_box()) == {"s-1"}
 
 
 async def test_record_names_the_switch_of_the_daemon_that_decided(lab: Lab) -> None:

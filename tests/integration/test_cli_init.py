@@ -238,6 +238,16 @@ def test_what_was_taken_over_or_accepted_is_not_told_again(
     assert "shipped as before: asterisk/extensions_charging.conf, charging.yaml" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("option", ["--diff", "--accept"])
+def test_a_folder_that_was_never_laid_down_is_not_made_by_looking_at_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """Someone has mistyped its name."""
+    assert main(["init", str(tmp_path / "shpo"), option]) == 1
+    assert "nothing was laid down there" in capsys.readouterr().err
+    assert not (tmp_path / "shpo").exists()
+
+
 def test_a_folder_of_before_there_was_a_record_is_compared_and_nobody_blamed(
     laid_down: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

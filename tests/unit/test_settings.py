@@ -75,6 +75,8 @@ def test_shipped_file_shows_the_defaults_in_its_comments() -> None:
     assert shown.customer_page == CustomerPage(), "likewise"
     assert [one.name for one in shown.webhooks] == ["website"]
     off = {"console": None, "customer_page": None, "webhooks": ()}
+    in_force = yaml.safe_load(text).keys()
+    assert not off.keys() & in_force, "an older version, which knows them not, must read the file after a way back"
     assert shown.model_copy(update=off) == load_config(SHIPPED, ENVIRONMENT).settings
 
 
