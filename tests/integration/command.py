@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from charging.cli import main
+from charging.lab.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -22,6 +23,7 @@ switch:
   ami: {{host: 127.0.0.1, port: {ami_port}, secret_env: TEST_AMI_SECRET}}
   prompts_dir_on_switch: {prompts}
 agi: {{port: 4999}}
+http: {{port: {http_port}}}
 ledger: {{url: "sqlite:///ledger.db"}}
 tariff: tariff.yaml
 control: {{socket: control.sock}}
@@ -62,7 +64,7 @@ class Place:
         return self.folder / "control.sock"
 
     def write(self, ami_port: int = 1, prompts: Path = REPOSITORY / "prompts") -> None:
-        self.config.write_text(SETTINGS.format(ami_port=ami_port, prompts=prompts))
+        self.config.write_text(SETTINGS.format(ami_port=ami_port, http_port=free_port(), prompts=prompts))
         (self.folder / "tariff.yaml").write_text(TARIFF)
 
 

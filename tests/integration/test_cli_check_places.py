@@ -30,7 +30,8 @@ def test_ports_folders_and_the_mail_server_are_looked_at_before_the_start(
         (place.folder / "file").write_text("")
         text = place.config.read_text().replace("socket: control.sock", "socket: file/control.sock")
         mail = MAIL.format("words").replace("mail: {", "mail: {port: 1, ")
-        place.config.write_text(text + f"http: {{port: {port}}}\nfax: {{folder: file/fax}}\n" + mail)
+        text = re.sub(r"^http: .*$", f"http: {{port: {port}}}", text, flags=re.MULTILINE)
+        place.config.write_text(text + "fax: {folder: file/fax}\n" + mail)
         ran = Command(place, capsys)("check")
         started = Command(place, capsys)("run")
     assert ran.code == started.code == 1
@@ -55,7 +56,7 @@ def test_a_host_that_is_no_address_of_this_machine_is_told_by_its_own_key(
 ) -> None:
     """Nobody has such a port: to free it would be the wrong advice."""
     monkeypatch.setenv("TEST_AMI_SECRET", "right")
-    place.config.write_text(place.config.read_text() + f"http: {{host: {host}, port: {free_port()}}}\n")
+    place.config.write_text(place.config.read_text().replace("http: {", f"http: {{host: {host}, "))
     (told,) = graded(Command(place, capsys)("check"), "problem")
     assert f"http.host: cannot listen on {host}:" in told
     assert "name an address of this machine (`ip address` shows them)" in told
