@@ -25,7 +25,7 @@ from tests.asterisk.conftest import FIGURES
 from tests.asterisk.shop import Shop
 from tests.integration.wheels import ROOT, build_wheel
 
-pytestmark = [pytest.mark.asterisk, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.asterisk, pytest.mark.long, pytest.mark.timeout(1800)]
 
 LEDGER, SECRET = "var/lib/charging/charging.db", "etc/charging/ami.secret"
 HOME = "/srv/someone"
