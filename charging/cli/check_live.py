@@ -79,8 +79,9 @@ AT_WORK = {
 }
 """Functions that anyone may ask for, and which always answer: of these modules it is known whether they are there."""
 NO_VOICEMAIL = (
-    "no voicemail module is at work: who is due for voicemail is turned away; `asterisk -rx 'module load app_voicemail'`. "
-    "Where it was loaded, another one has taken away what it had set up (Debian's Asterisk has two): put "
+    "no voicemail module is at work: who is due for voicemail is turned away; "
+    "`asterisk -rx 'module load app_voicemail'`. Where it was loaded, another one has taken away what it had set up "
+    "(Debian's Asterisk has two): put "
     "`noload => app_voicemail_odbc.so` into [modules] of modules.conf and restart Asterisk"
 )
 TOO_MUCH = ("Command", "ModuleLoad", "GetConfig", "UpdateConfig")

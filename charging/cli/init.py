@@ -67,7 +67,7 @@ def init(folder: Path = FOLDER, state: Path | None = STATE_FOLDER, diff: bool = 
     try:
         if record is None and not (folder / SETTINGS).exists():
             if diff or accept:
-                raise Refusal(f"{folder}: nothing was laid down there; without --diff and --accept all is laid down anew")
+                raise Refusal(f"{folder}: nothing was laid down there; to do so, leave --diff and --accept out")
             _lay_down(folder, state)
         else:
             _look_again(folder, state, record, diff=diff, accept=accept)

@@ -330,8 +330,8 @@ async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, dae
 
 
 async def test_functions_that_are_not_loaded_are_named(lab: Lab, daemon: DaemonProcess) -> None:
-    """The login may not see modules: each function is tried. What a whisper needs is seen in a call, and voicemail by its
-    orders: of two voicemail modules each takes away what the other has set up, and both are shown as they were."""
+    """The login may not see modules: each function is tried. What a whisper needs is seen in a call,
+    voicemail by its orders: of two such modules each takes away what the other has set up, and both are listed on."""
     unloaded = (*AT_WORK, "app_chanspy", "app_voicemail")
     for module in unloaded:
         await lab.switch.cli(f"module unload {module}.so")

@@ -154,7 +154,7 @@ async def test_leg_notes_how_long_the_machine_was_up_at_its_answer_and_at_its_en
 
 
 async def test_a_call_that_was_answered_under_an_older_dialplan_leaves_its_record_under_this_one(lab: Lab) -> None:
-    """A new version's dialplan comes by `dialplan reload`, while calls run: it ends calls that the older one answered."""
+    """A new version's dialplan comes by `dialplan reload`, under calls: it ends what the older one has answered."""
     shipped = lab.switch.folder / "etc" / "charging" / "extensions_charging.conf"
     ours = shipped.read_text()
     older = re.sub(r"Set\(CHARGING_ANSWERED_(UP|FOR)=.*\)$", "NoOp()", ours, flags=re.MULTILINE)
