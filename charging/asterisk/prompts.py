@@ -4,9 +4,11 @@ First by whisper: a Local channel whose one half spies on the subscriber's leg w
 both voices go on. If the whisper has not attached in time, by a feature code that is played on the subscriber's
 leg and makes the switch play the file there; that one interrupts the conversation for the prompt's length.
 
-Whispering mixes the file into what the other party sends: where that is nothing (he is muted, or a gateway suppresses
-silence) the subscriber would hear nothing of it, so there the feature is used, which sounds by itself. And nothing is
-played to a subscriber who has put the other party on hold, for his phone plays nothing then: it waits until he is back.
+Whispering mixes the file into what is sent to the subscriber: the other party's voice, or music while he is on hold or
+parked. Where that is nothing (the other is muted, or a gateway suppresses silence) he would hear nothing of it: there
+the feature is used, which sounds by itself. And nothing is played to a subscriber who has put the other party on hold,
+for his phone plays nothing then: it waits until he is back. A key that he presses while the feature's digits are played
+makes another code of them: they are played again.
 
 Nothing is played into a bridge of native RTP. To whisper, Asterisk would take the bridge from it and give it back, and
 measured, the subscriber then often hears nothing for the rest of the call. The feature keeps the bridge of a charged
@@ -36,7 +38,7 @@ PLAYS_S = 1.5
 """What is over sooner was not heard: half a second of silence comes before a prompt, and ours last for seconds. A file
 that cannot be played is told some 0.2 s after the whisper is attached. A call's end is told, too."""
 SPOKEN_PACKETS = 10
-"""As many come of a party's voice in ``PLAYS_S``, and more, if he sends any: a packet has 20 to 60 ms."""
+"""As many come of a voice in ``PLAYS_S``, and more, if there is any: a packet has 20 to 60 ms."""
 HOLD_MAX_S = 60
 """How long a prompt waits for a subscriber who has put the other party on hold."""
 HOLD_POLL_S = 1.0
@@ -47,12 +49,16 @@ DIGIT_MS = 60
 FEATURE_DEADLINE_S = 20
 """From the digits to the prompt's end; the shipped ones last up to seven seconds."""
 FEATURE_POLL_S = 0.5
+FEATURE_AGAIN_S, FEATURE_TRIES_MAX = 2.5, 3
+"""When its digits are played once more, if the dialplan has not begun: Asterisk waits a second for the next digit."""
 NATIVE = "native"
 NO_SOUND = "it was over at once: there is no sound in the file"
-ON_HOLD, RECEIVED = "CHANNEL(onhold)", "CHANNEL(rtcp,rxcount)"
-"""Of a channel: whether its party was put on hold by the other; how many packets of sound it was sent."""
+ON_HOLD = "CHANNEL(onhold)"
+"""Of a channel: whether its party was put on hold by the other."""
+SENT, RECEIVED = "CHANNEL(rtcp,txcount)", "CHANNEL(rtcp,rxcount)"
+"""Of a channel: how many packets of sound were sent to its party, and how many came from it."""
 VOICE_CHANNEL = "PJSIP/"
-"""Channels that count what they are sent."""
+"""Channels that count them."""
 UNPLAYABLE_ADVICE = (
     "put the prompts where switch.prompts_dir_on_switch says, readable for Asterisk: `charging check --live`"
 )
@@ -115,12 +121,15 @@ class Prompter:
             parties = await self._parties(session, spyee_uid)
             if parties is None:
                 return PromptOutcome.FAILED
-            if not await self._is_listened_to(parties):
+            others = {uid: name for uid, name in parties.items() if uid != spyee_uid}
+            if not await self._is_listened_to(others):
                 return PromptOutcome.UNHEARD
         except SwitchError as error:
             log.warning("prompt_not_played", session=session, why=str(error))
             return PromptOutcome.FAILED
-        counted = [uid for uid, name in parties.items() if name.startswith(VOICE_CHANNEL)]
+        counted = [(uid, RECEIVED) for uid, name in others.items() if name.startswith(VOICE_CHANNEL)]
+        if parties.get(spyee_uid, "").startswith(VOICE_CHANNEL):
+            counted = [(spyee_uid, SENT)]
         if self._settings.whisper:
             whispered = await self._whisper(session, sequence, spyee_uid, prompt, counted)
             if whispered is not None:
@@ -143,8 +152,8 @@ class Prompter:
         return (await self._link.action("Getvar", {"Channel": uid, "Variable": variable})).headers.get("Value")
 
     async def _parties(self, session: str, spyee_uid: str) -> dict[str, str] | None:
-        """The channels that the subscriber talks to, by unique id. ``None``: they may not hear each other after a
-        prompt, for they do not talk, or by native RTP. Raises SwitchError."""
+        """The names of the subscriber's channel and of those that he talks to, by unique id. ``None``: they may not
+        hear each other after a prompt, for they do not talk, or by native RTP. Raises SwitchError."""
         status = await self._link.action("Status", {"Channel": spyee_uid}, list_end="StatusComplete")
         bridge = next((entry.get("BridgeID") for entry in status.events), "")
         if not bridge:
@@ -155,11 +164,10 @@ class Prompter:
         if not technology or technology.startswith(NATIVE):
             log.error("prompt_not_played", session=session, why=f"the bridge is {technology}", advice=NATIVE_ADVICE)
             return None
-        there = {entry.get("Uniqueid"): entry.get("Channel") for entry in info.events}
-        return {uid: name for uid, name in there.items() if uid not in ("", spyee_uid)}
+        return {uid: entry.get("Channel") for entry in info.events if (uid := entry.get("Uniqueid"))}
 
     async def _whisper(
-        self, session: str, sequence: int, spyee_uid: str, prompt: str, counted: Sequence[str]
+        self, session: str, sequence: int, spyee_uid: str, prompt: str, counted: Sequence[tuple[str, str]]
     ) -> PromptOutcome | None:
         """What became of it; ``None``: the prompt's second way may do better."""
         uid = f"{variables.PROMPT_UID}{session}-{sequence}"
@@ -191,7 +199,7 @@ class Prompter:
             after = await self._packets(counted)
             if before is None or after is None or after - before >= SPOKEN_PACKETS:
                 return PromptOutcome.WHISPERED
-            log.info("whisper_unheard", session=session, why="the other party sends no sound to mix it into")
+            log.info("whisper_unheard", session=session, why="nothing sounds that it could be mixed into")
             await self._give_up(uid)
         except TimeoutError:
             log.warning("whisper_not_attached", channel_uid=uid)
@@ -217,10 +225,10 @@ class Prompter:
         log.error("prompt_not_played", session=session, why=NO_SOUND, advice=UNPLAYABLE_ADVICE)
         return PromptOutcome.FAILED
 
-    async def _packets(self, uids: Sequence[str]) -> int | None:
-        """How many packets of sound came of them so far; ``None``: nobody counts."""
+    async def _packets(self, counted: Sequence[tuple[str, str]]) -> int | None:
+        """How many packets of sound there were so far; ``None``: nobody counts."""
         try:
-            counts = [whole(await self._value(uid, RECEIVED)) for uid in uids]
+            counts = [whole(await self._value(uid, what)) for uid, what in counted]
         except ActionRefused:  # one has left
             return None
         known = [count for count in counts if count is not None]
@@ -260,20 +268,21 @@ class Prompter:
         """Have the feature play ``prompt``; whether it ran to its end, for then the dialplan forgets the order. Raises
         SwitchError, also where the call has ended meanwhile."""
         order = {"Channel": spyee_uid, "Variable": variables.PROMPT}
+        begun = {"Channel": spyee_uid, "Variable": variables.PROMPT_PLAYED}
+        await self._link.action("Setvar", {**begun, "Value": ""})
         await self._link.action("Setvar", {**order, "Value": prompt})
-        for digit in self._settings.feature_digits:
-            fields = {
-                "Channel": spyee_uid,
-                "Digit": digit,
-                "Duration": str(DIGIT_MS),
-                "Receive": "true",
-            }
-            await self._link.action("PlayDTMF", fields)
-        until = self._clock.now().plus(self._settings.feature_deadline_s)
+        await _press(self._link, spyee_uid, self._settings.feature_digits)
+        tries, pressed = 1, self._clock.now()
+        until = pressed.plus(self._settings.feature_deadline_s)
         while (await self._link.action("Getvar", order)).headers.get("Value"):
             if (now := self._clock.now()).mono_us >= until.mono_us:
                 await self._link.action("Setvar", {**order, "Value": ""})  # the same digits later are silent
                 return False
+            if tries < FEATURE_TRIES_MAX and pressed.seconds_until(now) >= FEATURE_AGAIN_S:
+                if not (await self._link.action("Getvar", begun)).headers.get("Value"):
+                    await _press(self._link, spyee_uid, self._settings.feature_digits)
+                    tries += 1
+                pressed = self._clock.now()
             await self._clock.sleep_until(now.plus(FEATURE_POLL_S).mono_us)
         return True
 
@@ -292,3 +301,10 @@ class Prompter:
 def _end_of(uid: str) -> str:
     """What is waited for by this name is told by the end of the channel, not by its beginning."""
     return f"{uid} ended"
+
+
+async def _press(link: Orders, uid: str, digits: str) -> None:
+    """As if the party had dialled them. Raises SwitchError."""
+    for digit in digits:
+        fields = {"Channel": uid, "Digit": digit, "Duration": str(DIGIT_MS), "Receive": "true"}
+        await link.action("PlayDTMF", fields)

@@ -51,6 +51,7 @@ MEANT = {
     "CHARGING_EARLY_MEDIA": (r"yes|no", "yes or no"),
     "CHARGING_NO_ANSWER_S": (NUMBER, "a whole number"),
     "CHARGING_FALLBACK": (r"voicemail|reject", "voicemail or reject"),
+    "CHARGING_UPTIME": (r"no|/[A-Za-z0-9/._-]+", "no, or the path of a file in letters, digits and / . _ -"),
     "CHARGING_MESSAGE_MIN_S": (r"[0-9][0-9]?", "a whole number from 0 to 99"),
     "CHARGING_VOICEMAIL_A_MAILBOX": (UP_TO_9999, "a whole number from 1 to 9999"),
     "CHARGING_VOICEMAIL_A_CALLER": (UP_TO_9999, "a whole number from 1 to 9999"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -175,6 +176,29 @@ async def test_a_call_that_was_answered_under_an_older_dialplan_leaves_its_recor
         await lab.switch.cli("dialplan reload")
     assert (record["up"], record["dial"]) == ("-", "ANSWER")
     assert set(await lab.switch.black_box()) == {"s-1"}
+
+
+@pytest.mark.parametrize("named", ["a FIFO", "/dev/zero"])
+async def test_leg_waits_for_no_file_that_does_not_answer(lab: Lab, named: str) -> None:
+    """Who answers and who called are waiting to hear each other; and the record must be written."""
+    fifo = lab.switch.folder / "fifo"
+    os.mkfifo(fifo)
+    try:
+        async with (
+            operator_sets(lab, "CHARGING_UPTIME", str(fifo) if named == "a FIFO" else named),
+            serving(forward(mobile.answers()), lab.agi_port),
+        ):
+            call = await lab.place_call(NUMBER)
+            await call.wait_state(CallState.ANSWERED, 5)
+            assert call.outside.answered_us is not None
+            assert call.mobile.answered_us is not None
+            assert call.outside.answered_us - call.mobile.answered_us < 1_500_000
+            await call.hang_up()
+            await call.wait_end()
+            record = await black_box_record(lab)
+    finally:
+        fifo.unlink()
+    assert (record["up"], record["dial"]) == ("-", "ANSWER")
 
 
 async def test_record_names_the_switch_of_the_daemon_that_decided(lab: Lab) -> None:

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from charging.lab import Call, Lab
-from charging.lab.audio import Sound
+from charging.lab import Call, CallState, Lab
+from charging.lab.audio import Sound, write_tone
+from charging.lab.call import MobileLeg
 from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
 from charging.ledger.accounts import Language
 from tests.asterisk.engine import NUMBER, engine
 from tests.asterisk.operator_setup import operator_setup
-from tests.asterisk.sip_steps import ON_HOLD, TALKING, hears, pauses, renegotiates, subscriber
+from tests.asterisk.sip_steps import ON_HOLD, TALKING, calls, hears, pauses, plays, renegotiates, subscriber
 from tests.asterisk.test_check_live import Edit
 from tests.asterisk.test_check_live import edited as edited_files
+from tests.asterisk.waiting import eventually
 
 pytestmark = pytest.mark.asterisk
 
@@ -189,7 +191,7 @@ WITH_OWN_FEATURES = "+31850000078"
 OWN_FEATURES = f"""
 [trunk](+)
 exten => {WITH_OWN_FEATURES},1,Set(__DYNAMIC_FEATURES=mine)
- same => n,Goto(charging-incoming,{NUMBER},1)
+ same => n,Dial(Local/{NUMBER}@charging-incoming/n)
 """
 
 
@@ -197,8 +199,8 @@ exten => {WITH_OWN_FEATURES},1,Set(__DYNAMIC_FEATURES=mine)
 async def test_r17_a_caller_who_sends_no_sound_keeps_nobody_from_hearing_it(
     lab: Lab, tmp_path: Path, way_in: str
 ) -> None:
-    """He is muted: there is nothing that a whisper could be mixed into. The operator's own features, one of which
-    begins as ours does, are his callers'."""
+    """He is muted: there is nothing that a whisper could be mixed into, also behind a Local channel that stays. The
+    operator's own features, one of which begins as ours does, are his callers'."""
     mine = Edit("features.conf", "[applicationmap]", "[applicationmap]\nmine => *9,self,Playback(beep)")
     async with (
         edited_files(lab, mine),
@@ -229,3 +231,56 @@ async def test_r17_it_waits_while_the_subscriber_has_his_caller_on_hold(
         await phone.heard("BYE", deadline_s=30)
         assert 16.0 <= phone.connected_s <= 16.2
         await call.wait_end(20)
+
+
+@contextlib.asynccontextmanager
+async def music(lab: Lab) -> AsyncIterator[None]:
+    """The operator's music on hold: the tone that callers of the lab talk in."""
+    etc, folder = lab.switch.folder / "etc", lab.switch.folder / "moh"
+    folder.mkdir(exist_ok=True)
+    write_tone(folder / "tone.wav", CALLER_TONE_HZ, 10, level_db=-10.0)
+    file = etc / "musiconhold.conf"
+    before = file.read_text()
+    file.write_text(f"[default]\nmode = files\ndirectory = {folder}\n")
+    await lab.switch.cli("moh reload")
+    try:
+        yield
+    finally:
+        file.write_text(before)
+        await lab.switch.cli("moh reload")
+
+
+@pytest.mark.parametrize(("plays_music", "result"), [(True, "played"), (False, "fallback")])
+async def test_r17_a_caller_who_has_the_subscriber_on_hold_keeps_nobody_from_hearing_it(
+    lab: Lab, tmp_path: Path, plays_music: bool, result: str
+) -> None:
+    """He hears the operator's music then, or nothing at all."""
+    holds = (calls(NUMBER), pauses(2), renegotiates(ON_HOLD, cseq=2), hears("BYE"))
+    async with (
+        music(lab) if plays_music else contextlib.nullcontext(),
+        engine(lab, tmp_path, credit="0.016", policy=LONG_WARNING) as live,
+        plays(lab, tmp_path / "caller", *holds) as caller,
+    ):
+        assert (await live.heard("prompt_played", deadline_s=40))["result"] == result
+        await caller.heard("BYE", deadline_s=30)
+        leg = lab.world.stray_mobiles.pop()
+        await eventually(lambda: is_recorded(leg), "the recordings to be whole")
+        assert speech_s(Sound.read(leg.heard), CALLER_TONE_HZ) > 1.0
+
+
+async def is_recorded(leg: MobileLeg) -> bool:
+    return leg.is_recorded
+
+
+async def test_r17_a_subscriber_who_is_parked_hears_it(lab: Lab, tmp_path: Path) -> None:
+    async with operator_setup(lab), engine(lab, tmp_path, credit="0.016", policy=LONG_WARNING) as live:
+        call = await live.call()
+        await live.heard("bridge_joined", deadline_s=30)
+        await call.wait_state(CallState.ANSWERED)
+        caller, leg = sorted(one["Channel"] for one in await lab.switch.channels())
+        await lab.switch.action("Park", {"Channel": leg, "TimeoutChannel": caller, "Timeout": "60000"})
+        assert (await live.heard("prompt_played", deadline_s=40))["result"] == "played"
+        await call.wait_for(lambda: call.mobile.ended_us is not None, "the mobile's end", 40)
+        await eventually(lambda: is_recorded(call.mobile), "the recordings to be whole")
+        assert speech_s(Sound.read(call.mobile_heard), CALLER_TONE_HZ) > 1.0
+        await live.cdr()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from charging.asterisk.control import CallControl, ChannelStatus
 from charging.asterisk.message import AmiMessage
-from charging.asterisk.prompts import RECEIVED
+from charging.asterisk.prompts import RECEIVED, SENT
 from charging.asterisk.reply import Each, Fields, Order, Reply
 from charging.errors import ActionRefused, SwitchError
 
@@ -34,6 +34,8 @@ class RecordingLink:
     replies: dict[str, Reply] = field(default_factory=dict)
     received: list[str] = field(default_factory=list)
     """What is answered to who counts packets."""
+    values: dict[str, str] = field(default_factory=dict)
+    """Of variables."""
     meanwhile: Callable[[], None] = lambda: None
 
     async def action(
@@ -51,8 +53,11 @@ class RecordingLink:
         for key in (name, f"{name} {channel}"):
             if key in self.refuse:
                 raise self.refuse[key]
-        if (fields or {}).get("Variable") == RECEIVED:
+        variable = str((fields or {}).get("Variable"))
+        if variable in (RECEIVED, SENT):
             return Reply(AmiMessage.of(Response="Success", Value=self.received.pop(0)))
+        if name == "Getvar" and variable in self.values:
+            return Reply(AmiMessage.of(Response="Success", Value=self.values[variable]))
         reply = self.replies.get(name, Reply(AmiMessage.of(Response="Success")))
         if each is None:
             return reply
@@ -72,9 +77,12 @@ class RecordingLink:
     def names(self) -> list[str]:
         return [name for name, _ in self.orders]
 
-    def bridged(self, technology: str, others: Sequence[str] = ()) -> None:
-        """Every channel is in a bridge of this technology, with these others."""
-        there = tuple(AmiMessage.of(Event="BridgeInfoChannel", Channel=name, Uniqueid=name) for name in (UID, *others))
+    def bridged(self, technology: str, others: Sequence[str] = (), names: Mapping[str, str] | None = None) -> None:
+        """Every channel is in a bridge of this technology, with these others. ``names``: that are no unique ids."""
+        named = {uid: (names or {}).get(uid, uid) for uid in (UID, *others)}
+        there = tuple(
+            AmiMessage.of(Event="BridgeInfoChannel", Channel=name, Uniqueid=uid) for uid, name in named.items()
+        )
         entry = AmiMessage.of(Event="Status", BridgeID="b-1")
         self.replies["Status"] = Reply(AmiMessage.of(Response="Success"), (entry,))
         end = AmiMessage.of(Event="BridgeInfoComplete", BridgeTechnology=technology)

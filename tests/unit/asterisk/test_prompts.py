@@ -79,14 +79,19 @@ async def test_a_feature_that_is_over_at_once_was_not_heard(link: RecordingLink,
 
 
 @pytest.mark.parametrize(
+    ("name", "others"),
+    [("Local/his@outbound-1;1", ("PJSIP/world-1", "Local/not@counted-1;2")), ("PJSIP/world-2", ("Local/x@y-1;2",))],
+)
+@pytest.mark.parametrize(
     ("after", "outcome"),
     [("19", PromptOutcome.FEATURE), ("20", PromptOutcome.WHISPERED), ("", PromptOutcome.WHISPERED)],
 )
 async def test_nothing_is_whispered_into_silence(
-    link: RecordingLink, clock: FakeClock, after: str, outcome: PromptOutcome
+    link: RecordingLink, clock: FakeClock, after: str, outcome: PromptOutcome, name: str, others: tuple[str, ...]
 ) -> None:
-    """Ten packets more are sound; who is not counted is taken to talk."""
-    link.bridged("simple_bridge", others=("PJSIP/world-1", "Local/not@counted-1;2"))
+    """Ten packets more are sound; who is not counted is taken to talk. What is sent to the subscriber counts, whoever
+    talks; where his own channel is none that counts, what comes of the others does."""
+    link.bridged("simple_bridge", others=others, names={UID: name})
     control = CallControl(link, clock, PromptSettings(plays_s=0))
     link.received = ["10", after]
     playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
@@ -141,9 +146,9 @@ async def test_a_whisper_that_does_not_attach_is_hung_up_and_followed_by_the_fea
 ) -> None:
     control = CallControl(link, clock, PromptSettings(whisper_deadline_s=0.01, plays_s=0))
     assert await control.play_prompt("s-1", 3, UID, "p") is PromptOutcome.FEATURE
-    assert link.names() == [*ASKED, "Originate", "Hangup", "Setvar", *["PlayDTMF"] * 3, "Getvar", "Getvar"]
+    assert link.names() == [*ASKED, "Originate", "Hangup", "Setvar", "Setvar", *["PlayDTMF"] * 3, "Getvar", "Getvar"]
     assert link.orders[3][1] == {"Channel": "w-s-1-3"}
-    assert link.orders[4][1] == {"Channel": UID, "Variable": "CHARGING_PROMPT", "Value": "p"}
+    assert link.orders[5][1] == {"Channel": UID, "Variable": "CHARGING_PROMPT", "Value": "p"}
     assert [fields["Digit"] for name, fields in link.orders if name == "PlayDTMF"] == ["*", "9", "9"]
     assert link.orders[-3][1]["Receive"] == "true"
 
@@ -201,6 +206,20 @@ async def test_digits_without_a_feature_behind_them_are_no_prompt(link: Recordin
     await clock.advance(2)
     assert await playing is PromptOutcome.FAILED
     assert link.orders[-1] == ("Setvar", {"Channel": UID, "Variable": "CHARGING_PROMPT", "Value": ""})
+
+
+@pytest.mark.parametrize(("begun", "presses"), [("", 3 * 3), ("begun", 3)])
+async def test_digits_are_played_again_only_where_nothing_has_begun(
+    link: RecordingLink, clock: FakeClock, begun: str, presses: int
+) -> None:
+    """The subscriber has pressed a key between them; three times in all, for the other party hears them too."""
+    control = CallControl(link, clock, PromptSettings(whisper=False))
+    link.values = {"CHARGING_PROMPT": "p", "CHARGING_PLAYED": begun}
+    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
+    await clock.advance(19)
+    assert link.names().count("PlayDTMF") == presses
+    await clock.advance(2)
+    assert await playing is PromptOutcome.FAILED
 
 
 async def test_feature_has_played_once_the_dialplan_forgets_the_prompt(link: RecordingLink, clock: FakeClock) -> None:
