@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from charging.asterisk.numbers import scaled, whole
-from charging.asterisk.variables import FORGET_SEPARATOR, NO_SESSION_PREFIX, PHASES_UNDECIDED
+from charging.asterisk.variables import FORGET_SEPARATOR, NO_SESSION_PREFIX, PHASE_TURNED, PHASES_UNDECIDED
 
 CALLERS_VERSION = "v1"
 LEGS_VERSION = "v2"
@@ -66,6 +66,8 @@ class BlackBoxRecord:
     """The caller withholds his number, which stands in ``caller`` all the same."""
     switch: str
     """The ``switch.id`` of the daemon that decided; empty where none did, and in what older dialplans wrote."""
+    turned: str = ""
+    """Why the dialplan turned the caller away by itself: ``no_number``, or of ``variables.TURNED_AWAY``."""
     malformed: tuple[str, ...] = ()
     """Names of the fields that should hold a number and do not."""
 
@@ -137,6 +139,7 @@ def parse_record(key: str, text: str) -> BlackBoxRecord | None:
         fax_pages=numbers["pages"],
         withheld=fields.get("presentation", "") == WITHHELD,
         switch=fields.get("switch", ""),
+        turned=fields.get("why", "") if fields.get("phase") == PHASE_TURNED else "",
         malformed=tuple(name for name, value in numbers.items() if value is None and fields.get(name, "-").strip("-")),
     )
 

@@ -121,6 +121,7 @@ def _read(record: BlackBoxRecord) -> BlackBoxRead:
         fax_pages=record.fax_pages or 0,
         undialled=record.phase == variables.PHASE_UNDIALLED,
         switch=record.switch,
+        turned=record.turned,
     )
 
 

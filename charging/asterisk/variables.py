@@ -48,6 +48,8 @@ PHASE_FALLBACK = "fallback"
 PHASES_UNDECIDED = ("decide", PHASE_FALLBACK)
 """While a daemon is asked, and after none of them gave a decision."""
 """The dialplan's word for a call that it handled without a decision of the daemon."""
+PHASE_TURNED = "turned"
+"""The dialplan's word for a call that it turned away by itself; its record says ``why``."""
 PHASE_UNDIALLED = "undialled"
 """The dialplan's word for a fax that it has not dialled: the order came too late, or named no number."""
 

@@ -56,6 +56,13 @@ class Fallback(StrEnum):
     """The switch's own note of a call that ended without a decision."""
 
 
+class TurnedAway(StrEnum):
+    """Why the switch refused a call by itself, and asked no daemon."""
+
+    NO_NUMBER = "no_number"
+    CROWD = "crowd"
+
+
 FALLBACK = "fallback"
 """The outcome of what was not decided; the others are those of :class:`Decision`."""
 
@@ -69,7 +76,7 @@ class Decided:
     turn: Turn
     outcome: str
     reason: str
-    """Of :class:`Reason` or :class:`Fallback`."""
+    """Of :class:`Reason`, :class:`Fallback` or :class:`TurnedAway`."""
     switch: str
     """The ``switch.id`` of the daemon."""
     took_ms: int
@@ -302,6 +309,14 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "the caller hung up, or the dialplan's guard had passed; the session's CDR tells whether anything was charged",
     ),
     Fallback.FAILED: ("the program failed", f"{_LOOK} and report it"),
+    TurnedAway.NO_NUMBER: (
+        "what was dialled is no number (an optional +, then digits): the switch said so itself (404)",
+        "see the INVITE's request line (`pjsip set logger on`): the number's digits that could be read stand here",
+    ),
+    TurnedAway.CROWD: (
+        "too many came at once: the switch turned this one away by itself",
+        "a flood, or a daemon that stands still? See docs/monitor.md, and CHARGING_ASKING_… in charging-globals.conf",
+    ),
     Fallback.UNDECIDED: (
         "no daemon gave the switch a decision (this is the switch's own note, at the call's end)",
         "did a daemon run then? Would `charging check --live` find it? See the switch's log of that moment",

@@ -122,6 +122,8 @@ class BlackBoxRead:
     """The order of a fax came too late, or was none: the dialplan has dialled nobody."""
     switch: str = ""
     """The ``switch.id`` of the daemon that decided over the call; empty where none did."""
+    turned: str = ""
+    """Why the switch turned the caller away by itself, and asked nobody: ``no_number``, or how too many came."""
 
 
 @dataclass(frozen=True, slots=True)

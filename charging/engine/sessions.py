@@ -370,7 +370,7 @@ class Registry:
         async for key in in_turns(rest):
             box = boxes[key]
             asks = box.message_stored or not key.startswith(NO_SESSION)
-            if noted == NOTED_A_TURN_MAX and box.undecided and not asks:
+            if noted == NOTED_A_TURN_MAX and (box.undecided or box.turned) and not asks:
                 continue
             if box.no_room:
                 self.observe(told.SwitchHadNoRoom())
@@ -384,8 +384,8 @@ class Registry:
                 return
 
     async def _note_undecided(self, key: str, box: BlackBoxRead, *, look_up: bool) -> bool:
-        """Whether nobody decided over the call, and nobody has said why."""
-        if not box.undecided or key in self._explained:
+        """Whether no daemon decided over the call, and nobody has said why."""
+        if not (box.undecided or box.turned) or key in self._explained:
             return False
         await self._undecided.note(box, look_up=look_up)
         self.explained(key)

@@ -1,4 +1,4 @@
-"""Calls over which no daemon decided, as the switch itself noted them: none ran, or none answered in time.
+"""Calls over which no daemon decided, as the switch itself noted them: none ran, answered in time, or was asked.
 
 What a daemon decided it keeps itself (`engine.desk`). Of a call that found none, the black-box record is all there is,
 so the answer to "why was I not forwarded" is made of that, once a daemon reads it.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from charging.call.decided import FALLBACK, Decided, Fallback, Turn
+from charging.call.decide import Decision
+from charging.call.decided import FALLBACK, Decided, Fallback, Turn, TurnedAway
 from charging.call.events import BlackBoxRead
 from charging.clock import Clock
 from charging.engine.subscribers import find_number
@@ -17,6 +18,17 @@ from charging.ledger.accounts import Number
 from charging.ledger.port import Directory
 from charging.shown import hidden
 from charging.tariff.tariff import Tariff
+
+CROWDS = {
+    "number": "so many waited for a decision for this number",
+    "caller": "so many waited for a decision with this caller's number",
+    "all": "so many waited for a decision in all",
+    "mailbox": "so many spoke to this mailbox",
+    "mailbox_caller": "this caller's number spoke to this mailbox already",
+    "fax": "so many faxes came in",
+    "fax_number": "so many faxes came in for this number",
+}
+"""In the dialplan's words, and in ours."""
 
 
 class Undecided:
@@ -37,23 +49,24 @@ class Undecided:
         self._keep = keep
 
     async def note(self, box: BlackBoxRead, *, look_up: bool) -> None:
-        """Keep one. Whose number it is, the ledger is asked if ``look_up``; else, and where it cannot answer,
-        the number stays masked. It bears the time of the call's end: the record has no other."""
-        number = await self._number(box.number) if look_up else None
+        """Keep one. Whose number it is, the ledger is asked if ``look_up``; else, where it cannot answer, and where
+        what was dialled is none, it stays masked. It bears the time of the call's end: the record has no other."""
+        number = await self._number(box.number) if look_up and box.turned != TurnedAway.NO_NUMBER else None
         left = "a message was left" if box.message_stored else f"ended with cause {box.cause}"
+        turned = TurnedAway.NO_NUMBER if box.turned == TurnedAway.NO_NUMBER else TurnedAway.CROWD
         self._keep(
             Decided(
                 at_us=self._clock.now().wall_us if box.ended_us is None else box.ended_us,
                 turn=Turn.INCOMING,
-                outcome=FALLBACK,
-                reason=Fallback.UNDECIDED,
+                outcome=Decision.REJECT if box.turned else FALLBACK,
+                reason=turned if box.turned else Fallback.UNDECIDED,
                 switch=box.switch or self._switch_id,
                 took_ms=0,
                 number=hidden(box.number) if number is None else number.number,
                 account="" if number is None else number.account,
                 caller="" if box.withheld else hidden(box.caller),
                 withheld=box.withheld,
-                detail=left,
+                detail=CROWDS.get(box.turned, "") if box.turned else left,
             )
         )
 

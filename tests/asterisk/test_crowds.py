@@ -6,12 +6,14 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from charging.asterisk.variables import TURNED_AWAY
 from charging.lab import Lab, mobile
-from tests.asterisk.parties import NUMBER, forward, operator_sets
+from tests.asterisk.engine import engine
+from tests.asterisk.parties import NUMBER, black_box_record, forward, operator_sets, records_gone
 from tests.asterisk.raw_call import raw_call
 from tests.asterisk.stub_agi import StubAgi, serving
 from tests.asterisk.waiting import eventually
@@ -69,15 +71,23 @@ async def asked(stub: StubAgi, times: int) -> None:
 async def test_who_is_one_too_many_is_turned_away_by_the_switch_and_others_have_their_turn(
     lab: Lab, limit: str, value: str, wait: list[Ring], refused: Ring
 ) -> None:
-    """Calls are counted by their last nine digits. Of who is turned away nothing is noted but a count."""
+    """Calls are counted by their last nine digits. Of who is turned away a count is noted, and once a second why."""
     before = await turned_away(lab)
-    async with operator_sets(lab, f"CHARGING_ASKING_A_{limit}", value), waiting(lab, wait) as stub:
+    async with (
+        operator_sets(lab, f"CHARGING_ASKING_A_{limit}", value),
+        operator_sets(lab, f"CHARGING_NOTED_{limit.lower()}", ""),
+        waiting(lab, wait) as stub,
+    ):
         caller, number = refused
         async with raw_call(lab, number, caller=written(caller)) as call:
             assert await call.is_answered("INVITE", 180, BUSY, ELSEWHERE) == BUSY
         assert len(stub.requests) == len(wait)
         assert await turned_away(lab) == before + Counter({limit.lower(): 1})
-        assert await lab.switch.black_box() == {}
+        (key,) = await lab.switch.black_box()
+        record = await black_box_record(lab, key)
+        assert key.startswith("nosession-turned-")
+        assert (record["phase"], record["why"]) == ("turned", limit.lower())
+        assert (record["number"], record["caller"]) == (number, caller)
         async with raw_call(lab, "+31850000060", caller=written("+31209999999")):
             await asked(stub, len(wait) + 1)
 
@@ -112,3 +122,33 @@ async def test_whoever_gives_up_or_is_decided_about_waits_no_more(lab: Lab) -> N
             await rings.is_answered("INVITE", 180)
             async with raw_call(lab, NUMBER) as another:
                 await another.is_answered("INVITE", 180)
+
+
+@pytest.mark.parametrize(
+    ("dialled", "wait", "status", "told"),
+    [
+        ("+3185-000-0001", [], 404, ("no_number", None, "+3185000xxxx")),
+        (NUMBER, [(ANOTHER, NUMBER)], BUSY, ("crowd", "anna", NUMBER)),
+    ],
+)
+async def test_why_the_switch_turned_a_call_away_by_itself_is_told_to_who_asks_later(
+    lab: Lab, tmp_path: Path, dialled: str, wait: list[Ring], status: int, told: tuple[str, str | None, str]
+) -> None:
+    """One a second of each kind, however many come; the daemon reads it with the black box, and has it deleted."""
+    async with operator_sets(lab, "CHARGING_ASKING_A_NUMBER", "1"):
+        async with waiting(lab, wait):
+            for _ in range(3):
+                async with raw_call(lab, dialled, caller=written(CALLER)) as call:
+                    assert await call.is_answered("INVITE", 180, 404, BUSY, ELSEWHERE) == status
+        noted = [key for key in await lab.switch.black_box() if key.startswith("nosession-turned-")]
+        assert 1 <= len(noted) <= 2
+        async with engine(lab, tmp_path) as live:
+
+            async def kept() -> list[dict[str, str]]:
+                found = (await live.daemon.get("/decisions"))["items"]
+                return [one for one in found if one["outcome"] == "reject"]
+
+            (one, *_) = await eventually(kept, "the decision", DEADLINE_S)
+            assert (one["reason"], one["account"], one["number"]) == told
+            assert one["caller"] == "+3120123xxxx"
+            await records_gone(lab)

@@ -235,3 +235,9 @@ def test_whether_the_caller_withholds_his_number_is_read(presentation: str, with
 )
 def test_a_call_that_no_daemon_decided_over_is_known(key: str, fields: str, undecided: bool) -> None:
     assert parsed(f"v2|dial=|ended=1.000|cause=19|{fields}", key).undecided is undecided
+
+
+@pytest.mark.parametrize(("phase", "turned"), [("turned", "mailbox"), ("reject", "")])
+def test_a_call_that_the_switch_turned_away_by_itself_says_why(phase: str, turned: str) -> None:
+    record = parsed(f"v2|dial=|ended=1.000|decision=reject|phase={phase}|why=mailbox", "nosession-turned-1.1")
+    assert (record.turned, record.undecided) == (turned, False)

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from charging.call.decided import FALLBACK, Fallback, explanation
+from charging.call.decide import Decision
+from charging.call.decided import FALLBACK, Fallback, TurnedAway, explanation
 from charging.call.events import BlackBoxRead
 from charging.engine.booked import DELETE_AT_ONCE_MAX, BookedRecords
 from charging.engine.sessions import HOUSEKEEPING_S, LOOKED_UP_A_TURN_MAX, NOTED_A_TURN_MAX
 from charging.errors import LinkDown
 from charging.ledger.model import Kept, Kind
 from charging.service.decisions import QUEUE_MAX
+from charging.shown import hidden
 from charging.tasks import Breath
 from tests.fakes.effort import turns_of
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
@@ -284,6 +286,28 @@ async def test_a_call_that_found_no_daemon_is_kept_with_why_once_a_daemon_reads_
     assert (kept.number, kept.account) == (NUMBER, "anna")
     assert (kept.caller, kept.detail) == ("+3120123xxxx", "ended with cause 19")
     assert "no daemon gave the switch a decision" in explanation(kept)
+    assert rig.switch.records == {}, "and its record is deleted"
+
+
+@pytest.mark.parametrize(
+    ("why", "reason", "number", "detail"),
+    [
+        ("number", TurnedAway.CROWD, NUMBER, "so many waited for a decision for this number"),
+        ("mailbox", TurnedAway.CROWD, NUMBER, "so many spoke to this mailbox"),
+        ("no_number", TurnedAway.NO_NUMBER, hidden(NUMBER), ""),
+        ("a later dialplan's word", TurnedAway.CROWD, NUMBER, ""),
+    ],
+)
+async def test_a_call_that_the_switch_turned_away_by_itself_is_kept_with_why(
+    rig: Rig, why: str, reason: TurnedAway, number: str, detail: str
+) -> None:
+    await rig.subscriber(credit=EURO)
+    rig.switch.records = {"nosession-turned-1.2": undecided(undecided=False, turned=why)}
+    await rig.clock.advance(HOUSEKEEPING_S + 1)
+    await rig.clock.advance(HOUSEKEEPING_S + 1)
+    (kept,) = rig.decided
+    assert (kept.outcome, kept.reason, kept.number, kept.detail) == (Decision.REJECT, reason, number, detail)
+    assert explanation(kept).startswith("not answered: ")
     assert rig.switch.records == {}, "and its record is deleted"
 
 
