@@ -450,6 +450,17 @@ async def test_what_this_login_may_not_see_is_unknown_and_no_problem(check: Chec
     assert not any("module" in line or "dialplan" in line for line in graded(ran, "ok"))
 
 
+async def test_a_switch_on_which_no_voicemail_is_at_work_is_told(check: CheckLive, ami: FakeAmi) -> None:
+    """A second voicemail module takes away what the first has set up, and both stay listed: its orders are missing."""
+    ami.commands = tuple(one for one in ami.commands if one != "VoicemailUsersList")
+    ami.answers["ModuleCheck"] = lambda message: [refusal(message, "Permission denied")]
+    ran = await check(ami)
+    (told,) = (line for line in graded(ran, "problem") if "voicemail" in line)
+    assert "no voicemail module is at work" in told
+    assert "noload => app_voicemail_odbc.so" in told
+    assert not any("app_voicemail" in line for line in graded(ran, "unknown"))
+
+
 async def test_which_modules_are_needed_is_told_where_they_cannot_be_seen(check: CheckLive, ami: FakeAmi) -> None:
     ami.answers["ModuleCheck"] = lambda message: [refusal(message, "Permission denied")]
     unknown = graded(await check(ami), "unknown")
