@@ -11,13 +11,14 @@ import mmap
 import re
 import shutil
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from charging.call.fax import send_s
-from charging.fax import sandbox
+from charging.fax import jpeg, pdf, sandbox
 from charging.fax.tiff import blank_pages, doubtful_page, page_count
 from charging.service.refusal import Code, Obstacle, Refused
 
@@ -30,15 +31,14 @@ RESOLUTION = "204x196"
 """Fine: dots per inch across and down."""
 PAPER = "1728x2292"
 """A4 at that resolution. Every line of a fax has 1728 dots."""
-PDF_HEAD, PDF_HEAD_WITHIN = b"%PDF-", 1024
-"""What readers of PDF look for, and in how many bytes (Acrobat's implementation notes to PDF 1.7, 3.4.1)."""
 SAID_BYTES = 65_536
 INFO_BYTES = 2_000_000
 """Of what Ghostscript says about the pages of a file: more than faxes have."""
 LINE_BYTES_S = 1_800
 """What a fax machine takes at most: 14,400 bits a second (ITU-T V.17)."""
 
-PACKAGES = {"gs": "ghostscript", "tiffcp": "libtiff-tools", "tiff2pdf": "libtiff-tools"}
+_TIFF_TOOLS = "libtiff-tools"
+PACKAGES = {"gs": "ghostscript", "tiffcp": _TIFF_TOOLS, "tiff2pdf": _TIFF_TOOLS, "tiffinfo": _TIFF_TOOLS}
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +75,7 @@ class Room:
         """Put the document in, without what stands before a PDF's head: some programs put a byte order mark or a line
         there, and Ghostscript would take the whole for a program in PostScript."""
         self.output.mkdir()
-        self.document.write_bytes(data[max(0, data.find(PDF_HEAD, 0, PDF_HEAD_WITHIN)) :])
+        self.document.write_bytes(data[max(0, data.find(pdf.HEAD, 0, pdf.HEAD_WITHIN)) :])
 
 
 def bytes_max(pages: int) -> int:
@@ -99,12 +99,50 @@ async def convert(room: Room, pages_max: int) -> Refused | None:
     """Make the room's ``document`` (PDF or TIFF, told by its first bytes) its ``paper``; at most one page more than
     ``pages_max``, so that too many are noticed. ``None``: done."""
     data = await asyncio.to_thread(room.document.read_bytes)
-    if data.startswith(PDF_HEAD):
-        return await _print(room, room.document, pages_max) or await _hidden(room, pages_max)
+    if data.startswith(pdf.HEAD):
+        if await asyncio.to_thread(pdf.is_cut_off, data):
+            return _unreadable("found a PDF that was cut off on its way")
+        source = await _with_loud_pictures(room, data)
+        if isinstance(source, Refused):
+            return source
+        return await _print(room, source, pages_max) or await _hidden(room, pages_max)
     if data[:4] in (b"II*\0", b"MM\0*"):
         return await _print_tiff(room, await asyncio.to_thread(page_count, data), pages_max)
     message = "found a document that is neither PDF nor TIFF"
     return Refused(Code.INVALID, message, "send it as a PDF", Obstacle.UNREADABLE)
+
+
+async def _with_loud_pictures(room: Room, data: bytes) -> Path | Refused:
+    """The document, or a copy in which each JPEG that is damaged or cut off is none any more: so Ghostscript tells that
+    it cannot be drawn, where a page has it."""
+    found = await asyncio.to_thread(jpeg.pictures, data)
+    wrong = await _damaged(room, [data[place] for place in found]) if found else False
+    if not isinstance(wrong, bool):
+        return wrong
+    if not wrong:
+        return room.document
+    loud = bytearray(data)
+    for place in found:
+        wrong = await _damaged(room, [data[place]])
+        if not isinstance(wrong, bool):
+            return wrong
+        if wrong:
+            loud[place.start : place.start + jpeg.MARK_BYTES] = bytes(jpeg.MARK_BYTES)
+    copy = room.output / "loud.pdf"
+    await asyncio.to_thread(copy.write_bytes, loud)
+    return copy
+
+
+async def _damaged(room: Room, pictures: Sequence[bytes]) -> bool | Refused:
+    """Whether libtiff tells a damage in one of these JPEGs."""
+    whole, data = room.output / "pictures.tif", await asyncio.to_thread(jpeg.as_tiff, pictures)
+    if data is None:
+        return False
+    await asyncio.to_thread(whole.write_bytes, data)
+    wrong = await _run(room, BETWEEN_BYTES, "tiffinfo", "-D", str(whole))
+    if wrong is not None:  # what libtiff cannot read at all, Ghostscript may
+        return False if wrong.code is Code.INVALID else wrong
+    return _DAMAGED.search(await asyncio.to_thread(_said, room, INFO_BYTES)) is not None
 
 
 async def _print_tiff(room: Room, pages: int | None, pages_max: int) -> Refused | None:
@@ -184,13 +222,13 @@ async def _hidden(room: Room, pages_max: int) -> Refused | None:
         return None
     whole, scratch = room.output / "uncropped.pdf", room.output / "uncropped.tif"
     data = await asyncio.to_thread(room.document.read_bytes)
-    await asyncio.to_thread(whole.write_bytes, data.replace(b"/CropBox", b"/CropBoX"))  # a name that means nothing
+    await asyncio.to_thread(whole.write_bytes, await asyncio.to_thread(pdf.uncropped, data))
     first, last = hidden[0], hidden[-1]
     wrong = await _drawn(room, whole, scratch, bytes_max(last - first + 1), first=first, last=last)
     empty = (
         set() if wrong is not None else {page + first - 1 for page in await asyncio.to_thread(_blank_pages, scratch)}
     )
-    kept = await _cropped(room, whole)  # boxes within compressed parts of the file, which nobody has undone
+    kept = await _cropped(room, whole)  # boxes that nobody has undone
     seen = next((page for page in hidden if page not in empty or page in kept), None)
     return None if seen is None else _unreadable(f"found a PDF whose page {seen} shows nothing of what is drawn on it")
 
@@ -212,7 +250,8 @@ _BOX = rb"\[ *([-0-9.]+ [-0-9.]+ [-0-9.]+ [-0-9.]+) *\]"
 _BOXES = re.compile(rb"^Page ([0-9]{1,5}) MediaBox: " + _BOX + rb" CropBox: " + _BOX, re.MULTILINE)
 
 _LOST = re.compile(
-    rb"^\t(?:recoverable image error|error in (?:image|Mask|shading|pattern|transparency XObject|group definition)"
+    rb"^warning: ignoring zlib error"
+    rb"|^\t(?:recoverable image error|error in (?:image|Mask|shading|pattern|transparency XObject|group definition)"
     rb"|error executing PDF token|error reading a stream|request for unknown filter|typecheck error)",
     re.MULTILINE,
 )

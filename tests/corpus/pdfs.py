@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
 import zlib
 from base64 import a85encode
 from collections.abc import Iterator, Mapping, Sequence
+from random import Random
 from typing import Any
+
+from PIL import Image
 
 from tests.corpus.odd import Answer, Family, Odd, fitted
 
@@ -133,10 +137,46 @@ def frames() -> Iterator[tuple[Any, ...]]:
     yield "table beyond the end", re.sub(rb"startxref\n\d+", b"startxref\n999999", whole), SENT, two
     yield "no startxref", whole[: whole.index(b"startxref")], SENT, two
     yield "no end", whole.replace(b"%%EOF", b""), SENT, two
+    update = updated(3, stream(b"0 g 50 400 495 50 re f"))
+    yield "an update", update, SENT, (INK / 2, INK)
+    yield "an update, without its last line", update[:-6], SENT, (INK / 2, INK)
+    for short in (60, 100, 150):
+        yield f"an update, {short} bytes short", update[:-short], REFUSED, (), "cut off on its way"
     yield "rows of the table shifted", re.sub(rb"(\d{9})\d 00000 n", rb"\g<1>7 00000 n", whole), EITHER, two
     yield "line ends of a Macintosh", whole.replace(b"\n", b"\r"), EITHER, two
     yield "no trailer at all", whole[: whole.index(b"xref")], EITHER, two
     yield "table of no rows", re.sub(rb"xref\n.*trailer", b"xref\n0 0\ntrailer", whole, flags=re.DOTALL), EITHER, two
+
+
+def updated(number: int, body: bytes) -> bytes:
+    """Two pages, and an update of one object behind them."""
+    before = plain()
+    place = len(before)
+    made = before + b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    table = b"xref\n%d 1\n%010d 00000 n \n" % (number, place)
+    old = before[before.rfind(b"startxref") :].split()[1]
+    trailer = b"trailer\n<< /Size 20 /Root 1 0 R /Prev %s >>\nstartxref\n%d\n%%%%EOF\n" % (old, len(made))
+    return made + table + trailer
+
+
+def packed_page(more: str, content: bytes) -> bytes:
+    """A page whose dictionary is in an object stream, as most programs write it by now."""
+    page = f"<< /Type /Page /Parent 2 0 R /MediaBox [{A4}] /Contents 4 0 R /Resources << >> {more} >>".encode()
+    inner = (b"<< /Type /Catalog /Pages 2 0 R >> ", b"<< /Type /Pages /Kids [3 0 R] /Count 1 >> ", page)
+    starts = (0, len(inner[0]), len(inner[0]) + len(inner[1]))
+    index = b"".join(b"%d %d " % (number, start) for number, start in enumerate(starts, 1))
+    objects = zlib.compress(index + b"".join(inner))
+    made, places = b"%PDF-1.5\n", []
+    for body in (
+        stream(content),
+        stream(objects, f"/Type /ObjStm /N 3 /First {len(index)} /Filter /FlateDecode"),
+    ):
+        places.append(len(made))
+        made += b"%d 0 obj\n%s\nendobj\n" % (3 + len(places), body)
+    rows = b"\0" * 5 + b"".join(b"\2" + (5).to_bytes(3, "big") + bytes([at]) for at in range(3))
+    rows += b"".join(b"\1" + place.to_bytes(3, "big") + b"\0" for place in (*places, len(made)))
+    table = stream(zlib.compress(rows), "/Type /XRef /Size 7 /W [1 3 1] /Root 1 0 R /Filter /FlateDecode")
+    return made + b"6 0 obj\n%s\nendobj\nstartxref\n%d\n%%%%EOF\n" % (table, len(made))
 
 
 def _packed(data: bytes) -> bytes:
@@ -284,6 +324,9 @@ def boxes() -> Iterator[tuple[Any, ...]]:
     yield "crop box within", one(BAR, "/CropBox [50 50 545 792]"), EITHER, (fitted(595, 842, BAR_AREA),)
     yield "crop box beyond", one(BAR, "/CropBox [-500 -500 2000 2000]"), SENT
     yield "crop box beside", one(BAR, "/CropBox [1000 1000 1100 1100]"), REFUSED
+    yield "packed page", packed_page("", BAR), SENT
+    yield "packed page, empty, with a crop box", packed_page("/CropBox [50 50 545 792]", b""), SENT, (0,)
+    yield "packed page, crop box beside", packed_page("/CropBox [50 600 545 792]", BAR), REFUSED
     yield "ten units a point", one(BAR, "/UserUnit 10"), SENT
     yield "trim and bleed", one(BAR, f"/TrimBox [50 50 500 700] /BleedBox [{A4}]"), SENT
     for turn in (0, 180, 360, -180, 540):
@@ -407,11 +450,44 @@ def pictures() -> Iterator[tuple[Any, ...]]:
     for coding in ("DCTDecode", "CCITTFaxDecode", "JBIG2Decode", "JPXDecode"):
         body = stream(b"not so coded at all", f"{side} /ColorSpace /DeviceGray /BitsPerComponent 8 /Filter /{coding}")
         yield f"picture of broken {coding}", one(place, resources=resources, objects=[body]), EITHER
+    for name, dots, filters, answer in photographs():
+        body = stream(dots, f"{side.replace('8', '64')} {filters}")
+        yield f"picture of {name}", one(place, resources=resources, objects=[body]), answer
     yield "picture that is not there", one(place + b" ", resources="/XObject << /I 99 0 R >>"), EITHER
     yield "picture without a name", one(place), EITHER
     inline = b"q 495 0 0 100 50 400 cm BI /W 8 /H 8 /CS /G /BPC 8 ID " + bytes(64) + b" EI Q"
     yield "picture within the content", one(inline), SENT
     yield "picture within the content, cut off", one(inline[:-40]), EITHER
+
+
+def photographs() -> Iterator[tuple[str, bytes, str, Answer]]:
+    """Pictures of 64 by 64 dots as they come out of a camera or a scanner: what they are, bytes, coding, answer. Those
+    that must be sent are black. Of noise whatever is lost is lost."""
+    grain, wide = Image.frombytes("L", (64, 64), Random(7).randbytes(64 * 64)), "/BitsPerComponent 8 /Filter"
+    spaces = {"L": "/DeviceGray", "RGB": "/DeviceRGB", "CMYK": "/DeviceCMYK"}
+    for mode, steps in (("L", False), ("RGB", True), ("CMYK", False)):
+        coding = f"/ColorSpace {spaces[mode]} {wide} /DCTDecode"
+        black = Image.new(mode, (64, 64), {"L": 0, "RGB": (0, 0, 0), "CMYK": (0, 0, 0, 255)}[mode])
+        whole, noise = _coded(black, progressive=steps), _coded(grain.convert(mode), progressive=steps)
+        kind = f"JPEG in {mode}{', in steps' if steps else ''}"
+        yield kind, whole, coding, SENT
+        yield f"{kind}, with noise behind", whole + bytes(range(1, 99)), coding, SENT
+        for part in (30, 60, 95):
+            yield f"{kind}, cut off after {part} of 100", noise[: len(noise) * part // 100], coding, REFUSED
+        middle = len(noise) // 2
+        yield f"{kind}, damaged in the middle", noise[:middle] + bytes(20) + noise[middle + 20 :], coding, REFUSED
+    stepped = _coded(Image.new("L", (64, 64), 0), "JPEG2000")
+    yield "JPEG 2000", stepped, "/Filter /JPXDecode", SENT
+    yield "JPEG 2000, cut off", _coded(grain, "JPEG2000")[:2000], "/Filter /JPXDecode", REFUSED
+    packed = bytearray(zlib.compress(grain.tobytes()))
+    packed[len(packed) // 2] ^= 0xFF
+    yield "deflate with a wrong byte", bytes(packed), f"/ColorSpace /DeviceGray {wide} /FlateDecode", REFUSED
+
+
+def _coded(picture: Image.Image, kind: str = "JPEG", **how: object) -> bytes:
+    held = io.BytesIO()
+    picture.save(held, kind, **how)
+    return held.getvalue()
 
 
 def letters() -> Iterator[tuple[Any, ...]]:

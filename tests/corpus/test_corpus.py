@@ -35,11 +35,11 @@ FAMILIES: dict[str, Callable[[], Iterable[Odd]]] = {
     "others": others.strangers,
 }
 QUICK: dict[str, Sequence[str]] = {
-    "PDF: frames": ("pdf byte order mark", "pdf no table"),
+    "PDF: frames": ("pdf byte order mark", "pdf no table", "pdf an update, 100 bytes short"),
     "PDF: streams": ("pdf content in base 85 of deflate", "pdf content of unknown filter"),
     "PDF: damaged": ("pdf page 1 of 3 damaged", "pdf deflated, cut off after 80 of 100"),
     "PDF: trees": ("pdf zero pages", "pdf 20,000 pages"),
-    "PDF: boxes": ("pdf page of 200 inches", "pdf turned by 90"),
+    "PDF: boxes": ("pdf page of 200 inches", "pdf turned by 90", "pdf packed page, empty, with a crop box"),
     "PDF: colours": ("pdf bar in CMYK black",),
     "PDF: blends": ("pdf bar of an unknown blend", "pdf bar behind a soft mask"),
     "PDF: pictures": (
@@ -49,6 +49,10 @@ QUICK: dict[str, Sequence[str]] = {
         "pdf picture of broken CCITTFaxDecode",
         "pdf picture of broken JBIG2Decode",
         "pdf picture of broken JPXDecode",
+        "pdf picture of JPEG in RGB, in steps",
+        "pdf picture of JPEG in L, cut off after 95 of 100",
+        "pdf picture of JPEG in L, damaged in the middle",
+        "pdf picture of deflate with a wrong byte",
     ),
     "PDF: letters": ("pdf font that nobody has",),
     "PDF: programs": ("pdf XFA form", "pdf layer that is hidden"),
@@ -57,8 +61,8 @@ QUICK: dict[str, Sequence[str]] = {
     "TIFF: broken": ("tiff page 2 with a strip beyond the end", "tiff BigTIFF"),
     "others": ("PNG", "WebP", "zip of 100 MB of zeros"),
 }
-"""The broken pictures and the unknown blend were sent as blank pages and charged, grey with alpha at twice its height;
-black of CMYK was a grey of dots."""
+"""The cut JPEG was sent grey, the update's older edition, the empty page was refused; the broken pictures and the
+unknown blend were sent as blank pages and charged, grey with alpha at twice its height; black of CMYK was a grey of dots."""
 
 
 @cache

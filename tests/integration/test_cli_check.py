@@ -488,22 +488,24 @@ def test_programs_that_faxes_need_are_looked_for_where_faxes_are_sent(
         return [line for line in Command(place, capsys)("check").out.splitlines() if line.split()[1] == "fax"]
 
     monkeypatch.setenv("TEST_AMI_SECRET", "right")
-    there = {"gs", "tiffcp", "tiff2pdf"}
+    there = {"gs", "tiffcp", "tiff2pdf", "tiffinfo"}
     monkeypatch.setattr("shutil.which", lambda name: name if name in there else None)
     assert found() == []
     place.config.write_text(place.config.read_text() + "fax: {folder: fax}\n")
     programs, by_mail, sandbox = found()
     assert sandbox.split(maxsplit=2)[:2] == ["ok", "fax"]
-    assert programs.split(maxsplit=2) == ["ok", "fax", "gs, tiffcp, tiff2pdf are there"]
+    assert programs.split(maxsplit=2) == ["ok", "fax", "gs, tiffcp, tiff2pdf, tiffinfo are there"]
     assert "since nothing proves a From; to take others, set fax.mail_verified_by" in by_mail
     place.config.write_text(
         place.config.read_text().replace("{folder: fax}", "{folder: fax, mail_verified_by: mx.a.nl}")
     )
     assert found()[1].endswith("faxes by mail are taken if mx.a.nl says that their From is genuine")
-    there -= {"gs", "tiffcp", "tiff2pdf"}
+    there -= {"gs", "tiffcp", "tiff2pdf", "tiffinfo"}
     line = found()[0]
     assert line.startswith("warning")
-    assert line.endswith("no fax can be sent without gs, tiffcp, tiff2pdf: apt-get install ghostscript libtiff-tools")
+    assert line.endswith(
+        "no fax can be sent without gs, tiffcp, tiff2pdf, tiffinfo: apt-get install ghostscript libtiff-tools"
+    )
 
 
 async def test_records_of_another_switch_id_are_counted_and_a_warning(check: CheckLive, ami: FakeAmi) -> None:

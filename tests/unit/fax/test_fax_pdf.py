@@ -1,0 +1,70 @@
+"""What is told of a PDF before a reader reads it: in time that grows with its bytes, whatever they are."""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+
+from charging.fax.jpeg import PICTURES_MAX, as_tiff, pictures
+from charging.fax.pdf import is_cut_off, uncropped
+from charging.fax.tiff import page_count
+from tests.corpus.pdfs import packed_page, plain, stream, updated
+from tests.fakes.effort import assert_linear
+
+BEGIN = b"stream\n\xff\xd8\xff"
+FRAME = b"\xff\xd8\xff\xe0\x00\x04xx\xff\xff\xc0\x00\x0b\x08\x00\x05\x00\x07\x01\x01\x11\x00"
+
+
+def test_pictures_end_where_their_stream_or_the_file_does_and_never_overlap() -> None:
+    document = BEGIN + b"1\nendstream" + b"\xff\xd8\xff" + BEGIN.replace(b"\n", b"\r\n") + b"2" + BEGIN + b"3"
+    assert [document[place] for place in pictures(document)] == [
+        b"\xff\xd8\xff1\n",
+        b"\xff\xd8\xff2stream\n",
+        b"\xff\xd8\xff3",
+    ]
+    assert len(pictures(BEGIN * (PICTURES_MAX + 1))) == PICTURES_MAX
+
+
+def test_a_picture_that_does_not_say_how_large_it_is_is_left_out() -> None:
+    made = as_tiff([FRAME, b"\xff\xd8\xff", FRAME[:-12], FRAME])
+    assert made is not None
+    assert page_count(made) == 2
+    assert as_tiff([b"\xff\xd8\xff\xda\x00\x02"]) is None
+
+
+@pytest.mark.parametrize(
+    ("document", "cut_off"),
+    [
+        (plain(), False),
+        (plain()[:-30], False),  # it has no end, and no edition before it
+        (updated(3, stream(b"f")), False),
+        (updated(3, stream(b"f"))[:-6], False),
+        (updated(3, stream(b"f"))[:-60], True),
+        (plain() + b"<p>1 0 object", False),
+    ],
+)
+def test_objects_behind_the_last_end_are_an_update_that_was_cut_off(document: bytes, cut_off: bool) -> None:
+    assert is_cut_off(document) is cut_off
+
+
+def test_crop_boxes_go_also_from_packed_objects_and_no_byte_moves() -> None:
+    document = packed_page("/CropBox [50 50 545 792]", b"")
+    start = document.index(b"stream", document.index(b"/ObjStm")) + 7
+    without = uncropped(document)
+    assert len(without) == len(document)
+    assert b"ropBox" in zlib.decompressobj().decompress(without[start:])
+    assert uncropped(b"/CropBox").endswith(b"KropBox")
+    broken = document[:start] + b"?" * 20 + document[start + 20 :]
+    assert uncropped(broken) == broken
+
+
+@pytest.mark.parametrize("piece", [BEGIN, b"/ObjStm", b"/ObjStm stream\n", b"\n1 0 obj", b" obj", b"\n" + b" " * 50])
+def test_hostile_bytes_take_time_that_grows_with_them(piece: bytes) -> None:
+    def look(times: int) -> None:
+        document = b"%%EOF" + piece * times
+        pictures(document)
+        is_cut_off(document)
+        uncropped(document)
+
+    assert_linear(look)
