@@ -62,7 +62,7 @@ QUICK: dict[str, Sequence[str]] = {
     "others": ("PNG", "WebP", "zip of 100 MB of zeros"),
 }
 """The cut JPEG was sent grey, the update's older edition, the empty page was refused; the broken pictures and the
-unknown blend were sent as blank pages and charged, grey with alpha at twice its height; black of CMYK was a grey of dots."""
+unknown blend were sent as blank pages and charged, grey with alpha at twice its height; black of CMYK was of dots."""
 
 
 @cache
