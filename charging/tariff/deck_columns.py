@@ -347,10 +347,13 @@ def _prefix(text: str) -> str:
 
 def shown_name(text: str) -> str:
     """What people call the destination: on one line, without signs that move a cursor, as long as a bill shows."""
-    if _PER_WORD.search(text) or (_AMOUNT_IN_NAME.search(text) and _TERMS.search(text)):
+    amount = ("." in text or "," in text) and _AMOUNT_IN_NAME.search(text)
+    if ("per" in text.lower() and _PER_WORD.search(text)) or (amount and _TERMS.search(text)):
         hint = "the name says that the price is meant otherwise: convert it, then say so no more"
         raise Refused("a name that says nothing of prices", hint)
-    shown = "".join(one if one.isprintable() else " " for one in text[: 4 * NAME_MAX])
+    shown = text[: 4 * NAME_MAX]
+    if not shown.isprintable():
+        shown = "".join(one if one.isprintable() else " " for one in shown)
     return " ".join(shown.split())[:NAME_MAX].rstrip()
 
 

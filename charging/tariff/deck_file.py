@@ -219,6 +219,8 @@ class _Reader:
         self.columns = {key: _Column(key, reader, absent) for key, reader, absent in _READERS}
         self.present: list[tuple[str, _Column]] = []
         """Those that the file has."""
+        self.money: list[int] = []
+        """Where those of them stand that hold amounts."""
         self.absent: dict[str, Any] = {key: absent for key, _, absent in _READERS}
         self.unknown: dict[int, str] = {}
         """Where columns stand that are not known, or have no name."""
@@ -380,6 +382,7 @@ class _Reader:
         for name in filter(None, self.unknown.values()):
             self._unknown(name)
         self.present = [(key, column) for key, column in self.columns.items() if self._has(key)]
+        self.money = [column.index for key, column in self.present if key in MONEY]
 
     def _has(self, key: str) -> bool:
         return self.columns[key].index != _NO_COLUMN
@@ -480,8 +483,7 @@ class _Reader:
     def _look_at_price(self, fields: list[str]) -> None:
         """``81,Japan,0,60``: nobody can tell whether the price is 0, or 0.60. ``32,0,05,EUR`` under prefix, name, price
         and currency: likewise. And what ``1,234`` is beside ``0.05``."""
-        for key in MONEY:
-            index = self.columns[key].index
+        for index in self.money:
             if index >= len(fields):
                 continue
             text = fields[index].strip()
