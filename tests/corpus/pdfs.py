@@ -464,10 +464,11 @@ def photographs() -> Iterator[tuple[str, bytes, str, Answer]]:
     """Pictures of 64 by 64 dots as they come out of a camera or a scanner: what they are, bytes, coding, answer. Those
     that must be sent are black. Of noise whatever is lost is lost."""
     grain, wide = Image.frombytes("L", (64, 64), Random(7).randbytes(64 * 64)), "/BitsPerComponent 8 /Filter"
+    inks: Mapping[str, int | tuple[int, ...]] = {"L": 0, "RGB": (0, 0, 0), "CMYK": (0, 0, 0, 255)}
     spaces = {"L": "/DeviceGray", "RGB": "/DeviceRGB", "CMYK": "/DeviceCMYK"}
     for mode, steps in (("L", False), ("RGB", True), ("CMYK", False)):
         coding = f"/ColorSpace {spaces[mode]} {wide} /DCTDecode"
-        black = Image.new(mode, (64, 64), {"L": 0, "RGB": (0, 0, 0), "CMYK": (0, 0, 0, 255)}[mode])
+        black = Image.new(mode, (64, 64), inks[mode])
         whole, noise = _coded(black, progressive=steps), _coded(grain.convert(mode), progressive=steps)
         kind = f"JPEG in {mode}{', in steps' if steps else ''}"
         yield kind, whole, coding, SENT
