@@ -2,92 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import re
 import zlib
 from base64 import a85encode
-from collections.abc import Iterator, Mapping, Sequence
-from random import Random
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from PIL import Image
-
 from tests.corpus.odd import Answer, Family, Odd, fitted
+from tests.corpus.pdf import A4, BAR, Pdf, one, packed_page, plain, stream, updated
+from tests.corpus.photographs import photographs
 
-A4 = "0 0 595 842"
-BAR = b"0 g 50 400 495 100 re f"
 BAR_AREA = 495 * 100
 TINT = "<< /FunctionType 2 /Domain [0 1] /C0 [0] /C1 [1] /N 1 >>"
 INK = fitted(595, 842, BAR_AREA)
 
 SENT, REFUSED, EITHER = Answer.SENT, Answer.REFUSED, Answer.EITHER
-
-
-def stream(data: bytes, head: str = "") -> bytes:
-    return f"<< /Length {len(data)} {head} >>\nstream\n".encode() + data + b"\nendstream"
-
-
-class Pdf:
-    """A PDF that is put together object by object."""
-
-    def __init__(self, box: str = A4) -> None:
-        self.bodies: list[bytes] = [b"", b""]
-        self.kids: list[int] = []
-        self.box = box
-        self.catalog = ""
-        self.tree = ""
-
-    def add(self, body: bytes | str) -> int:
-        """Its number."""
-        self.bodies.append(body.encode() if isinstance(body, str) else body)
-        return len(self.bodies)
-
-    def page(self, content: bytes | str = BAR, more: str = "", *, box: str | None = None, resources: str = "") -> Pdf:
-        """``content``: of its stream, or what the key says."""
-        key = f"{self.add(stream(content))} 0 R" if isinstance(content, bytes) else content
-        box = self.box if box is None else box
-        media = f"/MediaBox [{box}]" if box else ""
-        entries = f"/Type /Page /Parent 2 0 R {media} /Resources << {resources} >> {more}"
-        self.kids.append(self.add(f"<< {entries} /Contents {key} >>" if key else f"<< {entries} >>"))
-        return self
-
-    def pages(self, number: int) -> Pdf:
-        for _ in range(number):
-            self.page()
-        return self
-
-    def made(
-        self, head: bytes = b"%PDF-1.4\n", *, table: bool = True, trailer: str = "", count: int | None = None
-    ) -> bytes:
-        """The file."""
-        kids = " ".join(f"{one} 0 R" for one in self.kids)
-        total = len(self.kids) if count is None else count
-        self.bodies[0] = f"<< /Type /Catalog /Pages 2 0 R {self.catalog} >>".encode()
-        self.bodies[1] = f"<< /Type /Pages /Kids [{kids}] /Count {total} {self.tree} >>".encode()
-        made, places = head, []
-        for number, body in enumerate(self.bodies, 1):
-            places.append(len(made))
-            made += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-        size = len(self.bodies) + 1
-        end = f"trailer\n<< /Size {size} /Root 1 0 R {trailer} >>\n"
-        if not table:
-            return made + end.encode() + b"%%EOF\n"
-        rows = "".join(f"{place:010d} 00000 n \n" for place in places)
-        return made + f"xref\n0 {size}\n0000000000 65535 f \n{rows}{end}startxref\n{len(made)}\n%%EOF\n".encode()
-
-
-def plain(pages: int = 2) -> bytes:
-    return Pdf().pages(pages).made()
-
-
-def one(
-    content: bytes | str = BAR, more: str = "", *, resources: str = "", objects: Sequence[bytes | str] = ()
-) -> bytes:
-    """One page; its ``objects`` have the numbers 3 and up."""
-    pdf = Pdf()
-    for body in objects:
-        pdf.add(body)
-    return pdf.page(content, more, resources=resources).made()
 
 
 def made_by(family: Family) -> Iterator[Odd]:
@@ -146,37 +75,6 @@ def frames() -> Iterator[tuple[Any, ...]]:
     yield "line ends of a Macintosh", whole.replace(b"\n", b"\r"), EITHER, two
     yield "no trailer at all", whole[: whole.index(b"xref")], EITHER, two
     yield "table of no rows", re.sub(rb"xref\n.*trailer", b"xref\n0 0\ntrailer", whole, flags=re.DOTALL), EITHER, two
-
-
-def updated(number: int, body: bytes) -> bytes:
-    """Two pages, and an update of one object behind them."""
-    before = plain()
-    place = len(before)
-    made = before + b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    table = b"xref\n%d 1\n%010d 00000 n \n" % (number, place)
-    old = before[before.rfind(b"startxref") :].split()[1]
-    trailer = b"trailer\n<< /Size 20 /Root 1 0 R /Prev %s >>\nstartxref\n%d\n%%%%EOF\n" % (old, len(made))
-    return made + table + trailer
-
-
-def packed_page(more: str, content: bytes) -> bytes:
-    """A page whose dictionary is in an object stream, as most programs write it by now."""
-    page = f"<< /Type /Page /Parent 2 0 R /MediaBox [{A4}] /Contents 4 0 R /Resources << >> {more} >>".encode()
-    inner = (b"<< /Type /Catalog /Pages 2 0 R >> ", b"<< /Type /Pages /Kids [3 0 R] /Count 1 >> ", page)
-    starts = (0, len(inner[0]), len(inner[0]) + len(inner[1]))
-    index = b"".join(b"%d %d " % (number, start) for number, start in enumerate(starts, 1))
-    objects = zlib.compress(index + b"".join(inner))
-    made, places = b"%PDF-1.5\n", []
-    for body in (
-        stream(content),
-        stream(objects, f"/Type /ObjStm /N 3 /First {len(index)} /Filter /FlateDecode"),
-    ):
-        places.append(len(made))
-        made += b"%d 0 obj\n%s\nendobj\n" % (3 + len(places), body)
-    rows = b"\0" * 5 + b"".join(b"\2" + (5).to_bytes(3, "big") + bytes([at]) for at in range(3))
-    rows += b"".join(b"\1" + place.to_bytes(3, "big") + b"\0" for place in (*places, len(made)))
-    table = stream(zlib.compress(rows), "/Type /XRef /Size 7 /W [1 3 1] /Root 1 0 R /Filter /FlateDecode")
-    return made + b"6 0 obj\n%s\nendobj\nstartxref\n%d\n%%%%EOF\n" % (table, len(made))
 
 
 def _packed(data: bytes) -> bytes:
@@ -458,37 +356,6 @@ def pictures() -> Iterator[tuple[Any, ...]]:
     inline = b"q 495 0 0 100 50 400 cm BI /W 8 /H 8 /CS /G /BPC 8 ID " + bytes(64) + b" EI Q"
     yield "picture within the content", one(inline), SENT
     yield "picture within the content, cut off", one(inline[:-40]), EITHER
-
-
-def photographs() -> Iterator[tuple[str, bytes, str, Answer]]:
-    """Pictures of 64 by 64 dots as they come out of a camera or a scanner: what they are, bytes, coding, answer. Those
-    that must be sent are black. Of noise whatever is lost is lost."""
-    grain, wide = Image.frombytes("L", (64, 64), Random(7).randbytes(64 * 64)), "/BitsPerComponent 8 /Filter"
-    inks: Mapping[str, int | tuple[int, ...]] = {"L": 0, "RGB": (0, 0, 0), "CMYK": (0, 0, 0, 255)}
-    spaces = {"L": "/DeviceGray", "RGB": "/DeviceRGB", "CMYK": "/DeviceCMYK"}
-    for mode, steps in (("L", False), ("RGB", True), ("CMYK", False)):
-        coding = f"/ColorSpace {spaces[mode]} {wide} /DCTDecode"
-        black = Image.new(mode, (64, 64), inks[mode])
-        whole, noise = _coded(black, progressive=steps), _coded(grain.convert(mode), progressive=steps)
-        kind = f"JPEG in {mode}{', in steps' if steps else ''}"
-        yield kind, whole, coding, SENT
-        yield f"{kind}, with noise behind", whole + bytes(range(1, 99)), coding, SENT
-        for part in (30, 60, 95):
-            yield f"{kind}, cut off after {part} of 100", noise[: len(noise) * part // 100], coding, REFUSED
-        middle = len(noise) // 2
-        yield f"{kind}, damaged in the middle", noise[:middle] + bytes(20) + noise[middle + 20 :], coding, REFUSED
-    stepped = _coded(Image.new("L", (64, 64), 0), "JPEG2000")
-    yield "JPEG 2000", stepped, "/Filter /JPXDecode", SENT
-    yield "JPEG 2000, cut off", _coded(grain, "JPEG2000")[:2000], "/Filter /JPXDecode", REFUSED
-    packed = bytearray(zlib.compress(grain.tobytes()))
-    packed[len(packed) // 2] ^= 0xFF
-    yield "deflate with a wrong byte", bytes(packed), f"/ColorSpace /DeviceGray {wide} /FlateDecode", REFUSED
-
-
-def _coded(picture: Image.Image, kind: str = "JPEG", **how: object) -> bytes:
-    held = io.BytesIO()
-    picture.save(held, kind, **how)
-    return held.getvalue()
 
 
 def letters() -> Iterator[tuple[Any, ...]]:

@@ -17,7 +17,7 @@ from charging.cli.sandbox import WEBHOOK_SECRET
 from charging.lab.ports import free_port
 from charging.web.settings import signing_keys
 from charging.web.signed_post import signature
-from tests.corpus.pdfs import plain
+from tests.corpus.pdf import plain
 from tests.integration.browser import chromium, found_by_axe, window
 from tests.integration.test_sandbox import Sandbox, sandbox
 from tests.pages import DOCS

@@ -9,7 +9,7 @@ import pytest
 from charging.fax.jpeg import PICTURES_MAX, as_tiff, pictures
 from charging.fax.pdf import is_cut_off, uncropped
 from charging.fax.tiff import page_count
-from tests.corpus.pdfs import packed_page, plain, stream, updated
+from tests.corpus.pdf import packed_page, plain, stream, updated
 from tests.fakes.effort import assert_linear
 
 BEGIN = b"stream\n\xff\xd8\xff"
