@@ -28,6 +28,7 @@ demo: venv ## a real call on a real Asterisk: decided, charged, warned, cut
 test: venv ## everything that matters, the real Asterisk included
 	@.ci/setup docs
 	@.ci/setup clients
+	@.ci/setup typescript
 	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester chromium
 	@.ci/setup optional-tools debootstrap
 	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
@@ -92,6 +93,10 @@ client: venv ## dist/: charging-client, a Python client of the public interface,
 	@.ci/setup clients
 	@$(PYTHON) .ci/client.py .cache/client
 	@$(PYTHON) -m pip wheel -qq --no-deps --no-build-isolation --wheel-dir dist ./.ci/client
+
+client-types: venv ## dist/charging.d.ts: TypeScript types of the public interface, made from its description
+	@.ci/setup typescript
+	@$(PYTHON) .ci/client.py --types dist
 
 deb: venv wheel ## dist/: Debian packages for Debian 12, of the program and of its demo
 	@$(PYTHON) .ci/deb.py dist

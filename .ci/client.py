@@ -1,4 +1,5 @@
-"""Makes the package `charging_client` in a folder, from the public interface's own description."""
+"""Makes the package `charging_client` in a folder, from the public interface's own description; with `--types` the
+TypeScript types `charging.d.ts`."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from charging.web.api import api_app
 from charging.web.settings import Api
 
 TOOLS = Path(".cache/clients/bin").resolve()
+TYPES = Path(".cache/typescript/node_modules/.bin/openapi-typescript").resolve()
 
 
 def _no_tariff() -> Tariff:
@@ -36,10 +38,8 @@ def described() -> dict[str, object]:
 
 def main(folder: Path) -> None:
     """Raises CalledProcessError with what the generator says."""
-    folder.mkdir(parents=True, exist_ok=True)
-    package, document = folder / "charging_client", folder / "openapi.json"
+    package, document = folder / "charging_client", _document_in(folder)
     shutil.rmtree(package, ignore_errors=True)
-    document.write_text(json.dumps(described()))
     command = [str(TOOLS / "openapi-python-client"), "generate", "--meta", "none", "--path", str(document)]
     subprocess.run(  # noqa: S603  our own lock's program
         [*command, "--output-path", str(package)],
@@ -50,5 +50,19 @@ def main(folder: Path) -> None:
     (package / "py.typed").touch()
 
 
+def types(folder: Path) -> None:
+    """Raises CalledProcessError with what the generator says."""
+    command = [str(TYPES), str(_document_in(folder)), "--output", str(folder / "charging.d.ts")]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)  # noqa: S603  our own lock's program
+
+
+def _document_in(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    document = folder / "openapi.json"
+    document.write_text(json.dumps(described()))
+    return document
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    *option, place = sys.argv[1:]
+    (types if option == ["--types"] else main)(Path(place))

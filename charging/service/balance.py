@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from calendar import monthrange
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -117,10 +118,10 @@ class Balances:
 
     async def view(self, account: str) -> BalanceView | Refused:
         """What the account has now."""
-        stored = await self._store.directory.account(account)
+        asked = self._store.directory.account(account), self._store.snapshot(account)
+        stored, snapshot = await asyncio.gather(*asked)  # one waiting for the store, not two
         if stored is None:
             return unknown_account(account)
-        snapshot = await self._store.snapshot(account)
         balances, calls = snapshot.balances, self._calls.views_of(snapshot.sessions)
         tariff = self._tariff()
         plan = tariff.plan(stored.plan)

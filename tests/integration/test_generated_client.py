@@ -1,26 +1,34 @@
-"""`charging-client`, made from the interface's description by openapi-python-client: it changes nothing that was not
-named, and the shipped example works with it."""
+"""Clients made from the interface's description, `charging-client` by openapi-python-client and types by
+openapi-typescript: they change nothing that was not named, and the shipped examples work with them."""
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from charging.lab.ports import free_port
 from charging.ledger.accounts import Number
 from charging.service.tokens import Scope
+from charging.tasks import end
+from charging.web.listen import Front, serve_port
 from tests.pages import DOCS, ROOT
 from tests.unit.service.conftest import NUMBER, Shop, shop
 from tests.unit.web.door import Door
 
 __all__ = ["shop"]
 
-pytestmark = pytest.mark.timeout(600)  # the first time it installs the generator
+pytestmark = pytest.mark.timeout(600)  # the first time it installs the generators
+
+STRICT = ("--strict", "--noUncheckedIndexedAccess", "--exactOptionalPropertyTypes", "--moduleResolution", "node10")
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +87,62 @@ async def test_the_shipped_example_works(client: Any, shop: Shop, capsys: pytest
     door.secrets["website"] = getattr(both, "secret", "")
     await importlib.import_module("website").main(connected(client, door, "website"), "anna", NUMBER)
     assert capsys.readouterr().out.splitlines()[-1] == f"anna has 25.00 euro; {NUMBER} forwards to +31612345678"
+
+
+@pytest.fixture(scope="module")
+def typescript(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the interface's types, and what checks programs that use them."""
+    folder = tmp_path_factory.mktemp("typescript")
+    subprocess.run([".ci/setup", "typescript"], cwd=ROOT, check=True, timeout=500)
+    subprocess.run([sys.executable, ".ci/client.py", "--types", str(folder)], cwd=ROOT, check=True, timeout=300)
+    (folder / "node_modules").symlink_to(ROOT / ".cache" / "typescript" / "node_modules")
+    return folder
+
+
+def compiled(folder: Path, *files: str) -> str:
+    """What the compiler complains of."""
+    command = (str(folder / "node_modules/.bin/tsc"), *STRICT, "--module", "commonjs", "--target", "es2022", *files)
+    said = subprocess.run(command, cwd=folder, capture_output=True, timeout=400, check=False)
+    return (said.stdout + said.stderr).decode()
+
+
+def test_a_typescript_program_that_names_nothing_of_a_change_is_right_and_a_misspelt_one_is_not(
+    typescript: Path, shop: Shop
+) -> None:
+    """A member with a default would be one that must be sent."""
+    paths = Door(shop.service).app.openapi()["paths"].values()
+    bodies = [
+        one["patch"]["requestBody"]["content"]["application/json"]["schema"]["$ref"] for one in paths if "patch" in one
+    ]
+    edits = sorted({one.rpartition("/")[2] for one in bodies})
+    assert {"AccountEdit", "NumberEdit"} <= {*edits}
+    lines = ['import type { components } from "./charging";']
+    for name in edits:
+        of = f'components["schemas"]["{name}"]'
+        lines += [f"export const no{name}: {of} = {{}};"]
+        lines += ["// @ts-expect-error", f'export const bad{name}: {of} = {{ misspelt: "" }};']
+    (typescript / "edits.ts").write_text("\n".join(lines))
+    assert compiled(typescript, "edits.ts") == ""
+
+
+async def test_the_shipped_typescript_example_works(typescript: Path, shop: Shop) -> None:
+    shutil.copy(DOCS / "examples" / "website.ts", typescript)
+    assert await asyncio.to_thread(compiled, typescript, "website.ts") == ""
+    await shop.anna()
+    await shop.service.numbers.add("anna", NUMBER, {"mailbox": "box-7"})
+    door = Door(shop.service)
+    await door.open()
+    both = await door.tokens.add("the website", [Scope.READ, Scope.CREDIT, Scope.NUMBERS])
+    port, ready = free_port(), asyncio.Event()
+    serving = asyncio.create_task(serve_port(door.app, "127.0.0.1", port, ready, front=Front("api")))
+    try:
+        await ready.wait()
+        command = ("node", "website.js", f"http://127.0.0.1:{port}", getattr(both, "secret", ""), "anna", NUMBER)
+        process = await asyncio.create_subprocess_exec(*command, cwd=typescript, stdout=subprocess.PIPE)
+        said, _ = await process.communicate()
+    finally:
+        await end((serving,))
+    assert said.decode() == f"anna has 25.00 euro; {NUMBER} forwards to +31612345678\n"
+    number = await shop.store.directory.number(NUMBER)
+    assert number is not None
+    assert (number.forward_to, number.mailbox) == ("+31612345678", "box-7")

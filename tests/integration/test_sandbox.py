@@ -31,7 +31,7 @@ from tests.pages import DOCS, text_of
 
 pytestmark = pytest.mark.timeout(420)
 
-START_S = 150
+START_S = 240
 
 
 @dataclass
