@@ -141,6 +141,11 @@ PLACES = (
     *("/tariff", "/health", "/no-such-page"),
 )
 
+TAB_HIDDEN = """(() => {
+  const tab = document.querySelector("nav [aria-current]")?.getBoundingClientRect();
+  return tab && (tab.left < -1 || tab.right > innerWidth + 1);
+})()"""
+
 
 @pytest.mark.parametrize(("phone", "dark"), [(False, False), (True, True)], ids=["desktop-light", "phone-dark"])
 async def test_axe_finds_nothing_serious_and_no_page_is_wider_than_its_window(
@@ -157,6 +162,8 @@ async def test_axe_finds_nothing_serious_and_no_page_is_wider_than_its_window(
                 found[place] = await found_by_axe(page)
                 wide = await page.evaluate("document.documentElement.scrollWidth > innerWidth")
                 assert not wide, f"{place} is wider than its window"
+                hidden = await page.evaluate(TAB_HIDDEN)
+                assert not hidden, f"{place}: its tab is out of sight"
             assert {place: what for place, what in found.items() if what} == {}
 
 

@@ -28,3 +28,6 @@ document.addEventListener("htmx:afterSwap", (event) => {
   }
   place = null;
 });
+
+// On a phone the row of pages may be wider than the window: the one that is shown is in sight.
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });

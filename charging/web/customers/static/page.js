@@ -16,3 +16,6 @@ listen();
 
 // A payment that is open is looked at again, while someone sees the page.
 if (document.querySelector("[data-waits]")) setInterval(() => { if (!document.hidden) location.reload(); }, 6000);
+
+// On a phone the row of pages may be wider than the window: the one that is shown is in sight.
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
