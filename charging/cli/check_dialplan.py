@@ -255,6 +255,12 @@ async def _endpoint(look: Look, name: str) -> AsyncIterator[Finding]:
     if await setting("rtp_timeout") == "0":
         what = "the trunk has no rtp_timeout: a leg whose network died stays up until its money is gone"
         wrong.append(warning(PART, f"{what}; set rtp_timeout = 60 {reload}"))
+    if await setting("trust_connected_line") in ("true", "yes"):
+        what = "the trunk trusts what an answering phone says of itself: callers are told the subscriber's mobile"
+        wrong.append(warning(PART, f"{what}; set trust_connected_line = no {reload}"))
+    if await setting("send_diversion") == "false" and await look.value("CHARGING_DIVERSION") != "no":
+        what = "the trunk sends no Diversion: a forward that its phone diverts back is known by its caller alone"
+        wrong.append(warning(PART, f"{what}; set send_diversion = yes {reload}"))
     for finding in wrong or [
         ok(PART, f"forwards leave by the endpoint {name}: no transfer, no direct media, rtp_timeout")
     ]:
