@@ -147,16 +147,13 @@ class Registry:
     def start(self, session: Record) -> None:
         """Have an open session act; one that does already (restored meanwhile) goes on. On a daemon that stands by none
         does: the one that leads finds the session when the switch first speaks of it."""
-        if self.leads():
-            self._begin(session)
+        if self.leads() and session.id not in self._runners:
+            self._begin(session).wake()
 
     def _begin(self, session: Record) -> SessionRunner:
-        if (known := self._runners.get(session.id)) is not None:
-            return known
         runner = SessionRunner(session, self, self.policy)
         self._runners[session.id] = self._of_account[session.account][session.id] = runner
         self.leg_changed(runner, "", leg_of(session))
-        runner.wake()
         return runner
 
     def leg_changed(self, runner: SessionRunner, was: str, now: str) -> None:
@@ -298,13 +295,25 @@ class Registry:
     # --- recovery ---------------------------------------------------------------------------------------------
 
     async def reconcile(self, restarted: bool = False) -> None:
-        """The link is up: restore what is stored, and tell every session what the switch knows. ``restarted``: Asterisk
-        was, so a drain has had its purpose. Raises SwitchError."""
+        """The link is up: restore what is stored, and tell every session that lived on what the switch knows.
+        ``restarted``: Asterisk was, so a drain has had its purpose. Raises SwitchError."""
         if restarted and self.policy.drain_s:
             self.reach(0)
-        if self.leads():
+        if not self.leads():
+            return
+        if self.switch.proven_mono_us is None:
+            await self._restore_at_first()
+        else:
             await self._restore()
             await self._audit()
+
+    async def _restore_at_first(self) -> None:
+        """The link comes up for the first time, so that every session has just come to life, and asks for itself: a
+        list of all channels would stand before the answers. Who took over has read what is stored, or is about to."""
+        async with self._restoring:
+            is_known = self._doubts_settled == self._doubts
+        if not is_known:
+            await self._restore()
 
     async def _restore(self) -> None:
         """Bring stored sessions to life that have no task. With the ledger out of reach this is tried again later: the
@@ -314,18 +323,18 @@ class Registry:
             doubts = self._doubts  # what is doubted from here on may not be in the answer
             seen = self._seen  # before the sessions are read: a call that ends in between is still open there
             epoch = self.epoch
+            revived: list[SessionRunner] = []
             try:
                 stored = await self.ledger.sessions(switch=self._switch_id)
-                restored = 0
                 async for record in in_turns(stored):
                     if (
                         not self.leads() or self.epoch != epoch
                     ):  # another daemon brings, or may have brought, them to life
                         break
                     if record.id not in self._runners and record.id not in self._closed_meanwhile:
-                        restored += self._revive(record)
-                if restored:
-                    self.observe(told.SessionsRestored(restored))
+                        revived += self._revive(record)
+                if revived:
+                    self.observe(told.SessionsRestored(len(revived)))
                 if self.leads() and self.epoch == epoch:
                     self._doubts_settled = doubts
                     self._looked_through, self._left_over = seen, seen.difference(record.id for record in stored)
@@ -334,15 +343,16 @@ class Registry:
                 self.observe(told.SessionsNotRestored(str(error)))
             finally:
                 self._closed_meanwhile.clear()
+                for runner in revived:  # all of them live by now: who is cut first goes first
+                    runner.wake()
 
-    def _revive(self, record: OpenSession) -> bool:
-        """Whether it lives again."""
+    def _revive(self, record: OpenSession) -> tuple[SessionRunner, ...]:
+        """Its runner, which does nothing yet; none for one that does not come to life."""
         now = self._clock.now()
         if (closed := self._closed.get(record.id)) is not None:
             # The ledger has lost its end: book it again.
             self.observe(SessionReasserted(), closed)
-            self._begin(replace(closed, retry_mono_us=now.mono_us))
-            return True
+            return (self._begin(replace(closed, retry_mono_us=now.mono_us)),)
         try:
             session = revive(record.state, now, max(self.epoch, record.epoch), self._clock.boot)
         except ValueError as error:
@@ -350,16 +360,16 @@ class Registry:
             if record.id not in self._said:
                 self._said.add(record.id)
                 self.observe(told.SessionUnreadable(record.id, str(error)))
-            return False
+            return ()
         newer = tuple(newer_members(session))
         if not self._said.issuperset(newer):
             self._said.update(newer)
             self.observe(told.NewerVersionRead(record.id, newer))
         if isinstance(session, Session):
             session = with_missed_steps(session, self._steps, now, self._clock.boot, self.policy)
-        self._begin(session)
+        runner = self._begin(session)
         self.observe(told.SessionRestored(session.state), session)
-        return True
+        return (runner,)
 
     async def _book_the_rest(self, boxes: Mapping[str, BlackBoxRead]) -> None:
         """Records of sessions that are closed have been booked, but for messages that the dialplan's fallback took, and

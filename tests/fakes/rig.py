@@ -117,7 +117,9 @@ class Rig:
         self.switch.deliver = self.registry.deliver
         self._task = asyncio.create_task(self.registry.run(), name="registry")
         await asyncio.sleep(0)
+        self.switch.begin()
         await self.registry.reconcile()
+        self.switch.reconciled()
         await self.clock.advance(0)
 
     async def kill_daemon(self) -> None:

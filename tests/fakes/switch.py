@@ -85,6 +85,7 @@ class FakeSwitch:
         """Whether its records have a length that no step of the clock is in; those of older dialplans do not."""
         self.asked_alone = 0
         """How often someone asked about a session's channels by themselves."""
+        self._is_reconciled = True
         self.dialled = "+31201234567"
         self.deleted: list[list[str]] = []
         """Each order to delete records."""
@@ -95,7 +96,15 @@ class FakeSwitch:
         self.deletes = True
         """Whether the dialplan obeys such an order."""
         self.prompt_result = PromptResult.PLAYED
-        self._proven = clock.now().mono_us
+        self._proven: int | None = clock.now().mono_us
+
+    def begin(self) -> None:
+        """A daemon that has just been started connects: until it has reconciled, nothing is proven."""
+        self._proven, self._is_reconciled = None, False
+
+    def reconciled(self) -> None:
+        """It has; the link proves the past from now on."""
+        self._proven, self._is_reconciled = self.clock.now().mono_us, True
 
     # --- what the world does ----------------------------------------------------------------------------------
 
@@ -184,7 +193,7 @@ class FakeSwitch:
 
     @property
     def proven_mono_us(self) -> int | None:
-        if self.up:
+        if self.up and self._is_reconciled:
             self._proven = self.clock.now().mono_us
         return self._proven
 

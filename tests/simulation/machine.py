@@ -177,7 +177,8 @@ class SwitchLine:
         self._process = process
         self._chance = chance
         self._counts = counts
-        self._proven = clock.now().mono_us
+        self._proven: int | None = None
+        self._is_reconciled = False
         self._held_back: list[SwitchEvent] = []
         self.hear: Callable[[SwitchEvent], None] = lambda _event: None
         self.is_up = True
@@ -227,13 +228,18 @@ class SwitchLine:
         self.is_up = False
         self._held_back.clear()
 
+    def reconciled(self) -> None:
+        """From now on the link proves the past."""
+        if not self._is_reconciled:
+            self._proven, self._is_reconciled = self._clock.now().mono_us, True
+
     def mend(self) -> None:
         self.is_up = True
         self.came_up.set()
 
     @property
     def proven_mono_us(self) -> int | None:
-        if self.is_up and not self._process.is_frozen:
+        if self.is_up and self._is_reconciled and not self._process.is_frozen:
             self._proven = self._clock.now().mono_us
         return self._proven
 
@@ -416,6 +422,7 @@ class Daemon:
                 continue
             try:
                 await self.registry.reconcile()
+                self.line.reconciled()
             except SwitchError:
                 await self.clock.sleep_until(self.clock.now().plus(RECONNECT_S).mono_us)
                 self.line.came_up.set()
