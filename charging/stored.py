@@ -218,29 +218,35 @@ class Codec(Generic[T]):
         self,
         record: type[T],
         tag: Mapping[str, str | int] | None = None,
-        older: Callable[[dict[str, Any]], None] | None = None,
+        older: Mapping[str, Callable[[dict[str, Any]], None]] | None = None,
     ) -> None:
-        """``tag``: members that say what kind of text this is, in front of the record's own. ``older`` makes today's
-        members of those that only older versions wrote."""
+        """``tag``: members that say what kind of text this is, in front of the record's own. ``older``: by the names of
+        members that only older versions wrote, what makes today's of each."""
         self._tag = dict(tag or {})
         self._head = to_json(self._tag).decode()[:-1] + ("," if self._tag else "")
-        self._older = older
+        self._older = {f'"{name}":': convert for name, convert in (older or {}).items()}
         self._adapter: TypeAdapter[T] = TypeAdapter(Annotated[record, RECORD])  # type: ignore[arg-type]
 
     def dump(self, record: T) -> str:
         """Compact JSON text."""
         return self._head + self._adapter.dump_json(record).decode()[1:]
 
+    def wrote(self, text: str) -> bool:
+        """Whether the text begins as this codec writes it; one that someone else has written may be a record, too."""
+        return text.startswith(self._head)
+
     def load(self, text: str) -> T:
         """The record that ``text`` is of. Raises ValueError, which names every member that does not fit."""
+        if self.wrote(text) and not any(name in text for name in self._older):
+            return self._adapter.validate_json(f"{{{text[len(self._head) :]}", strict=True)
         members = from_json(text)
         if not isinstance(members, dict):
             raise ValueError("not a JSON object")
         for name, value in self._tag.items():
             if members.pop(name, None) != value:
                 raise ValueError(f"its {name} is not {value}")
-        if self._older is not None:
-            self._older(members)
+        for convert in self._older.values():
+            convert(members)
         return self._adapter.validate_json(to_json(members), strict=True)
 
 

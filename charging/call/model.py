@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any
 
 from charging.clock import MICROSECONDS, Instant
@@ -19,6 +20,8 @@ from charging.pricing.rate import Rate
 from charging.stored import NEWER, RECORD, ROW, VOLATILE, Codec, alive
 
 RECORD_VERSION = 1
+
+RATES_SHARED = 1_024
 
 STEPS_MAX = 8
 """So many steps of the wall clock during one call are told apart."""
@@ -357,7 +360,16 @@ def _steps_of_before(members: dict[str, Any]) -> None:
         members.setdefault("steps", [[0, summed_us]])
 
 
-_CODEC = Codec(Session, {"version": RECORD_VERSION}, _steps_of_before)
+_CODEC = Codec(Session, {"version": RECORD_VERSION}, {"stepped_us": _steps_of_before})
+
+is_as_written = _CODEC.wrote
+"""Whether a text begins as sessions do."""
+
+
+@lru_cache(RATES_SHARED)
+def _shared(rate: Rate) -> Rate:
+    """The one of equal rates that all calls have which come to life: there are many calls, and few rates."""
+    return rate
 
 
 def from_json(text: str, now: Instant, epoch: int, boot: str = "") -> Session:
@@ -369,7 +381,10 @@ def from_json(text: str, now: Instant, epoch: int, boot: str = "") -> Session:
     # Set-up and answer were read before any step that the record knows of.
     revived = alive(stored, then, stored.stepped_us, before_steps=("opened", "answered"))
     seen_us = then.mono_us - (then.wall_us - stored.read_mono_us - stored.apart_us) if _tells_when(stored) else None
-    return _awake(replace(revived, epoch=epoch, anchored=revived.answered is None, stepped_mono_us=seen_us), now)
+    rate = _shared(revived.rate)
+    return _awake(
+        replace(revived, rate=rate, epoch=epoch, anchored=revived.answered is None, stepped_mono_us=seen_us), now
+    )
 
 
 def _tells_when(stored: Session) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from charging.call.fax import Fax
-from charging.call.model import Session, from_json
+from charging.call.model import Session, from_json, is_as_written
 from charging.call.voicemail import Voicemail
 from charging.clock import MICROSECONDS, Instant
 
@@ -18,7 +18,7 @@ def revive(text: str, now: Instant, epoch: int, boot: str = "") -> Record:
     """A stored record, brought back to life; ``boot`` as `from_json` has it. Raises ValueError where the text is
     none."""
     try:
-        kind = _PIECES.get(json.loads(text).get("kind"))
+        kind = None if is_as_written(text) else _PIECES.get(json.loads(text).get("kind"))
         return from_json(text, now, epoch, boot) if kind is None else kind.revived(text, now, epoch)
     except Exception as error:  # what someone has edited can make the reading stumble over anything at all
         raise ValueError(f"not a session's record ({type(error).__name__}: {error}): {text[:100]}") from error

@@ -202,6 +202,16 @@ def test_text_of_another_tag_is_refused() -> None:
         codec.load('{"version":1,"name":"a","seen":5}')
 
 
+def test_text_that_another_has_written_reads_the_same() -> None:
+    """In another order, with spaces: it takes another way through the codec."""
+    codec = Codec(Sample, {"version": 2})
+    text = codec.dump(Sample("a", NOW))
+    members = dict(reversed(json.loads(text).items()))
+    assert codec.wrote(text)
+    assert not codec.wrote(json.dumps(members))
+    assert codec.load(json.dumps(members)) == codec.load(text) == Sample("a", Instant(0, NOW.wall_us))
+
+
 def test_instants_are_monotonic_again_by_todays_distance_between_the_clocks() -> None:
     back = alive(Sample("a", Instant(0, NOW.wall_us - 5_000_000), Instant(0, NOW.wall_us + 1)), NOW)
     assert back.seen == NOW.plus(-5)
