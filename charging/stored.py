@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -68,15 +69,14 @@ class _Row:
     def __get_pydantic_core_schema__(self, source: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
         names = tuple(stored_fields(source))
         members = list(_members(source, handler.generate_schema).values())
-        newer, count = _newer_field(source), len(members)
+        newer, count, values_of = _newer_field(source), len(members), _values_of(names)
         if newer is None:
             row = core_schema.tuple_schema(members)
 
             def read(values: Any) -> Any:
                 return source(*values)
 
-            def written(value: Any) -> tuple[Any, ...]:
-                return tuple([getattr(value, name) for name in names])
+            written = values_of
         else:
             row = core_schema.tuple_schema([*members, core_schema.any_schema()], variadic_item_index=count)
 
@@ -84,7 +84,7 @@ class _Row:
                 return source(*values[:count], **{newer: values[count:]}) if len(values) > count else source(*values)
 
             def written(value: Any) -> tuple[Any, ...]:
-                return (*[getattr(value, name) for name in names], *getattr(value, newer))
+                return (*values_of(value), *getattr(value, newer))
 
         return core_schema.no_info_after_validator_function(
             read,
@@ -111,8 +111,10 @@ class _Record:
             kept = {name: values.pop(name) for name in set(values) - known}
             return source(**values, **{newer: kept})
 
+        values_of = _values_of(names)
+
         def written(value: Any) -> dict[str, Any]:
-            members = {name: getattr(value, name) for name in names}
+            members = dict(zip(names, values_of(value), strict=True))
             return members if newer is None else members | getattr(value, newer)
 
         return core_schema.no_info_after_validator_function(
@@ -124,6 +126,13 @@ class _Record:
 
 ROW = _Row()
 RECORD = _Record()
+
+
+def _values_of(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """What reads these fields of a record in one go."""
+    if len(names) == 1:
+        return lambda value: (getattr(value, names[0]),)
+    return attrgetter(*names)
 
 
 def stored_fields(record: type[Any]) -> dict[str, Any]:

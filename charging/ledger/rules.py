@@ -7,8 +7,9 @@ contract suite and the state machine hold them to it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from charging.frozen import replace
 from charging.ledger.model import (
     AMOUNT_MAX,
     Applied,

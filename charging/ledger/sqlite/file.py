@@ -12,7 +12,9 @@ from pathlib import Path
 
 from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 
-CACHE_KIB = 65_536
+CACHE_KIB = 8_192
+"""Of pages that each connection keeps. The ticks of 8,000 calls in any order took no more CPU with this than with eight
+times as much, for the kernel has the pages; and there are five connections."""
 
 CHECKPOINT_PAGES = 8_000
 """When the write-ahead log is carried over into the file (of 4 KiB each). SQLite's own 1,000 is one commit of 200
