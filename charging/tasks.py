@@ -47,12 +47,7 @@ class Tasks:
 
     async def until(self, stop: asyncio.Event) -> None:
         """Return once ``stop`` is set; raise what a task of the group raised where that comes first."""
-        waits = (asyncio.create_task(stop.wait()), asyncio.create_task(self._failed.wait()))
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waits:
-                one.cancel()
+        await first_of(stop.wait(), self._failed.wait())
         if self._first_failure is not None:
             raise self._first_failure
 
@@ -80,6 +75,17 @@ class Breath:
         self._turns += 1
         if self._turns % self.TURNS == 0:
             await asyncio.sleep(0)
+
+
+async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Return once one of them does; the others are broken off. For what does nothing but wait: nobody hears what it
+    returns or raises."""
+    tasks = [asyncio.create_task(one) for one in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in tasks:
+            one.cancel()
 
 
 async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:

@@ -29,7 +29,7 @@ from charging.engine.looker import Looker
 from charging.engine.ports import Observer, Switch
 from charging.errors import LedgerError, SwitchError
 from charging.ledger.port import Ledger
-from charging.tasks import end
+from charging.tasks import end, first_of
 
 TOGETHER_US = 100_000
 """What falls due within one such stretch is woken at its end: at most so much later than it wished. A tick is due a
@@ -148,12 +148,7 @@ class Rounds:
         if until_us is None:
             await self._sooner.wait()
             return
-        waits = asyncio.create_task(self._clock.sleep_until(until_us)), asyncio.create_task(self._sooner.wait())
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waits:
-                one.cancel()
+        await first_of(self._clock.sleep_until(until_us), self._sooner.wait())
 
     # --- whose turn -------------------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ from charging.errors import LedgerError, SwitchError
 from charging.ledger.model import OpenSession
 from charging.ledger.port import IDS_REMEMBERED_S, Ledger
 from charging.stored import newer_members
-from charging.tasks import Breath, Tasks, in_turns
+from charging.tasks import Breath, Tasks, first_of, in_turns
 
 AUDIT_S = 10
 """Between two comparisons of the switch's channels and deadlines with ours."""
@@ -494,13 +494,7 @@ class Registry:
 
     async def _audit_due(self, pause_s: float) -> None:
         """Until the next audit is due, or a session was seen that we do not know."""
-        pause = asyncio.create_task(self._rest(pause_s))
-        found = asyncio.create_task(self._found.wait())
-        try:
-            await asyncio.wait((pause, found), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            pause.cancel()
-            found.cancel()
+        await first_of(self._rest(pause_s), self._found.wait())
         if self._found.is_set():
             await self._clock.sleep_until(self._found_again_us)
             self._found_again_us = self._clock.now().plus(FOUND_PAUSE_S).mono_us

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from charging.clock import Clock
+from charging.tasks import first_of
 
 
 class Bell:
@@ -21,10 +22,5 @@ class Bell:
     async def rest(self, seconds: int) -> None:
         """Return once rung since the last rest ended, or after ``seconds``."""
         until_us = self._clock.now().plus(seconds).mono_us
-        waits = {asyncio.ensure_future(self._clock.sleep_until(until_us)), asyncio.ensure_future(self._rung.wait())}
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waits:
-                one.cancel()
+        await first_of(self._clock.sleep_until(until_us), self._rung.wait())
         self._rung.clear()

@@ -26,7 +26,7 @@ from charging.call.switch_events import (
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine.ports import FaxOrder, Legs, Look, PromptResult
 from charging.errors import SwitchError
-from charging.tasks import Tasks
+from charging.tasks import Tasks, first_of
 
 NORMAL, ANSWER, CANCEL = 16, "ANSWER", "CANCEL"
 CALLEE = "PJSIP/sandbox-callee"
@@ -286,13 +286,7 @@ class PlayedSwitch:
 
     async def _pause(self, over: asyncio.Event, seconds: int) -> None:
         """Unless it is over before."""
-        waiting = asyncio.ensure_future(over.wait())
-        asleep = asyncio.ensure_future(self._clock.sleep_until(self._clock.now().plus(seconds).mono_us))
-        try:
-            await asyncio.wait((waiting, asleep), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-            asleep.cancel()
+        await first_of(over.wait(), self._clock.sleep_until(self._clock.now().plus(seconds).mono_us))
 
     def _record(self, call: PlayedCall, message: bool) -> BlackBoxRead:
         return BlackBoxRead(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from charging import tasks
-from charging.tasks import Tasks, end, together, within
+from charging.tasks import Tasks, end, first_of, together, within
 from tests.fakes.clock import settle
 
 
@@ -262,3 +262,37 @@ async def test_whoever_is_told_to_stop_ends_the_works_that_it_waits_for() -> Non
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert ended == ["it", "it"]
+
+
+async def test_who_waits_for_the_first_of_some_goes_on_with_it_and_the_others_are_broken_off() -> None:
+    first, broken_off = asyncio.Event(), asyncio.Event()
+
+    async def other() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            broken_off.set()
+
+    waiting = asyncio.create_task(first_of(other(), first.wait()))
+    await settle()
+    assert not waiting.done()
+    first.set()
+    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(broken_off.wait(), 5)
+
+
+async def test_who_is_told_to_stop_while_he_waits_for_the_first_of_some_breaks_all_off() -> None:
+    broken_off: list[int] = []
+
+    async def other(number: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            broken_off.append(number)
+
+    waiting = asyncio.create_task(first_of(other(1), other(2)))
+    await settle()
+    waiting.cancel()
+    await settle()
+    assert waiting.cancelled()
+    assert broken_off == [1, 2]
