@@ -13,6 +13,7 @@ hands it to the manager's thread; below 1 ms when idle), which is less than the 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import socket
@@ -32,6 +33,8 @@ from charging.tasks import Tasks
 
 MAX_HELD_EVENTS = 200_000
 """Events that arrive during reconciliation; more than this and it starts again."""
+
+LISTS_ADVICE = "orders wait behind lists; manager.conf: allowmultiplelogin = yes"
 
 SUSPECTS_TOLD_EVERY_US = 60_000_000
 SUSPECT_ADVICE = (
@@ -87,6 +90,11 @@ class AmiLink:
         self._suspects_told_mono_us: int | None = None
         self._jitter = jitter
         self._connection: Connection | None = None
+        self._lists: Connection | None = None
+        """For long lists; opened for the first."""
+        self._lists_detail = ""
+        """Why there was none, said once."""
+        self._logging_in = asyncio.Lock()
         self._held: deque[AmiMessage] | None = None
         self._state, self._detail = LinkState.STOPPED, ""
         self.switch_started: str = ""
@@ -118,14 +126,45 @@ class AmiLink:
     ) -> Reply:
         """Send one action, once, now. ``list_end`` names the event that closes the list it is answered with. ``each``
         hears of the list's entries as they come, which are then not in the reply: there may be very many. Whether the
-        list was whole is known at its end only.
+        list was whole is known at its end only. Such a list goes over a connection of its own, where there is one: a
+        switch answers one connection's orders one after the other, and a list of 20,000 channels takes it a second.
 
         Raises LocalProtocolError (a line break in a value, or a pattern as channel; not sent), LinkDown (not
         sent, or lost before the answer), ActionTimeout (outcome unknown), ActionRefused (in the switch's words).
         """
-        if self._connection is None:
+        connection = self._connection if each is None else await self._connection_for_lists()
+        if connection is None:
             raise LinkDown
-        return await self._connection.action(name, fields or {}, timeout_s=timeout_s, list_end=list_end, each=each)
+        try:
+            return await connection.action(name, fields or {}, timeout_s=timeout_s, list_end=list_end, each=each)
+        except ActionTimeout:
+            if connection is self._lists:  # it may be half open, and nobody pings it
+                self._end_lists()
+            raise
+
+    async def _connection_for_lists(self) -> Connection | None:
+        """One that hears no events; the usual one where a second is refused."""
+        async with self._logging_in:
+            if self._connection is None or (self._lists is not None and not self._lists.is_lost):
+                return self._lists
+            made = Connection(self._settings, lambda _event: None, self._suspected)
+            try:
+                await self._open(made, "off")
+                self._lists = made if self._connection is not None else None
+            except _Failed as error:
+                if error.detail != self._lists_detail:
+                    self._lists_detail = error.detail
+                    log.warning("ami_second_login_failed", detail=error.detail, advice=LISTS_ADVICE)
+                return self._connection
+            finally:
+                if self._lists is not made:  # refused, cancelled, or the link was lost meanwhile
+                    made.abort()
+            return self._lists
+
+    def _end_lists(self) -> None:
+        if self._lists is not None:
+            self._lists.abort()
+            self._lists = None
 
     async def actions(
         self, orders: Sequence[Order], *, timeout_s: float = 3.0, list_end: str | None = None
@@ -174,12 +213,19 @@ class AmiLink:
             was_up = self.is_up
             self._connection = None
             connection.abort()
+            self._end_lists()
             self._release_held()
             if failure is not None:
                 self._change(failure.state, failure.detail)
         return was_up
 
     async def _log_in(self, connection: Connection) -> None:
+        self._held = deque()
+        await self._open(connection, "on")
+        self._connection = connection
+
+    async def _open(self, connection: Connection, events: str) -> None:
+        """Connect and log in. Raises _Failed."""
         settings = self._settings
         try:
             await connection.open()
@@ -189,8 +235,7 @@ class AmiLink:
             said = os.strerror(error.errno) if error.errno and not unknown_name else error.strerror or str(error)
             reason = "no connection in time" if isinstance(error, TimeoutError) else said
             raise _Failed(LinkState.UNREACHABLE, f"{where}: {reason}") from error
-        self._held = deque()
-        login = {"Username": settings.username, "Secret": settings.secret, "Events": "on"}
+        login = {"Username": settings.username, "Secret": settings.secret, "Events": events}
         try:
             await connection.action("Login", login, timeout_s=settings.login_timeout_s)
         except ShuttingDown as error:
@@ -199,7 +244,6 @@ class AmiLink:
             raise _Failed(LinkState.WRONG_SECRET, f"user {settings.username!r}: {error}") from error
         except (ActionTimeout, LinkDown) as error:
             raise _Failed(LinkState.UNREACHABLE, f"{error}; is this port AMI's?") from error
-        self._connection = connection
 
     async def _serve(self, connection: Connection, on_up: OnUp) -> NoReturn:
         """Reconcile, then deliver, until the connection is lost; always ends by raising."""

@@ -127,6 +127,8 @@ class Registry:
         """Sessions of channels that the last look saw and nobody charges."""
         self._found, self._found_again_us = asyncio.Event(), 0
         self._tasks, self._watched = Tasks(), clock.now()
+        self._looking, self._told_meanwhile = 0, set[str]()
+        """Sessions that the switch told of while it was listed: an event knows better than the list."""
         self._looker = Looker(switch)
         self.rounds = Rounds(ledger, switch, self._looker, clock, observe, lambda: self.leads())
         self._steps: deque[SeenStep] = deque(maxlen=STEPS_MAX)
@@ -271,6 +273,8 @@ class Registry:
             return
         runner = self._runners.get(event.session)
         if runner is not None:
+            if self._looking:
+                self._told_meanwhile.add(event.session)
             runner.offer(event)
         elif isinstance(event, DialStarted | DialEnded | BridgeEntered) and self.leads():
             # A session that another daemon's desk has opened: fetch it, then ask the switch what it has missed.
@@ -449,11 +453,18 @@ class Registry:
     async def _audit(self) -> None:
         """Compare the switch's channels with our sessions, both ways round."""
         known, breath = list(self._runners), Breath()
-        look = await self._looker.look()
-        for session in known:
-            if session not in look.doubtful and (runner := self._runners.get(session)) is not None:
-                runner.hear(switch_said(look, session))
-            await breath.take()
+        self._looking += 1
+        try:
+            look = await self._looker.look()
+            for session in known:
+                runner = None if session in look.doubtful or session in self._told_meanwhile else self.find(session)
+                if runner is not None:
+                    runner.hear(switch_said(look, session))
+                await breath.take()
+        finally:
+            self._looking -= 1
+            if not self._looking:
+                self._told_meanwhile.clear()
         await self._end_strays(look)
 
     async def _end_strays(self, look: Look) -> None:

@@ -18,7 +18,7 @@ from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkState, Order, Reply
 from charging.clock import SystemClock
 from charging.errors import ActionRefused, ActionTimeout, LinkDown, LocalProtocolError
-from tests.fakes.ami import COMMANDS, FakeAmi, block, eventually, listing, status_entry, success
+from tests.fakes.ami import COMMANDS, FakeAmi, block, eventually, listing, refusal, status_entry, success
 from tests.fakes.link import Owner, running
 from tests.integration.smtp_server import Certificate
 
@@ -135,6 +135,35 @@ async def test_a_list_is_heard_as_it_comes_and_leaves_no_messages(ami: FakeAmi, 
     reply = await link.action("Status", list_end="StatusComplete", each=lambda one: heard.append(one.get("Uniqueid")))
     assert heard == ["0", "1", "2"]
     assert reply.events == ()
+
+
+def logins(ami: FakeAmi) -> list[str]:
+    return [one.get("Events") for one in ami.actions("Login")]
+
+
+async def test_a_list_goes_over_a_connection_of_its_own_and_holds_up_no_order(ami: FakeAmi, link: AmiLink) -> None:
+    ami.answers["Status"] = lambda message: listing(message, "StatusComplete", [status_entry("1")])
+    for _ in range(2):
+        await link.action("Status", list_end="StatusComplete", each=lambda _entry: None)
+    assert logins(ami) == ["on", "off"], "it stays open for the next list"
+
+
+async def test_a_list_that_is_not_answered_in_time_has_its_connection_opened_anew(ami: FakeAmi, link: AmiLink) -> None:
+    ami.mute.add("Status")
+    for _ in range(2):
+        with pytest.raises(ActionTimeout):
+            await link.action("Status", timeout_s=0.05, list_end="StatusComplete", each=lambda _entry: None)
+    assert logins(ami) == ["on", "off", "off"]
+    assert link.is_up
+
+
+async def test_a_switch_that_refuses_a_second_login_gives_its_lists_over_the_first(ami: FakeAmi, link: AmiLink) -> None:
+    ami.answers["Status"] = lambda message: listing(message, "StatusComplete", [status_entry("1")])
+    ami.answers["Login"] = lambda message: [refusal(message, "Authentication failed")]
+    heard: list[str] = []
+    await link.action("Status", list_end="StatusComplete", each=lambda one: heard.append(one.get("Uniqueid")))
+    assert heard == ["1"]
+    assert link.is_up
 
 
 async def test_a_list_of_which_an_entry_could_not_be_read_is_no_answer(ami: FakeAmi, link: AmiLink) -> None:

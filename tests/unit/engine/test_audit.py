@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 
 from charging.call.events import Event, SwitchSaid
+from charging.call.switch_events import BridgeLeft
 from charging.clock import MICROSECONDS
 from charging.engine import rounds, sessions
 from charging.engine.looker import Looker
@@ -86,6 +87,25 @@ async def test_after_a_restart_calls_are_asked_about_together_and_no_list_of_all
     assert lists == 0
     assert sum(asked) == len(calls)
     assert max(asked) == 2
+
+
+async def test_a_call_that_the_switch_told_of_while_it_listed_its_channels_knows_better(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list comes over a connection of its own: it may be older than an event that was heard before it."""
+    call = await confirmed(rig)
+    look = rig.switch.look
+
+    async def listed() -> Look:
+        found = await look()
+        rig.switch.deliver(BridgeLeft(call.session, call.caller_uid, "PJSIP/world-1", "caller", "b", None))
+        await rig.clock.sleep_until(rig.clock.now().plus(0.1).mono_us)
+        return found
+
+    monkeypatch.setattr(rig.switch, "look", listed)
+    rig.registry._found.set()
+    await rig.clock.advance(0.2)
+    assert rig.session_of(call).left is not None
 
 
 async def test_a_call_whose_deadline_was_moved_is_woken_and_it_is_put_back(rig: Rig, woken: Woken) -> None:
