@@ -68,6 +68,63 @@ class _Failed(Exception):
         self.detail = detail
 
 
+async def _open(connection: Connection, settings: LinkSettings, events: str) -> None:
+    """Connect and log in. Raises _Failed."""
+    try:
+        await connection.open()
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        unknown_name = isinstance(error, socket.gaierror)
+        said = os.strerror(error.errno) if error.errno and not unknown_name else error.strerror or str(error)
+        reason = "no connection in time" if isinstance(error, TimeoutError) else said
+        raise _Failed(LinkState.UNREACHABLE, f"{where}: {reason}") from error
+    login = {"Username": settings.username, "Secret": settings.secret, "Events": events}
+    try:
+        await connection.action("Login", login, timeout_s=settings.login_timeout_s)
+    except ShuttingDown as error:
+        raise _Failed(LinkState.SHUTTING_DOWN, str(error)) from error
+    except ActionRefused as error:
+        raise _Failed(LinkState.WRONG_SECRET, f"user {settings.username!r}: {error}") from error
+    except (ActionTimeout, LinkDown) as error:
+        raise _Failed(LinkState.UNREACHABLE, f"{error}; is this port AMI's?") from error
+
+
+class _Lists:
+    """A second login, which hears no events: long lists come over it, and no order waits behind them."""
+
+    def __init__(self, settings: LinkSettings, on_suspect: Callable[[AmiMessage, str], None]) -> None:
+        self._settings = settings
+        self._on_suspect = on_suspect
+        self._connection: Connection | None = None
+        self._logging_in = asyncio.Lock()
+        self._told = ""
+        """Why it was refused, said once."""
+
+    async def beside(self, first: Connection) -> Connection:
+        """It; the first where a second is refused. It stays open for the next list."""
+        async with self._logging_in:
+            if self._connection is not None and not self._connection.is_lost:
+                return self._connection
+            made = Connection(self._settings, lambda _event: None, self._on_suspect)
+            try:
+                await _open(made, self._settings, "off")
+                self._connection = None if first.is_lost else made
+            except _Failed as error:
+                if error.detail != self._told:
+                    self._told = error.detail
+                    log.warning("ami_second_login_failed", detail=error.detail, advice=LISTS_ADVICE)
+            finally:
+                if self._connection is not made:  # refused, cancelled, or the link was lost meanwhile
+                    made.abort()
+            return self._connection or first
+
+    def end(self) -> None:
+        """The next list has one that is opened anew."""
+        if self._connection is not None:
+            self._connection.abort()
+            self._connection = None
+
+
 class AmiLink:
     """Keeps the link up, sends orders, delivers events."""
 
@@ -90,11 +147,7 @@ class AmiLink:
         self._suspects_told_mono_us: int | None = None
         self._jitter = jitter
         self._connection: Connection | None = None
-        self._lists: Connection | None = None
-        """For long lists; opened for the first."""
-        self._lists_detail = ""
-        """Why there was none, said once."""
-        self._logging_in = asyncio.Lock()
+        self._lists = _Lists(settings, self._suspected)
         self._held: deque[AmiMessage] | None = None
         self._state, self._detail = LinkState.STOPPED, ""
         self.switch_started: str = ""
@@ -132,39 +185,16 @@ class AmiLink:
         Raises LocalProtocolError (a line break in a value, or a pattern as channel; not sent), LinkDown (not
         sent, or lost before the answer), ActionTimeout (outcome unknown), ActionRefused (in the switch's words).
         """
-        connection = self._connection if each is None else await self._connection_for_lists()
-        if connection is None:
+        if (connection := self._connection) is None:
             raise LinkDown
+        if each is not None:
+            connection = await self._lists.beside(connection)
         try:
             return await connection.action(name, fields or {}, timeout_s=timeout_s, list_end=list_end, each=each)
         except ActionTimeout:
-            if connection is self._lists:  # it may be half open, and nobody pings it
-                self._end_lists()
+            if each is not None:  # it may be half open, and nobody pings it
+                self._lists.end()
             raise
-
-    async def _connection_for_lists(self) -> Connection | None:
-        """One that hears no events; the usual one where a second is refused."""
-        async with self._logging_in:
-            if self._connection is None or (self._lists is not None and not self._lists.is_lost):
-                return self._lists
-            made = Connection(self._settings, lambda _event: None, self._suspected)
-            try:
-                await self._open(made, "off")
-                self._lists = made if self._connection is not None else None
-            except _Failed as error:
-                if error.detail != self._lists_detail:
-                    self._lists_detail = error.detail
-                    log.warning("ami_second_login_failed", detail=error.detail, advice=LISTS_ADVICE)
-                return self._connection
-            finally:
-                if self._lists is not made:  # refused, cancelled, or the link was lost meanwhile
-                    made.abort()
-            return self._lists
-
-    def _end_lists(self) -> None:
-        if self._lists is not None:
-            self._lists.abort()
-            self._lists = None
 
     async def actions(
         self, orders: Sequence[Order], *, timeout_s: float = 3.0, list_end: str | None = None
@@ -213,7 +243,7 @@ class AmiLink:
             was_up = self.is_up
             self._connection = None
             connection.abort()
-            self._end_lists()
+            self._lists.end()
             self._release_held()
             if failure is not None:
                 self._change(failure.state, failure.detail)
@@ -221,29 +251,8 @@ class AmiLink:
 
     async def _log_in(self, connection: Connection) -> None:
         self._held = deque()
-        await self._open(connection, "on")
+        await _open(connection, self._settings, "on")
         self._connection = connection
-
-    async def _open(self, connection: Connection, events: str) -> None:
-        """Connect and log in. Raises _Failed."""
-        settings = self._settings
-        try:
-            await connection.open()
-        except OSError as error:
-            where = f"{settings.host}:{settings.port}"
-            unknown_name = isinstance(error, socket.gaierror)
-            said = os.strerror(error.errno) if error.errno and not unknown_name else error.strerror or str(error)
-            reason = "no connection in time" if isinstance(error, TimeoutError) else said
-            raise _Failed(LinkState.UNREACHABLE, f"{where}: {reason}") from error
-        login = {"Username": settings.username, "Secret": settings.secret, "Events": events}
-        try:
-            await connection.action("Login", login, timeout_s=settings.login_timeout_s)
-        except ShuttingDown as error:
-            raise _Failed(LinkState.SHUTTING_DOWN, str(error)) from error
-        except ActionRefused as error:
-            raise _Failed(LinkState.WRONG_SECRET, f"user {settings.username!r}: {error}") from error
-        except (ActionTimeout, LinkDown) as error:
-            raise _Failed(LinkState.UNREACHABLE, f"{error}; is this port AMI's?") from error
 
     async def _serve(self, connection: Connection, on_up: OnUp) -> NoReturn:
         """Reconcile, then deliver, until the connection is lost; always ends by raising."""

@@ -15,6 +15,7 @@ from charging.call.storage import Record
 from charging.call.voicemail import Voicemail
 from charging.engine.ports import Legs, Look, Switch
 from charging.errors import SwitchError
+from charging.frozen import replace
 
 ASKED_ALONE_MAX = 8
 """Channels of one session; two are usual."""
@@ -27,6 +28,8 @@ class Looker:
         self._switch = switch
         self._lock = asyncio.Lock()
         self._begun = 0
+        self._told: set[str] = set()
+        """Sessions that the switch told of since the look began."""
         self._wanting = 0
         """Askers that a look has not been given to yet."""
         self._last: Look | None = None
@@ -40,12 +43,19 @@ class Looker:
                 if self._last is None or self._begun < wanted:
                     self._begun += 1
                     self._last = None
-                    self._last = await self._switch.look()
+                    self._told.clear()
+                    look = await self._switch.look()
+                    self._last = replace(look, doubtful=look.doubtful | self._told)
                 return self._last
         finally:
             self._wanting -= 1
             if not self._wanting:
                 self._last = None  # of thousands of calls it is large
+
+    def told(self, session: str) -> None:
+        """The switch told something of a session: a list that is on its way may be older, and says nothing of it."""
+        if self._lock.locked():
+            self._told.add(session)
 
     async def ask(
         self, asked: Sequence[tuple[Record, AskSwitch]], now_us: int

@@ -127,8 +127,6 @@ class Registry:
         """Sessions of channels that the last look saw and nobody charges."""
         self._found, self._found_again_us = asyncio.Event(), 0
         self._tasks, self._watched = Tasks(), clock.now()
-        self._looking, self._told_meanwhile = 0, set[str]()
-        """Sessions that the switch told of while it was listed: an event knows better than the list."""
         self._looker = Looker(switch)
         self.rounds = Rounds(ledger, switch, self._looker, clock, observe, lambda: self.leads())
         self._steps: deque[SeenStep] = deque(maxlen=STEPS_MAX)
@@ -273,8 +271,7 @@ class Registry:
             return
         runner = self._runners.get(event.session)
         if runner is not None:
-            if self._looking:
-                self._told_meanwhile.add(event.session)
+            self._looker.told(event.session)
             runner.offer(event)
         elif isinstance(event, DialStarted | DialEnded | BridgeEntered) and self.leads():
             # A session that another daemon's desk has opened: fetch it, then ask the switch what it has missed.
@@ -305,16 +302,12 @@ class Registry:
             self.reach(0)
         if not self.leads():
             return
-        if self.switch.proven_mono_us is None:
-            await self._restore_at_first()
-        else:
+        if self.switch.proven_mono_us is not None:
             await self._restore()
             await self._audit()
-
-    async def _restore_at_first(self) -> None:
-        """The link comes up for the first time, so that every session has just come to life, and asks for itself: a
-        list of all channels would stand before the answers. Who took over has read what is stored, or is about to."""
-        async with self._restoring:
+            return
+        # The first time every session has just come to life and asks for itself: a list would stand before the answers.
+        async with self._restoring:  # who took over has read what is stored, or is about to
             is_known = self._doubts_settled == self._doubts
         if not is_known:
             await self._restore()
@@ -453,18 +446,11 @@ class Registry:
     async def _audit(self) -> None:
         """Compare the switch's channels with our sessions, both ways round."""
         known, breath = list(self._runners), Breath()
-        self._looking += 1
-        try:
-            look = await self._looker.look()
-            for session in known:
-                runner = None if session in look.doubtful or session in self._told_meanwhile else self.find(session)
-                if runner is not None:
-                    runner.hear(switch_said(look, session))
-                await breath.take()
-        finally:
-            self._looking -= 1
-            if not self._looking:
-                self._told_meanwhile.clear()
+        look = await self._looker.look()
+        for session in known:
+            if session not in look.doubtful and (runner := self._runners.get(session)) is not None:
+                runner.hear(switch_said(look, session))
+            await breath.take()
         await self._end_strays(look)
 
     async def _end_strays(self, look: Look) -> None:
