@@ -119,7 +119,7 @@ class _Lists:
             return self._connection or first
 
     def end(self) -> None:
-        """The next list has one that is opened anew."""
+        """The next list has one that is opened again."""
         if self._connection is not None:
             self._connection.abort()
             self._connection = None

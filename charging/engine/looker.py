@@ -29,7 +29,7 @@ class Looker:
         self._lock = asyncio.Lock()
         self._begun = 0
         self._told: set[str] = set()
-        """Sessions that the switch told of since the look began."""
+        """Sessions on which the switch had news since the look began."""
         self._wanting = 0
         """Askers that a look has not been given to yet."""
         self._last: Look | None = None
