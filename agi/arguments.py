@@ -59,6 +59,8 @@ def diverted(text: str) -> tuple[str, ...]:
     """The numbers that the call was diverted from: those of Diversion (RFC 5806), and behind a ``|`` those of
     History-Info (RFC 7044), whose last one is the number that is called now: each proxy on the way to it may have added
     an entry of the same number. What is no number is left out. A ``+`` may be written ``%2B``."""
+    if _PASSED.search(text) is None:  # nearly always
+        return ()
     diversion, _, history = text[:DIVERTED_MAX_CHARACTERS].partition(_HISTORY)
     passed = _numbers(history)
     while len(passed) > 1 and passed[-2] == passed[-1]:
@@ -78,7 +80,9 @@ def is_cut(text: str) -> bool:
 
 def printable(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
     """Whatever the network said, without what is not printable, cut to ``limit`` characters."""
-    return "".join(character for character in text if character.isprintable())[:limit]
+    if not text.isprintable():
+        text = "".join(character for character in text if character.isprintable())
+    return text[:limit]
 
 
 def _matching(pattern: re.Pattern[str], text: str, what: str) -> str:

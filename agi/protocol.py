@@ -23,6 +23,7 @@ that seems to end the header. Two checks together prove a header; neither does s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -107,22 +108,39 @@ class Receiver:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._searched = 0
-        self._header: list[str] | None = []
+        self._has_request = False
         self._usage: list[str] | None = None
         self._pending = 0
+        """Bytes of an unfinished answer that were taken out of the buffer."""
 
     def receive(self, data: bytes) -> list[Message]:
         """Take more bytes; the messages that they complete. Raises RemoteProtocolError; then it is over."""
         self._buffer += data
-        messages = []
+        messages: list[Message] = []
+        if not self._has_request:
+            if (header := self._header()) is None:
+                return messages
+            messages.append(_request(header))
+            self._has_request = True
         while (line := self._next_line()) is not None:
-            message = self._header_line(line) if self._header is not None else self._answer_line(line)
-            if message is not None:
+            if (message := self._answer_line(line)) is not None:
                 self._pending = 0
                 messages.append(message)
-        if self._pending + len(self._buffer) > MAX_PENDING_BYTES:
-            raise RemoteProtocolError(f"more than {MAX_PENDING_BYTES} bytes without an end")
+        self._bound(self._pending + len(self._buffer))
         return messages
+
+    def _header(self) -> str | None:
+        """The lines up to the first empty one."""
+        end = self._buffer.find(b"\n\n", self._searched)
+        if end < 0 and not self._buffer.startswith(b"\n"):
+            self._bound(len(self._buffer))
+            self._searched = max(0, len(self._buffer) - 1)
+            return None
+        self._bound(end + 2)
+        self._searched = 0
+        header = self._buffer[: end + 1].decode("utf-8", "replace")
+        del self._buffer[: end + 2]
+        return header
 
     def _next_line(self) -> str | None:
         end = self._buffer.find(b"\n", self._searched)
@@ -133,17 +151,12 @@ class Receiver:
         del self._buffer[: end + 1]
         self._searched = 0
         self._pending += end + 1
-        if self._pending > MAX_PENDING_BYTES:
-            raise RemoteProtocolError(f"more than {MAX_PENDING_BYTES} bytes without an end")
+        self._bound(self._pending)
         return line
 
-    def _header_line(self, line: str) -> Message | None:
-        assert self._header is not None
-        if line:
-            self._header.append(line)
-            return None
-        lines, self._header = self._header, None
-        return _request(lines)
+    def _bound(self, pending: int) -> None:
+        if pending > MAX_PENDING_BYTES:
+            raise RemoteProtocolError(f"more than {MAX_PENDING_BYTES} bytes without an end")
 
     def _answer_line(self, line: str) -> Message | None:
         if self._usage is not None:
@@ -160,26 +173,31 @@ class Receiver:
         return _result(line)
 
 
-def _request(lines: list[str]) -> Request:
-    count = max(0, len(lines) - len(HEADER_NAMES))
-    names = (*HEADER_NAMES, *(f"agi_arg_{position}" for position in range(1, count + 1)))
-    values = [_value(line, name) for line, name in zip(lines, names, strict=False)]
-    if len(lines) < len(HEADER_NAMES):
-        raise RemoteProtocolError(f"the header ends before its line {names[len(lines)]}")
-    known = dict(zip(names, values, strict=True))
-    return Request(
-        script=known["agi_network_script"].partition("?")[0].strip("/"),
-        channel=known["agi_channel"],
-        unique_id=known["agi_uniqueid"],
-        arguments=tuple(values[len(HEADER_NAMES) :]),
-    )
+_ASKED = {"agi_network_script", "agi_channel", "agi_uniqueid"}
+_HEADER = re.compile("".join(f"{name}: {'(.*)' if name in _ASKED else '.*'}\n" for name in HEADER_NAMES))
 
 
-def _value(line: str, name: str) -> str:
-    prefix = f"{name}: "
-    if not line.startswith(prefix):
-        raise RemoteProtocolError(f"found the header line {line[:80]!r}, expected {name}")
-    return line.removeprefix(prefix)
+def _request(header: str) -> Request:
+    found = _HEADER.match(header)
+    if found is None:
+        raise RemoteProtocolError(_misfit(header))
+    script, channel, unique_id = [value.rstrip("\r") for value in found.groups()]
+    arguments = []
+    for position, line in enumerate(header[found.end() : -1].split("\n"), 1) if found.end() < len(header) else ():
+        name, separator, value = line.partition(": ")
+        if not separator or name != f"agi_arg_{position}":
+            raise RemoteProtocolError(f"found the header line {line[:80]!r}, expected agi_arg_{position}")
+        arguments.append(value.rstrip("\r"))
+    return Request(script.partition("?")[0].strip("/"), channel, unique_id, tuple(arguments))
+
+
+def _misfit(header: str) -> str:
+    """Where a header's first lines are not Asterisk's."""
+    lines = header.split("\n")[:-1]
+    for name, line in zip(HEADER_NAMES, lines, strict=False):
+        if not line.startswith(f"{name}: "):
+            return f"found the header line {line[:80]!r}, expected {name}"
+    return f"the header ends before its line {HEADER_NAMES[len(lines)]}"
 
 
 def proof(secret: str) -> bytes:
@@ -195,27 +213,29 @@ def check_proof(result: Result, secret: str) -> None:
         raise RemoteProtocolError(f"something stood between the header and the first answer: {result.data[:80]!r}")
 
 
+_DONE = f"{CODE_SUCCESS} result="
+
+
 def _result(line: str) -> Result:
+    if line.startswith(_DONE):
+        value, _, data = line[len(_DONE) :].partition(" ")
+        return Result(CODE_SUCCESS, value, data[1:-1] if data.startswith("(") and data.endswith(")") else "")
     code, _, rest = line.partition(" ")
     if len(code) != 3 or not (code.isascii() and code.isdigit()):
         raise RemoteProtocolError(f"not an answer: {line[:80]!r}")
-    if int(code) != CODE_SUCCESS:
-        return Result(int(code), "", rest)
-    if not rest.startswith("result="):
+    if int(code) == CODE_SUCCESS:
         raise RemoteProtocolError(f"an answer without a result: {line[:80]!r}")
-    value, _, data = rest.removeprefix("result=").partition(" ")
-    return Result(CODE_SUCCESS, value, data[1:-1] if data.startswith("(") and data.endswith(")") else "")
+    return Result(int(code), "", rest)
 
 
 def assigning(pairs: Iterable[tuple[str, str]]) -> bytes:
     """One command that sets channel variables, in this order: the application ``MSet``, which Asterisk's core has.
     Raises LocalProtocolError for a value that MSet would take apart."""
-    assignments = []
-    for name, value in pairs:
-        if taken_apart := TAKEN_APART.intersection(value):
-            raise LocalProtocolError(f"{name} holds {min(taken_apart)!r}: {value[:40]!r}")
-        assignments.append(f"{name}={value}")
-    return command("EXEC MSet", ",".join(assignments))
+    values = dict(pairs)
+    if TAKEN_APART.intersection("".join(values.values())):
+        name, value = next(pair for pair in values.items() if TAKEN_APART.intersection(pair[1]))
+        raise LocalProtocolError(f"{name} holds {min(TAKEN_APART.intersection(value))!r}: {value[:40]!r}")
+    return command("EXEC MSet", ",".join(map("=".join, values.items())))
 
 
 def check_assigned(result: Result) -> None:

@@ -11,9 +11,10 @@ from functools import partial
 from agi import arguments
 from agi.port import Answer, CallDesk, IncomingCall
 from agi.protocol import Request
-from agi.server import Route
-from agi.session import AgiSession, CallerLeft
+from agi.server import CallerLeft, Conversation, Route
 from charging.asterisk import variables
+
+_SESSION = variables.inherited(variables.SESSION)
 
 
 def routes_for(desk: CallDesk) -> dict[str, Route]:
@@ -24,7 +25,7 @@ def routes_for(desk: CallDesk) -> dict[str, Route]:
     }
 
 
-async def incoming(desk: CallDesk, request: Request, session: AgiSession) -> None:
+async def incoming(desk: CallDesk, request: Request, conversation: Conversation) -> None:
     """Ask the desk and tell the dialplan. Arguments: number, caller's number, unique id, channel, presentation,
     what the call was diverted from."""
     dialled, caller, unique_id, channel, presentation, diverted = arguments.exactly(request, 6)
@@ -40,27 +41,27 @@ async def incoming(desk: CallDesk, request: Request, session: AgiSession) -> Non
         is_withheld=arguments.is_withheld(presentation),
         diverted=arguments.diverted(diverted),
         is_diverted_further=arguments.is_cut(diverted),
-        proof=session.secret,
+        proof=conversation.secret,
     )
-    await deliver(session, desk, await desk.incoming(call))
+    await deliver(conversation, desk, await desk.incoming(call))
 
 
-async def unanswered(desk: CallDesk, request: Request, session: AgiSession) -> None:
+async def unanswered(desk: CallDesk, request: Request, conversation: Conversation) -> None:
     """Ask the desk what to do instead, and tell the dialplan. Arguments: session, how the dialling ended."""
     charged, status = arguments.exactly(request, 2)
     answer = await desk.unanswered(arguments.session_id(charged), arguments.dial_status(status))
-    await deliver(session, desk, answer)
+    await deliver(conversation, desk, answer)
 
 
-async def deliver(session: AgiSession, desk: CallDesk, answer: Answer) -> None:
+async def deliver(conversation: Conversation, desk: CallDesk, answer: Answer) -> None:
     """Set every variable of the answer; if that fails in any way, tell the desk that it was for nothing.
 
     One command sets them, which the switch carries out as a whole or not at all. The decision is the last of them all
     the same: a dialplan that got only a part would see none, and fall back.
     """
     try:
-        await session.set_variables(assignments(answer))
-        if session.hung_up:
+        await conversation.set_variables(assignments(answer))
+        if conversation.hung_up:
             raise CallerLeft("the caller hung up")
     except BaseException:  # also when the deadline passes or the daemon stops: the money must be given back
         if answer.session is not None:
@@ -76,7 +77,7 @@ def assignments(answer: Answer) -> Iterator[tuple[str, str]]:
     if answer.switch:
         yield variables.SWITCH, answer.switch
     if answer.session is not None:
-        yield variables.inherited(variables.SESSION), answer.session
+        yield _SESSION, answer.session
     yield variables.REASON, answer.reason
     if answer.quota_s is not None:
         yield variables.QUOTA, str(answer.quota_s)

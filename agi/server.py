@@ -1,14 +1,16 @@
-"""The FastAGI server: one task a connection, everything bounded, so that no client harms another.
+"""The FastAGI server: one conversation a connection, everything bounded, so that no client harms another.
 
 Whatever goes wrong here, nothing is set and the connection is closed: the dialplan then takes its own fallback.
 A flood of connections cannot shut real calls out: Asterisk sends its header and answers its first command at once, so
-when all places are taken the oldest connection that still owes them makes room (`charging.door`).
+when all places are taken the oldest connection that still owes them makes room (`charging.door`). Only then does a
+conversation get a task, in which its route answers.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import NoReturn, Protocol
@@ -16,19 +18,20 @@ from typing import NoReturn, Protocol
 import structlog
 
 from agi.port import Declined, Unproven
-from agi.protocol import Request
-from agi.session import AgiSession, CallerLeft
-from charging.clock import Clock, Instant
+from agi.protocol import HungUp, Message, Receiver, Request, Result, assigning, check_assigned, check_proof, proof
+from charging.clock import Clock
 from charging.door import Admits, Door, Guest, Sparing, Turned, listen
 from charging.door import Observer as DoorObserver
 from charging.errors import LocalProtocolError, RemoteProtocolError
 from charging.tasks import end
+from charging.unguessable import token
 
 log = structlog.get_logger(__name__)
 
 UNKNOWN_ROUTE = "unknown"
 """The name under which requests are counted that asked for nothing that exists."""
-CLOSE_DEADLINE_S = 1.0
+READ_BYTES = 4096
+"""Read in pieces so small that a flood cannot make one step long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,9 @@ class AgiLimits:
 
     connections: int = 500
     header_s: float = 2.0
+    """The header and the answer to the first command."""
     request_s: float = 5.0
-    """The whole conversation; the dialplan's own guard is shorter."""
-    reply_s: float = 1.5
-    """The answer to one command."""
+    """From there to the last answer; the dialplan's own guard is shorter."""
 
 
 class AgiOutcome(Enum):
@@ -63,10 +65,14 @@ class AgiOutcome(Enum):
     STOPPED = "stopped"
 
 
+class CallerLeft(RemoteProtocolError):
+    """The connection ended before the conversation was over."""
+
+
 class Route(Protocol):
     """What answers one kind of request."""
 
-    async def __call__(self, request: Request, session: AgiSession) -> None: ...
+    async def __call__(self, request: Request, conversation: Conversation) -> None: ...
 
 
 Observer = Callable[[str, AgiOutcome, float], None]
@@ -88,21 +94,21 @@ class AgiServer:
     ) -> None:
         """``admits`` says which addresses may ask; ``turned`` is given the reason for each that is not
         admitted."""
-        self._routes = dict(routes)
-        self._clock = clock
+        self.routes = dict(routes)
+        self.clock = clock
+        self.limits = limits or AgiLimits()
+        self.observer = observer
+        self.open: set[Conversation] = set()
         self._sparing = Sparing(clock)
-        self._limits = limits or AgiLimits()
-        self._observer = observer
         self._admits = admits
         self._turned = turned
         self._door: Door | None = None
         self._doorman: asyncio.Task[NoReturn] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def connections(self) -> int:
         """How many are open now."""
-        return sum(not task.done() for task in self._tasks)
+        return len(self.open)
 
     @property
     def port(self) -> int:
@@ -113,120 +119,210 @@ class AgiServer:
     async def start(self, host: str, port: int) -> None:
         """Begin to listen. Raises CannotServe where the address is taken."""
         listeners = listen(host, port, "agi")
-        limit = self._limits.connections
-        self._door = Door("agi", listeners, self._clock, limit=limit, admits=self._admits, observe=self._turn)
-        self._doorman = asyncio.create_task(self._door.serve(self._protocol), name="agi-door")
+        limit = self.limits.connections
+        self._door = Door("agi", listeners, self.clock, limit=limit, admits=self._admits, observe=self._turn)
+        self._doorman = asyncio.create_task(self._door.serve(self._converse), name="agi-door")
 
     async def close(self) -> None:
         """Stop listening, break off what runs, and return once all of it has ended."""
         if self._doorman is not None and self._door is not None:
             await end([self._doorman])
             self._door.close()
-        await end(self._tasks)
+        await end([one.task for one in self.open if one.task is not None])
+        for one in [*self.open]:
+            one.end(AgiOutcome.STOPPED)
+
+    def say(self, level: str, event: str, **fields: object) -> None:
+        """Log what anyone who reaches the port can bring about. The metric counts every one."""
+        if (more := self._sparing.more(event)) is not None:
+            getattr(log, level)(event, **fields, more=more)
 
     def _turn(self, why: Turned) -> None:
         if why is Turned.FULL:
-            self._observer(UNKNOWN_ROUTE, AgiOutcome.CROWDED_OUT, 0.0)
+            self.observer(UNKNOWN_ROUTE, AgiOutcome.CROWDED_OUT, 0.0)
         self._turned(why)
 
-    def _protocol(self, guest: Guest) -> asyncio.StreamReaderProtocol:
-        def came(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            guest.came(writer.transport)  # type: ignore[arg-type]  # a socket's transport reads, too
-            conversation = _Conversation(guest, writer, self._clock.now())
-            task = asyncio.get_running_loop().create_task(self._serve(reader, conversation), name="agi")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            task.add_done_callback(lambda _task: self._ended(conversation))
+    def _converse(self, guest: Guest, connection: socket.socket) -> None:
+        Conversation(self, guest, connection)
 
-        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), came)
 
-    async def _serve(self, reader: asyncio.StreamReader, conversation: _Conversation) -> None:
+class Conversation:
+    """One connection. Two commands go out, a proof and the answer; one deadline counts at a time.
+
+    It reads its socket itself: each is there for three short messages, and asyncio's transport would cost as much as
+    all that is said.
+    """
+
+    def __init__(self, server: AgiServer, guest: Guest, connection: socket.socket) -> None:
+        self.secret = token(16)
+        """What the switch notes on the channel whose conversation this is."""
+        self.hung_up = False
+        """Whether the channel was reported to be hung up."""
+        self.task: asyncio.Task[AgiOutcome] | None = None
+        """In which the route answers, once the request is proven."""
+        self._server = server
+        self._guest = guest
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._receiver = Receiver()
+        self._request: Request | None = None
+        self._reply: asyncio.Future[Result] | None = None
+        """What the switch answers to the command that was written last."""
+        self._fault: RemoteProtocolError | None = None
+        """Why nothing more is read: what was heard, or that the other end has gone."""
+        self._route = UNKNOWN_ROUTE
+        self._began = server.clock.now()
+        self._is_late = False
+        self._is_over = False
+        self._deadline = self._loop.call_later(server.limits.header_s, self._late)
+        self._loop.add_reader(connection.fileno(), self._readable)
+        server.open.add(self)
+        guest.came(self)
+
+    async def set_variables(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Set channel variables, in this order, by one command. Raises LocalProtocolError (a value that cannot be
+        written), CallerLeft, RemoteProtocolError (not set, or only in part)."""
+        line = assigning(pairs)
+        if self._fault is not None:
+            raise self._fault
+        self._reply = self._loop.create_future()
+        self._write(line)
+        check_assigned(await self._reply)
+
+    def abort(self) -> None:
+        """It has to make room."""
+        self.end(AgiOutcome.CROWDED_OUT)
+
+    def end(self, outcome: AgiOutcome) -> None:
+        """There is nothing more to say; once."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._deadline.cancel()
+        if self._fault is None:
+            self._loop.remove_reader(self._connection.fileno())
+        self._connection.close()
+        self._guest.left()
+        self._server.open.discard(self)
+        self._server.observer(self._route, outcome, self._began.seconds_until(self._server.clock.now()))
+
+    # --- the socket -----------------------------------------------------------------------------------------------
+
+    def _readable(self) -> None:
         try:
-            session = AgiSession(reader, conversation.writer, reply_deadline_s=self._limits.reply_s)
-            conversation.outcome = await self._converse(conversation, session)
-        finally:
-            conversation.over = self._clock.now()
-            await _close(conversation.writer)
-
-    def _ended(self, conversation: _Conversation) -> None:
-        """Also of a connection whose task was stopped before its first step, which has closed nothing."""
-        conversation.writer.transport.abort()
-        conversation.guest.left()
-        outcome = AgiOutcome.CROWDED_OUT if conversation.guest.crowded_out else conversation.outcome
-        over = conversation.over or self._clock.now()
-        self._observer(conversation.route, outcome, conversation.began.seconds_until(over))
-
-    async def _converse(self, conversation: _Conversation, session: AgiSession) -> AgiOutcome:
+            data = self._connection.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._unheard(CallerLeft(str(error)))
+            return
+        if not data:
+            self._unheard(CallerLeft("the connection was closed"))
+            return
         try:
-            async with asyncio.timeout(self._limits.header_s):
-                request = await session.read_request()
-        except TimeoutError:
-            return AgiOutcome.HEADER_LATE
-        except (CallerLeft, ConnectionError):
-            return AgiOutcome.CALLER_LEFT
+            for message in self._receiver.receive(data):
+                self._heard(message)
         except RemoteProtocolError as error:
-            self._say("error", "agi_header_foreign", error=str(error), peer=_peer(conversation.writer))
-            return AgiOutcome.FOREIGN_HEADER
-        conversation.guest.is_served()
-        route = self._routes.get(request.script)
-        if route is None:
-            self._say("warning", "agi_route_unknown", route=request.script[:80], known=sorted(self._routes))
-            return AgiOutcome.UNKNOWN_ROUTE
-        conversation.route = request.script
-        return await self._answer(route, request, session)
+            self._unheard(error)
 
-    async def _answer(self, route: Route, request: Request, session: AgiSession) -> AgiOutcome:
+    def _write(self, line: bytes) -> None:
+        """Raises CallerLeft: what is so short is taken at once, or by nobody."""
         try:
-            async with asyncio.timeout(self._limits.request_s):
-                await route(request, session)
-        except TimeoutError:
-            self._say("error", "agi_deadline_passed", route=request.script, deadline_s=self._limits.request_s)
+            sent = self._connection.send(line)
+        except OSError as error:
+            raise CallerLeft(str(error)) from error
+        if sent < len(line):
+            raise CallerLeft("the other end takes nothing")
+
+    def _unheard(self, error: RemoteProtocolError) -> None:
+        """Nothing more is read."""
+        if self._is_over:
+            return
+        self._loop.remove_reader(self._connection.fileno())
+        self._fault = error
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(error)
+        elif self.task is None and isinstance(error, CallerLeft):
+            self.end(AgiOutcome.CALLER_LEFT)
+        elif self.task is None:
+            self._server.say("error", "agi_header_foreign", error=str(error), peer=self._peer())
+            self.end(AgiOutcome.FOREIGN_HEADER)
+
+    def _peer(self) -> str:
+        try:
+            return str(self._connection.getpeername()[0])
+        except OSError:
+            return "unknown"
+
+    # --- what the switch says -------------------------------------------------------------------------------------
+
+    def _heard(self, message: Message) -> None:
+        if self._is_over:
+            return
+        if isinstance(message, HungUp):
+            self.hung_up = True
+        elif isinstance(message, Request):
+            self._request = message
+            self._write(proof(self.secret))
+        elif self.task is None and self._request is not None:
+            self._prove(self._request, message)
+        elif self._reply is not None and not self._reply.done():
+            self._reply.set_result(message)
+        else:
+            raise RemoteProtocolError(f"an answer that nobody asked for: {message!r}")
+
+    def _prove(self, request: Request, answer: Result) -> None:
+        """The first answer: if it is the proof's, the request was read to its end, and its route begins."""
+        check_proof(answer, self.secret)
+        server = self._server
+        self._guest.is_served()
+        self._deadline.cancel()
+        route = server.routes.get(request.script)
+        if route is None:
+            server.say("warning", "agi_route_unknown", route=request.script[:80], known=sorted(server.routes))
+            self.end(AgiOutcome.UNKNOWN_ROUTE)
+            return
+        self._route = request.script
+        self._deadline = self._loop.call_later(server.limits.request_s, self._late)
+        self.task = self._loop.create_task(self._answer(route, request), name="agi")
+        self.task.add_done_callback(self._answered)
+
+    def _late(self) -> None:
+        self._is_late = True
+        if self.task is None:
+            self.end(AgiOutcome.HEADER_LATE)
+        else:
+            self.task.cancel()
+
+    # --- the answer -----------------------------------------------------------------------------------------------
+
+    async def _answer(self, route: Route, request: Request) -> AgiOutcome:
+        say = self._server.say
+        try:
+            await route(request, self)
+        except asyncio.CancelledError:
+            if not self._is_late:
+                raise
+            deadline_s = self._server.limits.request_s
+            say("error", "agi_deadline_passed", route=request.script, deadline_s=deadline_s)
             return AgiOutcome.DEADLINE
         except Declined as error:
-            self._say("info", "agi_request_declined", route=request.script, why=str(error))
+            say("info", "agi_request_declined", route=request.script, why=str(error))
             return AgiOutcome.DECLINED
         except Unproven as error:
-            self._say("warning", "agi_call_unproven", route=request.script, error=str(error))
+            say("warning", "agi_call_unproven", route=request.script, error=str(error))
             return AgiOutcome.UNPROVEN
         except CallerLeft as error:
-            self._say("info", "agi_caller_left", route=request.script, error=str(error))
+            say("info", "agi_caller_left", route=request.script, error=str(error))
             return AgiOutcome.CALLER_LEFT
         except (RemoteProtocolError, LocalProtocolError) as error:
-            self._say("warning", "agi_request_refused", route=request.script, error=str(error))
+            say("warning", "agi_request_refused", route=request.script, error=str(error))
             return AgiOutcome.BAD_REQUEST
         except Exception:
             log.exception("agi_route_failed", route=request.script)
             return AgiOutcome.FAILED
         return AgiOutcome.ANSWERED
 
-    def _say(self, level: str, event: str, **fields: object) -> None:
-        """Log what anyone who reaches the port can bring about. The metric counts every one."""
-        if (more := self._sparing.more(event)) is not None:
-            getattr(log, level)(event, **fields, more=more)
-
-
-@dataclass(slots=True)
-class _Conversation:
-    """What is known so far of one connection."""
-
-    guest: Guest
-    writer: asyncio.StreamWriter
-    began: Instant
-    route: str = UNKNOWN_ROUTE
-    outcome: AgiOutcome = AgiOutcome.STOPPED
-    over: Instant | None = None
-    """When there was nothing more to say; closing may take longer."""
-
-
-def _peer(writer: asyncio.StreamWriter) -> str:
-    return str(writer.get_extra_info("peername", ("unknown",))[0])
-
-
-async def _close(writer: asyncio.StreamWriter) -> None:
-    """Close politely; a client that does not read its last bytes is cut off."""
-    writer.close()
-    try:
-        async with asyncio.timeout(CLOSE_DEADLINE_S):
-            await writer.wait_closed()
-    except (OSError, asyncio.CancelledError):
-        writer.transport.abort()
+    def _answered(self, task: asyncio.Task[AgiOutcome]) -> None:
+        """Also of a task that was stopped before its first step."""
+        self.end(AgiOutcome.STOPPED if task.cancelled() else task.result())

@@ -20,19 +20,20 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import structlog
 
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import ChargingError
-from charging.tasks import end
 
 log = structlog.get_logger(__name__)
 
 BACKLOG = 1024
 """Connections that wait in the system's queue; it shortens this to its own limit."""
 NO_DESCRIPTOR_WAIT_S = 0.1
+AT_ONCE_MAX = 16
+"""Let in in one turn of the loop: a flood must not hold it."""
 PACE_S = 0.05
 """The rest after as many as are let in at a time."""
 LOG_EVERY_S = 10
@@ -89,20 +90,31 @@ class Sparing:
 Admits = Callable[[str, str], bool]
 """Whether an address may come in; the second is our own one that it has reached. Empty for a Unix socket."""
 Observer = Callable[[Turned], None]
+Receive = Callable[["Guest", socket.socket], object]
+"""Given each who is let in, with the connection, which does not block. Tells the guest that it came, and has left."""
+
+
+class Abortable(Protocol):
+    """A connection, as far as the door knows it."""
+
+    def abort(self) -> None:
+        """Close it at once; whoever serves it says `Guest.left`."""
 
 
 class Guest:
-    """One open connection. Whoever serves it tells the door how it stands."""
+    """One connection that was let in. Whoever serves it tells the door how it stands."""
 
     def __init__(self, door: Door) -> None:
         self._door = door
+        self._connection: Abortable | None = None
         self.crowded_out = False
-        self.transport: asyncio.Transport | None = None
+        door.waiting[self] = None
 
-    def came(self, transport: asyncio.Transport) -> None:
+    def came(self, connection: Abortable) -> None:
         """It is open, and idle."""
-        self.transport = transport
-        self.idle()
+        self._connection = connection
+        if self not in self._door.waiting:
+            connection.abort()  # it had to make room before it was open
 
     def idle(self) -> None:
         """It has yet to say what it wants: it may have to make room."""
@@ -144,8 +156,8 @@ class Guest:
 
     def _abort(self) -> None:
         self.left()
-        if self.transport is not None:
-            self.transport.abort()
+        if self._connection is not None:
+            self._connection.abort()
 
 
 class Door:
@@ -187,45 +199,26 @@ class Door:
         """Whether one more may be served."""
         return len(self.busy) < self._limit - self._reserve
 
-    async def serve(self, protocol: Callable[[Guest], asyncio.BaseProtocol]) -> NoReturn:
-        """Let guests in until cancelled; those who are in stay."""
-        tasks = [asyncio.create_task(self._welcome(one, protocol), name=self._name) for one in self._listeners]
+    async def serve(self, receive: Receive) -> NoReturn:
+        """Let guests in until cancelled; those who are in stay. Raises what ``receive`` raises."""
+        loop = asyncio.get_running_loop()
+        broken: asyncio.Future[NoReturn] = loop.create_future()
+        knocks = [_Knocks(self, one, receive, broken, self._pace) for one in self._listeners]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            raise RuntimeError(f"{self._name} accepts no more") from next(iter(done)).exception()
+            for one in knocks:
+                one.wait()
+            await broken
+            raise AssertionError("it has no result")
         finally:
-            await end(tasks)
+            for one in knocks:
+                one.end()
 
     def close(self) -> None:
         """Listen no more."""
         for listener in self._listeners:
             listener.close()
 
-    async def _welcome(self, listener: socket.socket, protocol: Callable[[Guest], asyncio.BaseProtocol]) -> NoReturn:
-        loop = asyncio.get_running_loop()
-        listener.setblocking(False)
-        come = 0
-        while True:
-            if self._pace and come == self._pace:
-                await asyncio.sleep(PACE_S)
-                come = 0
-            try:
-                connection, _ = await loop.sock_accept(listener)
-            except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    self.turn(Turned.NO_DESCRIPTOR)
-                    await asyncio.sleep(NO_DESCRIPTOR_WAIT_S)
-                else:  # the caller has gone again, or the network has
-                    await asyncio.sleep(0)
-                continue
-            come += 1
-            if self._may_enter(connection):
-                await loop.connect_accepted_socket(lambda: protocol(Guest(self)), connection)
-            else:
-                connection.close()
-                await asyncio.sleep(0)  # a flood of them must not hold the loop
-
-    def _may_enter(self, connection: socket.socket) -> bool:
+    def may_enter(self, connection: socket.socket) -> bool:
         peer, own = _addresses(connection)
         if not self._admits(peer, own):
             self.turn(Turned.SOURCE, peer)
@@ -245,6 +238,66 @@ class Door:
             log.warning("connection_turned_away", listener=self._name, why=why.value, peer=peer, more=more)
 
 
+class _Knocks:
+    """Those who come to one of a door's sockets."""
+
+    def __init__(
+        self, door: Door, listener: socket.socket, receive: Receive, broken: asyncio.Future[NoReturn], pace: int
+    ) -> None:
+        self._door, self._listener, self._receive, self._broken = door, listener, receive, broken
+        self._loop = asyncio.get_running_loop()
+        self._pace = pace
+        self._come = 0
+        self._rest: asyncio.TimerHandle | None = None
+        listener.setblocking(False)
+
+    def wait(self) -> None:
+        self._rest = None
+        self._loop.add_reader(self._listener, self._heard)
+
+    def end(self) -> None:
+        self._loop.remove_reader(self._listener)
+        if self._rest is not None:
+            self._rest.cancel()
+
+    def _heard(self) -> None:
+        try:
+            for _ in range(AT_ONCE_MAX):
+                if not self._let_in():
+                    break
+        except Exception as error:  # noqa: BLE001  whatever it is, serve raises it
+            self.end()
+            if not self._broken.done():
+                self._broken.set_exception(error)
+
+    def _let_in(self) -> bool:
+        """Whether there may be another one, who may come in now."""
+        try:
+            connection, _ = self._listener.accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self._door.turn(Turned.NO_DESCRIPTOR)
+                self._wait_a_while(NO_DESCRIPTOR_WAIT_S)
+                return False
+            return True  # the caller has gone again, or the network has
+        if self._door.may_enter(connection):
+            connection.setblocking(False)
+            self._receive(Guest(self._door), connection)
+        else:
+            connection.close()
+        self._come += 1
+        if self._pace and self._come % self._pace == 0:
+            self._wait_a_while(PACE_S)
+            return False
+        return True
+
+    def _wait_a_while(self, seconds: float) -> None:
+        self._loop.remove_reader(self._listener)
+        self._rest = self._loop.call_later(seconds, self.wait)
+
+
 def _addresses(connection: socket.socket) -> tuple[str, str]:
     """The other end's and ours; empty where the other has gone already, or there are none."""
     if connection.family == socket.AF_UNIX:
@@ -259,8 +312,7 @@ def listen(host: str, port: int, section: str) -> list[socket.socket]:
     """A listening socket on every address of ``host``; ``section`` of charging.yaml names it. Raises CannotServe, with
     what to do, where one cannot be had.
 
-    Their protocol is named: asyncio sets TCP_NODELAY on what they accept only then, and without it each request of a
-    kept connection costs 40 ms.
+    What they accept has their TCP_NODELAY: without it each request of a kept connection costs 40 ms.
     """
     listeners: list[socket.socket] = []
     try:
@@ -271,6 +323,7 @@ def listen(host: str, port: int, section: str) -> list[socket.socket]:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             listener.bind(address)
             listener.listen(BACKLOG)
     except OSError as error:

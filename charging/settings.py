@@ -40,7 +40,7 @@ from charging.yaml_model import (
     validate,
     whole,
 )
-from charging.yaml_text import Document, DocumentPath, parse_document, read_document
+from charging.yaml_text import Document, DocumentPath, read_document
 
 LEDGER_SCHEMES = ("sqlite", "redis", "rediss", "redis+sentinel", "redis+cluster")
 SOCKET_PATH_MAX_BYTES = 100
@@ -307,11 +307,6 @@ class Config:
 def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     """Read, check and complete the settings at ``path``. Raises ConfigError with every problem found."""
     return config_of(read_document(path), environ)
-
-
-def config_from_text(text: str, file: Path, environ: Mapping[str, str] = os.environ) -> Config:
-    """The same for a text that is (or would be) the content of ``file``. Raises ConfigError."""
-    return config_of(parse_document(text, str(file)), environ)
 
 
 def config_of(document: Document, environ: Mapping[str, str]) -> Config:

@@ -181,7 +181,7 @@ def _originate_ended(message: AmiMessage) -> OriginateEnded | None:
 
 
 def _booted(message: AmiMessage) -> SwitchBooted:
-    return SwitchBooted(whole(message.get("Uptime")) or 0, stamp_us(message))
+    return SwitchBooted(stamp_us(message))
 
 
 def _shutdown(message: AmiMessage) -> SwitchShutdown:

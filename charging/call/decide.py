@@ -21,7 +21,7 @@ from charging.pricing.calendar import day_name, month_name
 from charging.pricing.funding import cost_to_begin, only_rounding_pays
 from charging.pricing.rate import Rate
 from charging.tariff.plans import Plan
-from charging.tariff.tariff import Refusal
+from charging.tariff.tariff import Refusal, Tariff
 
 
 class Decision(StrEnum):
@@ -146,6 +146,16 @@ def turned(reason: Reason, subscriber: Subscriber | None) -> Turned:
     return Turned(Decision.REJECT, reason, sells_voicemail=subscriber.buys)
 
 
+def subscriber_of(tariff: Tariff, number: Number | None, account: Account | None, now_us: int) -> Subscriber | Turned:
+    """Whose number it is, with the plan and the price of a message at ``now_us`` (wall clock)."""
+    if number is None or account is None:
+        return turned(Reason.UNKNOWN_NUMBER, None)
+    plan = tariff.plan(account.plan)
+    if plan is None:
+        return turned(Reason.UNKNOWN_PLAN, None)
+    return Subscriber(number, account, plan, tariff.message_price(plan, now_us))
+
+
 def obstacle(account: Account, number: Number, target_is_ours: bool) -> Reason | None:
     """What stands against forwarding before any price is looked at."""
     if account.status is Status.CLOSED:
@@ -245,9 +255,10 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """The call can be forwarded: the session to open, and what it should hold."""
+    """The call can be forwarded: the session to open, why, and what it should hold."""
 
     draft: Session
+    reason: Reason
     extension: Extension
 
 
@@ -265,7 +276,7 @@ def afford(
     if not extension.funding or only_rounding_pays(draft.rate, draft.start_us, extension.funding, credit):
         return turned(_UNPAID.get(extension.short, Reason.NO_CREDIT), subscriber)
     reason = Reason.CREDIT if extension.funding[0].source == CREDIT else Reason.FREE_MINUTES
-    return Forward(replace(draft, reason=reason.value), extension)
+    return Forward(draft, reason, extension)
 
 
 _UNPAID = {

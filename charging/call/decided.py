@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from agi.port import Answer, IncomingCall
@@ -112,7 +113,8 @@ class Decided:
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON, without what has its default; :meth:`from_plain` makes an equal value of it."""
-        return {name: value for name, value in asdict(self).items() if name in _REQUIRED or value != _DEFAULTS[name]}
+        members = zip(_NAMES, _members(self), strict=True)
+        return {name: value for name, value in members if name in _REQUIRED or value != _DEFAULTS[name]}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Decided:
@@ -123,6 +125,8 @@ class Decided:
 
 _REQUIRED = frozenset("at_us turn outcome reason switch took_ms".split())
 _DEFAULTS = {one.name: one.default for one in fields(Decided) if one.name not in _REQUIRED}
+_NAMES = tuple([one.name for one in fields(Decided)])
+_members = attrgetter(*_NAMES)
 
 
 @dataclass(slots=True)
@@ -131,6 +135,10 @@ class Notes:
 
     turn: Turn
     began: Instant
+    tariff: Tariff | None = None
+    """By which the number that was rung is read."""
+    asked: str = ""
+    """That number, as the network wrote it."""
     number: str = ""
     account: str = ""
     caller: str = ""
@@ -150,10 +158,8 @@ class Notes:
     @classmethod
     def of(cls, request: IncomingCall, tariff: Tariff, began: Instant) -> Notes:
         """Before anything is looked up."""
-        spelt = tariff.normalise(request.number) or tariff.normalise("+" + request.number.lstrip("+"))
-        number = hidden(spelt or request.number)
-        uid, withheld = request.unique_id, request.is_withheld
-        return cls(Turn.INCOMING, began, number, caller=request.caller, withheld=withheld, caller_uid=uid)
+        asked, uid, withheld = request.number, request.unique_id, request.is_withheld
+        return cls(Turn.INCOMING, began, tariff, asked, caller=request.caller, withheld=withheld, caller_uid=uid)
 
     def belongs_to(self, number: Number | None, found: Subscriber | Turned) -> None:
         """Whose call it is, as far as it is anyone's."""
@@ -190,7 +196,7 @@ class Notes:
             reason=str(reason),
             switch=switch,
             took_ms=max(0, over.mono_us - self.began.mono_us) // (MICROSECONDS // 1000),
-            number=self.number,
+            number=self.number or self._nobodys(),
             account=self.account,
             plan="" if whose is None else whose.plan.name,
             caller="" if self.withheld else hidden(self.caller),
@@ -206,6 +212,13 @@ class Notes:
             session=(answer and answer.session) or self.session,
             detail=self.detail[:DETAIL_CHARACTERS],
         )
+
+    def _nobodys(self) -> str:
+        """The number that was rung, masked: it is nobody's, or was not looked up."""
+        if self.tariff is None:
+            return ""
+        spelt = self.tariff.normalise(self.asked) or self.tariff.normalise("+" + self.asked.lstrip("+"))
+        return hidden(spelt or self.asked)
 
     def _money(self) -> tuple[int | None, int | None, int | None]:
         """Credit available and reserved, and free seconds."""

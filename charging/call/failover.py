@@ -85,7 +85,7 @@ def _reassert(
     promos = _promos_of(session) if promos is None else promos
     if len((CREDIT, CALLS, day_spend(session.day), *bundle_use(funding), *promos)) > LEGS_MAX:
         return Step(bare, (ReadBalances(),))  # more gifts in its life than one transfer moves: planned again with fewer
-    _, transfer = reserve_transfer(bare, Extension(funding, 0, session.short, promos), at_us)
+    _, transfer = reserve_transfer(bare, Extension(funding, 0, session.short, promos), at_us, session.reason)
     transfer = replace(transfer, legs=tuple(map(_beyond_limits, transfer.legs)))
     grants = grants_for(bare, funding, {}, at_us)  # what of them the ledger has kept, it skips
     pending = Pending(transfer, grants, session.funding, 0, session.short, context.now.mono_us)

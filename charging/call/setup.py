@@ -112,7 +112,7 @@ def forward_failed(session: Session, event: ForwardFailed, context: Context) -> 
 
 
 def _turn(session: Session, price: int, means: Means, context: Context) -> Step:
-    _, transfer = turn_from(session, price, means, session.dial_status, context.now, context.policy)
+    _, transfer = turn_from(session, price, means, session.dial_status, context.now)
     turning = replace(session, turning=transfer, turning_price=price, turning_means=means, retry_mono_us=None)
     return Step(turning, (Post(transfer, means.grants),))
 
@@ -127,7 +127,7 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
             return ask_later(session, context.policy.retry_s, context)
         case Booked():
             price, means = session.turning_price, session.turning_means
-            voicemail, _ = turn_from(session, price, means, session.dial_status, context.now, context.policy)
+            voicemail, _ = turn_from(session, price, means, session.dial_status, context.now)
             if session.caller_gone:
                 voicemail = replace(voicemail, check_mono_us=context.now.mono_us)
             return Step(failed, (Tell(told.VoicemailReserved(voicemail.charge(1)[0])), Become(voicemail)))

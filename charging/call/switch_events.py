@@ -153,7 +153,6 @@ class OriginateEnded:
 class SwitchBooted:
     """Asterisk is ready; also sent at each login where the right ``system`` is granted."""
 
-    uptime_s: int
     at_us: int | None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from charging.call.model import Pending, Session, Short
@@ -187,20 +188,16 @@ def _legs(session: Session, posted: Mapping[str, int], held: Mapping[str, int]) 
     return tuple(legs)
 
 
-def reserve_transfer(session: Session, extension: Extension, at_us: int) -> tuple[Session, Transfer]:
-    """The first reservation: the session as it will be, and the transfer that opens it."""
+def reserve_transfer(session: Session, extension: Extension, at_us: int, reason: str) -> tuple[Session, Transfer]:
+    """The first reservation: the session as it will be, and the transfer that opens it. ``reason``: why the call is
+    forwarded."""
     posted, held = _wanted(session, extension.funding, 0, extension.promos)
     held[CALLS] = 1
-    after = adopt(session, extension.funding, 0, extension.short, _legs(session, posted, held))
-    after = replace(after, enforced_s=after.covered_s)
-    return after, _transfer(
-        session,
-        Kind.RESERVE,
-        at_us,
-        posted,
-        held,
-        Opened(session.switch, after.to_json(), session.epoch, session.follows),
-    )
+    legs = _legs(session, posted, held)
+    enforced_s = min(extension.covered_s, session.rate.max_call_s)
+    after = adopt(session, extension.funding, 0, extension.short, legs, enforced_s=enforced_s, reason=reason)
+    change = Opened(session.switch, after.to_json(), session.epoch, session.follows)
+    return after, _transfer(session, Kind.RESERVE, at_us, legs, change)
 
 
 def extend_transfer(
@@ -217,9 +214,8 @@ def extend_transfer(
     if not legs and extension.funding == session.funding:
         return None
     after = adopt(session, extension.funding, extension.fixed_s, extension.short, legs)
-    transfer = _transfer(
-        session, Kind.EXTEND, at_us, posted, held, Kept(after.to_json(), session.epoch, session.follows)
-    )
+    change = Kept(after.to_json(), session.epoch, session.follows)
+    transfer = _transfer(session, Kind.EXTEND, at_us, legs, change)
     grants = grants_for(session, extension.funding, balances, at_us)
     return Pending(transfer, grants, extension.funding, extension.fixed_s, extension.short, mono_us)
 
@@ -243,31 +239,27 @@ def close_transfer(
         return None
     kind = Kind.SETTLE if any(leg.posted for leg in legs) or any(session.posted.values()) else Kind.RELEASE
     after = adopt(session, used, used[-1].end_s if used else 0, session.short, legs)
-    return after, _transfer(session, kind, at_us, posted, {}, Closed(cdr, ended_us, session.epoch, session.follows))
+    return after, _transfer(session, kind, at_us, legs, Closed(cdr, ended_us, session.epoch, session.follows))
 
 
-def _transfer(
-    session: Session,
-    kind: Kind,
-    at_us: int,
-    posted: Mapping[str, int],
-    held: Mapping[str, int],
-    change: SessionChange,
-) -> Transfer:
+def _transfer(session: Session, kind: Kind, at_us: int, legs: tuple[Leg, ...], change: SessionChange) -> Transfer:
     return Transfer(
         id=f"{session.id}/{session.sequence}/{kind}",
         account=session.account,
         kind=kind,
         at_us=at_us,
-        legs=_legs(session, posted, held),
+        legs=legs,
         session=session.id,
         change=change,
         reason="call",
     )
 
 
-def adopt(session: Session, funding: Funding, fixed_s: int, short: Short, legs: tuple[Leg, ...]) -> Session:
-    """The session after a transfer of these legs was applied: it waits for none."""
+def adopt(
+    session: Session, funding: Funding, fixed_s: int, short: Short, legs: tuple[Leg, ...], **further: Any
+) -> Session:
+    """The session after a transfer of these legs was applied: it waits for none. ``further``: fields that change with
+    it."""
     posted, held = dict(session.posted), dict(session.held)
     for leg in legs:
         posted[leg.balance] = posted.get(leg.balance, 0) - leg.posted
@@ -284,4 +276,5 @@ def adopt(session: Session, funding: Funding, fixed_s: int, short: Short, legs: 
         replans=0,
         pending=None,
         retry_mono_us=None,
+        **further,
     )

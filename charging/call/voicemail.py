@@ -52,9 +52,7 @@ def open_transfer(voicemail: Voicemail, balances: Mapping[str, Balance], at_us: 
     return oneoff.reserve(voicemail, 1, balances, at_us)
 
 
-def turn_from(
-    session: Session, price: int, means: Means, status: str, at: Instant, policy: Policy
-) -> tuple[Voicemail, Transfer]:
+def turn_from(session: Session, price: int, means: Means, status: str, at: Instant) -> tuple[Voicemail, Transfer]:
     """A forward that failed becomes a voicemail: its money goes back and the price is reserved, in one operation, on
     the day whose spending the forward counted towards."""
     voicemail = Voicemail(

@@ -7,8 +7,7 @@ session. An exception means that there is no answer: the dialplan then does what
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -30,6 +29,7 @@ from charging.call.decide import (
     is_returned,
     obstacle,
     refused,
+    subscriber_of,
     turned,
     without_voicemail,
 )
@@ -41,10 +41,9 @@ from charging.call.storage import Record, revive
 from charging.call.transfers import grants_for, reserve_transfer
 from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, Instant
-from charging.engine.overload import Crowds
 from charging.engine.ports import Observer, Switch
 from charging.engine.sessions import NO_SESSION, Registry
-from charging.engine.subscribers import find_subscriber, is_among, spellings, subscriber_of
+from charging.engine.subscribers import find_subscriber, is_among, spellings
 from charging.engine.told import CallDecided, CallerNotLookedUp, MessageNotSold
 from charging.errors import LedgerError, LinkDown, SwitchError
 from charging.ledger.accounts import REHEARSAL, Account, Number
@@ -62,6 +61,12 @@ RESERVE_TRIES_MAX = 4
 
 CLOSE_WAIT_S = 1.5
 """How long a caller whose forward failed waits for its money to go back before voicemail is offered."""
+
+AT_ONCE_MAX = 16
+"""So many set-ups of one caller, or to one number, are decided at the same time. On a machine that keeps up that is far
+more than a plan lets be forwarded; behind a flood it is what leaves the others their turn. The shipped dialplan counts,
+too, and turns most of them away before they are asked about. It does not see who has hung up while he is decided about,
+what waits at another switch, nor anything where it was edited."""
 
 _FALLBACKS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Fallback], ...] = (
     (Unproven, Fallback.UNPROVEN),
@@ -107,6 +112,33 @@ async def nobody_is_told(_missed: MissedCall) -> None:
     """For a daemon that sends no notices."""
 
 
+class _Crowds:
+    """Whose set-ups are being decided just now: one noisy caller, or one number that is rung by many, is turned away
+    before anything is looked up for it, and no other is."""
+
+    def __init__(self) -> None:
+        self._at_once: dict[str, int] = {}
+
+    def enters(self, number: str, caller: str) -> Sequence[str] | None:
+        """One more is decided, until what is returned :meth:`leaves`; ``None``: there are too many like it. Callers
+        without a number are nobody's crowd."""
+        sources = (f"to {number}", f"by {caller}") if caller else (f"to {number}",)
+        for source in sources:
+            if self._at_once.get(source, 0) >= AT_ONCE_MAX:
+                return None
+        for source in sources:
+            self._at_once[source] = self._at_once.get(source, 0) + 1
+        return sources
+
+    def leaves(self, sources: Sequence[str]) -> None:
+        """It is decided."""
+        for source in sources:
+            if self._at_once[source] == 1:
+                del self._at_once[source]
+            else:
+                self._at_once[source] -= 1
+
+
 class Desk:
     """Decides over calls at their set-up."""
 
@@ -142,22 +174,24 @@ class Desk:
         self._keep = keep
         self._overloaded = overloaded
         self._has_room = has_room
-        self._crowds = Crowds()
+        self._crowds = _Crowds()
 
     async def incoming(self, request: IncomingCall) -> Answer:
         """Decide over a new call, and reserve what it needs. Raises Unproven, LedgerError, or LinkDown where the
         switch has been out of reach for longer than the horizon: what is dialled then could not be charged live."""
         notes = Notes.of(request, self._tariff(), self._clock.now())
-        with self._noting(notes), self._crowds.one_of(request.number, request.caller) as fits:
-            if fits:
-                answer = await self._decide(request, notes)
-            else:
-                answer = self._turned(OVERLOADED, None, OVERLOADED, request.number)
-        return self._noted(notes, answer)
+        crowds = None if self._overloaded() else self._crowds.enters(request.number, request.caller)
+        if crowds is None:
+            return self._noted(notes, self._turned(OVERLOADED, None, OVERLOADED, request.number))
+        try:
+            return self._noted(notes, await self._decide(request, notes))
+        except BaseException as error:  # also when the deadline passes
+            self._failed(notes, error)
+            raise
+        finally:
+            self._crowds.leaves(crowds)
 
     async def _decide(self, request: IncomingCall, notes: Notes) -> Answer:
-        if self._overloaded():
-            return self._turned(OVERLOADED, None, OVERLOADED, request.number)
         self._refuse_blind()
         await self._refuse_forged(request)
         if request.is_withheld and not self._policy.keep_withheld:
@@ -190,9 +224,11 @@ class Desk:
         that is not open and where another daemon must say, LedgerError or TimeoutError where its money could not
         be given back in time."""
         notes = Notes(Turn.UNANSWERED, self._clock.now(), session=session, detail=dial_status)
-        with self._noting(notes):
-            answer = await self._decide_unanswered(session, dial_status, notes)
-        return self._noted(notes, answer)
+        try:
+            return self._noted(notes, await self._decide_unanswered(session, dial_status, notes))
+        except BaseException as error:  # also when the deadline passes
+            self._failed(notes, error)
+            raise
 
     async def _decide_unanswered(self, session: str, dial_status: str, notes: Notes) -> Answer:
         runner = self._registry.find(session)
@@ -233,16 +269,11 @@ class Desk:
             runner.offer(AnswerDoubtful())
         self._undecided(notes, Fallback.NOT_DELIVERED, "")
 
-    @contextmanager
-    def _noting(self, notes: Notes) -> Iterator[None]:
-        """Keep what is decided while this lasts where no answer comes of it."""
-        try:
-            yield
-        except BaseException as error:  # also when the deadline passes
-            why = next((why for kinds, why in _FALLBACKS if isinstance(error, kinds)), Fallback.FAILED)
-            detail = f"{type(error).__name__}: {error}" if why is Fallback.FAILED else str(error)
-            self._undecided(notes, why, " ".join(filter(None, (notes.detail, detail))))
-            raise
+    def _failed(self, notes: Notes, error: BaseException) -> None:
+        """Keep what is known where no answer came of it."""
+        why = next((why for kinds, why in _FALLBACKS if isinstance(error, kinds)), Fallback.FAILED)
+        detail = f"{type(error).__name__}: {error}" if why is Fallback.FAILED else str(error)
+        self._undecided(notes, why, " ".join(filter(None, (notes.detail, detail))))
 
     def _undecided(self, notes: Notes, why: Fallback, detail: str) -> None:
         self._registry.explained(NO_SESSION + notes.caller_uid)
@@ -278,7 +309,11 @@ class Desk:
     async def _called(self, request: IncomingCall) -> Called | None:
         """The number that is rung. That of a rehearsal is nobody's to all others, who would be forwarded for its money.
         Raises LedgerError, SwitchError."""
-        called = await self._store.directory.called(spellings(self._tariff(), request.number))
+        directory, asked = self._store.directory, request.number
+        # Most networks write a number as the directory does, which then need not be read: that takes 0.1 ms.
+        called = await directory.called((asked,)) if asked.startswith("+") else None
+        if called is None:
+            called = await directory.called(spellings(self._tariff(), asked))
         if called is None or called.number.account != REHEARSAL:
             return called
         return called if await self._switch.is_rehearsal(request.unique_id) else None
@@ -296,9 +331,12 @@ class Desk:
         a phone's network may name no more than the phone. A daemon that stands by knows no forwards, only whether the
         account has a call open. What was decided and not dialled cannot be known by its caller: he may have left, and
         calls again."""
+        forwards = self._registry.unanswered(subscriber.account.id)
+        if not (forwards or request.diverted or request.is_diverted_further):
+            return None
         number, spelled = subscriber.number.number, cache(partial(spellings, self._tariff()))
         diverted = cache(partial(is_among, self._tariff(), written=request.diverted))
-        for forward in self._registry.unanswered(subscriber.account.id):
+        for forward in forwards:
             if diverted(forward.number) or diverted(forward.target):
                 return CAME_BACK
             if forward.number != number:
@@ -344,7 +382,7 @@ class Desk:
             if isinstance(decided, Turned):
                 return decided
             at_us = decided.draft.opened.wall_us
-            session, transfer = reserve_transfer(decided.draft, decided.extension, at_us)
+            session, transfer = reserve_transfer(decided.draft, decided.extension, at_us, decided.reason.value)
             if await self._open(transfer, grants_for(session, session.funding, balances, at_us)):
                 return session
             balances = await self._store.balances(subscriber.account.id)

@@ -6,9 +6,8 @@ away at once, before anything is looked up or reserved, until it has caught up. 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import NoReturn
 
 from charging.clock import MICROSECONDS, Clock
@@ -31,37 +30,6 @@ who call would wait for nothing, and cost those who talk."""
 
 TAKES_US = 100_000
 """It has caught up."""
-
-
-AT_ONCE_MAX = 16
-"""So many set-ups of one caller, or to one number, are decided at the same time. On a machine that keeps up that is far
-more than a plan lets be forwarded; behind a flood it is what leaves the others their turn. The shipped dialplan counts,
-too, and turns most of them away before they are asked about. It does not see who has hung up while he is decided about,
-what waits at another switch, nor anything where it was edited."""
-
-
-class Crowds:
-    """Whose set-ups are being decided just now: one noisy caller, or one number that is rung by many, is turned away
-    before anything is looked up for it, and no other is."""
-
-    def __init__(self) -> None:
-        self._at_once: Counter[str] = Counter()
-
-    @contextmanager
-    def one_of(self, number: str, caller: str) -> Iterator[bool]:
-        """While it is decided; ``False``: there are too many like it. Callers without a number are nobody's crowd."""
-        sources = [f"to {number}", *([f"by {caller}"] if caller else [])]
-        fits = all(self._at_once[source] < AT_ONCE_MAX for source in sources)
-        if fits:
-            self._at_once.update(sources)
-        try:
-            yield fits
-        finally:
-            if fits:
-                for source in sources:
-                    self._at_once[source] -= 1
-                    if not self._at_once[source]:
-                        del self._at_once[source]
 
 
 COUNT_S = 10

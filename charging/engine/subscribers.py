@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from charging.call.decide import Reason, Subscriber, Turned, turned
-from charging.ledger.accounts import Account, Number
+from charging.call.decide import Subscriber, Turned, subscriber_of
+from charging.ledger.accounts import Number
 from charging.ledger.port import Directory
 from charging.tariff.tariff import Tariff
 
@@ -48,13 +48,3 @@ async def find_subscriber(
     """Whose number it is, with the plan and the price of a message now (wall clock). Raises LedgerError."""
     account = None if number is None else await directory.account(number.account)
     return subscriber_of(tariff, number, account, now_us)
-
-
-def subscriber_of(tariff: Tariff, number: Number | None, account: Account | None, now_us: int) -> Subscriber | Turned:
-    """The same of records that were read already."""
-    if number is None or account is None:
-        return turned(Reason.UNKNOWN_NUMBER, None)
-    plan = tariff.plan(account.plan)
-    if plan is None:
-        return turned(Reason.UNKNOWN_PLAN, None)
-    return Subscriber(number, account, plan, tariff.message_price(plan, now_us))

@@ -76,6 +76,8 @@ def usable(balances: Balances, day: str, held: Mapping[str, int] = {}) -> list[s
     holds, and the soonest of the others, PROMOS_MAX in all."""
     own = [name for name in held if name.startswith(PROMO)]
     found = [name for name in balances if name.startswith(PROMO) and name.removeprefix(PROMO) >= day]
+    if not (own or found):
+        return []
     others = sorted(name for name in found if balances[name] != Balance() and name not in own)
     return sorted([*own, *others[: max(0, PROMOS_MAX - len(own))]])
 

@@ -23,6 +23,7 @@ from charging.ledger.model import (
     CdrRow,
     JournalLine,
     Kept,
+    Leg,
     OpenSession,
     Outcome,
     Snapshot,
@@ -63,8 +64,9 @@ class _Books:
 
     def carry_out(self, decision: Decision) -> None:
         for line in decision.lines:
-            self.digests[line.id] = line.digest
-            self.journal.append(_journal_line(self.last_number + 1, line))
+            written = _journal_line(self.last_number + 1, line)
+            self.digests[line.id] = written.digest
+            self.journal.append(written)
         self.balances.update(decision.balances)
         if decision.session is not None:
             self.sessions[decision.session.id] = decision.session
@@ -422,7 +424,7 @@ class MemoryFeed:
 
 
 def _journal_line(number: int, line: Transfer) -> JournalLine:
-    legs = tuple(replace(leg, floor=0) for leg in line.legs)
+    legs = tuple([Leg(leg.balance, leg.posted, leg.reserved) for leg in line.legs])
     return JournalLine(
         number, line.id, line.account, line.kind, line.at_us, legs, line.session, line.reason, line.digest, line.actor
     )

@@ -42,8 +42,13 @@ class Window:
 
 def local_reading(zone: ZoneInfo, wall_us: int) -> datetime:
     """What the local clock shows, without its zone."""
-    seconds, micros = divmod(wall_us, MICROSECONDS)
-    return datetime.fromtimestamp(seconds, zone).replace(tzinfo=None, fold=0, microsecond=micros)
+    return _local_second(zone, wall_us // MICROSECONDS).replace(microsecond=wall_us % MICROSECONDS)
+
+
+@lru_cache(maxsize=256)
+def _local_second(zone: ZoneInfo, second: int) -> datetime:
+    """One decision asks some ten times about the same moment."""
+    return datetime.fromtimestamp(second, zone).replace(tzinfo=None, fold=0)
 
 
 def kind_of_day(day: date, holidays: frozenset[date]) -> int:
@@ -76,13 +81,12 @@ def next_window_edge_us(zone: ZoneInfo, wall_us: int, local: datetime, minutes: 
 
 def month_name(zone: ZoneInfo, wall_us: int) -> str:
     """The calendar month, as ``2026-11``."""
-    local = local_reading(zone, wall_us)
-    return f"{local.year:04d}-{local.month:02d}"
+    return day_name(zone, wall_us)[:7]
 
 
 def day_name(zone: ZoneInfo, wall_us: int) -> str:
     """The calendar day, as ``2026-11-21``."""
-    return local_reading(zone, wall_us).date().isoformat()
+    return _local_second(zone, wall_us // MICROSECONDS).date().isoformat()
 
 
 def month_and_edge_us(zone: ZoneInfo, wall_us: int) -> tuple[str, int]:

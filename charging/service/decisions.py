@@ -16,7 +16,7 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, NoReturn
 
 import structlog
@@ -24,6 +24,7 @@ import structlog
 from charging.call.decided import Decided, Fallback, bodies, body
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
+from charging.frozen import replace
 from charging.ledger.documents import Document, Documents
 from charging.shown import hidden
 

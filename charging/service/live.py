@@ -82,10 +82,9 @@ class CallView:
     """Whole seconds since the answer."""
     cost: int
     """Micro-euro of credit, bought and given, that the call has cost so far, by the increments it has begun."""
-    unsettled: int
-    """How much of it is not yet taken from the posted balances; it is within what is reserved."""
     unsettled_by: dict[str, int]
-    """The same by balance, bought credit and promotional."""
+    """How much of it is not yet taken from the posted balances, by balance, bought credit and promotional; it is within
+    what is reserved."""
     free_seconds: dict[str, int]
     """Free seconds used so far, by bundle."""
     free_unsettled: dict[str, int]
@@ -114,7 +113,6 @@ def call_view(session: Session, now: Instant, watched: bool, posted: Mapping[str
         watched,
         elapsed_ms // 1000,
         cost,
-        sum(unsettled_by.values()),
         unsettled_by,
         free,
         {key: max(0, seconds - posted.get(key, 0)) for key, seconds in free.items()},

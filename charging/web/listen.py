@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -215,6 +216,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self.is_up = asyncio.Event()
         self._front = front
+        self._coming: set[asyncio.Task[Any]] = set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -226,8 +228,19 @@ class _Server(uvicorn.Server):
         self.started = True
         self.is_up.set()
 
-    def protocol(self, guest: Guest) -> asyncio.BaseProtocol:
-        """What serves one connection."""
+    def receive(self, guest: Guest, connection: socket.socket) -> None:
+        """Serve one connection."""
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(loop.connect_accepted_socket(partial(self._protocol, guest), connection))
+        self._coming.add(task)
+        task.add_done_callback(partial(self._came, guest))
+
+    def _came(self, guest: Guest, task: asyncio.Task[Any]) -> None:
+        self._coming.discard(task)
+        if task.cancelled() or task.exception() is not None:
+            guest.left()
+
+    def _protocol(self, guest: Guest) -> asyncio.BaseProtocol:
         state = self.lifespan.state
         return _Guarded(guest, self._front, config=self.config, server_state=self.server_state, app_state=state)
 
@@ -264,7 +277,7 @@ async def serve_on(
     letting_in: asyncio.Task[NoReturn] | None = None
     try:
         await server.is_up.wait()
-        letting_in = asyncio.create_task(door.serve(server.protocol), name=f"{front.name}-door")
+        letting_in = asyncio.create_task(door.serve(server.receive), name=f"{front.name}-door")
         if ready is not None:
             ready.set()
         ended, _ = await asyncio.wait((serving, letting_in), return_when=asyncio.FIRST_COMPLETED)

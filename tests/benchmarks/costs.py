@@ -15,6 +15,7 @@ import math
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -74,11 +75,11 @@ async def a_decision() -> int:
         await subscribers(rig, CALLS + 1)
         await asyncio.to_thread(ask, server.port, 0)
 
-        async def decide() -> None:
+        def ask_all() -> None:
             for index in range(1, CALLS + 1):
-                await asyncio.to_thread(ask, server.port, index)
+                ask(server.port, index)
 
-        return await steps_run(decide) // CALLS
+        return await steps_run(partial(asyncio.to_thread, ask_all)) // CALLS
 
 
 def ask(port: int, index: int) -> None:

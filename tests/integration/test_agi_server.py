@@ -12,17 +12,18 @@ import pytest
 import structlog
 
 from agi.port import Answer, Declined, IncomingCall, Unproven
+from agi.protocol import Request, Result
 from agi.routes import routes_for
-from agi.server import AgiLimits, AgiOutcome, AgiServer
+from agi.server import AgiLimits, AgiOutcome, AgiServer, Conversation
 from charging.clock import SystemClock
-from charging.door import LINES, CannotServe, Guest, Turned
+from charging.door import LINES, CannotServe, Turned
 from charging.sources import Sources
 from tests.fakes.agi_client import AgiClient, header
 from tests.fakes.ami import eventually
 
 NUMBER, CALLER, UID, CHANNEL = "+31850000001", "+31201234567", "1795262400.1", "PJSIP/trunk-1"
 FORWARD = Answer("forward", "credit", "s-1", 61, "+31612345678", 25, "nl", "31850000001", "east")
-LIMITS = AgiLimits(connections=20, header_s=10.0, request_s=20.0, reply_s=10.0)
+LIMITS = AgiLimits(connections=20, header_s=10.0, request_s=20.0)
 """Patient enough for a busy machine; tests of one deadline shorten that one."""
 
 
@@ -163,10 +164,10 @@ async def test_a_caller_who_leaves_while_it_is_decided_is_given_back(office: Off
     await eventually(lambda: office.desk.given_up == ["s-1"])
 
 
-@limited(reply_s=0.2)
+@limited(request_s=0.3)
 async def test_a_switch_that_stalls_is_given_back(office: Office) -> None:
     await office.incoming(AgiClient(stall_at="CHARGING_TARGET"))
-    assert await office.ended() is AgiOutcome.CALLER_LEFT
+    assert await office.ended() is AgiOutcome.DEADLINE
     assert office.desk.given_up == ["s-1"]
 
 
@@ -226,32 +227,52 @@ async def test_closing_the_server_gives_back_what_is_being_delivered(office: Off
     assert office.desk.given_up == ["s-1"] or office.outcomes == [("incoming", AgiOutcome.STOPPED)]
 
 
-async def test_a_connection_that_is_stopped_before_its_first_step_is_closed_and_counted() -> None:
+async def test_a_conversation_that_is_stopped_before_its_first_step_is_closed_and_counted(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven = Conversation._prove
+
+    def proven_and_stopped(conversation: Conversation, request: Request, answer: Result) -> None:
+        proven(conversation, request, answer)
+        assert conversation.task is not None
+        conversation.task.cancel()
+
+    monkeypatch.setattr(Conversation, "_prove", proven_and_stopped)
+    client = await office.incoming()
+    await eventually(lambda: office.server.connections == 0)
+    assert (client.variables, office.desk.calls) == ({}, [])
+    assert office.outcomes == [("incoming", AgiOutcome.STOPPED)]
+
+
+async def test_a_server_that_closes_closes_who_has_asked_nothing_yet() -> None:
     outcomes = list[AgiOutcome]()
     server = AgiServer({}, SystemClock(), observer=lambda _route, outcome, _seconds: outcomes.append(outcome))
-    protocol = server._protocol
-
-    def stopped_at_once(guest: Guest) -> asyncio.StreamReaderProtocol:
-        made = protocol(guest)
-        connection_made = made.connection_made
-
-        def made_and_stopped(transport: asyncio.BaseTransport) -> None:
-            connection_made(transport)
-            for task in server._tasks:
-                task.cancel()
-
-        made.connection_made = made_and_stopped  # type: ignore[method-assign]
-        return made
-
-    server._protocol = stopped_at_once  # type: ignore[method-assign]
     await server.start("127.0.0.1", 0)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    await eventually(lambda: server.connections == 1)
+    await server.close()
     async with asyncio.timeout(5):
         with suppress(ConnectionResetError):
             assert await reader.read() == b""
     writer.close()
     assert (outcomes, server.connections) == ([AgiOutcome.STOPPED], 0)
-    await server.close()
+
+
+@pytest.mark.parametrize("unasked", [b"200 result=1\n", b"what?\n"])
+async def test_what_is_answered_while_nothing_was_asked_gives_the_decision_back(office: Office, unasked: bytes) -> None:
+    gate = asyncio.Event()
+    office.desk.meanwhile = gate.wait
+    reader, writer = await asyncio.open_connection("127.0.0.1", office.port)
+    writer.write(header("incoming", NUMBER, CALLER, UID, CHANNEL, "allowed", ""))
+    writer.write(AgiClient().answer((await reader.readline()).decode()))
+    await eventually(lambda: office.desk.calls)
+    (conversation,) = office.server.open
+    writer.write(unasked * 2000)
+    await eventually(lambda: conversation._fault is not None)
+    gate.set()
+    assert await office.ended() is AgiOutcome.BAD_REQUEST
+    assert office.desk.given_up == ["s-1"]
+    writer.transport.abort()
 
 
 @pytest.mark.parametrize("number", ["", "abc", "+31 20", "1" * 33, "++31", "31+", "٣١٢٠", "31;drop"])

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request, Response
 
-from agi.server import AgiServer
+from agi.server import AgiServer, Conversation
 from charging.clock import SystemClock
 from charging.door import NO_DESCRIPTOR_WAIT_S, Door, Guest, Turned, listen
 from charging.lab.ports import free_port
@@ -215,21 +215,64 @@ async def test_health_is_told_to_whoever_asks_beside_sixty_connections_that_ask_
 async def test_who_comes_again_and_again_is_let_in_so_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each costs the process that decides calls, whatever it asks."""
     monkeypatch.setattr("charging.door.PACE_S", 3600)
-    came: list[Guest] = []
+    came: list[socket.socket] = []
 
-    def protocol(guest: Guest) -> asyncio.Protocol:
-        came.append(guest)
-        return asyncio.Protocol()
+    def receive(_guest: Guest, connection: socket.socket) -> None:
+        came.append(connection)
 
     door = Door("test", listen("127.0.0.1", 0, "test"), SystemClock(), limit=LIMIT, pace=3)
-    serving = asyncio.create_task(door.serve(protocol))
+    serving = asyncio.create_task(door.serve(receive))
     writers = [(await asyncio.open_connection("127.0.0.1", door.port))[1] for _ in range(5)]
     await eventually(lambda: len(came) == 3)
     for _ in range(100):
         await asyncio.sleep(0)
     assert len(came) == 3
+    for connection in came:
+        connection.close()
     for writer in writers:
         writer.transport.abort()
+    await end([serving])
+    door.close()
+
+
+async def test_what_receives_and_fails_brings_the_door_down_loudly() -> None:
+    def receive(_guest: Guest, connection: socket.socket) -> None:
+        connection.close()
+        raise ValueError("a fault of the program")
+
+    door = Door("test", listen("127.0.0.1", 0, "test"), SystemClock(), limit=LIMIT)
+    serving = asyncio.create_task(door.serve(receive))
+    with (
+        socket.create_connection(("127.0.0.1", door.port)),
+        pytest.raises(ValueError, match="a fault of the program"),
+    ):
+        await asyncio.wait_for(serving, 10)
+    door.close()
+
+
+async def test_who_has_to_make_room_before_he_is_open_is_cut_off_as_he_opens() -> None:
+    guests: list[Guest] = []
+    aborted: list[int] = []
+
+    class Opened:
+        def abort(self) -> None:
+            aborted.append(1)
+
+    door = Door("test", listen("127.0.0.1", 0, "test"), SystemClock(), limit=1)
+    connections: list[socket.socket] = []
+
+    def receive(guest: Guest, connection: socket.socket) -> None:
+        guests.append(guest)
+        connections.append(connection)
+
+    serving = asyncio.create_task(door.serve(receive))
+    with socket.create_connection(("127.0.0.1", door.port)), socket.create_connection(("127.0.0.1", door.port)):
+        await eventually(lambda: len(guests) == 2)
+        guests[0].came(Opened())
+        guests[1].came(Opened())
+        assert (aborted, guests[0].crowded_out, list(door.waiting)) == ([1], True, [guests[1]])
+    for one in connections:
+        one.close()
     await end([serving])
     door.close()
 
@@ -297,9 +340,10 @@ def accepted(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     came = Guest.came
 
-    def watched(guest: Guest, transport: asyncio.Transport) -> None:
-        sockets.append(transport.get_extra_info("socket"))
-        came(guest, transport)
+    def watched(guest: Guest, connection: Any) -> None:
+        is_agi = isinstance(connection, Conversation)
+        sockets.append(connection._connection if is_agi else connection.get_extra_info("socket"))
+        came(guest, connection)
 
     monkeypatch.setattr(Guest, "came", watched)
     return sockets
@@ -340,22 +384,22 @@ def no_descriptor_left() -> Iterator[Callable[[], None]]:
 
 async def test_without_a_descriptor_left_a_door_waits_and_does_not_spin(request: pytest.FixtureRequest) -> None:
     turned: list[Turned] = []
-    came: list[Guest] = []
+    came: list[socket.socket] = []
 
-    def protocol(guest: Guest) -> asyncio.Protocol:
-        came.append(guest)
-        return asyncio.Protocol()
+    def receive(_guest: Guest, connection: socket.socket) -> None:
+        came.append(connection)
 
     door = Door("test", listen("127.0.0.1", 0, "test"), SystemClock(), limit=LIMIT, observe=turned.append)
     with socket.create_connection(("127.0.0.1", door.port)):
         give_back = request.getfixturevalue("no_descriptor_left")
-        serving = asyncio.create_task(door.serve(protocol))
+        serving = asyncio.create_task(door.serve(receive))
         await asyncio.sleep(5 * NO_DESCRIPTOR_WAIT_S)
         assert set(turned) == {Turned.NO_DESCRIPTOR}
         assert 2 <= len(turned) <= 6
         assert came == []
         give_back()
         await eventually(lambda: came)  # it has waited in the system's queue
+    came.pop().close()
     await end([serving])
     door.close()
 

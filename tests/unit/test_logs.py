@@ -8,6 +8,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,8 @@ def _logging_left_as_found() -> Iterator[None]:
     raising = logging.raiseExceptions
     yield
     structlog.reset_defaults()
+    for made in set(root.handlers) - set(handlers):
+        made.close()
     root.handlers[:] = handlers
     root.setLevel(level)
     for logger, one in zip(ours, levels, strict=True):
@@ -240,6 +243,22 @@ def test_console_has_colours_on_a_terminal_only() -> None:
         assert "061*****78" in stream.getvalue()
     assert "\x1b[" not in plain.getvalue()
     assert "\x1b[" in terminal.getvalue()
+
+
+def test_file_that_is_moved_away_is_opened_again_as_soon_as_it_can_be(tmp_path: Path) -> None:
+    folder, away = tmp_path / "log", tmp_path / "away"
+    folder.mkdir()
+    configure_logs(clock=FakeClock(), file=folder / "daemon.log")
+    get_logger().info("link_up")
+    (folder / "daemon.log").rename(folder / "daemon.log.1")
+    get_logger().info("link_lost")
+    folder.rename(away)
+    get_logger().info("is_lost")
+    away.rename(folder)
+    get_logger().info("call_answered")
+    logging.getLogger("some.library").warning("chatter")
+    events = [[json.loads(line)["event"] for line in one.read_text().splitlines()] for one in sorted(folder.iterdir())]
+    assert events == [["link_lost", "call_answered", "library_spoke"], ["link_up"]]
 
 
 def test_stream_that_cannot_be_written_does_not_stop_the_caller() -> None:

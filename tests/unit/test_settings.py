@@ -11,10 +11,12 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from charging import settings
 from charging.errors import ConfigError, Problem
-from charging.settings import Config, Settings, config_from_text, load_config
+from charging.settings import Config, Settings, load_config
 from charging.web.settings import Console, CustomerPage
 from charging.yaml_model import _inner
+from charging.yaml_text import parse_document
 
 SHIPPED = Path(__file__).parents[2] / "config" / "charging.yaml"
 SIGNED = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -29,6 +31,10 @@ tariff: tariff.yaml
 control:
   socket: charging.sock
 """
+
+
+def config_from_text(text: str, file: Path, environ: Mapping[str, str]) -> Config:
+    return settings.config_of(parse_document(text, str(file)), environ)
 
 
 def config_of(text: str, environ: Mapping[str, str] = ENVIRONMENT) -> Config:

@@ -143,7 +143,6 @@ def test_the_maintenance_channel_is_no_session(branch: str) -> None:
 def test_login_tells_that_the_switch_is_ready(branch: str) -> None:
     (booted,) = told("login", branch)
     assert isinstance(booted, SwitchBooted)
-    assert booted.uptime_s in range(10)
 
 
 def test_a_shutdown_says_whether_it_restarts() -> None:

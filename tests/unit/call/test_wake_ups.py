@@ -117,7 +117,7 @@ async def test_no_voicemail_is_woken_in_vain(state: State) -> None:
     async with make_rig() as rig:
         await rig.subscriber(credit=10 * EURO)
         now = rig.clock.now()
-        voicemail, transfer = turn_from(rig.session_of(await rig.talking()), 1, Means(), "BUSY", now, POLICY)
+        voicemail, transfer = turn_from(rig.session_of(await rig.talking()), 1, Means(), "BUSY", now)
         past = now.mono_us - 1
         for check, retry, pending in product((None, past), (None, past), (None, transfer)):
             one: Voicemail = replace(

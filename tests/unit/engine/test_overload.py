@@ -16,9 +16,9 @@ from charging.call.model import Session, Short
 from charging.call.storage import Record
 from charging.clock import MICROSECONDS, Instant
 from charging.engine import told
-from charging.engine.desk import Desk
+from charging.engine.desk import AT_ONCE_MAX, Desk
 from charging.engine.observer import MeteredObserver
-from charging.engine.overload import AT_ONCE_MAX, COUNT_S, REFUSES_US, SAMPLE_MAX_US, TAKES_US, CrowdWatch, LoadWatch
+from charging.engine.overload import COUNT_S, REFUSES_US, SAMPLE_MAX_US, TAKES_US, CrowdWatch, LoadWatch
 from charging.errors import LinkDown
 from charging.metrics import Metrics
 from tests.fakes.ami import eventually
