@@ -103,11 +103,15 @@ class BlackBoxRecord:
 
 
 def parse_record(key: str, text: str) -> BlackBoxRecord | None:
-    """Read one record; ``None`` where it is not of a version that we know."""
+    """Read one record; ``None`` where it is not of a version that we know, or says something twice: the dialplan does
+    not, so a stranger has written into it."""
     version, *assignments = text.split(SEPARATOR)
     if version not in (CALLERS_VERSION, LEGS_VERSION):
         return None
-    fields = dict(_pairs(assignments))
+    pairs = _pairs(assignments)
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        return None
     by_leg = version == LEGS_VERSION
     ended_us = scaled(fields.get("ended", ""), 6)
     numbers = {
@@ -140,8 +144,13 @@ def parse_record(key: str, text: str) -> BlackBoxRecord | None:
         withheld=fields.get("presentation", "") == WITHHELD,
         switch=fields.get("switch", ""),
         turned=fields.get("why", "") if fields.get("phase") == PHASE_TURNED else "",
-        malformed=tuple(name for name, value in numbers.items() if value is None and fields.get(name, "-").strip("-")),
+        malformed=tuple(name for name, value in numbers.items() if value is None and not _is_empty(fields, name)),
     )
+
+
+def _is_empty(fields: Mapping[str, str], name: str) -> bool:
+    """Whether nothing stands in a field; of ``up`` two times are written, with a dash between."""
+    return fields.get(name, "") in ("", "-" if name == "up" else "")
 
 
 def _between(fields: Mapping[str, str], ended_us: int | None) -> int | None:

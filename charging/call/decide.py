@@ -60,6 +60,8 @@ class Reason(StrEnum):
     """The switch is about to be restarted, and the operator turns new calls away: the carrier may try another way."""
     OVERLOADED = "overloaded"
     """The daemon is behind with the calls that run: the carrier may try another way."""
+    TOO_MANY_WAIT = "too_many_wait"
+    """Too many of the same caller, or to the same number, are being decided about: this one finds it busy."""
     NO_ROOM = "no_room"
     """Voicemail was due, and the switch's disk for it is nearly full."""
     TOO_MANY_CALLS = "too_many_calls"
@@ -174,6 +176,7 @@ Busy, that forward fails, and its caller comes to voicemail once."""
 
 DRAINING = Turned(Decision.REJECT, Reason.DRAINING)
 OVERLOADED = Turned(Decision.REJECT, Reason.OVERLOADED)
+TOO_MANY_WAIT = Turned(Decision.REJECT, Reason.TOO_MANY_WAIT)
 
 
 def without_voicemail(outcome: Turned) -> Turned:

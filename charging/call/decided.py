@@ -277,6 +277,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "the daemon was behind with the calls that ran, and turned new ones away",
         "see `charging_loop_lag_seconds`: the machine is too small, or something else keeps it busy",
     ),
+    Reason.TOO_MANY_WAIT: (
+        "too many of the same caller, or to this number, were being decided about",
+        "a flood, which the trunk or an SBC should bound (docs/security.md); the others had their turn",
+    ),
     Reason.NO_ROOM: (
         "voicemail was due, and the switch's disk for messages is nearly full",
         "make room on the disk of /var/spool/asterisk/voicemail, or give it one of its own",

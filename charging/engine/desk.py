@@ -16,6 +16,7 @@ from charging.call.decide import (
     CAME_BACK,
     DRAINING,
     OVERLOADED,
+    TOO_MANY_WAIT,
     Cause,
     Decision,
     Reason,
@@ -180,9 +181,10 @@ class Desk:
         """Decide over a new call, and reserve what it needs. Raises Unproven, LedgerError, or LinkDown where the
         switch has been out of reach for longer than the horizon: what is dialled then could not be charged live."""
         notes = Notes.of(request, self._tariff(), self._clock.now())
-        crowds = None if self._overloaded() else self._crowds.enters(request.number, request.caller)
-        if crowds is None:
+        if self._overloaded():
             return self._noted(notes, self._turned(OVERLOADED, None, OVERLOADED, request.number))
+        if (crowds := self._crowds.enters(request.number, request.caller)) is None:
+            return self._noted(notes, self._turned(TOO_MANY_WAIT, None, TOO_MANY_WAIT, request.number))
         try:
             return self._noted(notes, await self._decide(request, notes))
         except BaseException as error:  # also when the deadline passes

@@ -128,7 +128,6 @@ class Gate:
             await self._app(scope, receive, send)
             return
         try:
-            _refuse_two_lengths(scope)
             if scope["path"] in self._open_paths and scope["method"] == "GET":
                 await self._app(scope, receive, send)
                 return
@@ -271,14 +270,6 @@ class _Replay:
     async def __call__(self) -> Message:
         message, self._waiting = self._waiting, None
         return message if message is not None else await self._receive()
-
-
-def _refuse_two_lengths(scope: Scope) -> None:
-    """A proxy that goes by the other of the two would take the rest of the body for a request of the next client on its
-    connection (RFC 9112, 6.1)."""
-    if {name.lower() for name, _ in scope["headers"]} >= {b"content-length", b"transfer-encoding"}:
-        detail = "found both Content-Length and Transfer-Encoding, expected one of them"
-        raise Denied(problem_response(400, "invalid", detail), Connection="close")
 
 
 def _forbidden(detail: str, advice: str) -> Denied:

@@ -18,7 +18,8 @@ from typing import Any, NoReturn
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.types import ASGIApp
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from charging.clock import SystemClock
@@ -28,6 +29,8 @@ from charging.web.sockets import is_answered
 
 GRACE_S = 2
 """For requests in flight when the server ends."""
+
+_LENGTHS = {b"content-length", b"transfer-encoding"}
 
 PACE = 10
 """200 connections a second, of which each costs up to half a millisecond."""
@@ -209,6 +212,21 @@ class _Guarded(H11Protocol):
             self._guest.was_silent()
 
 
+class _OneLength:
+    """Refuses a request that tells its length in two ways, whatever it asks: a proxy that goes by the other of the two
+    would take the rest of the body for a request of the next client on its connection (RFC 9112, 6.1)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and {name for name, _ in scope["headers"]} >= _LENGTHS:
+            said = "found both Content-Length and Transfer-Encoding, expected one of them\n"
+            await PlainTextResponse(said, 400, {"Connection": "close"})(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
 class _Server(uvicorn.Server):
     """Leaves the signals to the daemon, and the listening to the door."""
 
@@ -250,7 +268,7 @@ async def serve_on(
 ) -> None:
     """Serve on listening sockets until cancelled, and close them."""
     config = uvicorn.Config(
-        app,
+        _OneLength(app),
         http="h11",
         lifespan="off",
         ws="none",

@@ -208,6 +208,8 @@ class CustomerPage(Section):
     def _secrets_of_the_provider(self) -> Self:
         key = [one for one in (self.payment_key_env, self.payment_key_file) if one is not None]
         hook = [one for one in (self.payment_hook_secret_env, self.payment_hook_secret_file) if one is not None]
+        if "payment_provider" not in self.model_fields_set and (alone := _set(self, "payment_")):
+            raise refusal("payment_provider, without which nothing is sold", found=f"{alone} alone")
         if self.payment_provider != "none" and len(key) != 1:
             found = "both" if key else "neither of them"
             raise refusal("one of payment_key_env and payment_key_file", found=found)
@@ -244,6 +246,12 @@ class Webhook(Section):
         if not self.url.startswith("https://") and not is_loopback(self.host):
             raise refusal("a url with https://: what is sent names people", found=self.url)
         return self
+
+
+def _set(section: Section, prefix: str) -> str:
+    """The first of the settings with such names that is something else than it would be if it were left out."""
+    fields = type(section).model_fields.items()
+    return next((name for name, one in fields if name.startswith(prefix) and getattr(section, name) != one.default), "")
 
 
 def is_loopback(host: str) -> bool:

@@ -68,6 +68,10 @@ async def test_a_number_without_them_is_taken_as_it_is(lab: Lab, tmp_path: Path,
         f"0850000001{BREAK}{BREAK}Event%3a%20Shutdown",
         "0850000001%22",
         "0850000001)",
+        # Behind the bracket that closes REGEX's, a colon begins an offset: 085… alone would be looked at.
+        "0850000001)%3a0%3a1",
+        "0850000001)%3a0%3a1%7cvm=SUCCESS",
+        f"0850000001)%3a0%3a1{BREAK}Event%3a%20Shutdown",
         "0850000001,2",  # an operator's Goto with ${EXTEN} takes what follows a comma for a priority
         "0850000001,3",
         "receive",
@@ -301,6 +305,8 @@ IDENTITIES: dict[str, Callable[[str], Asked]] = {
         ("x%3a0612345678", ""),
         ("x%220612345678", ""),
         ("x)0612345678", ""),
+        ("0612345678)%3a0%3a2", ""),
+        (f"0612345678)%3a0%3a2{BREAK}BridgeID%3a%20x", ""),
         ("anonymous", ""),
     ],
 )
@@ -310,13 +316,14 @@ async def test_a_caller_who_is_no_number_is_unknown(
     stub = forward(mobile.never_answers())
     async with serving(stub, lab.agi_port), stranger(lab, tmp_path, **IDENTITIES[header](user)) as call:
         await call.is_told(180)
-        lines = await _told_of(lab)
+        lines, ani = await _told_of(lab), (await _channel(lab, "CALLERID(ani-num)"))["Value"]
     assert stub.requests[0].arguments[1] == caller
+    assert ani in ("", caller)
     assert not [line for line in lines if "Event: FullyBooted" in line or "BridgeID: x" in line]
 
 
-async def test_a_diversion_by_a_stranger_leaves_no_line_break(lab: Lab, tmp_path: Path) -> None:
-    dirty = f"06{BREAK}X%3a%20y"
+@pytest.mark.parametrize("dirty", [f"06{BREAK}X%3a%20y", f"06)%3a0%3a2{BREAK}X%3a%20y"])
+async def test_a_diversion_by_a_stranger_leaves_no_line_break(lab: Lab, tmp_path: Path, dirty: str) -> None:
     headers = (f"Diversion: <sip:{dirty}@carrier.example>;reason=unconditional",)
     async with serving(forward(mobile.never_answers()), lab.agi_port), stranger(lab, tmp_path, headers=headers) as call:
         await call.is_told(180)

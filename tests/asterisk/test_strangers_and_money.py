@@ -13,6 +13,7 @@ import pytest
 
 from charging.lab import CallState, Lab, mobile
 from tests.asterisk.engine import NUMBER, Engine, engine, number_of
+from tests.asterisk.raw_call import raw_call
 from tests.asterisk.raw_sip import stranger
 from tests.fakes.relay import Relay
 
@@ -100,3 +101,21 @@ async def test_a_callers_words_make_no_second_of_his_call_free(lab: Lab, tmp_pat
         cdr = await live.cdr()
     assert cdr["billed_s"] in (6, 7)
     assert cdr["proof"] == "black_box"
+
+
+async def test_no_number_that_a_stranger_dials_charges_a_message_that_nobody_left(lab: Lab, tmp_path: Path) -> None:
+    """What he dials stands in the record of his call, whose fields have a "|" between."""
+    digits = NUMBER.removeprefix("+")
+    dialled = f"{digits})%3a0%3a1%7cvm=SUCCESS%7cvmfile=x%7cphase=fallback%7cnumber={digits}"
+
+    async def nothing_is_noted() -> bool:
+        return not await lab.switch.channels() and not await lab.switch.black_box()
+
+    async with engine(lab, tmp_path, plan="voice_free") as live:
+        async with raw_call(lab, dialled) as call:
+            if await call.is_answered("INVITE", 180, 404) == 180:
+                call.ask("CANCEL", number=1)
+                await call.is_answered("INVITE", 487)
+        await live.until(nothing_is_noted, "the daemon to have read what was noted", 60)
+        assert await live.posted() == CREDIT
+        assert [transfer["kind"] for transfer in await live.journal()] == ["top_up"]

@@ -116,6 +116,20 @@ async def is_cut_off(reader: asyncio.StreamReader) -> bytes:
     return said
 
 
+@pytest.mark.parametrize("path", [b"/body", b"/hello"])
+async def test_a_request_that_tells_its_length_in_two_ways_is_refused_and_its_connection_ended(
+    kind: str, tmp_path: Path, path: bytes
+) -> None:
+    """A proxy that goes by the other one would take the rest for a request of its next client (RFC 9112, 6.1)."""
+    head = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" % path
+    async with served(kind, tmp_path) as place:
+        reader, writer = await place.connect()
+        writer.write(head + b"0\r\n\r\n" + REQUEST)
+        said = await is_cut_off(reader)
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert said.count(b"HTTP/1.1 ") == 1, "the request behind it was answered, too"
+
+
 async def test_silent_clients_make_room_for_who_says_something(kind: str, tmp_path: Path) -> None:
     async with served(kind, tmp_path) as place:
         for _ in range(5 * LIMIT):

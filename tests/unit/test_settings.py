@@ -149,6 +149,9 @@ PAGE = "customer_page: {url: https://my.voice.example, payment_provider: %s%s}\n
         (PAGE % ("mollie", ", payment_key_env: A, payment_key_file: b"), False),
         (PAGE % ("stripe", ", payment_key_env: AMI"), False),
         (PAGE % ("stripe", ", payment_key_env: AMI, payment_hook_secret_env: AMI"), True),
+        (PAGE % ("none", ", payment_hook_secret_env: AMI"), True),
+        ("customer_page: {payment_key_env: AMI}\n", False),
+        ("customer_page: {payment_url: http://localhost:1}\n", False),
     ],
 )
 def test_a_payment_provider_needs_its_secrets(text: str, is_good: bool) -> None:
@@ -187,6 +190,8 @@ OPENID = {
         ({"openid_issuer": None}, False),
         ({**dict.fromkeys(OPENID), "openid_role_claim": "groups"}, False),
         ({"openid_admin": None, "openid_view": ["staff"]}, True),
+        ({"openid_issuer": None}, False),
+        (dict.fromkeys(OPENID) | {"openid_role_claim": "roles"}, False),
     ],
     ids=str,
 )

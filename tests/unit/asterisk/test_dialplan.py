@@ -157,6 +157,31 @@ def test_no_line_reads_through_import_which_holds_a_lock_that_sip_may_wait_for(f
     assert not [line for line in lines if "IMPORT(" in line and not line.lstrip().startswith(";")]
 
 
+OUTSIDE = re.compile(r"(CALLERID|REDIRECTING|CONNECTEDLINE|MASTER_CHANNEL|PJSIP_HEADER)\((?!num-pres|CHANNEL)")
+"""What has a stranger's characters. (The presentation, and the kind of a channel, are Asterisk's own words.)"""
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in (shipped_config() / "asterisk").glob("extensions*.conf")))
+def test_nothing_of_a_stranger_stands_in_the_brackets_of_a_function(file: str) -> None:
+    """A ")" of his would close them, and a ":" behind it begin an offset: of what he wrote a part alone would be looked
+    at. REPLACE is given names, and takes these brackets away."""
+    lines = [str(line) for line in shipped_lines(shipped(file))]
+    assert [line for line in lines if any(OUTSIDE.match(line, at) for at in _nested(line))] == []
+    cleaned = [line for line in lines if re.match(r"Set\(CHARGING_(NUMBER|CALLER)=\$\{REPLACE\(", line)]
+    assert len(cleaned) == 2 * (file == "extensions_charging.conf")
+
+
+def _nested(line: str) -> list[int]:
+    """Where a value begins that stands within another."""
+    depth, found = 0, []
+    for at, sign in enumerate(line):
+        if line.startswith("${", at):
+            depth += 1
+            found += [at + 2] * (depth > 1)
+        depth -= sign == "}"
+    return found
+
+
 OUTBOUND = """
 [from-inside]
 include => routes

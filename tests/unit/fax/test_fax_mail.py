@@ -28,6 +28,8 @@ def mail(
     message["To"] = to
     message["Subject"] = subject
     message["Message-ID"] = "<1@example.nl>"
+    if "Date" not in headers:
+        message["Date"] = "Sun, 29 Nov 2026 12:00:00 +0100"
     for name, value in headers.items():
         message[name] = value
     message.set_content("see attached")
@@ -323,9 +325,18 @@ def test_who_hands_in_what_was_written_to_somebody_else_names_no_number(
     assert letter(mail(to=to), recipient=recipient).addressed_at == domains
 
 
-@pytest.mark.parametrize("line", ["To: {}", "Subject: {}", "Message-ID: <2@example.nl>", "From: <anna@example.nl>"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "To: {}",
+        "Subject: {}",
+        "Date: Sun, 29 Nov 2026 12:00:01 +0100",
+        "Message-ID: <2@example.nl>",
+        "From: <anna@example.nl>",
+    ],
+)
 def test_mail_to_which_a_header_was_added_that_it_had_is_dropped(line: str) -> None:
-    """A signature covers the lowest header of a name alone. With another Message-ID it would be faxed again."""
+    """A signature covers the lowest header of a name alone. With another date it would be faxed again."""
     assert read_letter(line.format("fax+31900123456@example.nl").encode() + b"\n" + mail().as_bytes()) is None
 
 
@@ -428,6 +439,25 @@ def test_time_does_not_grow_with_the_depth_of_parts() -> None:
 def test_mail_delivered_twice_has_one_key_and_another_mail_another() -> None:
     assert letter(mail()).key == letter(mail()).key
     assert letter(mail(subject="+31201234568")).key != letter(mail()).key
+    later = letter(mail(headers={"Date": "Sun, 29 Nov 2026 12:00:01 +0100"}))
+    assert later.key != letter(mail()).key, "who sends the same document again a second later wants it sent again"
+
+
+def test_signed_mail_that_is_handed_in_again_with_another_message_id_is_the_same_fax() -> None:
+    """Its signature need not cover the id, and whoever got a copy of it has the mail."""
+    signed = mail().as_bytes()
+    again = signed.replace(b"<1@example.nl>", b"<2@example.nl>")
+    handed_in = [read_letter(one) for one in (signed, again, again.replace(b"Date: Sun,", b"Date:  Sun,\n"))]
+    assert signed != again
+    assert len({one.key for one in handed_in if one is not None}) == 1
+
+
+def test_of_mail_without_a_date_another_id_is_another_fax() -> None:
+    message = mail()
+    del message["Date"]
+    before = letter(message).key
+    message.replace_header("Message-ID", "<2@example.nl>")
+    assert letter(message).key != before
 
 
 def test_reply_is_one_that_no_program_answers() -> None:

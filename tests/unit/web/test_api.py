@@ -297,13 +297,3 @@ async def test_guesses_from_many_addresses_fill_no_disk_with_log_lines(door: Doo
     assert await guess(LINES + 1, 2) == []
     await clock.advance(60)
     assert await guess(LINES + 3, 1) == [2]
-
-
-@pytest.mark.parametrize(("who", "path"), [("read", "/accounts"), ("", "/openapi.json")])
-@pytest.mark.parametrize(("headers", "status"), [({}, 200), ({"Transfer-Encoding": "chunked"}, 400)])
-async def test_a_request_that_tells_its_length_in_two_ways_is_refused_and_its_connection_ended(
-    door: Door, headers: dict[str, str], status: int, who: str, path: str
-) -> None:
-    """A proxy that goes by the other one would take the rest for a request of its next client (RFC 9112, 6.1)."""
-    response = await door(who, "GET", path, status, headers={"Content-Length": "0", **headers})
-    assert (response.headers.get("connection") == "close") == (status == 400)
