@@ -214,9 +214,16 @@ MODULES = (
 @contextlib.asynccontextmanager
 async def transfers_allowed(lab: Lab) -> AsyncIterator[None]:
     """The operator lets the trunk's parties transfer calls (REFER), against our advice."""
+    async with trunk_allows(lab, "allow_transfer"):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def trunk_allows(lab: Lab, what: str) -> AsyncIterator[None]:
+    """A setting of the trunk's endpoint is ``yes``, against our advice."""
     pjsip = lab.switch.folder / "etc" / "pjsip.conf"
     before = pjsip.read_text()
-    pjsip.write_text(before.replace("allow_transfer = no", "allow_transfer = yes"))
+    pjsip.write_text(before.replace(f"{what} = no", f"{what} = yes"))
     await lab.switch.cli("module reload res_pjsip.so")
     try:
         yield

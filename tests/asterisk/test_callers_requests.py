@@ -15,6 +15,7 @@ import pytest_asyncio
 from charging.lab import CallState, Lab, mobile
 from charging.pricing.money import parse_euro
 from tests.asterisk.engine import NUMBER, Engine, engine, number_of
+from tests.asterisk.operator_setup import trunk_allows
 from tests.asterisk.raw_call import CALLER, RawCall, raw_call, sdp
 from tests.asterisk.sip_phone import phone
 from tests.asterisk.test_strangers_and_money import BREAK, names
@@ -148,6 +149,34 @@ async def test_a_caller_who_gives_up_at_any_moment_pays_what_he_talked(lab: Lab,
         found = await live.cdrs(0)
         assert CREDIT - await live.posted() == sum(parse_euro(cdr["cost"]) for cdr in found)
         assert all(cdr["billed_s"] <= 1 for cdr in found)
+
+
+async def test_r13_a_caller_who_says_anew_who_he_is_while_it_rings_leaves_no_message_that_nobody_pays(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """Asterisk's default lets him (trust_connected_line). What he writes would stand in AGI's header when the daemon is
+    asked again; it is refused then, and the fallback would take his message, whatever the subscriber can pay."""
+    async with (
+        trunk_allows(lab, "trust_connected_line"),
+        engine(
+            lab,
+            tmp_path,
+            plan="voice_free",
+            credit="0.05",
+            forward_to=mobile.never_answers(),
+            policy={"ring_s": 4},
+        ) as live,
+        raw_call(lab, NUMBER) as call,
+    ):
+        await call.is_answered("INVITE", 180)
+        call.ask("UPDATE", f"P-Asserted-Identity: {names('X: y')}")
+        await call.is_answered("UPDATE", 200)
+        decided = await live.heard("call_decided", times=2)
+        assert (decided["decision"], decided["reason"]) == ("reject", "forward_failed")
+        assert live.daemon.events("agi_header_foreign") == []
+        assert ("INVITE", 200) not in call.answers
+        call.ask("CANCEL", number=1)
+        assert (await live.cdr())["caller"] == CALLER.removeprefix("<sip:").partition("@")[0]
 
 
 EVERYWHERE = (
