@@ -153,8 +153,8 @@ class Console(Section):
     @model_validator(mode="after")
     def _whole_openid(self) -> Self:
         if self.openid_issuer is None:
-            if meant := sorted(name for name in self.model_fields_set if name.startswith("openid_")):
-                raise refusal(f"openid_issuer beside {meant[0]}: without it nobody logs in by a provider", found="none")
+            if meant := _set(self, "openid_"):
+                raise refusal(f"openid_issuer beside {meant}: without it nobody logs in by a provider", found="none")
             return self
         if not is_safe_place(self.openid_issuer) or not is_safe_place(self.openid_url):
             expected = "openid_issuer and openid_url with https://, or with http:// on this machine"
