@@ -105,6 +105,11 @@ class RawCall(asyncio.DatagramProtocol):
         ]
         self._send(f"{method} {target} SIP/2.0", lines, body, kind)
 
+    @property
+    def replaces(self) -> str:
+        """The header of an INVITE that takes this call's place (RFC 3891), once it was answered."""
+        return f"Replaces: {self._id};to-tag={self._to.partition('tag=')[2]};from-tag={self._tag}"
+
     async def is_answered(self, method: str, *statuses: int) -> int:
         """Wait until the switch has answered one of these; which."""
 

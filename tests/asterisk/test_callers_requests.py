@@ -151,7 +151,7 @@ async def test_a_caller_who_gives_up_at_any_moment_pays_what_he_talked(lab: Lab,
         assert all(cdr["billed_s"] <= 1 for cdr in found)
 
 
-async def test_r13_a_caller_who_says_anew_who_he_is_while_it_rings_leaves_no_message_that_nobody_pays(
+async def test_r13_a_caller_who_changes_who_he_is_while_it_rings_leaves_no_message_that_nobody_pays(
     lab: Lab, tmp_path: Path
 ) -> None:
     """Asterisk's default lets him (trust_connected_line). What he writes would stand in AGI's header when the daemon is

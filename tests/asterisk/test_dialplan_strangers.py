@@ -13,7 +13,7 @@ import pytest_asyncio
 from charging.lab import Lab, mobile
 from tests.asterisk.operator_setup import SECOND_RING_GROUP, operator_setup
 from tests.asterisk.parties import NUMBER, decide, forward, operator_sets
-from tests.asterisk.raw_call import raw_call
+from tests.asterisk.raw_call import RawCall, raw_call
 from tests.asterisk.raw_sip import Asked, stranger
 from tests.asterisk.stub_agi import StubAgi, serving
 from tests.asterisk.test_crowds import turned_away
@@ -151,6 +151,35 @@ async def test_one_caller_does_not_keep_all_others_from_a_mailbox(
         assert not await is_taken_by_voicemail(lab, f"<sip:{same}@carrier.example>")
         assert await turned_away(lab) == before + Counter({"mailbox_caller": 1})
         assert await is_taken_by_voicemail(lab, f"<sip:{other}@carrier.example>")
+
+
+async def test_whoever_is_put_in_the_place_of_a_caller_at_voicemail_keeps_that_place(lab: Lab) -> None:
+    """What Asterisk counts of a channel leaves with the caller, who could leave any number of messages at a time."""
+    stub = StubAgi({"incoming": decide("voicemail")})
+    await lab.switch.cli("module load res_pjsip_refer.so")
+    try:
+        async with (
+            operator_sets(lab, "CHARGING_VOICEMAIL_A_MAILBOX", "1"),
+            serving(stub, lab.agi_port),
+            raw_call(lab, NUMBER, caller=number_of_caller(1)) as first,
+        ):
+            await first.is_answered("INVITE", 200)
+            async with raw_call(lab, NUMBER, first.replaces, "Require: replaces", caller=number_of_caller(2)) as second:
+                await second.is_answered("INVITE", 200)
+                await eventually(lambda: _hung_up(first), "the first call to be over")
+                before = await turned_away(lab)
+                assert not await is_taken_by_voicemail(lab, number_of_caller(8))
+                assert await turned_away(lab) == before + Counter({"mailbox": 1})
+                second.ask("BYE")
+                await second.is_answered("BYE", 200)
+                await eventually(lambda: is_taken_by_voicemail(lab, number_of_caller(9)), "room for the next caller")
+    finally:
+        await lab.reset()
+        await lab.switch.cli("module unload res_pjsip_refer.so")
+
+
+async def _hung_up(call: RawCall) -> bool:
+    return "BYE" in call.asked
 
 
 @pytest.mark.parametrize(("longest", "deadline_s"), [("", 300), ("long", 300), ("45", 45)])
