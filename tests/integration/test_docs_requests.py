@@ -112,7 +112,7 @@ async def test_every_request_of_the_page_is_answered_as_it_says(
         "/v1/accounts/alice/top-ups": 201,
         "/v1/accounts/alice/page-tokens": NO_PAGE,
         "/v1/changes": 200,
-        "/v1/accounts/alice/events": 200,
+        "/v1/events": 200,
         "/accounts/alice/balance": 200,
         "/health": NO_SWITCH,
         "/metrics": 200,

@@ -69,6 +69,7 @@ TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ),
     ("POST", "/webhooks/{webhook}/resends"): ("/webhooks/site/resends", {}),
     ("DELETE", "/webhooks/{webhook}/letters/{event}"): ("/webhooks/site/letters/1", {}),
+    ("DELETE", "/webhooks/{webhook}"): ("/webhooks/former", {}),
     ("POST", "/webhooks/{webhook}/turns"): ("/webhooks/site/turns", {}),
     ("POST", "/webhooks/{webhook}/places"): (
         "/webhooks/site/places",
