@@ -114,6 +114,7 @@ def _bridge_left(message: AmiMessage) -> BridgeLeft | None:
         _leg(message),
         message.get("BridgeUniqueid"),
         stamp_us(message),
+        whole(message.get("BridgeNumChannels")),
     )
 
 

@@ -38,7 +38,7 @@ def cut_by(session: Session, duration: Duration) -> str | None:
     """Why we ended the call; ``None`` where one of the parties did."""
     if session.cut_by:
         return session.cut_by
-    if not session.answered or duration.used_ms < deadline_ms(session):
+    if not session.was_answered or duration.used_ms < deadline_ms(session):
         return None
     return _CUTS[session.short]
 
@@ -70,7 +70,7 @@ def cdr_document(session: Session, duration: Duration) -> str:
         "dial_status": session.dial_status,
         "hangup_reason": session.hangup_reason,
         "set_up": iso(session.opened.wall_us),
-        "answered": iso(session.start_us) if session.answered is not None else None,
+        "answered": iso(session.start_us) if session.was_answered else None,
         "ended": iso(duration.ended_us),
         "used_ms": duration.used_ms,
         "billed_s": duration.billed_s,

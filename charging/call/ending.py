@@ -161,6 +161,7 @@ def begin_settling(session: Session, box: BlackBoxRead, context: Context) -> Ste
         session,
         state=State.SETTLING,
         duration=duration,
+        answered_us=_answered_us(session, duration),
         dial_status=session.dial_status or box.dial_status,
         recorded=box.found,
         message_left=box.fallback and box.message_stored,
@@ -169,6 +170,14 @@ def begin_settling(session: Session, box: BlackBoxRead, context: Context) -> Ste
         replans=0,
     )
     return Step(settling, (*_tell_duration(duration), *_find(session, box, duration, context), Keep()))
+
+
+def _answered_us(session: Session, duration: Duration) -> int | None:
+    """The answer's stamp. Where nobody has heard of the answer, the record tells it: the price is that of then, and not
+    that of the set-up."""
+    if session.answered is not None or not duration.used_ms:
+        return session.answered_us
+    return max(session.opened.wall_us, duration.ended_us - duration.used_ms * 1000)
 
 
 def _find(session: Session, box: BlackBoxRead, duration: Duration, context: Context) -> tuple[Command, ...]:

@@ -229,6 +229,8 @@ class Session:
     left_us: int | None = None
     caller_left: Annotated[bool, VOLATILE] = False
     """Whether the caller's channel left its bridge too, as it does where the call is over."""
+    alone: Annotated[bool, VOLATILE] = False
+    """Whether nobody but the forwarded leg was left in the bridge then."""
     replaced: Annotated[bool, VOLATILE] = False
     """Whether another channel took the forwarded leg's place in its bridge, by an event."""
     ended: Instant | None = None
@@ -262,6 +264,8 @@ class Session:
     doubtful_s: tuple[int, ...] = ()
     """Later ones that it was told since, without our having heard whether it obeyed; the last few."""
     warned: bool = False
+    prompting: Annotated[bool, VOLATILE] = False
+    """Whether a prompt was ordered of which it is not known yet what became of it."""
     prompts: int = 0
     message_left: bool = False
     """The dialplan's fallback took a voicemail message, which is to be charged once the forward is booked."""
@@ -315,9 +319,14 @@ class Session:
     def start_us(self) -> int:
         """Where the call's time begins for its price: the switch's stamp of the answer, else our reading of it; until
         then the set-up."""
-        if self.answered is None:
-            return self.opened.wall_us
-        return self.answered.wall_us if self.answered_us is None else self.answered_us
+        if self.answered_us is not None:
+            return self.answered_us
+        return self.opened.wall_us if self.answered is None else self.answered.wall_us
+
+    @property
+    def was_answered(self) -> bool:
+        """Whether we heard of an answer, or the switch's record has told of one that nobody heard of."""
+        return self.answered is not None or self.answered_us is not None
 
     @property
     def due_us(self) -> int:

@@ -96,7 +96,7 @@ def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> 
     if event.uid not in (session.callee_uid, session.caller_uid):
         return Step(session, (Tell(told.UnpaidChannelSeen(event.uid)), AskSwitch(everywhere=True)))
     if session.caller_left and event.uid == session.caller_uid:
-        session = replace(session, caller_left=False)
+        session = replace(session, caller_left=False, alone=False)
     if not session.anchored:
         joined = replace(session, technology=event.technology, left=None, left_us=None)
         return Step(replace(joined, check_mono_us=context.now.mono_us))
@@ -138,7 +138,7 @@ def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
     if event.uid not in (session.callee_uid, session.caller_uid):
         return Step(session)
     if event.uid == session.caller_uid:
-        session = replace(session, caller_left=True)
+        session = replace(session, caller_left=True, alone=event.remaining == 1)
     if session.left is not None:
         return Step(session)
     check = context.in_s(BRIDGE_LEFT_GRACE_S)
@@ -160,7 +160,14 @@ def channel_ended(session: Session, event: ChannelEnded, context: Context) -> St
         return _leg_ended(session, context)
     if event.uid != session.caller_uid:
         return Step(session)
-    return Step(replace(session, caller_gone=True, check_mono_us=context.in_s(BRIDGE_LEFT_GRACE_S)))
+    gone = replace(session, caller_gone=True, check_mono_us=context.in_s(BRIDGE_LEFT_GRACE_S))
+    return Step(gone, (AskSwitch(),) if _is_kept_by_prompt(session) else ())
+
+
+def _is_kept_by_prompt(session: Session) -> bool:
+    """A prompt by feature code keeps the forwarded leg on the line until it is over, though its caller has left it
+    alone; each second of that would be paid for."""
+    return session.prompting and session.alone
 
 
 def _leg_ended(session: Session, context: Context) -> Step:
@@ -188,6 +195,8 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         return _not_answered(session, context)
     if not event.callee.bridged:
         return _not_bridged(session, event, context)
+    if event.alone and event.caller is None and _is_kept_by_prompt(session):
+        return Step(session, (HangUp(event.callee.uid, "alone"),))
     if not session.anchored:
         anchored = _anchor(session, event.callee, event.asked_mono_us, context)
         after = switch_said(anchored.session, event, context)
@@ -432,14 +441,14 @@ def _warn(session: Session, context: Context) -> Step:
     """R17: in the subscriber's ear, once for each time that the end comes near."""
     by_minutes = session.funding[-1].source != CREDIT
     prompt = PROMPT_MINUTES_LOW if by_minutes else PROMPT_CREDIT_LOW
-    warned = replace(session, warned=True, prompts=session.prompts + 1)
+    warned = replace(session, warned=True, prompting=True, prompts=session.prompts + 1)
     left_s = session.covered_s - session.elapsed_ms(context.now.mono_us) // 1000
     play = PlayPrompt(prompt, session.language, session.callee_uid, warned.prompts)
     return Step(warned, (Tell(told.WarningDue(prompt, left_s)), play))
 
 
 def prompt_played(session: Session, event: PromptPlayed, _context: Context) -> Step:
-    return Step(session, (Tell(told.PromptPlayed(event.prompt, event.result)),))
+    return Step(replace(session, prompting=False), (Tell(told.PromptPlayed(event.prompt, event.result)),))
 
 
 def _tick(session: Session, event: Woke, context: Context) -> Step:

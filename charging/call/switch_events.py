@@ -63,6 +63,8 @@ class BridgeLeft:
     leg: str
     bridge: str
     at_us: int | None
+    remaining: int | None = None
+    """Channels that are still in that bridge; ``None``: it is not said."""
 
 
 @dataclass(frozen=True, slots=True)

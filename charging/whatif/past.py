@@ -78,9 +78,11 @@ def past_of(cdr: Cdr) -> Past | None:
 
 
 def _call(cdr: Cdr) -> PastCall | None:
-    if cdr.get("answered", "") is None:
+    answered = cdr.get("answered", "")
+    if answered is None and not _count(cdr, "billed_s"):
         return None
-    start_us = _moment_us(cdr, "answered")
+    # Of an answer that no daemon had heard of, CDRs said nothing once; such a call was priced as of its set-up.
+    start_us = _moment_us(cdr, "set_up" if answered is None else "answered")
     account, plan, number = _text(cdr, "account"), _text(cdr, "plan"), _number(cdr, "target")
     found = cdr.get("packs") or {}
     packs = {PACK + name: _count(found, name) for name in found}

@@ -14,7 +14,7 @@ from charging.lab.audio import Sound, write_tone
 from charging.lab.call import MobileLeg
 from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
 from charging.ledger.accounts import Language
-from tests.asterisk.engine import NUMBER, engine
+from tests.asterisk.engine import NUMBER, engine, is_as_long
 from tests.asterisk.operator_setup import operator_setup
 from tests.asterisk.sip_steps import ON_HOLD, TALKING, calls, hears, pauses, plays, renegotiates, subscriber
 from tests.asterisk.test_check_live import Edit
@@ -211,6 +211,25 @@ async def test_r17_a_caller_who_sends_no_sound_keeps_nobody_from_hearing_it(
         assert (await live.heard("prompt_played", deadline_s=25))["result"] == "fallback"
         await call.wait_end(25)
         assert speech_s(Sound.read(call.mobile_heard), CALLER_TONE_HZ) > 1.0
+
+
+async def test_r17_a_caller_who_hangs_up_while_the_feature_plays_ends_the_call_at_once(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """Asterisk would keep the subscriber's leg until the prompt is over, and each second of it would be paid for."""
+    async with engine(lab, tmp_path, credit="0.016", policy=LONG_WARNING) as live:
+        call = await lab.place_call(NUMBER, talks=False)
+        await live.heard("warning_due", deadline_s=20)
+
+        async def is_played() -> bool:
+            playing = [one["Channel"] for one in await lab.switch.channels() if one["Application"] == "Playback"]
+            return any(name.startswith("PJSIP/") for name in playing)
+
+        await live.until(is_played, "the prompt by feature code")
+        await call.hang_up()
+        await call.wait_end()
+        cdr = await live.cdr()
+        assert is_as_long(cdr, call.outside.connected_s), cdr
 
 
 @pytest.mark.parametrize(("held_s", "result"), [(7, "played"), pytest.param(60, "unheard", marks=pytest.mark.long)])

@@ -68,8 +68,8 @@ def test_an_answered_call_is_told_in_order_with_the_switchs_own_stamps(branch: s
     ]
     assert [event.at_us for event in events[4:] if isinstance(event, BridgeLeft | ChannelEnded)] == at[4:]
     assert [event for event in events if isinstance(event, BridgeLeft)] == [
-        BridgeLeft("s-rec-1", caller, CALLER, "caller", bridge, ANY),
-        BridgeLeft("s-rec-1", callee, CALLEE, "callee", bridge, ANY),
+        BridgeLeft("s-rec-1", caller, CALLER, "caller", bridge, ANY, remaining=1),
+        BridgeLeft("s-rec-1", callee, CALLEE, "callee", bridge, ANY, remaining=0),
     ]
     over = [event for event in events if isinstance(event, ChannelEnded)]
     assert {(one.session, one.uid, one.channel, one.leg, one.cause) for one in over} == {

@@ -17,6 +17,7 @@ from charging.call.events import (
     Event,
     Leg,
     Posted,
+    PromptPlayed,
     SwitchSaid,
     SwitchSilent,
     Woke,
@@ -129,6 +130,29 @@ def test_call_that_comes_back_to_its_bridge_goes_on() -> None:
     entered = BridgeEntered("s-1", "callee", "PJSIP/m", "callee", "b", "simple_bridge", NOW.wall_us)
     back, _ = step(left, entered, NOW.plus(1), POLICY)
     assert (back.state, back.left) == (State.RUNNING, None)
+
+
+@pytest.mark.parametrize(
+    ("prompting", "remaining", "asks"), [(True, 1, True), (True, 2, False), (True, None, False), (False, 1, False)]
+)
+def test_a_subscriber_whom_a_prompt_keeps_on_the_line_is_released_once_his_caller_has_left_him_alone(
+    remaining: int | None, *, prompting: bool, asks: bool
+) -> None:
+    """With two in the bridge, another has taken the caller's place (an attended transfer). The switch is asked first,
+    for an event alone ends nothing."""
+    left = BridgeLeft("s-1", "caller", "PJSIP/t", "caller", "b", NOW.wall_us, remaining)
+    gone = ChannelEnded("s-1", "caller", "PJSIP/t", "caller", 16, NOW.wall_us)
+    session, commands = step(_told(running(prompting=prompting), left), gone, NOW, POLICY)
+    assert commands == ((AskSwitch(),) if asks else ())
+    _, ordered = step(session, SwitchSaid(NOW.mono_us, None, leg("callee"), alone=True), NOW, POLICY)
+    assert hung_up(ordered) == ({"callee"} if asks else set())
+    _, ordered = step(session, SwitchSaid(NOW.mono_us, leg("caller"), leg("callee"), alone=True), NOW, POLICY)
+    assert hung_up(ordered) == set(), "he is there"
+
+
+def test_a_prompt_that_is_over_keeps_nobody_on_the_line() -> None:
+    session, _ = step(running(prompting=True), PromptPlayed("credit_low", "fallback"), NOW, POLICY)
+    assert not session.prompting
 
 
 @pytest.mark.parametrize(("heard_s", "charges"), [(POLICY.proof_max_age_s, True), (POLICY.proof_max_age_s + 1, False)])

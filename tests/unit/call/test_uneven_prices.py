@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from charging.call.cdr import iso
 from charging.ledger.balances import bundle, grant, granted
 from charging.ledger.model import Kind, Leg, Transfer
 from charging.pricing.calendar import Window
@@ -178,6 +179,44 @@ async def test_who_hangs_up_before_the_switchs_deadline_was_not_cut_though_the_m
     cdr = json.loads(row.document)
     assert (cdr["cut"], cdr["billed_s"]) == (cut, 12)
     assert [told["reason"] for told in rig.heard("call_cut")] == ([] if cut is None else [cut])
+
+
+@pytest.mark.parametrize(("rings_s", "cost"), [(1, "0.009"), (15, "0.09")])
+async def test_an_answer_that_no_daemon_heard_of_is_dated_and_priced_by_the_switchs_record(
+    rig: Rig, rings_s: int, cost: str
+) -> None:
+    """The daemon is away from the ringing to the end. Answered before the dearer band, and in it."""
+    call = await rig.ringing()
+    await rig.kill_daemon()
+    await rig.clock.advance(rings_s)
+    answered_us = rig.clock.now().wall_us
+    rig.switch.answer(call.session)
+    await rig.clock.advance(8.5)
+    rig.switch.end(call.session)
+    await rig.clock.advance(60)
+    await rig.start_daemon()
+    await rig.clock.advance(10)
+    (row,) = await rig.store.cdrs()
+    cdr = json.loads(row.document)
+    assert (cdr["answered"], cdr["billed_s"], cdr["cost"]) == (iso(answered_us), 9, cost)
+    assert (await rig.balance()).posted == CREDIT - parse_euro(cost)
+
+
+@pytest.mark.parametrize(("talked_s", "cut"), [(8.5, None), (21.1, "money")])
+async def test_a_call_that_the_switch_cut_while_no_daemon_had_heard_of_its_answer_says_so(
+    rig: Rig, talked_s: float, cut: str | None
+) -> None:
+    call = await rig.ringing()
+    await rig.kill_daemon()
+    await rig.clock.advance(1)
+    rig.switch.answer(call.session)
+    await rig.clock.advance(talked_s)
+    if not call.ended.is_set():
+        rig.switch.end(call.session)
+    await rig.start_daemon()
+    await rig.clock.advance(10)
+    (row,) = await rig.store.cdrs()
+    assert json.loads(row.document)["cut"] == cut
 
 
 # --- a month that begins while it rings -----------------------------------------------------------------------

@@ -116,7 +116,9 @@ def test_what_a_cdr_tells_is_read() -> None:
     assert past_of(FAX) == PastFax("A", "pro", "+31201234567", NOON_US, 3, 240_000)
 
 
-@pytest.mark.parametrize("cdr", [CALL | {"answered": None}, MESSAGE | {"messages": 0}, FAX | {"pages": 0}])
+@pytest.mark.parametrize(
+    "cdr", [CALL | {"answered": None, "billed_s": 0}, MESSAGE | {"messages": 0}, FAX | {"pages": 0}]
+)
 def test_a_cdr_of_what_nobody_could_pay_for_tells_of_nothing(cdr: dict[str, Any]) -> None:
     assert past_of(cdr) is None
 
@@ -135,6 +137,12 @@ def test_a_cdr_in_which_anything_is_wrong_is_none(cdr: dict[str, Any], junk: obj
             past_of(cdr | {name: junk})
         with pytest.raises(ValueError, match=r"."):
             past_of({key: value for key, value in cdr.items() if key != name})
+
+
+def test_a_charged_call_of_whose_answer_a_former_version_did_not_say_is_rated_as_of_its_set_up() -> None:
+    past = past_of(CALL | {"answered": None, "set_up": "2026-11-04T10:59:58.000+00:00"})
+    assert isinstance(past, PastCall)
+    assert (past.start_us, past.seconds) == (1_793_789_998_000_000, CALL["billed_s"])
 
 
 @pytest.mark.parametrize("answered", ["", "x", 1, "9999-12-31T00:00:00+00:00", "2026-11-04T11:00:00"])
