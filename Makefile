@@ -65,6 +65,11 @@ bench-live: venv ## the daemon under CALLS (10,000) live calls on LEDGER (sqlite
 	@.ci/setup tools redis-server
 	$(PYTHON) -m tests.benchmarks.bench_daemon --only $(LEDGER) --parts live --calls $(CALLS) --hold $(HOLD) --away 50 --json $(FIGURES)
 
+bench-day: venv ## a day's calls in MINUTES (60) on LEDGER (sqlite), ten times an operator's busy hour: nothing but the books may grow
+	@.ci/setup tools redis-server
+	$(PYTHON) -m tests.benchmarks.bench_daemon --only $(LEDGER) --parts day --rate 10 --minutes $(MINUTES) --json $(FIGURES)
+	@$(PYTHON) -m tests.pictures day
+
 costs: venv ## what main works cost in steps of the interpreter; keeps it for the test that lets none grow
 	@$(PYTHON) -m tests.benchmarks.costs --keep
 

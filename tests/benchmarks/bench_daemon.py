@@ -41,12 +41,19 @@ async def measure(options: argparse.Namespace, table: Table) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=["sqlite", "redis"], help="one of the ledgers")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what is measured")
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=PARTS,
+        default=[one for one in PARTS if one != "day"],
+        help="what is measured: all but the day, unless named",
+    )
     parser.add_argument("--calls", type=int, default=500, help="live calls")
     parser.add_argument("--hold", type=float, default=65, help="for so many seconds live calls are held")
     parser.add_argument("--seconds", type=float, default=2, help="length of a round of decisions")
     parser.add_argument("--rounds", type=int, default=2, help="how often decisions are measured")
     parser.add_argument("--rate", type=float, default=50, help="calls a second of the mixed load")
+    parser.add_argument("--minutes", type=float, default=60, help="in which a day's calls come")
     parser.add_argument("--away", type=float, default=50, help="seconds between the kill and the restart")
     parser.add_argument("--json", type=Path, default=FIGURES, help="where the figures are written as JSON")
     options = parser.parse_args()

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+from tests.benchmarks.day import day
 from tests.benchmarks.figures import Table, median_ratio, percentile
 from tests.benchmarks.ledger_load import at_least, at_most
 from tests.benchmarks.played import PlayedAsterisk, PlayedCall, ask
@@ -321,4 +322,5 @@ PARTS: dict[str, Callable[[Side], Awaitable[None]]] = {
     "live": live,
     "mixed": mixed,
     "pair": pair,
+    "day": day,
 }

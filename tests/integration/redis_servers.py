@@ -67,6 +67,15 @@ class RedisServer:
         command = ["redis-cli", "-p", str(self.port), *self._cli_options, *words]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S).stdout
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """At once, as if the power went."""
         assert self._process is not None

@@ -1,5 +1,6 @@
 """The pictures: the demo and the dashboard, each of a run on the real Asterisk; the console, and the customers' page:
-``python -m tests.pictures [console]`` (some five minutes; of the browser's pages alone, a minute)."""
+``python -m tests.pictures [console]`` (some five minutes; of the browser's pages alone, a minute). ``day`` draws what
+`make bench-day` has measured, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,12 +8,15 @@ import asyncio
 import sys
 
 from tests.pages import DOCS
-from tests.pictures import console, customer, dashboard, terminal
+from tests.pictures import console, customer, dashboard, day, terminal
 
 
 def main() -> None:
     folder = DOCS / "pictures"
     folder.mkdir(exist_ok=True)
+    if sys.argv[1:] == ["day"]:
+        (folder / "day.svg").write_text(day.drawn(), encoding="utf-8")
+        return
     asyncio.run(console.pictures(folder))
     asyncio.run(customer.pictures(folder))
     if sys.argv[1:] != ["console"]:
