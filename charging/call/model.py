@@ -229,8 +229,9 @@ class Session:
     left_us: int | None = None
     caller_left: Annotated[bool, VOLATILE] = False
     """Whether the caller's channel left its bridge too, as it does where the call is over."""
-    alone: Annotated[bool, VOLATILE] = False
-    """Whether nobody but the forwarded leg was left in the bridge then."""
+    kept_alone: Annotated[bool, VOLATILE] = False
+    """Whether nobody but the forwarded leg was left in the bridge then, and a prompt was being played: one by feature
+    code keeps the leg on the line until it is over, and each second of that would be paid for."""
     replaced: Annotated[bool, VOLATILE] = False
     """Whether another channel took the forwarded leg's place in its bridge, by an event."""
     ended: Instant | None = None

@@ -96,7 +96,7 @@ def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> 
     if event.uid not in (session.callee_uid, session.caller_uid):
         return Step(session, (Tell(told.UnpaidChannelSeen(event.uid)), AskSwitch(everywhere=True)))
     if session.caller_left and event.uid == session.caller_uid:
-        session = replace(session, caller_left=False, alone=False)
+        session = replace(session, caller_left=False, kept_alone=False)
     if not session.anchored:
         joined = replace(session, technology=event.technology, left=None, left_us=None)
         return Step(replace(joined, check_mono_us=context.now.mono_us))
@@ -138,7 +138,7 @@ def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
     if event.uid not in (session.callee_uid, session.caller_uid):
         return Step(session)
     if event.uid == session.caller_uid:
-        session = replace(session, caller_left=True, alone=event.remaining == 1)
+        session = replace(session, caller_left=True, kept_alone=session.prompting and event.remaining == 1)
     if session.left is not None:
         return Step(session)
     check = context.in_s(BRIDGE_LEFT_GRACE_S)
@@ -146,28 +146,20 @@ def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
 
 
 def channel_replaced(session: Session, event: ChannelReplaced, _context: Context) -> Step:
-    """Another takes part in the conversation in the forwarded leg's place. The end of that leg, which follows, tells it
-    to be true."""
+    """Another takes the forwarded leg's place in the conversation. The end of that leg, which follows, confirms it."""
     return Step(replace(session, replaced=True) if event.uid == session.callee_uid else session)
 
 
 def channel_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
-    """The forwarded leg is the call: it lasts as long as that. The caller's own channel may end before it (a Local
-    channel that is optimised away, an attended transfer): then the switch is asked, should nothing tell more. Where it
-    did not even leave its bridge, someone else has taken the leg's place (INVITE with Replaces, a conference), and
-    nobody pays for him: the switch is asked at once, and the caller's channel is hung up."""
+    """The forwarded leg is the call. The caller's own channel may end before it (a Local channel that is optimised
+    away, an attended transfer): then the switch is asked. If it did not even leave its bridge, someone else has taken
+    the leg's place, and nobody pays for him: the switch is asked at once, and the caller's channel is hung up."""
     if event.uid == session.callee_uid:
         return _leg_ended(session, context)
     if event.uid != session.caller_uid:
         return Step(session)
     gone = replace(session, caller_gone=True, check_mono_us=context.in_s(BRIDGE_LEFT_GRACE_S))
-    return Step(gone, (AskSwitch(),) if _is_kept_by_prompt(session) else ())
-
-
-def _is_kept_by_prompt(session: Session) -> bool:
-    """A prompt by feature code keeps the forwarded leg on the line until it is over, though its caller has left it
-    alone; each second of that would be paid for."""
-    return session.prompting and session.alone
+    return Step(gone, (AskSwitch(),) if session.kept_alone else ())
 
 
 def _leg_ended(session: Session, context: Context) -> Step:
@@ -195,7 +187,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         return _not_answered(session, context)
     if not event.callee.bridged:
         return _not_bridged(session, event, context)
-    if event.alone and event.caller is None and _is_kept_by_prompt(session):
+    if event.alone and event.caller is None and session.kept_alone:
         return Step(session, (HangUp(event.callee.uid, "alone"),))
     if not session.anchored:
         anchored = _anchor(session, event.callee, event.asked_mono_us, context)
@@ -442,9 +434,8 @@ def _warn(session: Session, context: Context) -> Step:
     by_minutes = session.funding[-1].source != CREDIT
     prompt = PROMPT_MINUTES_LOW if by_minutes else PROMPT_CREDIT_LOW
     warned = replace(session, warned=True, prompting=True, prompts=session.prompts + 1)
-    left_s = session.covered_s - session.elapsed_ms(context.now.mono_us) // 1000
-    play = PlayPrompt(prompt, session.language, session.callee_uid, warned.prompts)
-    return Step(warned, (Tell(told.WarningDue(prompt, left_s)), play))
+    due = told.WarningDue(prompt, session.covered_s - session.elapsed_ms(context.now.mono_us) // 1000)
+    return Step(warned, (Tell(due), PlayPrompt(prompt, session.language, session.callee_uid, warned.prompts)))
 
 
 def prompt_played(session: Session, event: PromptPlayed, _context: Context) -> Step:

@@ -183,12 +183,6 @@ class DaemonProcess:
             return False
         return facts["ami"] == "up" or not wait_for_switch
 
-    @property
-    def pid(self) -> int:
-        """Its process."""
-        assert self._process is not None, "started"
-        return self._process.pid
-
     def send(self, number: signal.Signals) -> None:
         """Send it a signal (SIGSTOP and SIGCONT freeze it and wake it up)."""
         assert self._process is not None, "started"

@@ -93,7 +93,7 @@ class Site:
     """Everything that burns."""
 
     lab: Lab
-    daemon: DaemonProcess
+    daemon: WarmDaemon
     ami: Relay
     agi: Relay
     mail: Relay

@@ -32,6 +32,11 @@ _WARM.set_forkserver_preload(["charging.app", "charging.app_api", "charging.cli.
 class WarmDaemon(DaemonProcess):
     """See the module. A daemon whose ``program`` a test has changed is started like any other."""
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "started"
+        return self._process.pid
+
     async def _begin(self) -> Begun:
         if self.program[: len(COLD)] != COLD:
             return await super()._begin()
