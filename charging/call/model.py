@@ -326,7 +326,7 @@ class Session:
 
     @property
     def was_answered(self) -> bool:
-        """Whether we heard of an answer, or the switch's record has told of one that nobody heard of."""
+        """Whether we heard of an answer, or the switch's record has one that nobody heard of."""
         return self.answered is not None or self.answered_us is not None
 
     @property
