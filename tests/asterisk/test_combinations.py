@@ -25,7 +25,6 @@ WAYS = {
     "Gosub": [f"Gosub(charging-incoming,{NUMBER},1)"],
     "RetryDial": [f"RetryDial(beep,1,1,{FORWARD})"],
     "rung for a second, then again": [f"Dial({FORWARD},1)", f"Dial({FORWARD})"],
-    "Dial twice the same": [f"Dial({FORWARD}&{FORWARD})"],
     "Dial with a limit of its own": [f"Dial({FORWARD},,S(40)eu(prohib))"],
     "volume, jitter buffer and a recording": [
         "Set(VOLUME(TX)=2)",
