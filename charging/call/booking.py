@@ -26,12 +26,12 @@ from charging.ledger.model import Opened, OpenSession, Outcome
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """It stands in the journal."""
+    """The transfer is in the journal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """It may or may not stand in the journal."""
+    """The ledger gave no answer: the transfer may or may not be in the journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Insufficient:
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """A fail-over has lost what was acknowledged before."""
+    """The ledger has lost transfers that it had acknowledged, by a fail-over."""
 
     stored: OpenSession | None
     """The session as it is stored; ``None``: the ledger has never heard of it."""
@@ -49,7 +49,7 @@ class Behind:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Refused for good."""
+    """Refused for good: another daemon holds the session, it is closed, or our books differ."""
 
     outcome: Outcome
 
@@ -58,7 +58,7 @@ Reading = Booked | Unknown | Insufficient | Behind | Lost
 
 
 def reading_of(event: Posted) -> Reading:
-    """What the answer to a session's transfer means."""
+    """Read the ledger's answer to a transfer that changes a session."""
     change = event.transfer.change
     assert change is not None, "a session's transfer changes it"
     if event.applied is None:
@@ -77,8 +77,8 @@ def reading_of(event: Posted) -> Reading:
 
 
 def reading_of_kept(event: KeptAnswer) -> Reading:
-    """What the answer to a record that was stored without any money means. How far behind the ledger is, the next
-    transfer tells."""
+    """Read the ledger's answer to a record that was stored without moving money. ``Behind`` has no stored session here:
+    the answer to the next transfer brings it."""
     match event.outcome:
         case None:
             return Unknown()
@@ -91,27 +91,28 @@ def reading_of_kept(event: KeptAnswer) -> Reading:
 
 
 def is_awaited(session: Session, event: Posted) -> bool:
-    """Whether this answers the transfer whose outcome the session waits for."""
+    """Whether the event answers the transfer that the session waits for. Answers to earlier attempts have the same
+    id."""
     return session.pending is not None and session.pending.transfer.id == event.transfer.id
 
 
 def after_booking(session: Session, pending: Pending) -> Session:
-    """The session, now that its transfer is booked."""
+    """Return the session as its booked transfer leaves it."""
     return adopt(session, pending.funding, pending.fixed_s, pending.short, pending.transfer.legs)
 
 
 def set_aside(session: Session) -> Session:
-    """The session without the transfer that it waited for."""
+    """Return the session without its pending transfer."""
     return replace(session, pending=None, retry_mono_us=None)
 
 
 def ask_later(session: Session, wait_s: float, context: Context) -> Step:
-    """The ledger could not answer: what it was asked is asked again."""
+    """The ledger gave no answer: repeat the request after ``wait_s`` seconds."""
     return Step(replace(session, retry_mono_us=context.in_s(wait_s)), (Tell(told.LedgerNotReached()),))
 
 
 def post_again(session: Session) -> Step:
-    """Ask again with the same transfer."""
+    """Send the pending transfer again, unchanged: the ledger applies an id once."""
     pending = session.pending
     assert pending is not None, "there is something to ask about"
     again = replace(pending, attempts=pending.attempts + 1)
@@ -119,16 +120,17 @@ def post_again(session: Session) -> Step:
 
 
 def lose(session: Session, outcome: Outcome) -> Step:
-    """The session has passed to another daemon, is closed, or our books differ: nothing more is booked from this
-    record. Whoever holds the session goes on from the stored one. Loud: a person should look."""
+    """Let go of a session that is closed, belongs to another daemon or differs from our books. Nothing more is booked
+    from this record; the daemon that owns the session goes on from the stored one. Logged as an error: a person should
+    look."""
     return Step(replace(session, state=State.CLOSED, pending=None), (Tell(told.SessionLost(outcome)), Doubt()))
 
 
 def tell_tick(session: Session, pending: Pending) -> Tell:
-    """A tick's transfer is in the journal."""
+    """Report that a tick's transfer is in the journal."""
     return Tell(told.TickPosted(settled_by(pending), session.covered_s, session.short))
 
 
 def settled_by(pending: Pending) -> dict[str, int]:
-    """What a transfer took, by balance."""
+    """Return what a transfer took, by balance: micro-euro or seconds."""
     return {leg.balance: -leg.posted for leg in pending.transfer.legs if leg.posted}

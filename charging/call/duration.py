@@ -1,15 +1,15 @@
-"""How long a call lasted, decided once from whatever evidence there is. Pure.
+"""How long a call lasted, decided once from the evidence that there is. Pure.
 
-In this order: the switch's black box (the forwarded leg's own milliseconds); the switch's stamps of answer and end; the
-last moment at which the call is known to have been alive. The wall clock of the switch may have stepped during the
-call, which spoils the first two. The black box itself tells, where the dialplan notes how long the machine had been up
-at answer and end: whoever reads it, and whenever. Else that is told from our own lateness: with the stamps of answer
-and end, our monotonic clock gives two lengths between which the call's lies. Where the switch's is not between them,
-the smaller one is billed. Where our clock did not see the answer or the end, the steps that were seen on it meanwhile
-are taken off.
+The evidence, best first: the black box (the milliseconds of the forwarded leg itself); the switch's stamps of answer
+and end; the last moment at which the call is known to have been alive.
 
-Where the clocks agree and the leg's own record says otherwise than the events, the record is booked: events can be
-lost, late, or forged. The contradiction is a finding.
+A step of the switch's wall clock during the call spoils the first two. The black box shows a step by itself if the
+dialplan notes the machine's up-time at answer and end. Else our monotonic clock shows it: together with the stamps, our
+readings at answer and end give a shortest and a longest length. If the switch's length is outside of them, the smaller
+one is billed. If our clock did not read the answer or the end, the steps that it saw meanwhile are subtracted.
+
+If the clocks agree and the leg's own record contradicts the events, the record is booked, since events can be lost,
+late or forged. The contradiction is a finding.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from charging.clock import Instant
 
 
 def decide_duration(session: Session, box: BlackBoxRead, now_wall_us: int, policy: Policy) -> Duration:
-    """The duration of a call that is over. ``now_wall_us`` is used for the end where nothing tells a better one."""
+    """Decide how long a call lasted that is over. ``now_wall_us`` stands for the end if no evidence dates it."""
     used_ms, proof = _evidence(session, box, policy)
     billed_s = -(-max(0, used_ms - policy.answer_tolerance_ms) // 1000)
     overrun_s = max(0, billed_s - session.covered_s)
@@ -33,7 +33,7 @@ def _evidence(session: Session, box: BlackBoxRead, policy: Policy) -> tuple[int,
     if box.found and box.by_leg and not boxed:
         return 0, Proof.NEVER_ANSWERED
     if not boxed and not session.technology and (box.found or session.answered is None):
-        # A phone that answered as the caller left is no conversation: no bridge was seen, no answer recorded.
+        # A phone that answered just as the caller hung up is no conversation: no bridge, and no answer in the record.
         return 0, Proof.NEVER_ANSWERED
     by_switch = box.answered_ms if boxed else _stamped_ms(session)
     if by_switch is None:
@@ -51,7 +51,7 @@ def _evidence(session: Session, box: BlackBoxRead, policy: Policy) -> tuple[int,
 
 
 def contradicting_ms(session: Session, box: BlackBoxRead, duration: Duration, policy: Policy) -> int | None:
-    """What the events said of the length, in ms, where the record that was booked says otherwise; else ``None``."""
+    """The call's length by the events, in ms, if the record that was booked contradicts it; else ``None``."""
     by_events = _stamped_ms(session)
     if not box.found or by_events is None or duration.proof is Proof.CLOCK_JUMP:
         return None
@@ -59,7 +59,8 @@ def contradicting_ms(session: Session, box: BlackBoxRead, duration: Duration, po
 
 
 def _clocks_agree(session: Session, tolerance_ms: int) -> bool:
-    """Whether no clock has stepped while the call lasted, by what was seen of the steps and by the events' stamps."""
+    """Whether no clock was stepped while the call lasted, judged by the steps that we saw and by the stamps of the
+    events."""
     stamped_ms = _stamped_ms(session)
     if stamped_ms is None or session.left is None or not session.anchored:
         return False
@@ -71,8 +72,8 @@ def _clocks_agree(session: Session, tolerance_ms: int) -> bool:
 
 
 def _smaller_ms(session: Session, by_switch: int, tolerance_ms: int) -> int | None:
-    """What to bill in the place of a length by the switch's wall clock that cannot be right; ``None``: it can."""
-    anchored = session.anchored and not session.inferred  # an answer that was found out bounds nothing
+    """What to bill, in ms, instead of a length by the switch's wall clock that cannot be right; ``None`` if it can."""
+    anchored = session.anchored and not session.inferred  # an inferred answer sets no bound
     heard = anchored and session.left is not None and session.left_us is not None
     late_ms = _heard_late_ms(session.left, session.left_us)
     least_ms, most_ms, elapsed_ms = session.proven_ms, by_switch, by_switch
@@ -89,11 +90,10 @@ def _smaller_ms(session: Session, by_switch: int, tolerance_ms: int) -> int | No
 
 
 def _unstepped_ms(session: Session, by_switch: int, tolerance_ms: int) -> tuple[int, ...]:
-    """What the length can be without the clock's steps, where nobody heard of the end when it came: after each step
-    that was seen, the end may have come before the next. A step came at any moment between two readings of the clocks.
-    Those that may have come before the answer may count for nothing. Where no such end fits (the switch has a clock
-    of its own), all come off.
-    """
+    """The lengths that are possible, in ms, without the steps of the clock, for an end that was not heard of when it
+    came. The end may lie between any two steps, and a step came at any moment between two readings of the clocks. Steps
+    that may have come before the answer may not count. If no end fits (the switch's clock is not ours), all steps are
+    subtracted."""
     steps = session.steps
     since_ms = dict(session.unwatched)
     unheard = sum(at_ms == 0 or since_ms.get(at_ms, at_ms) < 0 for at_ms, _ in steps)
@@ -110,7 +110,7 @@ def _unstepped_ms(session: Session, by_switch: int, tolerance_ms: int) -> tuple[
 
 
 def _heard_late_ms(heard: Instant | None, stamp_us: int | None) -> int:
-    """How much later than it happened something was heard of, by the stamps."""
+    """By how many ms an event was late when we heard of it, by its stamp."""
     return 0 if heard is None or stamp_us is None else max(0, heard.wall_us - stamp_us) // 1000
 
 
@@ -121,8 +121,8 @@ def _stamped_ms(session: Session) -> int | None:
 
 
 def _ended_us(session: Session, box: BlackBoxRead, used_ms: int, proof: Proof, now_wall_us: int) -> int:
-    """By the events; a call of which none was heard ended when its record says, however late that is read: its CDR
-    belongs there, and the subscriber's year counts from there (R19)."""
+    """When the call ended (wall clock, µs): by the events, else by the record, however late that is read. The CDR's
+    place and the subscriber's year (R19) follow from it."""
     if session.left_us is not None and proof is not Proof.CLOCK_JUMP:
         return session.left_us
     if session.answered is not None and proof is not Proof.NEVER_ANSWERED:

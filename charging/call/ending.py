@@ -69,8 +69,8 @@ REPLANS_MAX = 5
 
 
 def begin_ending(session: Session, context: Context) -> Step:
-    """The call seems to be over. The switch's own record, which the forwarded leg wrote as it ended, confirms it: read
-    it at once. (A dialplan of before wrote it as the caller's channel ended: that end has it read again.)"""
+    """The call seems to be over: read the switch's own record, which the forwarded leg writes as it ends. (Older
+    dialplans write it as the caller's channel ends: that end has it read again.)"""
     wait_s = context.policy.black_box_wait_s
     ending = replace(
         session,
@@ -97,7 +97,8 @@ def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
 
 
 def woke(session: Session, _event: Woke, context: Context) -> Step:
-    """Waited long enough for the record: is the caller really gone? The answer reads the record once more."""
+    """The record has not come in time: ask whether the caller is really gone. The answer has the record read once
+    more."""
     if context.is_due(session.check_mono_us):
         return Step(replace(session, check_mono_us=context.in_s(context.policy.black_box_wait_s)), (AskSwitch(),))
     if session.pending is not None and context.is_due(session.retry_mono_us):
@@ -106,12 +107,13 @@ def woke(session: Session, _event: Woke, context: Context) -> Step:
 
 
 def life_seen(session: Session, _event: object, _context: Context) -> Step:
-    """The call that was said to be over does something."""
+    """An event shows life in a call that seemed over: ask the switch."""
     return Step(session, (AskSwitch(),))
 
 
 def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
-    """There is no record yet. Is the call over at all? An end that the switch denies was none."""
+    """No record has come yet, and the switch says what it knows of the channels. If it denies the end, the call goes
+    on."""
     if not event.alone:
         return Step(session)
     if event.callee is not None and (event.callee.up or session.answered is None):
@@ -120,8 +122,8 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         return Step(replace(session, caller_gone=True), (ReadBlackBox(),))
     if session.answered is None:
         return _not_over(session, context)
-    # The forwarded leg is gone and its caller goes on: nobody pays for that. An older dialplan's record comes with the
-    # caller's end; that of today's is there at once.
+    # The forwarded leg is gone and its caller goes on, unpaid. An older dialplan's record comes with the
+    # caller's end; today's is there at once.
     unpaid = Tell(told.UnpaidChannelSeen(event.caller.uid)), HangUp(event.caller.uid, "moved")
     if _waited(session, context):
         return Step(session, unpaid)
@@ -129,7 +131,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
 
 
 def _not_over(session: Session, context: Context) -> Step:
-    """Go on from where the call stood; the answer to AskSwitch tells the rest."""
+    """Go back to where the call stood, and ask the switch: its answer settles the rest."""
     state = State.RINGING if session.answered is None else State.RUNNING
     tick = None if session.answered is None else context.now.mono_us
     back = replace(session, state=state, ended=None, left=None, left_us=None, caller_gone=False, tick_mono_us=tick)
@@ -142,20 +144,20 @@ def switch_silent(session: Session, _event: SwitchSilent, context: Context) -> S
 
 
 def black_box_read(session: Session, event: BlackBoxRead, context: Context) -> Step:
-    """Decide on the record, or without it once it has been waited for."""
+    """Decide by the record, or without it if it has not come within ``black_box_wait_s``."""
     if not event.found and not _waited(session, context):
         return Step(session)
     return begin_settling(session, event, context)
 
 
 def _waited(session: Session, context: Context) -> bool:
-    """Whether the switch's record has been waited for."""
+    """Whether ``black_box_wait_s`` has passed since the end."""
     assert session.ended is not None, "a session that is ending has ended"
     return context.now.mono_us - session.ended.mono_us >= context.policy.black_box_wait_s * MICROSECONDS
 
 
 def begin_settling(session: Session, box: BlackBoxRead, context: Context) -> Step:
-    """Decide once how long the call lasted, and store that before any money moves: a retry never decides again."""
+    """Decide how long the call lasted, and store that before any money moves: a retry never decides again."""
     duration = decide_duration(session, box, context.now.wall_us, context.policy)
     settling = replace(
         session,
@@ -173,15 +175,15 @@ def begin_settling(session: Session, box: BlackBoxRead, context: Context) -> Ste
 
 
 def _answered_us(session: Session, duration: Duration) -> int | None:
-    """The answer's stamp. Where nobody has heard of the answer, the record tells it: the price is that of then, and not
-    that of the set-up."""
+    """When the call was answered, by the switch's stamp. If no event reported the answer, it follows from the record:
+    the call is priced by its answer, not by its set-up."""
     if session.answered is not None or not duration.used_ms:
         return session.answered_us
     return max(session.opened.wall_us, duration.ended_us - duration.used_ms * 1000)
 
 
 def _find(session: Session, box: BlackBoxRead, duration: Duration, context: Context) -> tuple[Command, ...]:
-    """What the events said of the call's length, where the record that is booked says otherwise."""
+    """Report a finding if the events contradict the record that is booked."""
     told_ms = contradicting_ms(session, box, duration, context.policy)
     if told_ms is None:
         return ()
@@ -201,7 +203,7 @@ def _tell_duration(duration: Duration) -> tuple[Command, ...]:
 
 
 def kept(session: Session, event: KeptAnswer, context: Context) -> Step:
-    """The length is stored, and the money moves; how far behind the ledger is, its answer to that tells."""
+    """The length is stored: move the money. If the ledger is behind, its answer to the transfer says how far."""
     match reading_of_kept(event):
         case Unknown():
             return Step(replace(session, retry_mono_us=context.in_s(context.policy.retry_s)))
@@ -211,9 +213,9 @@ def kept(session: Session, event: KeptAnswer, context: Context) -> Step:
 
 
 def settle(session: Session, context: Context) -> Step:
-    """Post the exact charge, give the rest back, write the CDR: one transfer. The grants of the bundles that it uses
-    come with it, and the ledger skips those that were made: a month may have begun while it was away, and a fail-over
-    may have lost one."""
+    """Post the exact charge, give the rest back and write the CDR, in one transfer. The grants of the bundles that it
+    uses go before it: a month may have begun while the ledger was away, and a fail-over may have lost a grant. The
+    ledger skips grants that it has."""
     duration = session.duration
     assert duration is not None, "settled after the duration is decided"
     document = cdr_document(session, duration)
@@ -235,7 +237,7 @@ def settling_woke(session: Session, _event: Woke, context: Context) -> Step:
 
 
 def posted(session: Session, event: Posted, context: Context) -> Step:
-    """The answer to the last transfer, or to a tick's that was still open when the call ended."""
+    """The ledger answers the last transfer, or a tick's that was still pending when the call ended."""
     pending = session.pending
     if pending is None or not is_awaited(session, event):
         return Step(session)
@@ -260,7 +262,7 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
 
 
 def _plan_anew(session: Session) -> Step:
-    """With what there is now: `balances_read`."""
+    """Read the balances, to plan with what is left: `balances_read`."""
     if session.replans == REPLANS_MAX:
         return lose(session, Outcome.INSUFFICIENT)
     return Step(replace(session, pending=None, replans=session.replans + 1), (ReadBalances(),))
@@ -271,7 +273,8 @@ def _settle_anew(session: Session, context: Context) -> Step:
 
 
 def _go_on(session: Session, context: Context) -> Step:
-    """After a tick: once the call's length is decided, settle. The tick's transfer may cover less than was thought."""
+    """Settle after a tick's answer, once the length is decided. If the tick covers less than the call lasted, plan
+    again first."""
     duration = session.duration
     if session.state is not State.SETTLING or duration is None:
         return Step(session)
@@ -281,15 +284,15 @@ def _go_on(session: Session, context: Context) -> Step:
 
 
 def balances_read(session: Session, event: BalancesRead, context: Context) -> Step:
-    """The call cost more than was held: its price rose between set-up and answer (a time band's edge) and no tick could
-    tell in time. The customer pays for the seconds that there is money for; the rest are ours, like any others beyond
-    the deadline."""
+    """Plan for a call that cost more than it held: its price rose between set-up and answer (at the edge of a time
+    band) and no tick came in time. The customer pays the seconds that the money suffices for. The rest is the
+    operator's cost, like all seconds beyond the deadline."""
     duration = session.duration
     if duration is None or session.pending is not None:
         return Step(session)  # asked before the call ended
     if event.balances is None:
         return ask_later(session, context.policy.retry_s, context)
-    if not session.held:  # not even its place among the account's calls: the ledger does not know it
+    if not session.held:  # not even its place among the account's calls: the ledger does not know the session
         return reassert_within(session, event.balances, context)
     funding = within_means(session, event.balances, duration.billed_s)
     unpaid_s = max(0, duration.billed_s - (funding[-1].end_s if funding else 0))
@@ -300,7 +303,7 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
 
 
 def _closed(session: Session, pending: Pending) -> Step:
-    """Its end is booked."""
+    """The end is booked: report it, and have the black-box record deleted."""
     booked, duration = after_booking(session, pending), session.duration
     assert duration is not None, "closed after it was settled"
     settled = told.CallSettled(duration.billed_s, duration.proof, settled_by(pending))

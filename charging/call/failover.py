@@ -22,8 +22,8 @@ from charging.pricing.funding import Funding, bundle_use
 def recover(
     session: Session, stored: OpenSession | None, context: Context, go_on: Callable[[Session, Context], Step]
 ) -> Step:
-    """Bring the ledger to where the session is: from what is ``stored``, by whatever its phase does next
-    (``go_on``), else from nothing."""
+    """Bring the ledger to where the session is. If the session is ``stored``, ``go_on`` (what the session's phase does
+    next) posts what is missing; if it is not, the session is opened again."""
     if stored is None:
         return _reassert(session, context)
     after = go_on(_as_stored(session, stored), context)
@@ -31,8 +31,8 @@ def recover(
 
 
 def _as_stored(session: Session, stored: OpenSession) -> Session:
-    """With the money as it is stored: what the lost transfers settled and held is then due once more, from the same
-    promotional credit."""
+    """Return the session with its money as the ledger has it stored. What the lost transfers settled and held is due
+    once more, from the same promotional credit."""
     posted, fixed_s = _settled_in(stored.state)
     promos = {name: amount - posted.get(name, 0) for name, amount in _promos_of(session).items()}
     return replace(
@@ -46,21 +46,21 @@ def _as_stored(session: Session, stored: OpenSession) -> Session:
 
 
 def _promos_of(session: Session) -> dict[str, int]:
-    """What a call has taken and holds of promotional credit, in order."""
+    """What a call has taken and holds of promotional credit, in micro-euro by balance, in paying order."""
     taken = {name: session.posted.get(name, 0) + session.held.get(name, 0) for name in {*session.posted, *session.held}}
     return held_rooms(taken)
 
 
 def _settled_in(state: str) -> tuple[Mapping[str, int], int]:
-    """What a stored call has settled so far, by balance, and the end of the seconds that this paid."""
+    """What a stored call has settled so far, by balance, and up to which second."""
     stored = json.loads(state)
     return stored.get("posted", {}), stored.get("fixed_s", 0)
 
 
 def reassert_within(session: Session, balances: Mapping[str, Balance], context: Context) -> Step:
-    """Open a lost session again if other calls have taken its money meanwhile, or if more gifts have paid it than one
-    transfer moves: the call goes on, or is booked, as far as what is left pays. What it has used beyond that is
-    ours, like any other seconds beyond a deadline."""
+    """Open a lost session again with the money that is left: other calls have taken some of its own meanwhile, or more
+    promotional balances have paid it than fit into one transfer. The call goes on, or is booked, as far as that pays.
+    Seconds that it has used beyond are the operator's cost, like all seconds beyond a deadline."""
     wanted_s = session.covered_s if session.duration is None else session.duration.billed_s
     funding = within_means(session, balances, wanted_s)
     missing_s = wanted_s - (funding[-1].end_s if funding else 0)
@@ -73,10 +73,10 @@ def reassert_within(session: Session, balances: Mapping[str, Balance], context: 
 def _reassert(
     session: Session, context: Context, funding: Funding | None = None, promos: Mapping[str, int] | None = None
 ) -> Step:
-    """The write that opened the session is lost, and with it all that came after. Open it again as it stands, with
-    nothing settled yet and everything held (once its length is known, only what it cost); what it has used is settled
-    again. If another daemon has closed it meanwhile, its CDR forbids that. ``funding``: what pays for it, instead of
-    what did before; ``promos``: what of that it may take of promotional credit."""
+    """Open a session again whose opening the ledger has lost, and with it all later transfers. Nothing is settled yet
+    and everything is held (once its length is known: only what it cost); the next transfer settles what was used. The
+    ledger refuses if another daemon has closed the session meanwhile, for then it has a CDR. ``funding`` replaces what
+    paid for the session before; ``promos`` is how much of it promotional credit may pay, in micro-euro by balance."""
     bare = replace(session, posted={}, held={}, fixed_s=0, pending=None)
     at_us = context.now.wall_us
     if funding is None:
@@ -84,14 +84,14 @@ def _reassert(
         funding = session.funding if ends is None else final_charge(session, ends.billed_s)[1]
     promos = _promos_of(session) if promos is None else promos
     if len((CREDIT, CALLS, day_spend(session.day), *bundle_use(funding), *promos)) > LEGS_MAX:
-        return Step(bare, (ReadBalances(),))  # more gifts in its life than one transfer moves: planned again with fewer
+        return Step(bare, (ReadBalances(),))  # more promotional balances than fit into one transfer: plan with fewer
     _, transfer = reserve_transfer(bare, Extension(funding, 0, session.short, promos), at_us, session.reason)
     transfer = replace(transfer, legs=tuple(map(_beyond_limits, transfer.legs)))
-    grants = grants_for(bare, funding, {}, at_us)  # what of them the ledger has kept, it skips
+    grants = grants_for(bare, funding, {}, at_us)  # the ledger skips those that it still has
     pending = Pending(transfer, grants, session.funding, 0, session.short, context.now.mono_us)
     return Step(replace(bare, pending=pending), (Tell(told.SessionReasserted()), Post(transfer, grants)))
 
 
 def _beyond_limits(leg: Leg) -> Leg:
-    """The plan's limits are for new calls: this one runs, whatever has begun since."""
+    """Lift the floor of a limit: limits of the plan are for new calls, and this one runs already."""
     return replace(leg, floor=-AMOUNT_MAX) if leg.floor else leg

@@ -1,7 +1,7 @@
-"""A session: everything that is known of one charged call, as one frozen record. Pure.
+"""A session: all that is known of one charged call, as one frozen record. Pure.
 
-The record is stored with the money (JSON text), so that a daemon that starts later goes on by the prices and rules
-that the call started with. Every field is stored that is not declared `VOLATILE` (`charging.stored`).
+The record is stored with the money, as JSON text. A daemon that starts later goes on by the prices and rules that the
+call started with. Every field is stored unless it is declared `VOLATILE` (`charging.stored`).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ STEPS_MAX = 8
 
 
 class LoopEvidence(StrEnum):
-    """By what a forward is known that comes back to the number while it rings, besides Diversion and History-Info, and
-    a caller who shows the called number or the phone that rings."""
+    """How to recognise a forward that comes back to the number while it rings. Diversion and History-Info always count,
+    and so does a caller who shows the called number or that of the phone that rings."""
 
     HEADERS = "headers"
     """By nothing else."""
@@ -41,7 +41,7 @@ class LoopEvidence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The operator's settings that the core decides by; seconds unless the name says otherwise."""
+    """The operator's settings that the core decides by, in seconds unless the name says otherwise."""
 
     tick_s: int = 60
     horizon_s: int = 60
@@ -75,17 +75,17 @@ class Policy:
 
     @property
     def reach_s(self) -> int:
-        """So far ahead quota is reserved, as long as funds allow."""
+        """How many seconds ahead a call reserves, as long as its funds allow."""
         return max(self.horizon_s + self.tick_s, self.drain_s)
 
     @property
     def is_shared(self) -> bool:
-        """Whether other daemons share the ledger, and may open sessions of this switch."""
+        """Whether other daemons share the ledger, and so may open sessions of this switch."""
         return self.short_poll_s > 0
 
 
 class State(StrEnum):
-    """Where a session stands. `table.py` has the table."""
+    """The state of a session. `table.py` has the transitions."""
 
     RESERVED = "reserved"
     """The decision is made and its money set aside; nothing is dialled yet."""
@@ -100,7 +100,7 @@ class State(StrEnum):
 
 
 class Short(StrEnum):
-    """Why the reservation ends before the horizon."""
+    """Why a reservation ends before the horizon."""
 
     NO = "no"
     MONEY = "money"
@@ -114,7 +114,7 @@ class Short(StrEnum):
 
 
 class Proof(StrEnum):
-    """What a call's length rests upon."""
+    """The evidence for a call's length."""
 
     BLACK_BOX = "black_box"
     EVENTS = "events"
@@ -127,7 +127,7 @@ class Proof(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """How long a call lasted, decided once."""
+    """How long a call lasted; decided once, never changed."""
 
     used_ms: int
     """As measured, before the tolerance."""
@@ -156,7 +156,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What may pay a message before bought credit does."""
+    """What may pay for a message before bought credit does."""
 
     promos: Mapping[str, int] = field(default_factory=dict)
     """Micro-euro of promotional credit, by balance."""
@@ -298,7 +298,7 @@ class Session:
 
     @property
     def stepped_us(self) -> int:
-        """By how much the wall clock was stepped since the answer, in all."""
+        """The sum of all steps of the wall clock since the answer, in µs."""
         return sum(by_us for _, by_us in self.steps)
 
     @property
@@ -308,38 +308,39 @@ class Session:
 
     @property
     def granted_as(self) -> str:
-        """Under which edition of the plan's bundle it makes grants."""
+        """The edition of the plan under which the session makes grants of the month's bundle."""
         return self.rate.granted_as or self.plan
 
     @property
     def covered_s(self) -> int:
-        """The seconds that may be talked, from the answer: reserved or settled, and within the longest call."""
+        """How many seconds from the answer are paid: settled or reserved, and within the longest call."""
         return min(self.funding[-1].end_s, self.rate.max_call_s) if self.funding else 0
 
     @property
     def start_us(self) -> int:
-        """Where the call's time begins for its price: the switch's stamp of the answer, else our reading of it; until
-        then the set-up."""
+        """The moment from which the call is priced (wall clock, µs): the switch's stamp of the answer, else our reading
+        of it; before the answer, the set-up."""
         if self.answered_us is not None:
             return self.answered_us
         return self.opened.wall_us if self.answered is None else self.answered.wall_us
 
     @property
     def was_answered(self) -> bool:
-        """Whether we heard of an answer, or the switch's record has one that nobody heard of."""
+        """Whether the call was answered, by an event or by the switch's record alone."""
         return self.answered is not None or self.answered_us is not None
 
     @property
     def due_us(self) -> int:
-        """Wall clock at which what it has reserved ends: by then it should be over, and soon afterwards booked."""
+        """When the reservation ends (wall clock, µs). By then the call should be over, and soon afterwards booked."""
         return self.start_us + self.covered_s * MICROSECONDS
 
     def elapsed_ms(self, mono_us: int) -> int:
-        """Milliseconds from the answer to a monotonic reading; 0 before the answer."""
+        """Milliseconds from the answer to a monotonic reading in µs; 0 before the answer."""
         return 0 if self.answered is None else max(0, (mono_us - self.answered.mono_us) // 1000)
 
     def stepped(self, by_us: int, mono_us: int, since_mono_us: int) -> Session:
-        """After one more step of the wall clock, seen at a monotonic reading; it came after the one before that."""
+        """Add a step of the wall clock by ``by_us``, seen at ``mono_us``; it came after ``since_mono_us``, when the
+        clocks had been read last. All are µs."""
         seen_ms = self.elapsed_ms(mono_us)
         since_ms = 0 if self.answered is None else (since_mono_us - self.answered.mono_us) // 1000
         steps, since = (*self.steps, (seen_ms, by_us)), dict(self.unwatched)
@@ -351,21 +352,21 @@ class Session:
         return replace(self, steps=steps, unwatched=tuple(since.items()), stepped_mono_us=mono_us)
 
     def read_on(self, boot: str, now: Instant) -> Session:
-        """With a reading of the clocks that has in it every step that is known of."""
+        """Note a reading of the clocks on this ``boot``. It includes every step that is known."""
         return replace(self, boot=boot, read_mono_us=now.mono_us, apart_us=now.apart_us)
 
     def at(self, second: int) -> Instant:
-        """The instant ``second`` seconds after the answer."""
+        """The instant ``second`` seconds after the answer. The session must be answered."""
         assert self.answered is not None, "only an answered call has seconds"
         return self.answered.plus(second)
 
     def to_json(self) -> str:
-        """The record as it is stored."""
+        """Return the record as it is stored."""
         return _CODEC.dump(self)
 
 
 def _steps_of_before(members: dict[str, Any]) -> None:
-    """Records of before the clock's single steps have their sum alone: as if it had been stepped at the answer."""
+    """Records of older versions have only the sum of the steps: take it for one step at the answer."""
     if summed_us := members.pop("stepped_us", 0):
         members.setdefault("steps", [[0, summed_us]])
 
@@ -378,17 +379,18 @@ is_as_written = _CODEC.wrote
 
 @lru_cache(RATES_SHARED)
 def _shared(rate: Rate) -> Rate:
-    """The one of equal rates that all calls have which come to life: there are many calls, and few rates."""
+    """Return one shared object for equal rates: thousands of calls have few different ones."""
     return rate
 
 
 def from_json(text: str, now: Instant, epoch: int, boot: str = "") -> Session:
-    """A stored record, brought back to life. ``boot``: of the reader's clocks; where it is the record's own, their
-    distance of then counts, and no step since does. Raises ValueError where the text is no such record."""
+    """Read a stored session for this process. ``boot`` names the reader's clocks: if the record was kept on the same
+    boot, its monotonic readings stay valid; on another, they are made again from the time of day. Raises ValueError if
+    the text is no such record."""
     stored = _CODEC.load(text)
     is_own = bool(boot) and stored.boot == boot
     then = Instant(now.mono_us, now.mono_us + stored.apart_us) if is_own else now
-    # Set-up and answer were read before any step that the record knows of.
+    # Set-up and answer were read before all steps in the record.
     revived = alive(stored, then, stored.stepped_us, before_steps=("opened", "answered"))
     seen_us = then.mono_us - (then.wall_us - stored.read_mono_us - stored.apart_us) if _tells_when(stored) else None
     rate = _shared(revived.rate)
@@ -398,12 +400,13 @@ def from_json(text: str, now: Instant, epoch: int, boot: str = "") -> Session:
 
 
 def _tells_when(stored: Session) -> bool:
-    """Whether a record says when the last step was seen: on clocks of another boot by the time of day."""
+    """Whether the record says when the last step was seen; on another boot, by the time of day."""
     return bool(stored.steps and stored.read_mono_us)
 
 
 def _awake(session: Session, now: Instant) -> Session:
-    """What a session does first in a new process: book what is decided, else ask the switch; a running one ticks."""
+    """Plan a session's first act in a new process: book if the length is decided, else ask the switch. A running one
+    ticks after a second."""
     if session.state is State.SETTLING:
         return replace(session, retry_mono_us=now.mono_us)
     tick = now.mono_us + MICROSECONDS if session.state is State.RUNNING else None

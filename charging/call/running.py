@@ -87,12 +87,12 @@ PROMPT_CREDIT_LOW = "credit_low"
 PROMPT_MINUTES_LOW = "minutes_low"
 
 
-# --- what the switch tells ------------------------------------------------------------------------------------
+# --- what the switch reports ----------------------------------------------------------------------------------
 
 
 def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> Step:
-    """The parties hear each other, and the quota's deadline counts: plan again from the exact start, for a month's or a
-    time band's edge may have passed since the set-up."""
+    """The parties hear each other, and the switch counts down from the quota. Plan again from the exact start: a
+    month's or a time band's edge may lie between set-up and answer."""
     if event.uid not in (session.callee_uid, session.caller_uid):
         return Step(session, (Tell(told.UnpaidChannelSeen(event.uid)), AskSwitch(everywhere=True)))
     if session.caller_left and event.uid == session.caller_uid:
@@ -109,7 +109,8 @@ def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> 
 
 
 def _lived_ms(session: Session, event: BridgeEntered, context: Context) -> int:
-    """How long after its answer the call joined its bridge: by the switch's stamps, for we may come late to both."""
+    """How many ms after its answer the call joined its bridge: by the switch's stamps, as both events may reach us
+    late."""
     elapsed_ms = session.elapsed_ms(context.now.mono_us)
     if event.at_us is None or session.answered_us is None:
         return elapsed_ms
@@ -117,7 +118,7 @@ def _lived_ms(session: Session, event: BridgeEntered, context: Context) -> int:
 
 
 def dial_ended(session: Session, event: DialEnded, _context: Context) -> Step:
-    """The word of an answer that was found out before it came: our own lateness. The switch's stamp of it counts."""
+    """The event of an answer that was inferred before it came: we were late. Take over its stamp."""
     answers = event.status == "ANSWER" and event.callee_uid == session.callee_uid
     if not session.inferred or not answers or event.at_us is None:
         return Step(session)
@@ -125,9 +126,8 @@ def dial_ended(session: Session, event: DialEnded, _context: Context) -> Step:
 
 
 def transfer_seen(session: Session, event: TransferSeen, context: Context) -> Step:
-    """An attended transfer by the caller's side leaves the forwarded leg talking to another: that is looked at, and
-    charged on. By the forwarded leg, it takes that leg away. Every other takes a party to where the dialplan goes on
-    with it, at nobody knows whose cost: the call ends."""
+    """A party was transferred. An attended transfer by the caller's side leaves the forwarded leg talking to a third
+    party: the switch is asked, and the call charged on. Any other takes a party to unpaid dialplan: the call ends."""
     if event.kind is TransferKind.ATTENDED and event.uid != session.callee_uid:
         check = context.in_s(BRIDGE_LEFT_GRACE_S)
         return Step(replace(session, check_mono_us=check), (Tell(told.TransferFollowed(event.kind)),))
@@ -146,14 +146,14 @@ def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
 
 
 def channel_replaced(session: Session, event: ChannelReplaced, _context: Context) -> Step:
-    """Another takes the forwarded leg's place in the conversation. The end of that leg, which follows, confirms it."""
+    """Another channel takes the forwarded leg's place in the bridge, as the end of that leg will confirm."""
     return Step(replace(session, replaced=True) if event.uid == session.callee_uid else session)
 
 
 def channel_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
-    """The forwarded leg is the call. The caller's own channel may end before it (a Local channel that is optimised
-    away, an attended transfer): then the switch is asked. If it did not even leave its bridge, someone else has taken
-    the leg's place, and nobody pays for him: the switch is asked at once, and the caller's channel is hung up."""
+    """The forwarded leg's end is the call's. The caller's channel may end before (a Local channel that is optimised
+    away, an attended transfer): then the switch is asked. If the leg ends while the caller is still in the bridge,
+    another channel may have replaced it, unpaid: the switch is asked, and the caller hung up."""
     if event.uid == session.callee_uid:
         return _leg_ended(session, context)
     if event.uid != session.caller_uid:
@@ -173,9 +173,9 @@ def _leg_ended(session: Session, context: Context) -> Step:
 
 
 def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
-    """The switch's own view: is the call alive, and does its deadline stand where the money ends?"""
+    """The switch's view of the call: is it alive, and does its deadline stand where the money ends?"""
     if not event.alone and not agrees(session, event):
-        # Nothing is charged by the link's proof until the answer: the call may have ended while the link was away.
+        # Until it answers, nothing is charged by the link's proof: the call may have ended while the link was down.
         return Step(replace(session, confirmed=False), (AskSwitch(listed=event.uids),))
     if event.callee is None:
         # Gone, or put into a channel that bears another session (REFER with Replaces): there it would talk on, unpaid.
@@ -213,7 +213,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         return _cut_overdue(alive, event, context)
     if session.ahead:
         return Step(alive)  # the tick that is due finds out how far the money goes
-    moved = alive.deadline_due or alive.caller_uid != session.caller_uid  # while it rang: he has the first deadline
+    moved = alive.deadline_due or alive.caller_uid != session.caller_uid  # a new one has the first deadline
     misplaced = moved or is_misplaced(alive, event.callee, event.asked_mono_us)
     enforced = replace(alive, enforced_s=session.covered_s, doubtful_s=())
     after = _deadline(replace(alive, deadline_due=False), context) if misplaced else Step(enforced)
@@ -222,21 +222,21 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
 
 
 def agrees(session: Session, event: SwitchSaid) -> bool:
-    """Whether a list of all channels says no more than what is known: the leg that we charge talks, and nobody else."""
+    """Whether a list of all channels holds only what is known: the leg that we charge talks, and no other channel."""
     same = event.callee is not None and event.callee.bridged and event.callee.uid == session.callee_uid
     same = same and (event.caller is None or event.caller.uid == session.caller_uid)
     return same and session.anchored and not session.cut_by and not any(leg.bridged for leg in event.others)
 
 
 def _first_tick(session: Session, context: Context) -> int | None:
-    """A tick waits until the switch has confirmed the call; then it is due at once."""
+    """When to tick: at once if the tick has waited for this answer of the switch, which confirms the call."""
     tick = session.tick_mono_us
     waits = not session.confirmed and tick is not None and tick <= context.in_s(context.policy.retry_s)
     return context.now.mono_us if waits else tick
 
 
 def _not_answered(session: Session, context: Context) -> Step:
-    """An event said that the forwarded leg had answered, and the switch says that it rings: nothing was charged."""
+    """The switch says that the leg still rings, against an event of its answer. Nothing was charged: ring on."""
     ringing = replace(
         session,
         state=State.RINGING,
@@ -255,10 +255,10 @@ def _not_answered(session: Session, context: Context) -> Step:
 
 
 def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context) -> Step:
-    """Find out when the call was answered. Our own reckoning holds where the switch agrees with it: by its countdown to
-    a second that the record knows it was given, or by how long ago the leg answered. Else a clock is wrong, and the
-    switch's word holds. Its answer was true at some moment since the question: the latest is taken, for nobody is cut
-    too early. The switch counts by its wall clock, so the steps that were seen may be in what it says."""
+    """Find out when the call was answered, by a switch that counts down by its wall clock. Our reckoning holds if its
+    countdown fits a deadline that it was given, with or without the steps seen, or if the leg's age fits. Else a clock
+    is wrong, and the switch's word holds: it was true at some moment since the question, and the latest is taken, so
+    that no call is cut too early."""
     assert session.answered is not None, "a running call was answered"
     due_now = replace(session, anchored=True, tick_mono_us=context.now.mono_us)
     told_us = min(context.now.mono_us, asked_mono_us + DEADLINE_TOLERANCE_MS * 1000)
@@ -280,21 +280,20 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
     else:
         its_ms = _unstepped(since_ms, stepped_ms, mine_ms)
         enforced_s = (its_ms + left_ms + 500) // 1000
-        # Counting to a later second than it knows, the record is old: a fail-over lost ticks, or a copy came back.
+        # If the switch counts to a later second, the record is old: a fail-over lost ticks, or a copy was restored.
         due_now = replace(due_now, ahead=enforced_s > session.covered_s)
         if abs(its_ms - mine_ms) <= jump_ms:
             return Step(replace(due_now, enforced_s=enforced_s))
     stamp_us = session.answered.wall_us if session.answered_us is None or session.inferred else session.answered_us
-    answered = Instant(told_us - its_ms * 1000, stamp_us)  # it is not heard of late any more
+    answered = Instant(told_us - its_ms * 1000, stamp_us)  # by now it counts as heard in time
     moved = replace(due_now, answered=answered, enforced_s=enforced_s)
     return Step(moved, (Tell(told.AnswerMoved(mine_ms - its_ms)),))
 
 
 def _heard_at_once(session: Session, callee: Leg, context: Context) -> Session:
-    """With the answer where it was, though its word came a little late: else every later deadline would lie so much
-    behind the money (R23). Both must say so: its stamp, which the switch may take from a clock of its own, and how long
-    ago the leg answered, which a step of that clock makes longer. The smaller lateness counts, for nobody is cut too
-    early."""
+    """Move back an answer whose event came a little late, since every deadline would lie as far behind the money (R23).
+    The smaller of two latenesses counts, so that no call is cut too early: by the event's stamp (the switch may have a
+    clock of its own), and by the leg's age (a step of that clock makes it longer)."""
     if session.answered is None or session.answered_us is None or callee.since_answer_ms is None:
         return session
     by_stamp_us = session.answered.wall_us - session.answered_us
@@ -304,21 +303,21 @@ def _heard_at_once(session: Session, callee: Leg, context: Context) -> Session:
 
 
 def _unstepped(its_ms: int, stepped_ms: int, mine_ms: int) -> int:
-    """How long by the switch's wall clock, which may have been stepped before the answer or after it."""
+    """The length in ms, with or without the steps of the switch's wall clock: the one that fits ours better."""
     return min(its_ms, its_ms - stepped_ms, key=lambda one: abs(one - mine_ms))
 
 
 def _counted(session: Session, given: tuple[int, ...], left_ms: int, mine_ms: int) -> tuple[int, int]:
-    """How long the call has lasted by the countdown alone, and to which of the seconds that were ``given`` it counts:
-    what there is from a dialplan that does not say when the leg answered."""
+    """How many ms the call has lasted by the countdown alone, and to which of the ``given`` seconds it counts: for a
+    dialplan that does not say when the leg answered."""
     known_alive = [second for second in given if second * 1000 - left_ms >= session.proven_ms - DEADLINE_TOLERANCE_MS]
     second = min(known_alive or given, key=lambda one: abs(one * 1000 - left_ms - mine_ms))
     return second * 1000 - left_ms, second
 
 
 def _not_bridged(session: Session, event: SwitchSaid, context: Context) -> Step:
-    """Between answer and bridge, or between bridge and hang-up: a moment, unless it lasts. Then someone has moved the
-    leg out of the conversation (a redirection, say), and it ends: it costs what it costs, whoever it talks to."""
+    """The leg is up and in no bridge: for a moment after the answer or before the hang-up. If it lasts longer, the leg
+    was moved out of the conversation (by a redirection, say): the call ends, and is charged to its end."""
     check = context.in_s(BRIDGE_LEFT_GRACE_S)
     if not session.technology and session.elapsed_ms(context.now.mono_us) < ANSWER_GRACE_MS:
         return Step(replace(session, check_mono_us=check))
@@ -337,7 +336,7 @@ def is_misplaced(session: Session, callee: Leg, asked_mono_us: int) -> bool:
 
 
 def _cut_overdue(session: Session, event: SwitchSaid, context: Context) -> Step:
-    """The switch has not cut at the deadline: cut by order."""
+    """The switch has not cut at the deadline: hang up."""
     uids = [leg.uid for leg in (event.callee, event.caller) if leg is not None]
     waiting = replace(
         session, check_mono_us=context.in_s(context.policy.retry_s), hangup_reason="overdue", cut_by="overdue"
@@ -346,7 +345,7 @@ def _cut_overdue(session: Session, event: SwitchSaid, context: Context) -> Step:
 
 
 def switch_silent(session: Session, event: SwitchSilent, context: Context) -> Step:
-    """The deadline stands where it was; try again as long as there is something to try."""
+    """The switch did not answer or obey: its deadline may stand where it was. Try again."""
     again = context.in_s(context.policy.retry_s)
     if event.what == "set_deadline":
         doubtful = tuple(dict.fromkeys((*session.doubtful_s, session.covered_s)))[-DOUBTFUL_MAX:]
@@ -355,9 +354,8 @@ def switch_silent(session: Session, event: SwitchSilent, context: Context) -> St
 
 
 def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step:
-    """The switch counts by its wall clock, which has moved away from what it was told. So will its record of the call's
-    length be: that is stored, for whoever may have to read it. One that our reading of the answer has in it came
-    before the answer, though it was seen after it."""
+    """A step moves the switch's deadline, kept by its wall clock: set it again. The length in its record includes the
+    step, so the step is stored. One that our reading of the answer already includes came before the answer."""
     assert session.answered is not None, "a running call was answered"
     is_fresh = session.answered.mono_us >= event.since_mono_us
     is_before = is_fresh and abs(parted_us(session.answered, context.now)) <= context.policy.clock_jump_ms * 1000
@@ -369,7 +367,7 @@ def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step
 
 def deadline_set(session: Session, event: DeadlineSet, context: Context) -> Step:
     check = overdue_at(session, context, event.covered_s)
-    # A tick whose outcome is not known (its answer was lost, and then a clock jumped) is still to be asked again.
+    # A tick whose outcome is not known (its answer was lost, then a clock jumped) must still be repeated.
     retry = None if session.pending is None else session.retry_mono_us
     placed = replace(session, enforced_s=event.covered_s, doubtful_s=(), check_mono_us=check, retry_mono_us=retry)
     return Step(placed, (Tell(told.DeadlineMoved(event.covered_s)),))
@@ -398,7 +396,7 @@ def _deadline(session: Session, context: Context) -> Step:
 
 
 def warn_at(session: Session, policy_warn_before_s: int) -> int | None:
-    """The monotonic reading at which the subscriber must be told that the money ends; ``None``: not now."""
+    """When to warn the subscriber that the money ends, as a monotonic reading in µs; ``None``: not now."""
     if session.short is not Short.MONEY or session.warned or not session.technology or session.left is not None:
         return None
     if not session.anchored or not session.confirmed:
@@ -407,7 +405,7 @@ def warn_at(session: Session, policy_warn_before_s: int) -> int | None:
 
 
 def woke(session: Session, event: Woke, context: Context) -> Step:
-    """Whatever is due, one thing at a time; what remains due wakes again at once."""
+    """Do one thing that is due; what remains due wakes the session again at once."""
     if context.is_due(session.retry_mono_us):
         return _retry(session, context)
     if context.is_due(session.check_mono_us):
@@ -430,7 +428,7 @@ def _retry(session: Session, context: Context) -> Step:
 
 
 def _warn(session: Session, context: Context) -> Step:
-    """R17: in the subscriber's ear, once for each time that the end comes near."""
+    """Play the warning to the subscriber (R17), once each time that the end comes near."""
     by_minutes = session.funding[-1].source != CREDIT
     prompt = PROMPT_MINUTES_LOW if by_minutes else PROMPT_CREDIT_LOW
     warned = replace(session, warned=True, prompting=True, prompts=session.prompts + 1)
@@ -443,10 +441,10 @@ def prompt_played(session: Session, event: PromptPlayed, _context: Context) -> S
 
 
 def _tick(session: Session, event: Woke, context: Context) -> Step:
-    """Charge only what is proven: over a silent link nothing is charged and nothing reserved."""
+    """Charge only what is proven: over a silent link nothing is charged and nothing is reserved."""
     if _is_silent(event, context):
         left_s = session.covered_s - session.elapsed_ms(context.now.mono_us) // 1000
-        later = context.in_s(max(context.policy.retry_s, min(5, left_s // 20)))  # of many, the most urgent most often
+        later = context.in_s(max(context.policy.retry_s, min(5, left_s // 20)))  # the most urgent most often
         return Step(replace(session, tick_mono_us=later), (Tell(told.TickPostponed(silent=True)),))
     if (waits := _waits(session)) or not session.confirmed:
         retry = context.in_s(context.policy.retry_s)
@@ -461,7 +459,7 @@ def _is_silent(event: Woke, context: Context) -> bool:
 
 
 def _waits(session: Session) -> bool:
-    """Whether something must be known first."""
+    """Whether a tick must wait for an answer: of the ledger, or of the switch about the leg."""
     return session.pending is not None or session.left is not None or not session.anchored
 
 
@@ -471,13 +469,13 @@ def _proven_ms(session: Session, event: Woke) -> int:
 
 
 def _next_tick(session: Session, context: Context) -> int:
-    """The next whole tick since the answer."""
+    """The next whole tick since the answer, as a monotonic reading in µs."""
     ticks = session.elapsed_ms(context.now.mono_us) // (context.policy.tick_s * 1000) + 1
     return session.at(ticks * context.policy.tick_s).mono_us
 
 
 def _look(session: Session, event: Woke, context: Context) -> Step:
-    """Where money may come unannounced (R22), a call that runs out looks for it between its ticks. A look is a read: it
+    """Read the balances between ticks if the call runs out and other daemons may learn of money first (R22). A look
     books only what lets the call go on."""
     if session.short not in MOVED_BY_MONEY:
         return Step(replace(session, look_mono_us=None))
@@ -488,27 +486,27 @@ def _look(session: Session, event: Woke, context: Context) -> Step:
 
 
 def _looks_again(session: Session, context: Context) -> Session:
-    """From the moment it is known to run out."""
+    """Set the time of the next look, as soon as the call is known to run out."""
     poll_s = context.policy.short_poll_s
     look = context.in_s(poll_s) if poll_s and session.short in MOVED_BY_MONEY else None
     return session if look == session.look_mono_us else replace(session, look_mono_us=look)
 
 
 def funds_changed(session: Session, _event: FundsChanged, context: Context) -> Step:
-    """R22: a call that is running out plans again at once, and so does one that credit pays where free seconds may have
-    come back (R10); any other will see the money at its next tick."""
+    """Plan again at once (R22) if the call runs out, or if credit pays while free seconds may have come back (R10). Any
+    other call sees the money at its next tick."""
     if session.short is Short.NO and not _credit_stands_in(session):
         return Step(session)
     return Step(replace(session, tick_mono_us=context.now.mono_us))
 
 
 def draining(session: Session, _event: Draining, context: Context) -> Step:
-    """The switch will take no more orders: reserve as far as the money goes, at once."""
+    """The switch will soon take no orders: reserve as far as the money goes, at once."""
     return Step(replace(session, tick_mono_us=context.now.mono_us))
 
 
 def _credit_stands_in(session: Session) -> bool:
-    """Whether credit pays for seconds to come that free ones would pay for, if there were any."""
+    """Whether credit pays for coming seconds that free seconds would pay for."""
     by_credit = any(part.source == CREDIT and part.end_s > session.fixed_s for part in session.funding)
     gives = session.free_seconds > 0 or bool(session.rate.packs)
     return by_credit and session.rate.takes_bundles and gives
@@ -518,14 +516,14 @@ def _credit_stands_in(session: Session) -> bool:
 
 
 def balances_read(session: Session, event: BalancesRead, context: Context) -> Step:
-    """Settle what is proven, reserve the next stretch."""
+    """Settle what is proven, and reserve the next stretch."""
     policy = context.policy
     if event.balances is None:
         again = session if event.looks else replace(session, tick_mono_us=context.in_s(policy.retry_s))
         return Step(again, (Tell(told.LedgerNotReached()),))
     if event.looks and event.balances == session.seen:
         return Step(session)
-    if not session.held:  # not even its place among the account's calls: the ledger does not know it
+    if not session.held:  # not even its place among the account's calls: the ledger does not know the session
         return reassert_within(session, event.balances, context)
     used_s = -(-max(0, session.proven_ms - policy.answer_tolerance_ms) // 1000) if session.confirmed else 0
     elapsed_s = session.elapsed_ms(context.now.mono_us) // 1000
@@ -539,7 +537,7 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
 
 
 def posted(session: Session, event: Posted, context: Context) -> Step:
-    """The tick is booked: then, and only then, the switch cuts later. Or it is not."""
+    """The ledger answers a tick's transfer. Only if it is booked does the switch's deadline move."""
     pending = session.pending
     if pending is None or not is_awaited(session, event):
         return Step(session)
@@ -563,8 +561,8 @@ def _plan_anew(session: Session, _context: Context) -> Step:
 
 
 def _replan(session: Session, context: Context) -> Step:
-    """Another call of the account was faster: plan with what is left now."""
-    again = replace(session, pending=None, retry_mono_us=None, replans=session.replans + 1)  # then the next tick tries
+    """Another call of the account was faster: plan with what is left."""
+    again = replace(session, pending=None, retry_mono_us=None, replans=session.replans + 1)  # the next tick retries
     if again.replans > REPLANS_MAX:
         wait = replace(again, replans=0, tick_mono_us=context.in_s(context.policy.retry_s))
         return Step(wait, (Tell(told.ExtensionRefused()),))
@@ -572,7 +570,7 @@ def _replan(session: Session, context: Context) -> Step:
 
 
 def _after_money(session: Session, context: Context) -> Step:
-    """The deadline follows the money; a warning that was given may be given again once the end is far (R22)."""
+    """Move the deadline as far as the money goes. If the end is far again, the next one is warned of again (R22)."""
     session = _looks_again(replace(session, ahead=False) if session.ahead else session, context)
     commands: tuple[Command, ...] = ()
     left_ms = session.covered_s * 1000 - session.elapsed_ms(context.now.mono_us)
@@ -582,14 +580,14 @@ def _after_money(session: Session, context: Context) -> Step:
     if not session.technology or not session.anchored:
         return Step(session, commands)
     if session.covered_s == session.enforced_s:
-        asks = session.short is Short.MONEY and not session.confirmed  # the warning waits for it
+        asks = session.short is Short.MONEY and not session.confirmed  # the warning waits for the answer
         return Step(session, (*commands, AskSwitch()) if asks else commands)
     moved = _deadline(session, context)
     return Step(moved.session, (*commands, *moved.commands))
 
 
 def kept(session: Session, event: KeptAnswer, context: Context) -> Step:
-    """The answer's stamp and the clock's steps are stored again with every tick: a store that was away is no harm."""
+    """The ledger answers a stored stamp or step. Each tick stores both again, so a lost answer does no harm."""
     match reading_of_kept(event):
         case Booked():
             return Step(session)

@@ -57,7 +57,7 @@ def dial_started(session: Session, event: DialStarted, context: Context) -> Step
 
 
 def dial_ended(session: Session, event: DialEnded, context: Context) -> Step:
-    """The answer starts the paid time. Any other end leaves the caller with the dialplan, which asks again at once or
+    """The dialling has ended. An answer starts the paid time. After any other end the dialplan asks again at once, or
     ends the call."""
     if event.caller_uid != session.caller_uid:
         return Step(session)
@@ -73,17 +73,18 @@ def dial_ended(session: Session, event: DialEnded, context: Context) -> Step:
 
 
 def _may_be_before_steps(session: Session, at_mono_us: int, context: Context) -> bool:
-    """Whether an answer, at this reading by the wall clock of today, may have come before the steps that were seen:
-    the reading is later then, but not later than the last of them was seen."""
+    """Whether an answer at this monotonic reading (µs, reckoned by today's wall clock) may have come before the steps
+    that were seen. Without the steps its reading is later, but not later than the moment at which the last step was
+    seen."""
     seen_us, jump_us = session.stepped_mono_us, context.policy.clock_jump_ms * 1000
     return seen_us is None or at_mono_us + session.stepped_us <= seen_us + jump_us
 
 
 def answered(session: Session, at: Instant, at_us: int | None, callee_uid: str, context: Context) -> Step:
-    """The paid time has begun; the first tick comes one ``tick_s`` after it. Word that came late (this daemon was
-    stopped, or busy) leaves its beginning to be found out."""
+    """Start the paid time; the first tick comes ``tick_s`` after it. If the event came late (this daemon was stopped,
+    or busy), the switch is asked first when the call was answered."""
     late = at_us is not None and _is_late(at, at_us, context)
-    first_s = 0 if context.policy.drain_s else context.policy.tick_s  # it may have been set up before the drain
+    first_s = 0 if context.policy.drain_s else context.policy.tick_s  # the call may have been set up before the drain
     running = replace(
         session,
         state=State.RUNNING,
@@ -99,8 +100,8 @@ def answered(session: Session, at: Instant, at_us: int | None, callee_uid: str, 
 
 
 def forward_failed(session: Session, event: ForwardFailed, context: Context) -> Step:
-    """The dialplan says that nobody answered: the forward's money goes back, and where voicemail is to be paid its
-    price is reserved in the same operation."""
+    """The forward was not answered: give its money back. If voicemail is to be paid, reserve its price in the same
+    transfer."""
     failed = replace(session, dial_status=event.status)
     if not event.voicemail_price:
         return begin_settling(failed, BlackBoxRead(found=False), context)
@@ -118,7 +119,7 @@ def _turn(session: Session, price: int, means: Means, context: Context) -> Step:
 
 
 def posted(session: Session, event: Posted, context: Context) -> Step:
-    """The forward's money has become the voicemail's, or there is not enough for one."""
+    """The ledger answers whether the forward's money could become the voicemail's."""
     if session.turning is None or session.turning.id != event.transfer.id:
         return Step(session)
     failed = replace(session, turning=None, retry_mono_us=None)
@@ -132,8 +133,8 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
                 voicemail = replace(voicemail, check_mono_us=context.now.mono_us)
             return Step(failed, (Tell(told.VoicemailReserved(voicemail.charge(1)[0])), Become(voicemail)))
         case Insufficient() if session.turning_means != (own := Means(held_rooms(session.held))):
-            # Another may have taken the message, or of a gift, in that moment: what it holds itself nobody can, and
-            # bought credit pays.
+            # Another call has taken the free message or promotional credit just now. What this one holds is safe, and
+            # bought credit pays the rest.
             means = session.turning_means
             further = Means(means.promos) if means.free else own
             return _turn(session, session.turning_price, further, context)
@@ -141,14 +142,14 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
 
 
 def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step:
-    """The phone may have answered already, without our having heard so: whoever reads the record of the call's length
-    must know of the step."""
+    """Note the step: the phone may have answered already, unheard, and the length in the switch's record would include
+    the step."""
     stepped = session.stepped(event.by_us, context.now.mono_us, event.since_mono_us)
     return Step(stepped.read_on(session.boot, context.now), (Keep(),))
 
 
 def answer_doubtful(session: Session, _event: AnswerDoubtful, context: Context) -> Step:
-    """The switch may or may not act on an answer it has half received: ask it, soon and again."""
+    """Ask the switch at once: it may or may not act on an answer that it has received in part."""
     return Step(replace(session, check_mono_us=context.now.mono_us), (Tell(told.AnswerDeliveryDoubted()),))
 
 
@@ -161,7 +162,7 @@ def channel_ended(session: Session, event: ChannelEnded, context: Context) -> St
 
 
 def transfer_seen(session: Session, event: TransferSeen, _context: Context) -> Step:
-    """Someone else takes the call while it rings: the forward that was paid for does not come about."""
+    """Another phone picks the ringing call up: the forward that was paid for does not take place, and the call ends."""
     if event.kind is not TransferKind.PICKUP:
         return Step(session)
     return order_end(session, "picked_up", "transfer", told.TransferCut(event.kind))
@@ -181,7 +182,7 @@ def switch_silent(session: Session, _event: SwitchSilent, context: Context) -> S
 
 
 def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
-    """What happened while nobody told us: the caller may be gone, or the phone may have answered."""
+    """Catch up with what no event reported: the caller may be gone, or the phone may have answered."""
     if not event.alone:
         talks = event.callee is not None and event.callee.bridged
         return Step(session, (AskSwitch(),) if talks or (event.caller is None and event.callee is None) else ())
@@ -198,15 +199,15 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     if event.callee is not None and event.callee.bridged:
         return _answered_unseen(session, event.callee, event.asked_mono_us, context)
     if event.callee is None and session.dial_status:
-        # The forward ended, and nobody has asked us what is next: its caller was moved while it rang (or another daemon
+        # The forward ended, and the dialplan has not asked us what is next: its caller was moved (or another daemon
         # was asked), and may stay for hours. The forward's money and its place among the account's calls go back.
         return begin_settling(session, BlackBoxRead(found=False), context)
     return Step(session)
 
 
 def _answered_unseen(session: Session, callee: Leg, asked_mono_us: int, context: Context) -> Step:
-    """The answer was missed. The switch counts down from the quota since then, so its remaining time tells when: by its
-    wall clock, whose steps may have come after the answer. Then the call is the shorter."""
+    """Infer when the call was answered, if the event was missed. The switch counts down from the quota since the
+    answer, by its wall clock. If a step may have come after the answer, the shorter call is assumed."""
     left_ms = callee.time_left_ms
     past_ms = 0 if left_ms is None else max(0, session.enforced_s * 1000 - left_ms)
     if _may_be_before_steps(session, asked_mono_us - past_ms * 1000, context):
@@ -219,7 +220,7 @@ def _answered_unseen(session: Session, callee: Leg, asked_mono_us: int, context:
 
 
 def _read_before_steps(session: Session) -> Session:
-    """Our reading of the answer is as of before the steps that were seen: a stored record comes to life by that."""
+    """Date our reading of the answer before the steps that were seen, as a stored record expects it."""
     assert session.answered is not None, "just now"
     read = Instant(session.answered.mono_us, session.answered.wall_us - session.stepped_us)
     return replace(session, answered=read)

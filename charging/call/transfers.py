@@ -46,14 +46,14 @@ from charging.pricing.packs import PACK, PACKS_MAX, last_day_of
 
 
 def months_between(zone: ZoneInfo, from_us: int, until_us: int) -> tuple[str, ...]:
-    """The one or two months (``YYYY-MM``) that a stretch of less than 28 days touches."""
+    """The month or the two months (``YYYY-MM``, in ``zone``) of a stretch of less than 28 days."""
     first, last = (month_name(zone, moment) for moment in (from_us, until_us))
     return (first,) if first == last else (first, last)
 
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """What a session should hold next."""
+    """What a session should settle and hold next."""
 
     funding: Funding
     fixed_s: int
@@ -63,16 +63,17 @@ class Extension:
 
     @property
     def covered_s(self) -> int:
-        """Seconds that it pays for."""
+        """How many seconds from the answer it pays for."""
         return self.funding[-1].end_s if self.funding else 0
 
 
 def extend(session: Session, balances: Mapping[str, Balance], used_s: int, target_s: int) -> Extension:
-    """Settle up to the increment that holds second ``used_s`` and reserve up to ``target_s``, or as far as the money
-    goes. What is not settled yet is planned again, so that free seconds given back by another call go first (R10)."""
+    """Plan to settle up to the increment that holds second ``used_s``, and to reserve up to second ``target_s`` or as
+    far as the money goes. What is not settled yet is planned again, so that free seconds which another call gave back
+    are used first (R10)."""
     fixed = consumed(session.rate, session.start_us, session.funding, session.fixed_s)
     fixed_s = fixed[-1].end_s if fixed else 0
-    # Never below what is covered already: a deadline that the switch holds is not taken back.
+    # Never less than is covered already: the switch's deadline is not moved back.
     target_s = max(min(target_s, session.rate.max_call_s), fixed_s, session.covered_s)
     credit = _credit_pool(session, balances)
     cap = _cap_pool(session, balances)
@@ -91,8 +92,8 @@ def extend(session: Session, balances: Mapping[str, Balance], used_s: int, targe
 
 
 def within_means(session: Session, balances: Mapping[str, Balance], billed_s: int) -> Funding:
-    """What pays for a call that is over, as far as there is anything: up to second ``billed_s``, or fewer. Closing
-    makes a month's first grant where it is missing, but not what a larger plan would add: these are left out."""
+    """Plan what pays for a call that is over, up to second ``billed_s`` or as far as the money goes. A larger plan's
+    addition to a month's bundle does not count: closing makes only the first grant of a month."""
     balances = {key: one for key, one in balances.items() if not key.startswith(granted(""))}
     fixed = consumed(session.rate, session.start_us, session.funding, session.fixed_s)
     target_s = max(billed_s, fixed[-1].end_s if fixed else 0)
@@ -102,7 +103,8 @@ def within_means(session: Session, balances: Mapping[str, Balance], billed_s: in
 
 
 def _credit_pool(session: Session, balances: Mapping[str, Balance]) -> int:
-    """What the whole call may cost: what is left, and what it has posted and holds itself."""
+    """What the whole call may cost, in micro-euro: the available credit, and what the call itself has posted and
+    holds."""
     own = sum(amount for part in (session.held, session.posted) for key, amount in part.items() if is_money(key))
     return max(0, spendable(balances, session.day, session.held).available + own)
 
@@ -118,8 +120,8 @@ def _cap_pool(session: Session, balances: Mapping[str, Balance]) -> int:
 def _bundle_pools(
     session: Session, balances: Mapping[str, Balance], fixed: Mapping[str, int], target_s: int
 ) -> dict[str, int]:
-    """Free seconds by month beyond the fixed part's: what is left, with the grant that is due, and what the call holds
-    but has not used. None of a month whose bundle does not pay for this destination."""
+    """Free seconds by month beyond the settled part: what is left, the grant that is due, and what the call holds
+    unused. A month whose bundle does not pay for this destination is left out."""
     until_us = session.start_us + target_s * MICROSECONDS
     pools: dict[str, int] = {}
     if session.rate.packs:
@@ -135,8 +137,8 @@ def _bundle_pools(
 
 
 def pack_pools(session: Session, balances: Mapping[str, Balance], fixed: Mapping[str, int] = {}) -> dict[str, int]:
-    """Seconds of the packs that pay for this destination beyond the fixed part, and have not ended before: those that
-    the call holds, and the first of the others in their order, PACKS_MAX in all. None has 0."""
+    """Seconds left beyond the settled part, in the packs that pay for this destination and have not ended: those that
+    the call holds, and the next in paying order, PACKS_MAX in all. Empty packs are left out."""
     day = day_name(session.rate.zone_info, session.start_us + session.fixed_s * MICROSECONDS)
     held = {name for name in session.held if name.startswith(PACK)}
     every = (name for name in {*balances, *held} if name.startswith(PACK))
@@ -151,8 +153,7 @@ def pack_pools(session: Session, balances: Mapping[str, Balance], fixed: Mapping
 
 
 def grants_for(session: Session, funding: Funding, balances: Mapping[str, Balance], at_us: int) -> tuple[Transfer, ...]:
-    """The grants that are due of the bundles that this funding uses; each is skipped by the ledger where it was made
-    meanwhile."""
+    """The grants that are due of the bundles in this funding. The ledger skips a grant that was made meanwhile."""
     used = (source for source in sorted(bundle_use(funding)) if not source.startswith(PACK))
     months = (source.removeprefix("bundle:") for source in used)
     plan = session.granted_as
@@ -163,7 +164,8 @@ def grants_for(session: Session, funding: Funding, balances: Mapping[str, Balanc
 def _wanted(
     session: Session, funding: Funding, fixed_s: int, promos: Mapping[str, int]
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """What should be posted and what held, by balance, in all. ``promos``: what may be taken of each."""
+    """What the whole call should have posted and should hold, by balance. ``promos`` is the most that each promotional
+    balance may pay, in micro-euro."""
     fixed = consumed(session.rate, session.start_us, funding, fixed_s)
     cost, most = (charge(session.rate, session.start_us, part) for part in (fixed, funding))
     posted = divided(cost, promos, session.posted) | bundle_use(fixed)
@@ -189,8 +191,8 @@ def _legs(session: Session, posted: Mapping[str, int], held: Mapping[str, int]) 
 
 
 def reserve_transfer(session: Session, extension: Extension, at_us: int, reason: str) -> tuple[Session, Transfer]:
-    """The first reservation: the session as it will be, and the transfer that opens it. ``reason``: why the call is
-    forwarded."""
+    """Make the transfer that opens the session with its first reservation, and the session that it leaves. ``reason``
+    says why the call is forwarded; ``at_us`` is wall clock."""
     posted, held = _wanted(session, extension.funding, 0, extension.promos)
     held[CALLS] = 1
     legs = _legs(session, posted, held)
@@ -203,10 +205,11 @@ def reserve_transfer(session: Session, extension: Extension, at_us: int, reason:
 def extend_transfer(
     session: Session, extension: Extension, balances: Mapping[str, Balance], at_us: int, mono_us: int
 ) -> Pending | None:
-    """The transfer of a tick; ``None`` where nothing changes. ``balances`` are those that it was planned with.
+    """Make a tick's transfer; ``None`` if nothing changes. ``balances`` are those that it was planned with, ``at_us``
+    is wall clock, ``mono_us`` monotonic.
 
-    It moves nothing where the next stretch costs nothing more (a free destination, a maximum that is reached, a minimum
-    that is not): the stretch is reserved all the same, for the deadline follows what is stored.
+    The transfer has no legs if the next stretch costs nothing more (a free destination, a maximum that is reached, a
+    minimum that is not). It is made all the same, since the deadline follows what is stored.
     """
     posted, held = _wanted(session, extension.funding, extension.fixed_s, extension.promos)
     held[CALLS] = session.held.get(CALLS, 0)
@@ -221,7 +224,7 @@ def extend_transfer(
 
 
 def final_charge(session: Session, billed_s: int) -> tuple[dict[str, int], Funding]:
-    """What the whole call costs, by balance, and the funding it used."""
+    """What ``billed_s`` seconds cost in all, by balance, and the funding that they used."""
     used = consumed(session.rate, session.start_us, session.funding, billed_s)
     end_s = used[-1].end_s if used else 0
     posted, _ = _wanted(session, used, end_s, session.promos or held_rooms(session.held))
@@ -231,8 +234,8 @@ def final_charge(session: Session, billed_s: int) -> tuple[dict[str, int], Fundi
 def close_transfer(
     session: Session, billed_s: int, cdr: str, ended_us: int, at_us: int
 ) -> tuple[Session, Transfer] | None:
-    """The last transfer: the exact charge, and everything else given back. ``None`` where one transfer cannot move all
-    that: a fail-over has lost the ticks that settled many gifts."""
+    """Make the last transfer (the exact charge, the rest given back) and the session that it leaves. ``None`` if there
+    are too many balances for one transfer: a fail-over has lost the ticks that settled them."""
     posted, used = final_charge(session, billed_s)
     legs = _legs(session, posted, {})
     if len(legs) > LEGS_MAX:
@@ -258,8 +261,8 @@ def _transfer(session: Session, kind: Kind, at_us: int, legs: tuple[Leg, ...], c
 def adopt(
     session: Session, funding: Funding, fixed_s: int, short: Short, legs: tuple[Leg, ...], **further: Any
 ) -> Session:
-    """The session after a transfer of these legs was applied: it waits for none. ``further``: fields that change with
-    it."""
+    """Return the session after a transfer with these legs was applied; nothing is pending any more. ``further`` changes
+    other fields with it."""
     posted, held = dict(session.posted), dict(session.held)
     for leg in legs:
         posted[leg.balance] = posted.get(leg.balance, 0) - leg.posted
