@@ -1,7 +1,7 @@
-"""Accounts and numbers: who pays, and what is theirs. Pure.
+"""Accounts, and the telephone numbers that belong to them. Pure.
 
-These are the records a person edits (by the CLI or the website), kept in the same store as the money so that
-several daemons share them. Money is never in them.
+People edit these records by the command line or the website. They are kept in the same store as the money, so that
+several daemons share them; they hold no money themselves.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SMALL_LETTERS = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 def folded(address: str) -> str:
-    """A mail address as it is compared: ASCII letters in whatever case, as SQLite's ``lower`` has it."""
+    """A mail address in lower case, for comparison: only ASCII letters change, as by SQLite's ``lower``."""
     return address.translate(_SMALL_LETTERS)
 
 
@@ -46,7 +46,7 @@ PAYMENTS_REMEMBERED = 24
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """A payment of the subscription, as it was told: so that the same one told again changes nothing."""
+    """A recorded payment of the subscription. It is remembered so that repeating it changes nothing."""
 
     key: str
     """Made by the caller, unique among the account's."""
@@ -88,7 +88,7 @@ class Account:
 
     @property
     def found_by(self) -> str:
-        """The mail address by which a store finds it; empty: by none, for it has none or is closed."""
+        """The mail address under which a store lists the account; empty if it has none or is closed."""
         return "" if self.status is Status.CLOSED else folded(self.email)
 
 

@@ -1,31 +1,34 @@
-"""What an account's balances give it to spend: credit, bought and promotional, and free seconds. Pure.
+"""What an account's balances give it to spend: bought credit, promotional credit and free seconds. Pure.
 
-**Promotional credit** has an end, beside what was bought. All of it that ends on one day is one balance,
-``promo:2026-12-31``, in micro-euro. It pays whatever credit pays:
+**Promotional credit** expires; bought credit lives by R19. All promotional credit that ends on the same day is one
+balance, ``promo:2026-12-31``, in micro-euro. It pays for everything that bought credit pays for:
 
-- **before bought credit**, the soonest end first;
-- for what is **set up through its last day** in the operator's zone, to the end of that: a call that outlives midnight
-  goes on with what it began with, so that a call's length never depends on when someone looked at the calendar;
-- for no other: a leg takes it only where its day (`Session.day`, `Piece.day`) is not past the end;
-- what a call has taken of it stays taken of it, whatever is given or given back meanwhile.
+- It is used **before bought credit**, the soonest end first.
+- It pays for calls, messages and faxes that are **set up through its last day** in the operator's zone, and pays them
+  to their end. A call that is still running at midnight goes on with what it began with, so its length does not depend
+  on the moment at which the calendar is read.
+- It pays for nothing that is set up later: a leg takes it only if its day (`Session.day`, `Piece.day`) is not past the
+  end.
+- What a call has taken from it stays taken from it, even if credit is given or given back in the meantime.
 
-A gift is no purchase, so it starts no year of R19; what it pays is a use of credit, else bought credit would lapse
-because a gift was spent before it.
+A gift is no purchase, so it does not start a year of R19. What it pays counts as a use of credit; otherwise bought
+credit would lapse because a gift was spent before it.
 
 **A month's free seconds** (R11), and likewise the fax pages and messages that a plan includes
 (`charging.pricing.pieces`). Balances of a month: ``bundle:2026-11`` is what may still be used, ``granted:2026-11`` is
 all that was ever granted of it and is never lowered, ``plan:2026-11:voice_pro`` is how far a plan has raised it. So the
-balances alone say what a plan gives beyond it, and who is about to use the month's seconds makes that grant in the same
-ledger operation (rule 5 of the port). There is no moment in which a larger plan is stored and its seconds could still
-be lost: until they are granted they are due.
+balances alone show what a plan still has to grant. The next user of the month's seconds makes that grant in the same
+ledger operation (rule 5 of the port). The seconds of a larger plan therefore cannot get lost once the plan is stored:
+they are due until they are granted.
 
-The ids are made of what was granted before: of two grants made at the same time the ledger takes one, and the other's
-maker looks again.
+A grant's id is made of what was granted before. If two grants are made at the same time, the ledger takes one, and the
+caller of the other reads the balances again.
 
-**A bundle has the rules of the plan that granted it** (which destinations it pays, in which increments), whatever plan
-the account has by now and whatever the tariff says of that plan since: of several, of the one that raised it furthest.
-The name of the balance that tells so has the edition of the rules (`charging.pricing.packs`). What an older version
-granted has none, and follows the plan of its name; a bundle whose plan is not known has the rules of the account's.
+**A bundle keeps the rules of the plan that granted it** (which destinations it pays for, in which increments), even if
+the account has another plan by now or the tariff has changed that plan. If several plans raised it, the one that raised
+it furthest counts. The name of that plan's balance carries the edition of the rules (`charging.pricing.packs`). A grant
+of an older version has no edition and follows the tariff's plan of that name. If the plan of a bundle is not known, the
+rules of the account's own plan hold.
 """
 
 from __future__ import annotations
@@ -52,28 +55,30 @@ def promo(last_day: str) -> str:
 
 
 def is_money(balance: str) -> bool:
-    """Whether it is credit, bought or given."""
+    """Whether a balance is credit, bought or promotional."""
     return balance == CREDIT or balance.startswith(PROMO)
 
 
 def is_free_seconds(balance: str) -> bool:
-    """Whether it is seconds that pay for calls: a month's, or a pack's."""
+    """Whether a balance holds seconds that pay for calls: a month's, or a pack's."""
     return balance.startswith(("bundle:", "pack:"))
 
 
 def is_value(balance: str) -> bool:
-    """Whether it is what a customer has: money, free seconds, or pieces; all others only count."""
+    """Whether a balance is something that a customer owns: money, free seconds or pieces. All others are counters."""
     return is_money(balance) or is_free_seconds(balance) or sort_of(balance) is not None
 
 
 def money_in(legs: Iterable[Leg]) -> int:
-    """Micro-euro that legs post to credit, bought and given together."""
+    """Micro-euro that legs post to credit, bought and promotional together; negative if they take."""
     return sum(leg.posted for leg in legs if is_money(leg.balance))
 
 
 def usable(balances: Balances, day: str, held: Mapping[str, int] = {}) -> list[str]:
-    """The promotional balances that can pay what is set up on ``day``, in the order in which they do: those that it
-    holds, and the soonest of the others, PROMOS_MAX in all."""
+    """The promotional balances that can pay for a session set up on ``day`` (``YYYY-MM-DD``), in the order of payment.
+
+    Those that the session holds already (``held``) come with the soonest-ending others, PROMOS_MAX in all.
+    """
     own = [name for name in held if name.startswith(PROMO)]
     found = [name for name in balances if name.startswith(PROMO) and name.removeprefix(PROMO) >= day]
     if not (own or found):
@@ -83,18 +88,19 @@ def usable(balances: Balances, day: str, held: Mapping[str, int] = {}) -> list[s
 
 
 def rooms(balances: Balances, day: str, held: Mapping[str, int] = {}) -> dict[str, int]:
-    """What something set up on ``day`` may yet take of each, in order: what is available, and what it holds."""
+    """Micro-euro that a session set up on ``day`` may take from each :func:`usable` balance, in the order of payment:
+    what is available, plus what the session itself holds."""
     names = usable(balances, day, held)
     return {name: max(0, balances.get(name, Balance()).available) + held.get(name, 0) for name in names}
 
 
 def held_rooms(held: Mapping[str, int]) -> dict[str, int]:
-    """What it holds of each, in order."""
+    """Micro-euro that a session holds of each promotional balance, in the order of payment."""
     return rooms({}, "", held)
 
 
 def spendable(balances: Balances, day: str, held: Mapping[str, int] = {}) -> Balance:
-    """All credit of ``day``, bought and given, for something that holds so much of it."""
+    """All credit, bought and promotional, of a session that is set up on ``day`` and holds ``held``."""
     credit = balances.get(CREDIT, Balance())
     given = [balances.get(name, Balance()) for name in usable(balances, day, held)]
     return Balance(
@@ -103,8 +109,8 @@ def spendable(balances: Balances, day: str, held: Mapping[str, int] = {}) -> Bal
 
 
 def divided(amount: int, rooms: Mapping[str, int], paid: Mapping[str, int] = {}) -> dict[str, int]:
-    """Who pays ``amount`` micro-euro in all: what was ``paid`` before stays where it was, then the ``rooms`` in their
-    order, then bought credit."""
+    """Divide ``amount`` micro-euro among balances: what was ``paid`` before stays where it was, then ``rooms`` pay in
+    their order, then bought credit pays the rest."""
     shares = {CREDIT: 0}
     for name, part in paid.items():
         if is_money(name):
@@ -138,14 +144,16 @@ def granted(month: str, sort: str = SECONDS) -> str:
 
 
 def raised_by(month: str, plan: str, sort: str = SECONDS) -> str:
-    """The balance of how many seconds a month's bundle had when ``plan``, by the edition of its rules, last raised
-    it."""
+    """The balance that records how many seconds a month's bundle had when ``plan`` last raised it. ``plan`` is an
+    edition of its rules."""
     return f"plan:{month}:{plan}" if sort == SECONDS else f"plan-{sort}:{month}:{plan}"
 
 
 def ruled_by(balances: Balances, month: str, plan: str, free_seconds: int, sort: str = SECONDS) -> str:
-    """The plan whose rules a month's bundle has, by their edition, for an account of ``plan`` (its edition of today),
-    which gives so many ``free_seconds``."""
+    """The edition of the plan whose rules a month's bundle follows.
+
+    ``plan`` is the account's plan, in today's edition; ``free_seconds`` is what that plan gives each month.
+    """
     prefix = raised_by(month, "", sort)
     raised = {key.removeprefix(prefix): one.posted for key, one in balances.items() if key.startswith(prefix)}
     if _due(balances, month, free_seconds, sort) or not raised:
@@ -154,7 +162,7 @@ def ruled_by(balances: Balances, month: str, plan: str, free_seconds: int, sort:
 
 
 def left(balances: Balances, month: str, free_seconds: int, sort: str = SECONDS) -> Balance:
-    """The month's free seconds with the grant that is due to a plan of so many ``free_seconds``."""
+    """The month's free seconds, including the grant that is still due to a plan that gives ``free_seconds``."""
     known = balances.get(bundle(month, sort), Balance())
     return Balance(known.posted + _due(balances, month, free_seconds, sort), known.reserved)
 
@@ -162,8 +170,8 @@ def left(balances: Balances, month: str, free_seconds: int, sort: str = SECONDS)
 def due_grant(
     account: str, month: str, balances: Balances, free_seconds: int, at_us: int, plan: str, sort: str = SECONDS
 ) -> Transfer | None:
-    """The transfer that grants what ``plan``, of so many ``free_seconds``, gives beyond what was granted; ``None``:
-    there is nothing more to grant."""
+    """The transfer that grants what ``plan`` gives (``free_seconds`` a month) beyond what was granted before; ``None``
+    if there is nothing more to grant."""
     if bundle(month, sort) not in balances:
         return grant(account, month, free_seconds, at_us, plan, sort) if free_seconds else None
     seconds = _due(balances, month, free_seconds, sort)
@@ -176,7 +184,7 @@ def due_grant(
 
 
 def grant(account: str, month: str, free_seconds: int, at_us: int, plan: str, sort: str = SECONDS) -> Transfer:
-    """The transfer that brings a month's free seconds into being. Its id is the month's: once, whoever comes."""
+    """The transfer that creates a month's free seconds. Its id is made of the month, so it is applied only once."""
     raised = Leg(raised_by(month, plan, sort), free_seconds)
     return _grant(account, (month, sort), "", free_seconds, at_us, "monthly_bundle", raised)
 
@@ -194,5 +202,5 @@ def _due(balances: Balances, month: str, free_seconds: int, sort: str) -> int:
     if bundle(month, sort) not in balances:
         return free_seconds
     known = balances.get(granted(month, sort))
-    # A bundle whose grants were not counted is of an older version's making: it was as large as its plan.
+    # Older versions did not count grants: such a bundle was made as large as its plan.
     return 0 if known is None else max(0, free_seconds - known.posted)

@@ -1,6 +1,6 @@
 """The ledger's records as JSON text, the same in every store and in exports. Pure.
 
-What does not read back raises LedgerCorrupt: only a store that was damaged or edited by hand holds such text.
+Text that cannot be read raises LedgerCorrupt: only a store that was damaged or edited by hand holds such text.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def dump(value: object) -> str:
 
 
 def dump_text(text: str | None) -> str:
-    """The same of a string or nothing, sooner."""
+    """JSON text of a string or ``None``; faster than :func:`dump`."""
     return "null" if text is None else json.encoder.encode_basestring(text)
 
 
@@ -64,8 +64,8 @@ def load_holds(text: str) -> Mapping[str, int]:
 
 
 def _members(kind: type, record: Mapping[str, Any]) -> dict[str, Any]:
-    """What this program does not know of a record, a newer one has added: it may work beside us, or have worked before
-    us. That goes under ``newer``."""
+    """The fields of a record. Members that this program does not know go under ``newer``: a newer program, which ran
+    before or runs beside this one, has added them."""
     known = known_members(kind, record)
     return known | {"newer": {name: value for name, value in record.items() if name not in known}}
 

@@ -1,7 +1,7 @@
-"""What a journal says of the life of an account's credit (R15, R19): when it was last bought and last used. Pure.
+"""When an account's credit was last bought and last used, read from its journal (R15, R19). Pure.
 
-Here, beside the journal's words, because an opening line must go on saying it of the lines that it stands for: so an
-archived journal lets credit expire on the same day, and arms the same notices, as the whole one did.
+This module stands in the ledger because an opening line must carry these times for the archived lines that it replaces.
+So credit expires on the same day, and the same notices are due, before and after archiving.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ class CreditEvent(StrEnum):
 
 
 def credit_event(line: JournalLine) -> CreditEvent | None:
-    """Which event of R19 a line is, if any; an opening line is none by itself, but may carry both.
+    """Which event of R19 a journal line is, if any. An opening line is none by itself, but may carry both.
 
-    Decided where R19 is silent: credit that a person gives by a correction is a purchase, else what was mended would
-    lapse again the next night. Promotional credit, which has an end of its own, is none; but what it pays is a use:
-    else bought credit would lapse because a gift was spent before it. A call paid by free minutes alone takes no
-    credit, so its lines are no events.
+    Decided where R19 is silent:
+
+    - Credit that a person gives by a correction is a purchase; otherwise it would lapse again the next night.
+    - A gift of promotional credit, which has an end of its own, is no purchase. What promotional credit pays is a use;
+      otherwise bought credit would lapse because a gift was spent before it.
+    - A call paid by free minutes alone takes no credit, so its lines are no events.
     """
     if line.kind in _GIVES:
         return CreditEvent.PURCHASE if sum(leg.posted for leg in line.legs if leg.balance == CREDIT) > 0 else None
@@ -65,7 +67,7 @@ class CreditHistory:
         return self
 
     def _after_opening(self, line: JournalLine) -> CreditHistory:
-        """It stands for every line up to its own, those that this history has read among them."""
+        """The history after an opening line, which stands for all lines up to its own, also for those read before."""
         said = _SAID.fullmatch(line.reason)
         used, bought, cure = said.groups() if said is not None else (None, None, None)
         if used is not None or bought is not None:

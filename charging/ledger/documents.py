@@ -1,4 +1,4 @@
-"""Documents that come due: the small facility that notices and tokens need of a store.
+"""Documents with a due time: the small part of a store that notices, tokens and other records need.
 
 A *document* is a JSON text under an id within a collection, with the time at which something is to be done about it.
 What every store promises:
@@ -7,16 +7,16 @@ What every store promises:
    1 to 300 printable ASCII characters, a body at most 64 KiB of UTF-8, a due time
    at most 2^53 - 1 (exact in Redis, too). The store reads nothing of the body.
 2. **put** creates a document with version 1, atomically and durably: when it answers CREATED, a power cut loses
-   nothing. Where the id exists it changes nothing and answers EXISTS, whatever the body says.
-3. **update** replaces body and due time where the stored version is still ``document.version``, and makes the version
-   one more; else it changes nothing and answers ``False`` (changed by someone else, or deleted). Of several that
-   update the same version at the same time exactly one gets ``True``: this is how daemons share work.
+   nothing. If the id exists it changes nothing and answers EXISTS, whatever the body says.
+3. **update** replaces body and due time if the stored version is still ``document.version``, and increments the
+   version; else it changes nothing and answers ``False`` (changed by another caller, or deleted). If several callers
+   update the same version at the same time, exactly one gets ``True``: this is how daemons share work.
 4. **delete** removes under the same condition on the version.
 5. **due** lists, of one collection, documents with ``due_us <= now_us``, by ``(due_us, id)``, ``limit`` (1 to 1,000) at
    most. A document whose ``due_us`` is ``None`` is never due. Its cost depends on ``limit``, not on how many
-   documents there are. It may be stale by what others do meanwhile; rules 3 and 4 catch that.
+   documents there are. The answer may be out of date when it arrives; rules 3 and 4 catch that.
 6. **list** pages through a collection by id: those greater than ``after``, ``limit`` at most.
-7. Each document by itself: nothing spans two of them, and nothing spans a document and the journal.
+7. **One document at a time.** No operation spans two documents, or a document and the journal.
 8. A store that cannot answer raises LedgerUnavailable; asking again is safe (a put that had happened answers EXISTS, an
    update or delete that had happened answers ``False``). Nothing else is raised.
 """
@@ -66,10 +66,10 @@ class Documents(Protocol):
         """The document, or ``None``."""
 
     async def update_document(self, document: Document) -> bool:
-        """Replace body and due time of the version that ``document`` names; ``False``: it is not that any more."""
+        """Replace body and due time if the stored version is ``document.version``; else ``False``."""
 
     async def delete_document(self, document: Document) -> bool:
-        """Remove the version that ``document`` names; ``False``: it is not that any more."""
+        """Remove the document if the stored version is ``document.version``; else ``False``."""
 
     async def due_documents(self, collection: str, now_us: int, limit: int) -> Sequence[Document]:
         """What is due, most overdue first."""

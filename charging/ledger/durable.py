@@ -1,4 +1,4 @@
-"""Files that are whole and on the disk, or are not there."""
+"""Writes files durably: afterwards a file is complete and on the disk, or it does not exist."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """The path of an empty file, for its owner only, which gets the name ``path`` once it is filled and on the disk; a
-    process that is killed leaves one whose name ends in ``.part``. Raises OSError, also where ``path`` is there."""
+    """A context with the path of an empty temporary file, readable by its owner only. At the end of the context the
+    file is flushed to the disk and renamed to ``path``. A process that is killed leaves a file whose name ends in
+    ``.part``. Raises OSError, also if ``path`` exists."""
     if path.exists():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     descriptor, name = tempfile.mkstemp(".part", path.name + ".", path.parent)
@@ -30,9 +31,9 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 def append_lines(path: Path, lines: Sequence[str]) -> None:
-    """Add whole lines to a file, for its owner only, and flush it and its folder to the disk; or add nothing. The half
-    line that a crash has left at its end is taken away first. No link is followed: the folder may be another's than
-    whose command it is. Raises OSError."""
+    """Add lines to a file, all or none, and flush the file and its folder to the disk. The file is readable by its
+    owner only. An incomplete last line, left by a crash, is removed first. No symbolic link is followed, since the
+    folder may belong to a user other than the caller. Raises OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         end = _end_of_last_line(descriptor)

@@ -1,21 +1,21 @@
-"""The feed: everything that is told, of all accounts, in one order. What every store promises:
+"""The feed: the bookings and other events of all accounts, in one order. What every store promises:
 
-1. **A place each.** Every journal line but a tick's (EXTEND) and an opening's gets a *place*, a number
-   (`Kind.has_place`). So do documents about what is no booking: decisions, notices and what became of these as they are
-   put, changes once they are done (`takes_place`).
-   An account's lines get theirs in the order of the journal, and a line has the place because it stands in the journal:
-   nothing has one that was refused or never came to be, and nothing that came to be goes without.
-2. **Settled.** A place is larger than all that were given before it. So who has read up to a place never finds
-   anything new below it, and goes on from there, whoever was killed meanwhile. A place is at least the time (µs) at
-   which it was given: a store that has lost its last moments, by a fail-over or by a copy put in its place, gives none
-   again that it had given.
-3. **When.** SQLite and memory give the place in the step that books. Redis books in the slot of the account, which
-   cannot know of the others: it marks the account in that step (in a cluster: before it, for the mark is in another
-   slot), and documents likewise; who reads the feed gives the places (`charging.ledger.redis.feed`). Ticks cost
-   nothing in either.
-4. **Read with suspicion.** What was archived since, or forgotten, has a place and nothing more.
+1. **One place each.** Every journal line gets a *place*, a number, except ticks (EXTEND) and opening lines
+   (`Kind.has_place`). Documents about events that are no bookings get one too: decisions, notices and their results as
+   they are put, changes once they are done (`takes_place`).
+   An account's lines get their places in the order of the journal. Every such line in the journal gets a place, and a
+   transfer that was refused or never applied gets none.
+2. **Settled.** A place is larger than all that were given before it. So a reader that has read up to a place never
+   finds anything new below it, and goes on from there, whichever processes were killed meanwhile. A place is at least
+   the time (µs) at which it was given. So a store that has lost its last moments, by a fail-over or a restored copy,
+   does not give the same place twice.
+3. **When.** SQLite and memory give the place in the step that books. Redis books in the slot of the account, where
+   other accounts cannot be seen: it marks the account in that step (in a cluster: before it, because the mark is in
+   another slot), and documents likewise; the readers of the feed give the places (`charging.ledger.redis.feed`).
+   Ticks cost nothing in any store.
+4. **Entries can be empty.** A line or document that was archived or deleted since leaves its place and nothing more.
 
-The feed begins with the program that brought it: what was booked before has no place.
+The feed begins with the program version that introduced it: older bookings have no place.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ class Feed(Protocol):
         """The first ``limit`` (1 to 1,000) entries with places beyond ``after``, in order; fewer: there are no more."""
 
     async def last_place(self) -> int:
-        """The largest place that was given, once what was booked before has its own; 0: none was."""
+        """The largest place given, after everything booked until now has got its place; 0 if none was given."""
 
     async def clear_feed(self) -> None:
-        """What is in the store by now is not told: nothing has a place. For an import."""
+        """Remove all places: what is in the store by now does not appear in the feed. For an import."""
 
     async def restore_feed(self, entries: Sequence[FeedEntry]) -> None:
         """Put entries of an export at their places."""

@@ -1,8 +1,8 @@
-"""The rules under which packs were given, and months' bundles granted (`charging.pricing.packs`), kept as documents and
-never changed.
+"""Stores the rules under which packs were given and monthly bundles were granted (`charging.pricing.packs`), as
+documents that never change.
 
-Whoever gives or grants one keeps its rules first. So the rules of whatever an account has can be read, also by another
-daemon, and long after the tariff has others.
+The rules are stored before the pack is given or the bundle granted. So any daemon can read the rules of everything that
+an account has, long after the tariff has changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ COLLECTION = "packs"
 
 
 class GivenPacks:
-    """Keeps them, and knows those that it has read."""
+    """Stores and reads the rules of packs and monthly bundles, with a cache of those it has read."""
 
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
@@ -69,7 +69,7 @@ class GivenPacks:
         return found
 
     async def lost(self, balances: Iterable[str]) -> list[str]:
-        """Those whose rules are not kept, or are others than their names tell. Raises LedgerUnavailable."""
+        """The balances whose rules are not stored, or do not match the digest in the name. Raises LedgerUnavailable."""
         found = []
         for balance in balances:
             edition = edition_of(balance)
@@ -104,6 +104,6 @@ class GivenPacks:
 
 
 def _today(balance: str) -> str:
-    """Under which name `Tariff.terms` has what a balance has an edition of."""
+    """The key in `Tariff.terms` of the pack or bundle of which a balance names an edition."""
     kind, name = balance.partition(":")[0], name_of(balance)
     return f"{kind}:{name}" if kind.startswith(MONTHLY) else name

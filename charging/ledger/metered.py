@@ -1,4 +1,4 @@
-"""A store that measures another: how long each operation took, and how it ended."""
+"""A wrapper around a store that measures how long each operation took, and how it ended."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Measure(Protocol):
 
 
 def metered(store: Store, clock: Clock, measure: Measure) -> Store:
-    """``store``, with every operation that is awaited measured; all else as it is."""
+    """``store`` with every awaited operation measured: ``measure`` gets its name, its outcome and its seconds."""
     return cast(Store, _Metered(store, clock, measure))
 
 
 class LedgerHealth:
-    """Whether the next call's money could be written, by how the last operations ended. A read that succeeds says
-    nothing of it: a full disk and a demoted master answer reads."""
+    """Whether the ledger can take the next call's money, judged by how the last operations ended. Successful reads do
+    not count: a full disk and a demoted master still answer reads."""
 
     def __init__(self) -> None:
         self.why = ""
@@ -40,7 +40,8 @@ class LedgerHealth:
 
 
 _FAILURES = frozenset({"LedgerUnavailable", "LedgerCorrupt"})
-"""A backup may also lack a place of its own, and one account's records may be corrupt by themselves."""
+"""Outcomes that count as failures. A failed backup does not (its own disk may be full), nor does LedgerCorrupt except
+from ``ping`` (only one account may be damaged)."""
 _WRITES = frozenset({"ping", "keep_session"})
 
 

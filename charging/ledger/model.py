@@ -1,4 +1,4 @@
-"""The ledger's words, as frozen data. Pure.
+"""The ledger's data types: transfers, legs, balances, sessions, journal lines. Frozen. Pure.
 
 An *account* has named *balances*. Each balance is two integers, ``posted`` and ``reserved``; what may still be
 spent is ``available = posted - reserved``:
@@ -21,15 +21,16 @@ balance              unit            meaning
 ``calls``            call            posted is always 0; each running call reserves 1; its floor is minus the cap
 ===================  ==============  =====================================================================
 
-Those of days and months long over are brought to zero by the nightly round, and then not kept any more: a balance that
-is not there is zero.
+The nightly round brings the counters of days and months long over to zero, and then drops them: a balance that is not
+stored is zero.
 
 The only way to change a balance is a :class:`Transfer`: a line of the journal, never edited, never deleted. Its
 *legs* move any number of balances together, all or nothing. The sum of the journal is the balance, always.
 The caller makes the transfer's id before the first attempt and repeats it until it has an answer.
 
 Value is reserved for a *session* (one charged call, voicemail or fax). The ledger stores the open session in the
-same atomic step as its money, with what it *holds* of each balance; so at any moment, for every balance,
+same atomic step as its money, with its *holds*: how much it has reserved of each balance. So at any moment, for every
+balance,
 ``reserved == sum(holds of open sessions)``.
 """
 
@@ -64,7 +65,7 @@ CALLS = "calls"
 
 
 def unpaid_line(day: str) -> str:
-    """The balance of a day, ``2026-11-21``, that counts seconds for which faxes held a line and nobody paid."""
+    """The balance that counts the seconds for which faxes held a line unpaid; ``day`` is ``YYYY-MM-DD``."""
     return f"unpaid:{day}"
 
 
@@ -105,14 +106,14 @@ class Kind(StrEnum):
 
 
 class Outcome(StrEnum):
-    """Every answer to a transfer. All but the first two changed nothing."""
+    """Every answer to a transfer. Only CREATED has changed anything."""
 
     CREATED = "created"
     """The transfer is in the journal."""
     EXISTS = "exists"
-    """The same transfer was in the journal already; the first result is told again."""
+    """The same transfer was in the journal already. It is not applied a second time."""
     DIFFERS = "differs"
-    """A transfer of this id, with other contents, is in the journal. Someone's program is wrong."""
+    """A transfer with this id and other contents is in the journal: a program has reused an id by mistake."""
     INSUFFICIENT = "insufficient"
     """A leg would bring a balance's available below the leg's floor."""
     ACCOUNT_NOT_FOUND = "account_not_found"
@@ -128,8 +129,8 @@ class Outcome(StrEnum):
     FENCED = "fenced"
     """The session has passed to a daemon with a newer epoch."""
     OUT_OF_SEQUENCE = "out_of_sequence"
-    """The session's last transfer is not the one that this would follow: a fail-over has lost some, or someone else
-    has posted."""
+    """The session's last transfer is not the one that this would follow: a fail-over has lost transfers, or another
+    process has posted."""
 
     @property
     def applied(self) -> bool:

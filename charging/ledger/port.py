@@ -6,30 +6,30 @@ Rules
    durable step. When `apply` returns CREATED, a power cut loses nothing.
 2. **Idempotent.** The same id with the same contents answers EXISTS and changes nothing (not the session either);
    with other contents it answers DIFFERS. A refusal leaves no trace: the id may be tried again with other contents.
-3. **Checked inside the write.** No balance is read and then acted upon. A leg that lowers available
-   (``posted - reserved < 0``) is refused as INSUFFICIENT where available would end below the leg's floor. A leg that
-   raises it is never refused for that.
+3. **Checked inside the write.** No balance is read first and acted upon later. A leg that lowers available
+   (``posted - reserved < 0``) is refused as INSUFFICIENT if available would end below the leg's floor. A leg that
+   raises available is never refused as INSUFFICIENT.
 4. **Holds.** A leg's ``reserved`` is added to what its session holds; a hold never goes below zero
    (EXCEEDS_RESERVATION), and a session closes only when its legs bring every hold to exactly zero
    (else EXCEEDS_RESERVATION as well). For every balance, reserved is the sum of the holds.
 5. **Grants come with the need.** A transfer may be preceded by grants (`apply(..., grants=...)`): each is applied in
-   the same atomic step where its id is new and skipped where it exists, so that a month's bundle comes into being with
-   its first use, once, whoever comes first. If the main transfer is refused or exists, the grants are not made either;
+   the same atomic step if its id is new and skipped if it exists. So a month's bundle is created by its first use, and
+   only once. If the main transfer is refused or exists, the grants are not made either;
    a grant that is itself refused refuses the main transfer, with its outcome. Grants are of the same account and have
    no session (else ValueError).
-6. **Fenced and in sequence.** A change of a session carries an epoch. One older than the session's is refused as
-   FENCED; a newer one is taken over. It also names the number of the transfer that it follows: where the session's
-   last has another number it is refused as OUT_OF_SEQUENCE, with the session as it is stored. So what a fail-over has
-   lost is noticed by the next change, and what someone else has posted is not posted over.
+6. **Fenced and in sequence.** A change of a session carries an epoch. An older epoch than the session's is refused as
+   FENCED; a newer one becomes the session's. The change also names the number of the transfer that it follows. If the
+   session's last transfer has another number, the change is refused as OUT_OF_SEQUENCE, with the session as it is
+   stored. So the next change detects what a fail-over has lost, and never overwrites what another process has posted.
 7. **Order of refusals**: EXISTS/DIFFERS, ACCOUNT_NOT_FOUND, session (SESSION_NOT_OPEN, SESSION_EXISTS, FENCED,
    OUT_OF_SEQUENCE), EXCEEDS_RESERVATION, then leg by leg, the grants' before the transfer's, EXCEEDS_LIMIT and
    INSUFFICIENT.
 8. **Failure.** A store that cannot answer raises LedgerUnavailable: the outcome is unknown, ask again with the same
    transfer. A store that contradicts itself raises LedgerCorrupt. Nothing else is raised, and every call ends within
    the store's own time-out.
-9. **Ids are remembered.** What stands in the journal is never taken out of it within IDS_REMEMBERED_S, and until then
-   its id is known. Whoever may repeat an id later than that asks first how old the thing is that it stands for; ids
-   that callers from outside made are remembered apart for OUTSIDE_REMEMBERED_S (`charging.ledger.remembered`).
+9. **Ids are remembered.** A line stays in the journal for at least IDS_REMEMBERED_S, and until then its id is known. A
+   caller that may repeat an id later than that must first check how old its event is. Ids made by callers from outside
+   are remembered separately, for OUTSIDE_REMEMBERED_S (`charging.ledger.remembered`).
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ class Ledger(Protocol):
         """Put a transfer into the journal (rules 1 to 8)."""
 
     async def apply_all(self, wanted: Sequence[Wanted]) -> Sequence[Applied | LedgerError]:
-        """Each of these as `apply`, each atomic by itself and none touched by what becomes of another; their answers in
-        this order. One that could not be answered has its error for an answer. They share one durable step where
-        the store can. Raises LedgerError where none could be answered."""
+        """Apply several transfers, each as by `apply`: each is atomic by itself and independent of the others. The
+        answers come in the same order; a transfer without an answer has its error instead. If the store can, all share
+        one durable step. Raises LedgerError if there was no answer to any."""
 
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         """Store an open session's new record without moving value or counting as a transfer: CREATED, SESSION_NOT_OPEN,
@@ -84,8 +84,8 @@ class Ledger(Protocol):
         """The balances of each, in this order, by one question where the store can; as `apply_all`."""
 
     async def drop_balances(self, account: str, names: Sequence[str]) -> None:
-        """Forget those of the named balances that are zero, posted and reserved, in one atomic step. One that is not
-        there is zero, so the books stay as they are."""
+        """Drop those of the named balances that are zero, posted and reserved, in one atomic step. A balance that is
+        not there is zero, so the books stay as they are."""
 
     async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
         """The open sessions, oldest first (then by id and account); of one switch or account, or all."""
@@ -156,8 +156,8 @@ class Directory(Protocol):
         is no such account."""
 
     async def called(self, numbers: Sequence[str]) -> Called | None:
-        """The first of these numbers that is someone's, with all that a decision over a call to it looks at, in as few
-        questions to the store as it takes. The parts are read one after the other, not at one moment."""
+        """The first of these numbers that belongs to an account, with all that a decision about a call to it needs, by
+        as few requests to the store as possible. The parts are read one after the other, not in one snapshot."""
 
     async def remove_number(self, number: str) -> bool:
         """Forget a number; ``False``: there was none."""

@@ -1,9 +1,10 @@
-"""Ids that callers from outside made, after the archive took their lines: a payment that a website tells again, a
-correction, a fax. Their sources may repeat them long after a month, and must not be charged or credited twice.
+"""Remembers ids made by callers from outside, after the archive has taken their lines: of a payment that a website
+repeats, a correction, a fax. Such a caller may repeat an id after more than a month, and must not be charged or
+credited twice.
 
-The archive keeps of each such line what it was, as a document (a hash of its id, and its digest), until the line is
-OUTSIDE_REMEMBERED_S old. Whoever carries out an act under a key from outside asks here first. No race: an archive runs
-while no daemon does.
+The archive stores a document for each such line (a hash of its id, and its digest) until the line is
+OUTSIDE_REMEMBERED_S old. Before the service acts under a key from outside, it looks here. There is no race: an archive
+runs while no daemon does.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ OUTSIDE_REMEMBERED_S = 400 * 24 * 3600
 
 COLLECTION = "archived-ids"
 KEYED_SESSION = "fax-"
-"""How the ids of sessions begin that are made of a caller's key."""
+"""The prefix of session ids that are made of a caller's key."""
 PAGE = 500
 
 _FROM_PEOPLE = frozenset({Kind.TOP_UP, Kind.CORRECT})
@@ -48,7 +49,7 @@ async def forget_old(store: Store, now_us: int) -> None:
 
 
 async def carried_out(store: Store, transfer: Transfer) -> Outcome | None:
-    """EXISTS or DIFFERS where the transfer's line was archived; ``None``: ask the ledger. Raises LedgerUnavailable."""
+    """EXISTS or DIFFERS if the transfer's line was archived; ``None``: ask the ledger. Raises LedgerUnavailable."""
     kept = await _kept(store, transfer.account, transfer.id)
     if kept is None:
         return None

@@ -1,7 +1,7 @@
-"""What a transfer does: from what the ledger has now to what it shall have. Pure; the heart of every store.
+"""Decides what a transfer does: from the ledger's present state to its next. Pure; the heart of every store.
 
-The memory store and SQLite call :func:`decide` inside their write; Redis' scripts say the same in Lua, and the
-contract suite and the state machine hold them to it.
+The memory store and SQLite call :func:`decide` inside their write. Redis' Lua scripts implement the same rules; the
+contract suite and the state machine check that they agree.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Decision:
 
 
 def check_request(transfer: Transfer, grants: Sequence[Transfer]) -> None:
-    """Refuse what only a wrong program sends; raises ValueError."""
+    """Check a request for faults of the program that sends it: more than GRANTS_MAX grants, equal ids, or a grant of
+    another account or with a session. Raises ValueError."""
     if not grants:
         return
     if len(grants) > GRANTS_MAX:
@@ -79,7 +80,7 @@ def touched(transfer: Transfer, grants: Sequence[Transfer] = ()) -> list[str]:
 
 
 def decide(transfer: Transfer, grants: Sequence[Transfer], view: View) -> Decision:
-    """Rules 1 to 7 of the port."""
+    """Decide a transfer by rules 1 to 7 of the port: the answer, and what must be written in the same step."""
     now = {leg.balance: view.balances.get(leg.balance, ZERO) for leg in transfer.legs}
     if (digest := view.digests.get(transfer.id)) is not None:
         if digest == transfer.digest:
@@ -113,7 +114,8 @@ def decide(transfer: Transfer, grants: Sequence[Transfer], view: View) -> Decisi
 
 
 def decide_keep(session: OpenSession | None, kept: Kept) -> tuple[Outcome, OpenSession | None]:
-    """What storing an open session's new record without moving value does: the answer and the new record."""
+    """Decide whether an open session's new record may be stored without moving value: the answer, and the record to be
+    written (``None`` if refused)."""
     if session is None:
         return Outcome.SESSION_NOT_OPEN, None
     if (refused := _refuse_change(session, kept)) is not None:
@@ -138,7 +140,8 @@ def _refuse_change(session: OpenSession, change: Kept | Closed) -> Outcome | Non
 
 
 def _holds_after(transfer: Transfer, view: View) -> dict[str, int] | str:
-    """What the session holds after the transfer, or the balance of which it holds too little (or, closing, any)."""
+    """What the session holds after the transfer. If that is impossible, the name of the balance at fault: one of which
+    it would hold less than nothing, or, if it closes, one of which it would still hold something."""
     holds = dict(view.session.holds) if view.session is not None else {}
     for leg in transfer.legs:
         held = holds.pop(leg.balance, 0) + leg.reserved

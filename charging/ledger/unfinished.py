@@ -1,7 +1,7 @@
-"""The mark of an import that has not come to its end: a document of the store itself.
+"""The mark of an unfinished import: a document in the store itself.
 
-It is there from before the first record that comes in until after the last, so that what an import leaves behind that
-was broken off or killed is never taken for a ledger.
+It is written before the first record and removed after the last. So the remains of an import that was interrupted or
+killed are never taken for a ledger.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ async def clear_mark(store: Documents) -> None:
 
 
 async def assert_whole(store: Documents) -> None:
-    """Raises LedgerUnavailable where an import did not come to its end."""
+    """Raises LedgerUnavailable if the store has the mark of an unfinished import."""
     if await store.get_document(*MARK) is not None:
         raise LedgerUnavailable(
             "an import into this ledger was broken off, and what came in is no ledger: empty the store "

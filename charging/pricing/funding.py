@@ -53,7 +53,7 @@ _ALL_CREDIT: Funding = (Segment(0, FOREVER_S, CREDIT),)
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """What may be used. Mind the difference between the two."""
+    """The credit and free seconds that may be used: credit for the whole call, free seconds beyond the fixed part."""
 
     credit: int
     """Micro-euro for the **whole** call: :func:`charge` of the result will not exceed it."""
@@ -136,7 +136,8 @@ def cost_to_begin(rate: Rate, start_us: int) -> int:
 
 
 def only_rounding_pays(rate: Rate, start_us: int, funding: Funding, credit: int) -> bool:
-    """Without any credit (R12) nothing is begun that has a price, though its first seconds may round to nothing."""
+    """Whether a call may not begin because only rounding makes it free: ``credit`` (micro-euro) is 0 and the call has a
+    price, though its first seconds may round to 0 (R12)."""
     if credit > 0:
         return False
     regime = rate.regime(start_us, 0)
@@ -155,7 +156,7 @@ def bundle_use(funding: Funding) -> dict[str, int]:
 
 
 def consumed(rate: Rate, start_us: int, funding: Funding, used_s: int) -> Funding:
-    """The part that a call of ``used_s`` seconds has used: through the end of the increment it is in.
+    """The part of a funding that a call of ``used_s`` seconds has used, to the end of the increment that has begun.
 
     ``used_s`` 0 gives nothing; exactly at an increment's end gives that end; beyond the funding, all of it.
     """
@@ -232,7 +233,7 @@ class _Planner:
         self.order = sorted(self.free_left, key=rate.paying_order) if rate.packs else self.free_left
 
     def extend(self) -> None:
-        """One more run of increments, or ``short``."""
+        """Add one run of increments, or set ``short``."""
         regime = self.rate.regime(self.start_us, self.at_s)
         if not self.free_left:
             self._extend_by_credit(regime, regime.until_s)
@@ -249,7 +250,7 @@ class _Planner:
         self._extend_by_bundle(regime, until_s, sources)
 
     def _is_open(self, source: str, month: str, wall_us: int) -> bool:
-        """Whether a bundle pays an increment that starts then."""
+        """Whether a bundle pays an increment that starts at ``wall_us``, in ``month``."""
         if source.startswith(PACK):
             return wall_us < ends_us(self.rate.zone_info, source)
         return source == bundle_of(month)
@@ -268,7 +269,7 @@ class _Planner:
         self._extend_by_several(regime, sources, increment_s)
 
     def _extend_by_several(self, regime: Regime, sources: list[str], rest_s: int) -> None:
-        """One increment that is more than the first bundle has left."""
+        """Add one increment that is longer than what the first bundle has left: other bundles and credit share it."""
         shares = []
         for source in sources:
             part_s = min(rest_s, self.free_left[source])
@@ -300,7 +301,7 @@ class _Planner:
         return self.rate.connect_weight(regime) if self.owes_fee else 0
 
     def _pay_fee_alone(self, regime: Regime) -> bool:
-        """The call's first increments are free, and its connect fee is not."""
+        """Pay the connect fee of a call whose first increments are free; ``False`` if credit or the maximum forbids."""
         weight = self._fee_weight(regime)
         if self.rate.total(weight, with_minimum=False) > self.credit or self.rate.is_ended_by(weight):
             self._stop(regime, 0)

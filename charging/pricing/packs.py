@@ -1,14 +1,15 @@
 """Bundles of seconds with an end of their own (add-on packs, promotional minutes, a bundle for a destination) beside
 the months' free minutes: their names, and in which order they pay. Pure.
 
-A pack's seconds that end on one day are one source, ``pack:2026-12-31:belgium.k3v9qa``: a second counts as its until
-that day ends in the operator's zone. So a call that outlives the end goes on with the next bundle, or with credit, from
-the first increment that starts after it, as at a month's end.
+All seconds of a pack that end on the same day are one source, ``pack:2026-12-31:belgium.k3v9qa``. They can be used
+until that day ends in the operator's zone. A call that is running then goes on with the next bundle, or with credit,
+from the first increment that starts after it, as at a month's end.
 
-Behind the pack's name stands its *edition*: the digest of the rules under which it was given (`PackTerms`), which are
-kept (`charging.ledger.given_packs`). An edit of the tariff changes nothing of what was given. What has no edition was
-given by an older version, and follows the tariff's pack of its name. So it is with a month's bundle: the balance that
-counts how far a plan has raised it carries the edition of the plan's rules (``plan:2026-11:pro.k3v9qa``).
+The pack's name is followed by its *edition*: the digest of the rules under which it was given (`PackTerms`), which are
+stored (`charging.ledger.given_packs`). An edit of the tariff does not change packs that were given before. A pack
+without an edition was given by an older version, and follows the tariff's pack of its name. The same holds for a
+month's bundle: the balance that counts how far a plan has raised it carries the edition of the plan's rules
+(``plan:2026-11:pro.k3v9qa``).
 
 Order: by the tariff's ``order`` (the months' free minutes have MONTH_ORDER), then those for certain destinations
 before those for all, then the soonest end.
@@ -42,7 +43,7 @@ its life a call may use more, one after another."""
 
 
 class PackRules(NamedTuple):
-    """How a pack pays for a destination; that it does is said by its being there."""
+    """How a pack pays for a destination. A pack that does not pay for it has no such rules."""
 
     order: int
     """Lower pays earlier."""
@@ -71,18 +72,18 @@ class PackTerms:
 
     @cached_property
     def edition(self) -> str:
-        """Name and digest, the id of the document that keeps it. Two editions share it only where their rules are the
-        same: what customers call it is no rule."""
+        """The pack's name and the digest of its rules: the id of the document that stores them. Two packs of a name
+        share an edition only if their rules are equal; the title is no rule."""
         rules = self.text().replace(json.dumps(self.title), '""', 1)
         return f"{self.name}.{b32encode(sha256(rules.encode()).digest())[:EDITION_DIGITS].decode().lower()}"
 
     @property
     def rules(self) -> PackRules:
-        """What a rate keeps of it."""
+        """The part of these rules that a rate stores."""
         return PackRules(self.order, self.destinations is None, self.increment_s)
 
     def pays(self, number: str, destination: str | None) -> bool:
-        """Whether it pays for a normalised number, which is in the ``destination`` of this name today."""
+        """Whether the pack pays for a normalised number, which belongs to ``destination`` in today's tariff."""
         if self.destinations is None or destination in self.destinations:
             return True
         if not number.startswith("+"):
@@ -92,14 +93,14 @@ class PackTerms:
         )
 
     def text(self) -> str:
-        """JSON, always the same for the same."""
+        """JSON text; equal rules make equal text."""
         names = None if self.destinations is None else sorted(self.destinations)
         members = {"title": self.title, "sort": self.sort, "order": self.order, "increment_s": self.increment_s}
         return json.dumps(members | {"destinations": names, "numbers": dict(sorted(self.numbers.items()))})
 
     @classmethod
     def read(cls, edition: str, text: str) -> PackTerms:
-        """What :meth:`text` has written. Raises ValueError."""
+        """The rules that :meth:`text` wrote. Raises ValueError if ``text`` is none of its making."""
         try:
             found = json.loads(text)
             names = found["destinations"]
@@ -117,9 +118,11 @@ class PackTerms:
 
 
 def pack_of(name: str, last_day: str, kind: str = PACK) -> str:
-    """The source, and the balance, of a pack that can be used through ``last_day``, ``YYYY-MM-DD``. ``name``: with its
-    edition, where it has one. ``kind``: what its
-    balances begin with, PACK for seconds (pieces: `charging.pricing.pieces`)."""
+    """The balance (and the source in a funding) of a pack that can be used through ``last_day``, ``YYYY-MM-DD``.
+
+    ``name`` includes the edition, if there is one. ``kind`` is the prefix of the balance: PACK for seconds; for pieces
+    see `charging.pricing.pieces`.
+    """
     return f"{kind}{last_day}:{name}"
 
 
@@ -139,7 +142,7 @@ def name_of(source: str) -> str:
 
 
 def shown_pack(source: str) -> str:
-    """As people see it: ``2026-12-31:belgium``."""
+    """A pack's source as people see it, without kind and edition: ``2026-12-31:belgium``."""
     return f"{last_day_of(source)}:{name_of(source)}"
 
 

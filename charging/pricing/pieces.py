@@ -1,5 +1,5 @@
-"""Pieces that a plan includes each month, or a pack brings: fax pages and voicemail messages that cost no credit. Their
-names, and how they are shared out. Pure.
+"""Free pieces: fax pages and voicemail messages that a plan includes each month, or a pack brings. The names of their
+balances, and the order in which they pay. Pure.
 
 They are balances like the free seconds of a month and of packs, and are granted, expire and are given as those are:
 
@@ -40,8 +40,8 @@ class PieceRules(NamedTuple):
     they pay for every destination."""
 
     def paying_order(self, name: str) -> tuple[int, bool, str, str]:
-        """Which balance goes first, as `Rate.paying_order` has it: the least. A month ends after each pack that ends in
-        it."""
+        """The sort key of a balance, as by `Rate.paying_order`: the least pays first. A month comes after each pack
+        that ends in it."""
         if not is_pack(name):
             return MONTH_ORDER, True, f"{name.partition(':')[2]}-99", name
         return *self.packs[edition_of(name)], last_day_of(name), name
@@ -66,12 +66,12 @@ def kind_of_pack(balance: str) -> str | None:
 
 
 def shown(free: Mapping[str, int]) -> dict[str, int]:
-    """Of one sort, as a CDR has them: by month (``2026-11``) or pack (``2026-12-31:x``)."""
+    """Pieces of one sort as a CDR shows them: by month (``2026-11``) or pack (``2026-12-31:x``)."""
     return {name.partition(":")[2]: amount for name, amount in free.items()}
 
 
 def shares(count: int, pools: Mapping[str, int]) -> dict[str, int]:
-    """Who pays how many of ``count`` pieces, in the order of ``pools``; credit pays the others."""
+    """How many of ``count`` pieces each balance pays, in the order of ``pools``; credit pays the rest."""
     found: dict[str, int] = {}
     for name, room in pools.items():
         part = min(count, room)

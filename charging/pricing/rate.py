@@ -66,7 +66,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Regime:
-    """What holds for increments that start at some second, until another second of the call."""
+    """The price that holds for increments that start at a second of the call, and until which second it holds."""
 
     weight: int
     """Price of a second, over the rate's denominator."""
@@ -194,8 +194,8 @@ class Rate:
         return index
 
     def total(self, weight: int, *, with_minimum: bool = True) -> int:
-        """Micro-euro of a weight: clamped, then rounded once. The least that a call costs counts where credit pays a
-        second of it."""
+        """The amount of a weight in micro-euro: kept within minimum and maximum, then rounded once. ``with_minimum`` is
+        for calls of which credit pays a second."""
         if with_minimum:
             weight = max(weight, self._floor)
         if self._ceiling is not None and weight > self._ceiling:
@@ -203,8 +203,8 @@ class Rate:
         return round_div(weight, self._denominator * self._quantum, self.rounding) * self._quantum
 
     def budget(self, money: int) -> int | None:
-        """The largest weight that a call may reach whose :meth:`total` is at most ``money``; -1 when not even the least
-        is, ``None`` when every weight's is."""
+        """The largest weight whose :meth:`total` is at most ``money`` micro-euro; -1 if no weight's is (the minimum
+        charge is more), ``None`` if every weight's is (the maximum is less)."""
         if money < 0:
             return -1
         largest = largest_rounding_to(money // self._quantum, self._denominator * self._quantum, self.rounding)
@@ -215,7 +215,7 @@ class Rate:
         return self._ceiling if self.ends_at_max else None
 
     def is_ended_by(self, weight: int) -> bool:
-        """Whether a call ends at its maximum rather than reach this weight."""
+        """Whether a call that would reach this weight ends before, because of the rate's maximum."""
         return self.ends_at_max and self._ceiling is not None and weight > self._ceiling
 
     def flat(self, price: int) -> int:
@@ -230,8 +230,8 @@ class Rate:
         return None if rules is None else rules.increment_s
 
     def pack_rules(self, source: str) -> PackRules | None:
-        """How a pack pays for this destination; ``None``: it does not. What the caller was given since the call began,
-        under rules that were not known then, has those of its name."""
+        """How a pack pays for this destination; ``None`` if it does not. A pack given since the call began, under an
+        edition that this rate does not know, has the rules of the pack of its name."""
         edition = edition_of(source)
         if edition in self.other_packs:
             return None
@@ -244,16 +244,19 @@ class Rate:
         others: tuple[str, ...],
         bundles: Mapping[str, tuple[bool, int | None]],
     ) -> Rate:
-        """This rate for who has packs of these editions, which pay for this destination, and of others, which do not;
-        and months that were granted under the editions ``bundles``, each with whether it pays and in which
-        increment."""
+        """This rate for a caller with certain packs and bundles.
+
+        ``paying``: the editions of packs that pay for this destination. ``others``: the editions that do not.
+        ``bundles``: the editions under which months were granted, each with whether it pays and in which increment
+        (seconds, or ``None`` for that of the step in force).
+        """
         if not paying and not others and not bundles:
             return self
         packs, other_bundles = {**self.packs, **paying}, {**self.other_bundles, **bundles}
         return replace(self, packs=packs, other_packs=others, other_bundles=other_bundles)
 
     def paying_order(self, source: str) -> tuple[int, bool, str, str]:
-        """Which bundle goes first: the least. A month ends after each pack that ends in it."""
+        """The sort key of a bundle: the least pays first. A month's bundle comes after each pack that ends in it."""
         if not source.startswith(PACK):
             return MONTH_ORDER, True, f"{source.rpartition(':')[2]}-99", source
         order, is_general, _ = self.pack_rules(source) or PackRules(MONTH_ORDER, True, None)
@@ -271,8 +274,8 @@ class Rate:
         return self.free_minutes if rules is None else rules[0]
 
     def rehearsed(self) -> Rate:
-        """This rate at a price of our own, by the second and from credit alone: what the call of a rehearsal shows is
-        seen in seconds, whatever the increments are, and pays for no minute that it does not last."""
+        """This rate for the call of a rehearsal (`charging check --call`): REHEARSAL_PRICE a second, from credit alone.
+        So a short call shows its charge each second, whatever the increments of the tariff are."""
         each = Step(0, max(REHEARSAL_PRICE, self._quantum), 1, 1)
         return replace(
             self,
@@ -296,7 +299,8 @@ class Rate:
 
 
 def _rules_of(rate: Rate, plan: str) -> tuple[bool, int | None] | None:
-    """Of another edition, or plan; of an edition that is not known those of its plan. ``None``: they are the rate's."""
+    """The rules of a bundle of another plan or edition; an unknown edition has those of its plan's name. ``None``: the
+    rules are the rate's own."""
     if plan == rate.granted_as:
         return None
     return rate.other_bundles.get(plan) or rate.other_bundles.get(name_of(plan))

@@ -1,6 +1,6 @@
 """Value added tax: which rate counts on which day. Pure.
 
-A rate that has counted stays with its days: a statement of last year tells last year's rate, whatever counts today.
+Each day keeps its rate: a statement of last year shows last year's rate, whatever the rate is today.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an edit of the tariff changes, and for whom."""
+"""Compares two tariffs: what an edit changes, for which plans, and whether calls become dearer or cheaper."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _plans(old: Tariff, new: Tariff) -> Iterator[Change]:
 
 
 def _packs(old: Tariff, new: Tariff) -> Iterator[Change]:
-    """What was given keeps its rules."""
+    """Changes of packs. Packs that were given before keep their rules."""
     for name, before, after in _pairs(old.packs, new.packs):
         if before is None or after is None:
             effect = "" if after else "what was given keeps its rules"

@@ -1,7 +1,7 @@
-"""Where the prices of two rates differ: fees, and the steps of each band, compared as the data that they are.
+"""Compares the prices of two rates: fees, and the steps of each band.
 
-Example costs are those of calls that lie wholly in the hours in question, so that nothing here depends on when it is
-asked.
+Example costs are of calls that lie wholly within the hours in question, so the result does not depend on the time of
+day.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ALWAYS = ""
 """In place of a band's name: the hours outside all bands."""
 
 OTHERWISE = "other conditions"
-"""The effect of a change that none of the examples feels."""
+"""The effect of a change that alters the cost of none of the examples."""
 
 Costs = tuple[int, ...]
 
@@ -62,7 +62,8 @@ def differences(old: Rate | None, new: Rate | None) -> Iterator[Difference]:
 
 
 def effect_of(before: Costs, after: Costs) -> str:
-    """What becomes of the costs of the same calls; empty where one side has none."""
+    """Whether the same calls become ``dearer``, ``cheaper``, ``mixed`` or neither (OTHERWISE); empty if one side has no
+    costs."""
     if not before or not after:
         return ""
     dearer = any(new > old for old, new in zip(before, after, strict=True))

@@ -1,4 +1,4 @@
-"""What was paid, read from CDRs to be priced again: forwarded calls, voicemail messages, fax pages."""
+"""Reads from CDRs what was paid in the past, so that it can be priced again: calls, voicemail messages, fax pages."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ Past = PastCall | PastMessage | PastFax
 
 
 def past_of(cdr: Cdr) -> Past | None:
-    """What a CDR's JSON says was paid for; ``None`` where nothing could be paid for: no answer, no message, no page.
-    Raises ``ValueError`` for what is no CDR."""
+    """What a CDR says was paid for; ``None`` if there was nothing to pay for: no answer, no message, no page.
+    Raises ``ValueError`` if it is no CDR."""
     read = _READERS.get(_text(cdr, "service"))
     if read is None:
         raise ValueError("a service that is not known")

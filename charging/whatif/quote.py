@@ -239,8 +239,8 @@ def limit(
     *,
     free_seconds: int | None = None,
 ) -> Limit | Unpriced:
-    """How long a call to ``number`` can last on ``credit`` micro-euro and the free seconds that are left, which are
-    meant as by :func:`quote`. The credit a day of the plan counts, as on a day without other calls."""
+    """How long a call to ``number`` can last on ``credit`` micro-euro and ``free_seconds``, which are as in
+    :func:`quote`. The plan's credit for a day is a limit too, as on a day without other calls."""
     rate = find_rate(tariff, plan_name, number, start_us)
     if isinstance(rate, Unpriced):
         return rate
@@ -282,7 +282,7 @@ def exact_euro(micro: Fraction) -> str:
 
 
 def _decimal(micro: Fraction) -> str:
-    """The same for programs: a decimal number, cut after twelve decimals where they do not end."""
+    """Euros as a decimal number for programs, cut after twelve decimals if there are more."""
     return exact_euro(micro).rstrip("…")
 
 

@@ -1,4 +1,4 @@
-"""What was paid in the past under a tariff: what each plan would have paid."""
+"""Prices past calls, messages and faxes again under another tariff: what each plan would have paid."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class PlanTotal:
 
 
 def rerate(tariff: Tariff, past: Iterable[Past], paid_voicemail: Mapping[str, bool | None]) -> tuple[PlanTotal, ...]:
-    """Totals by plan, of what is ``past`` in any order. ``paid_voicemail``: numbers' own settings of it, which no CDR
-    tells; those of other numbers are as their plan's.
+    """Totals by plan. ``past`` may be in any order. ``paid_voicemail`` holds the numbers' own settings, which CDRs do
+    not have; other numbers follow their plan.
 
-    Each account's free seconds of a month are used in the order in which its calls began; of packs each call has what
-    they paid of it; credit is taken as enough. Of calls at the same time the earlier one is reckoned first, whole:
-    who shared free minutes between them may differ by seconds from what was charged live.
+    An account's free seconds of a month are used in the order in which its calls began. A pack pays no more of a call
+    than it paid then. Credit is assumed to suffice. If calls ran at the same time, the earlier one is priced first and
+    whole: if they shared free minutes, the result may differ by seconds from what was charged live.
     """
     again = _Again(tariff, paid_voicemail)
     for one in sorted(past, key=lambda one: one.start_us):
@@ -124,7 +124,7 @@ class _Again:
         sources = [bundle_of(month) for month in months]
         free = self._tariff.plans[call.plan].free_seconds
         left = {source: free - self._used.get((call.account, source), 0) for source in sources}
-        # Nobody knows when a pack was bought: what paid a later call may not have been there at an earlier one.
+        # CDRs do not say when a pack was bought: a pack that paid a later call may not have existed at an earlier one.
         packs = {source: seconds for source, seconds in call.packs.items() if rate.pack_rules(source) is not None}
         pools = Pools(AMOUNT_MAX, (left if rate.free_minutes else {}) | packs)
         planned = plan(rate, call.start_us, (), pools, call.seconds)

@@ -1,10 +1,12 @@
-"""Closed periods go to files by month: what stays behind is one opening line an account, which `verify` understands.
+"""Moves closed periods from the store to files, one file a month. In the store, one opening line for each account takes
+the place of the archived lines; `verify` understands it.
 
-Written to the files and flushed first, taken out of the store second: a crash between leaves both, and the next run
-writes those lines once more; a reader of the files goes by account and number. The ids of archived lines are forgotten:
-a transfer that is repeated after that is carried out again. So archive only what no daemon can still be repeating: the
-command refuses anything younger than IDS_REMEMBERED_S. Ids that callers from outside made (top-ups, corrections, faxes)
-are remembered apart from their lines, for longer (`charging.ledger.remembered`).
+Lines are written to the files and flushed first, and removed from the store second. After a crash between the two, the
+next run writes the same lines again; readers of the files tell lines apart by account and number.
+
+The ids of archived lines are forgotten: a transfer that is repeated later is applied again. So the command refuses to
+archive anything younger than IDS_REMEMBERED_S, which no daemon can still be repeating. Ids made by callers from outside
+(top-ups, corrections, faxes) are remembered separately, for longer (`charging.ledger.remembered`).
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ FEED_ROWS = 500
 
 
 def archivable(lines: Sequence[JournalLine], before_us: int) -> Sequence[JournalLine]:
-    """The longest beginning of a journal in which every line is older than ``before_us`` and every session has ended
-    for good: no later line is of a session in it, and it holds nothing."""
+    """The lines at the head of a journal that can be archived: as many as possible, all older than ``before_us``, so
+    that no session has lines on both sides and nothing is reserved at the end."""
     last_line = {line.session: line.number for line in lines if line.session is not None}
     unfinished: set[str] = set()
     holds: dict[str, int] = defaultdict(int)
@@ -50,8 +52,8 @@ def archivable(lines: Sequence[JournalLine], before_us: int) -> Sequence[Journal
 
 
 def opening_line(archived: Sequence[JournalLine]) -> JournalLine:
-    """What takes their place: the last one's number, the latest one's time, what they all add up to, and what they say
-    of the life of the credit."""
+    """The line that replaces archived lines: it has the number of the last and the time of the latest of them, the sum
+    of their legs, and when credit was last bought and used."""
     posted: dict[str, int] = defaultdict(int)
     for leg in (leg for line in archived for leg in line.legs):
         posted[leg.balance] += leg.posted
@@ -73,11 +75,11 @@ async def archive(
     counts: Counts,
     owner: str = "archive",
 ) -> None:
-    """Take every account's journal lines and CDRs older than ``before_us`` to ``journal-MONTH.jsonl`` and
-    ``cdrs-MONTH.jsonl`` in ``folder``, which is made where it is missing; ``counts`` tells how far it is; ``owner``
-    tells this run from every other, of which there may be none meanwhile. The store may be in use.
+    """Move every account's journal lines and CDRs older than ``before_us`` to ``journal-MONTH.jsonl`` and
+    ``cdrs-MONTH.jsonl`` in ``folder``, which is created if it is missing. ``counts`` shows the progress; ``owner``
+    identifies this run, since only one runs at a time. ``before_us`` and ``now_us`` are wall clock, µs.
 
-    Raises ValueError where ``before_us`` is too near ``now_us``, LedgerUnavailable, OSError.
+    Raises ValueError if ``before_us`` is too near ``now_us``, LedgerUnavailable, OSError.
     """
     if before_us > now_us - IDS_REMEMBERED_S * MICROSECONDS:
         raise ValueError("only what is older than 35 days can be archived: younger ids must be remembered")
@@ -113,8 +115,8 @@ async def archive(
 
 
 async def _trim_feed(store: Store, sole: Alone) -> None:
-    """Take the feed's beginning out as far as all in it is archived or forgotten, but for the last of it, which tells
-    whoever has not read so far that something is gone."""
+    """Remove the entries at the head of the feed that were archived or deleted, except the last archived one. That one
+    shows readers that have not come so far that entries are missing."""
     last_gone = place = 0
     while page := await store.feed.read_feed(place, FEED_ROWS):
         place = page[-1].place
@@ -128,7 +130,7 @@ async def _trim_feed(store: Store, sole: Alone) -> None:
 
 
 def _append(folder: Path, what: str, records: Iterable[tuple[str, JournalLine | CdrRow]]) -> None:
-    """Write them to the file of their month."""
+    """Append each record to the file of its month."""
     texts: dict[str, list[str]] = defaultdict(list)
     for month, record in records:
         texts[month].append(f"{record.account}\t{encode(record)}\n")

@@ -1,7 +1,7 @@
-"""Does the ledger add up? One account's journal is fed in, line by line; what does not fit comes out. Pure.
+"""Audits the books of one account: reads its journal line by line and returns what does not add up. Pure.
 
-The stores check every write; this checks the stores, from the journal alone, by other code. It shares with them only
-the words of the model.
+The stores check every write. This audit checks the stores, from the journal alone and by separate code: it shares only
+the data types of the model with them.
 """
 
 from __future__ import annotations

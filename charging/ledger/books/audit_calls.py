@@ -1,7 +1,7 @@
-"""Do an account's calls and its journal tell the same? Pure.
+"""Compares an account's sessions and CDRs with its journal. Pure.
 
-What a session's record and a CDR say is opaque to the ledger: whoever writes them, a CDR for each session that closes,
-reads them here as `Contents`.
+The ledger does not read session records and CDRs. The caller, whose program writes them, reads them here through
+`Contents`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OVERDUE_S = 600
 
 
 class Contents(Protocol):
-    """What the ledger keeps without reading it, as others read it."""
+    """Reads the session records and CDRs that the ledger stores without reading them."""
 
     @property
     def now_us(self) -> int:

@@ -1,8 +1,9 @@
-"""Has every booked line its place in the feed, once? All journals are taken, then the feed; what does not fit comes
-out. Pure.
+"""Audits the feed: every booked line must have exactly one place in it. The audit reads all journals first, then the
+feed. Pure.
 
-What was booked before the feed began has no place, and nothing says when that was. So lines of an account may lack one
-only before the first of it that has; and of an account that has none at all, where all are older than the feed.
+Lines booked before the feed began have no place, and nothing records when it began. So a line may lack a place only if
+no earlier line of its account has one; and an account may have no places at all only if all its lines are older than
+the feed.
 """
 
 from __future__ import annotations

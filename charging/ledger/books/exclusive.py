@@ -1,4 +1,4 @@
-"""The ledger for oneself: an export, an import or an archive runs alone, and no daemon gets a lease meanwhile."""
+"""Exclusive use of a ledger: an export, an import or an archive runs alone, and no daemon gets a lease meanwhile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from charging.ledger.port import SOLE, Store
 from charging.ledger.unfinished import assert_whole
 
 SOLE_TTL_S = 60.0
-"""So long after its owner has died is the store closed to daemons."""
+"""Seconds for which the store stays closed to daemons after the owner of the lease has died."""
 
 RENEWAL_ROWS = 200
 
@@ -19,7 +19,8 @@ T = TypeVar("T")
 
 
 async def assert_idle(store: Store, own: str = "") -> None:
-    """Raises LedgerUnavailable where a daemon holds a lease (``own`` is the caller's) or a session is open."""
+    """Check that nobody uses the store. Raises LedgerUnavailable if a session is open or a lease is held, except
+    ``own``, the caller's."""
     if held := [lease for lease in await store.leases.held_leases() if lease != own]:
         raise LedgerUnavailable(f"daemons are at work ({', '.join(held)}): stop them first")
     if sessions := await store.sessions():
@@ -30,7 +31,7 @@ async def assert_idle(store: Store, own: str = "") -> None:
 
 
 class Alone:
-    """Has the lease SOLE, and keeps it for as long as rows go by."""
+    """Holds the lease SOLE, and renews it while rows are processed."""
 
     def __init__(self, store: Store, owner: str, epoch: int) -> None:
         self._store = store
@@ -39,19 +40,19 @@ class Alone:
         self._rows = 0
 
     async def row(self) -> None:
-        """One more row has gone by. Raises LedgerUnavailable where the lease is lost."""
+        """Count one processed row, and renew the lease now and then. Raises LedgerUnavailable if the lease is lost."""
         self._rows += 1
         if self._rows % RENEWAL_ROWS == 0:
             await self.renew()
 
     async def over(self, rows: AsyncIterator[T]) -> AsyncIterator[T]:
-        """The rows, each counted."""
+        """Yield the rows, counting each by :meth:`row`."""
         async for row in rows:
             await self.row()
             yield row
 
     async def renew(self) -> None:
-        """Raises LedgerUnavailable where the lease is lost."""
+        """Renew the lease. Raises LedgerUnavailable if it is lost."""
         if not await self._store.leases.renew_lease(SOLE, self._owner, self._epoch, SOLE_TTL_S):
             raise LedgerUnavailable("this took too long and lost the ledger to others: begin again")
 

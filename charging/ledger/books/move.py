@@ -20,8 +20,8 @@ BATCH_ROWS = 500
 
 
 async def export_lines(store: Store, counts: Counts, owner: str = "export") -> AsyncGenerator[str, None]:
-    """Every line of the export; ``counts`` tells how far it is. Until it is done, no daemon gets a lease of the store;
-    ``owner`` tells this export from every other. Raises LedgerUnavailable where the store is in use."""
+    """Yield every line of the export; ``counts`` shows the progress. No daemon gets a lease of the store until it is
+    done; ``owner`` identifies this export. Raises LedgerUnavailable if the store is in use."""
     async with alone(store, owner) as sole:
         await sole.assert_idle()
         total = Sum()
@@ -65,11 +65,12 @@ async def _documents(store: Store, collection: str) -> AsyncIterator[Document]:
 
 
 async def import_lines(store: Store, lines: Iterable[str], counts: Counts, owner: str = "import") -> None:
-    """Fill an empty store; ``counts`` tells how far it is. Until it is done, no daemon gets a lease of the store;
-    ``owner`` tells this import from every other.
+    """Fill an empty store; ``counts`` shows the progress. No daemon gets a lease of the store until it is done;
+    ``owner`` identifies this import.
 
-    Raises LedgerUnavailable where the store is in use or not empty, LedgerCorrupt (with the line, and what to do) where
-    the file is not sound or was cut short. Where anything had come in by then, the store is marked: it is no ledger.
+    Raises LedgerUnavailable if the store is in use or not empty, LedgerCorrupt (with the line, and what to do) if the
+    file is damaged or cut short. If records had been written by then, the store stays marked as unfinished: no program
+    opens it as a ledger.
     """
     async with alone(store, owner) as sole:
         await sole.assert_idle()
@@ -123,7 +124,7 @@ class _Import:
 
     @property
     def advice(self) -> str:
-        """What to do with the store where the file turns out to be no sound one."""
+        """What to do with the store if the file is damaged."""
         return "the store is no ledger now: empty it" if self._marked else "nothing was imported"
 
     async def take(self, record: Record, text: str) -> None:

@@ -11,7 +11,7 @@ One record a line, as an array that begins with its kind::
     ["told", PLACE, ACCOUNT, NUMBER, DOCUMENT]                      see charging/ledger/feed.py
     ["end", ACCOUNTS, LINES, CDRS, NUMBERS, DOCUMENTS, SHA256]      without it, the file was cut short
 
-SHA256 is that of every line before the last (`Sum`), so that no digit changes unseen. Balances are not in it: they are
+SHA256 is the digest of every line before the last (`Sum`): it detects any change. The file holds no balances: they are
 the sum of the lines.
 """
 

@@ -1,14 +1,14 @@
-"""Audit a whole store, running or not: ``charging ledger verify``.
+"""Audits a whole store, in use or not: ``charging ledger verify``.
 
-Exact at any traffic, without stopping it: an account's CDRs are read first, then the snapshot
-of what it has, then its journal up to the snapshot's last line. Lines are only ever appended, so those lines are what
-the snapshot adds up to. A session that had left a CDR when the CDRs were read had closed before the snapshot was taken
-(and never opens again), by a line that is among those. What begins later is not looked at.
+The audit is exact under traffic, without stopping it. It reads an account's CDRs first, then a snapshot of the account,
+then its journal up to the snapshot's last line. Lines are only ever appended, so those lines add up to the snapshot. A
+session whose CDR was read had closed before the snapshot, by one of those lines, and never opens again. Whatever
+begins later is not audited.
 
-The feed is read when all journals were: by then each of their lines has its place.
+The feed is read after all journals: by then each of their lines has its place.
 
-Only archiving takes lines away (after their sessions' CDRs) and puts the line of their sum in their place. Where such a
-line turns up that was not there at the beginning, the account is read again.
+Only archiving removes lines (after their sessions' CDRs), and puts an opening line with their sum in their place. If an
+opening line turns up that was not there at the beginning, the account is read again.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ CDR_PAGE_ROWS = FEED_PAGE_ROWS = 1_000
 
 
 async def verify(store: Store, contents: Contents | None = None) -> AsyncIterator[Finding]:
-    """Everything that does not fit, as it is found; what is damaged is named, and hides nothing that can be read
-    without it. ``contents`` reads what is opaque to the ledger; else that is not looked at.
+    """Yield every finding as it is found. A damaged record is a finding, and the audit goes on with the others.
+    ``contents`` reads session records and CDRs; without it they are not audited.
 
     Raises LedgerUnavailable, also where an import was broken off.
     """
@@ -74,7 +74,7 @@ async def verify_account(
     feed: FeedAudit | None = None,
     rules: GivenPacks | None = None,
 ) -> Sequence[Finding]:
-    """Everything that does not fit in one account; ``feed`` sees its lines, ``rules`` remembers those that it read."""
+    """Every finding about one account. ``feed`` gets its lines; ``rules`` caches the rules of packs."""
     try:
         while (found := await _read_account(store, account, contents, feed or FeedAudit())) is None:
             pass  # once more for each run of the archive that came in between

@@ -1,8 +1,8 @@
-"""Whether what a Redis ledger keeps beside each account's journal, and its indexes, name all that there is.
+"""Checks that the indexes of a Redis ledger, and its records beside each account's journal, are complete.
 
-It is in use meanwhile. What is missing from an index may have ended, or gone to the archive, since it was read: only
-what is still in its place afterwards is a problem, for neither ever comes back. (An entry too many in an index is none:
-those are read with suspicion.)
+The ledger may be in use. A record that an index does not list may have ended, or been archived, since the index was
+read; neither ever comes back. So it is a problem only if the record is still there afterwards. (A superfluous entry in
+an index is no problem: readers check each entry.)
 """
 
 from __future__ import annotations

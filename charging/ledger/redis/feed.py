@@ -1,16 +1,17 @@
 """The feed in Redis: places are given by whoever reads it, from the journals.
 
-A booking is one script in its account's slot, and knows of no other account. It leaves a *mark* on its account: outside
-a cluster in the same step, in a cluster before it, for the marks are in another slot. A reader takes the marked
-accounts, reads what their journals have beyond what was *told*, and gives those lines their places by one script, which
-does nothing if another reader has told meanwhile. So readers need no lease, and one that is killed leaves nothing half.
+A booking is one script in its account's slot, which cannot see other accounts. It leaves a *mark* on its account:
+outside a cluster in the same step, in a cluster before it, because the marks are in another slot. A reader takes the
+marked accounts, reads the lines of their journals behind the last that was *told* (has its place), and gives those
+lines their places by one script. The script does nothing if another reader was faster. So readers need no lease, and a
+reader that is killed leaves nothing unfinished.
 
-In a cluster a mark may be older than its booking. It stays for LINGER_S, longer than a booking can be under way; and
-each look compares some accounts more, in turn, with what was told. So a daemon that was frozen between mark and
-booking is found too, a little later. (Not so of a document that is written so late: it is no booking.)
+In a cluster a mark may be older than its booking. The mark stays for LINGER_S, longer than a booking can take. Each
+look also compares some other accounts, in turn, with what was told. So the booking of a daemon that was frozen between
+mark and booking is found too, a little later. (A document that is written so late is not found: it is no booking.)
 
-Where the journal has not the line that was told last, a fail-over has lost it. Then the lines
-before it are looked at again: those that have a place keep it.
+If the journal does not have the line that was told last, a fail-over has lost that line. Then the lines before it are
+looked at again: those that have a place keep it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What is asked at the same moment travels together.
+"""Sends commands that wait at the same time to Redis together.
 
 A round trip to Redis costs the client far more than the commands in it. So commands wait in one queue, first come,
-first served, and each of a few pipelines takes all that waits when it is free. A caller that is cancelled takes
-nothing with it: its commands, once taken, are carried out and their answers dropped.
+first served. There are a few pipelines; a pipeline that becomes free takes all that waits. If a caller is cancelled
+after its commands were taken, they are still carried out and their answers dropped.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Reads of a ledger file, on threads and connections of their own: WAL lets them see the last commit while the
-writer works on the next. What may take minutes (a backup, SQLite's check of the whole file) has threads apart: no call
-waits for it.
+"""Reads a ledger file on threads and connections of its own: WAL lets them see the last commit while the writer works
+on the next. Work that may take minutes (a backup, SQLite's check of the whole file) has separate threads, so that no
+call waits for it.
 
-To hand work to a thread and back costs more than most reads. So what is asked in one turn of the loop goes to one
-thread together, and comes back together. Where that takes longer than such reads do, one of them is slow: what is done
-comes back, and the other thread takes what waits.
+Handing work to a thread and back costs more than most reads. So all reads asked for in one turn of the loop go to one
+thread together, and their results come back together. If a batch takes too long, one of its reads is slow: then the
+finished results come back at once, and the other thread takes the reads that still wait.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A copy of a ledger's SQLite file in the ledger's place: whole or not at all, and what was there is kept.
+"""Restores a SQLite ledger from a copy: completely or not at all. The ledger that was there is kept.
 
 A ledger is its file and the ``-wal`` beside it, which SQLite would carry over into whatever file it finds there: a copy
 beside an old ``-wal`` is a damaged ledger. So the old one is first made whole in its file, and nothing is left beside
@@ -54,8 +54,9 @@ def copied(file: Path, ledger: Path) -> Iterator[Path]:
 
 
 def put_in_place(copy: Path, ledger: Path, kept: Path) -> bool:
-    """The copy becomes the ledger, which is ``locked``; what was there is ``kept``: whether there was any. A crash at
-    any moment leaves the one or the other. Raises OSError, and LedgerUnavailable where someone reads the old one."""
+    """Make the copy the ledger, which must be :func:`locked`; a ledger that was there gets the name ``kept``. Returns
+    whether there was one. A crash at any moment leaves one or the other. Raises OSError, and LedgerUnavailable if
+    another process reads the old ledger."""
     was_there = ledger.exists()
     _give_to_owner(copy, ledger)
     flush(copy)

@@ -1,5 +1,5 @@
-"""A SQLite ledger that an older program wrote, brought to this program's schema: announced, with a copy first, and
-rehearsed if someone asks for it."""
+"""Upgrades a SQLite ledger of an older program to this program's schema: shows what is due, copies the ledger first,
+and can rehearse the upgrade on a copy."""
 
 from __future__ import annotations
 

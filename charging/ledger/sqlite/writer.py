@@ -1,4 +1,4 @@
-"""One thread that writes, and commits together what waits together.
+"""The one thread that writes to a ledger file. It commits waiting jobs together.
 
 A durable commit costs one flush of the disk, whatever it holds. While one is under way, the next jobs gather in the
 queue; then they share a commit (*group commit*). A job that fails takes nothing but itself back. A caller is answered
