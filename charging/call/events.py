@@ -175,6 +175,11 @@ class FaxOrdered:
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchRestarted:
+    """Asterisk was, since a fax was opened: what it had dialled may have left nothing behind."""
+
+
+@dataclass(frozen=True, slots=True)
 class ForwardFailed:
     """The dialplan asks what to do with a caller whose forward was not answered."""
 
@@ -219,6 +224,7 @@ Event = (
     | Draining
     | HangupOrdered
     | FaxOrdered
+    | SwitchRestarted
     | ForwardFailed
     | AnswerDoubtful
     | ClockJumped

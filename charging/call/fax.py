@@ -17,7 +17,7 @@ from typing import Annotated
 from charging.call import oneoff, told
 from charging.call.cdr import given_in, iso
 from charging.call.commands import AskSwitch, Command, HangUp, ReadBlackBox
-from charging.call.events import BlackBoxRead, Event, FaxOrdered, HangupOrdered, SwitchSaid
+from charging.call.events import BlackBoxRead, Event, FaxOrdered, HangupOrdered, SwitchRestarted, SwitchSaid
 from charging.call.model import Policy, State
 from charging.call.oneoff import Piece
 from charging.call.switch_events import ChannelEnded
@@ -78,6 +78,8 @@ class Fax(Piece):
     """Whether the switch is known to have had a channel for it."""
     ordered: Annotated[bool, VOLATILE] = False
     """Whether the switch has taken the order to dial."""
+    restarted: Annotated[bool, VOLATILE] = False
+    """Whether the switch was restarted since it was opened: that there is no record of it then says nothing."""
     cancelled: Annotated[bool, VOLATILE] = False
     """Whether someone wants it to end."""
 
@@ -140,6 +142,10 @@ def _ordered(fax: Fax, _event: FaxOrdered, _now: Instant, _policy: Policy) -> An
     return replace(fax, ordered=True), ()
 
 
+def _restarted(fax: Fax, _event: SwitchRestarted, _now: Instant, _policy: Policy) -> Answer:
+    return replace(fax, restarted=True), ()
+
+
 def _switch_said(fax: Fax, event: SwitchSaid, now: Instant, _policy: Policy) -> Answer:
     if fax.state is State.SETTLING:
         return fax, ()
@@ -184,6 +190,7 @@ _HANDLERS: Mapping[type, oneoff.Handler[Fax]] = dict(
         oneoff.on(ChannelEnded, _channel_ended),
         oneoff.on(HangupOrdered, _cancel),
         oneoff.on(FaxOrdered, _ordered),
+        oneoff.on(SwitchRestarted, _restarted),
         oneoff.on(SwitchSaid, _switch_said),
         oneoff.on(BlackBoxRead, _box_read),
     ]
@@ -205,7 +212,7 @@ def _cdr(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int, unpaid_s: int) -
         "document_digest": fax.digest,
         "status": box.fax_status,
         "dial_status": box.dial_status,
-        "dialled": not box.undialled and (box.found or fax.seen),
+        "dialled": not box.undialled and (box.found or fax.seen or fax.ordered or fax.restarted),
         "set_up": iso(fax.opened.wall_us),
         "ended": iso(ended_us),
         "pages": sent,

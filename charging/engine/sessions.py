@@ -14,7 +14,14 @@ from itertools import islice
 from typing import NoReturn
 
 from charging.call.commands import Find, Forget
-from charging.call.events import BlackBoxRead, ClockJumped, Draining, FundsChanged, SessionSwitchEvent
+from charging.call.events import (
+    BlackBoxRead,
+    ClockJumped,
+    Draining,
+    FundsChanged,
+    SessionSwitchEvent,
+    SwitchRestarted,
+)
 from charging.call.fax import Fax
 from charging.call.missed_steps import SeenStep, with_missed_steps
 from charging.call.model import STEPS_MAX, Policy, Session, Short, State
@@ -110,6 +117,8 @@ class Registry:
         self._of_account: defaultdict[str, dict[str, SessionRunner]] = defaultdict(dict)
         self._of_leg: dict[str, SessionRunner] = {}  # by the unique id of the forwarded leg
         self._booked, self._closed = BookedRecords(), ClosedRecords()
+        self._restarted_us = 0
+        """Wall clock: when the switch's last restart was seen; 0: none was."""
         self._seen: frozenset[str] = frozenset()
         """Keys of the records that the last look at the black box showed."""
         self._looked_through: frozenset[str] = frozenset()
@@ -297,7 +306,12 @@ class Registry:
 
     async def reconcile(self, restarted: bool = False) -> None:
         """The link is up: restore what is stored, and tell every session that lived on what the switch knows.
-        ``restarted``: Asterisk was, so a drain has had its purpose. Raises SwitchError."""
+        ``restarted``: Asterisk was, so a drain has had its purpose, and of faxes that it may have dialled it knows
+        nothing. Raises SwitchError."""
+        if restarted:
+            self._restarted_us = self._clock.now().wall_us
+            for fax in [one for one in self._runners.values() if isinstance(one.session, Fax)]:
+                fax.offer(SwitchRestarted())
         if restarted and self.policy.drain_s:
             self.reach(0)
         if not self.leads():
@@ -364,6 +378,8 @@ class Registry:
             self.observe(told.NewerVersionRead(record.id, newer))
         if isinstance(session, Session):
             session = with_missed_steps(session, self._steps, now, self._clock.boot, self.policy)
+        elif isinstance(session, Fax) and session.opened.wall_us <= self._restarted_us:
+            session = replace(session, restarted=True)
         runner = self._begin(session)
         self.observe(told.SessionRestored(session.state), session)
         return (runner,)

@@ -70,6 +70,7 @@ class FakeSwitch:
         self.clock = clock
         self.deliver: Callable[[SwitchEvent], None] = lambda _event: None
         self.up = True
+        self.starts = 0
         self.disobeys: Callable[[], bool] = lambda: False
         """Whether the next order or question fails, though events come."""
         self.calls: dict[str, FakeCall] = {}
@@ -182,6 +183,7 @@ class FakeSwitch:
 
     def restart(self) -> None:
         """Asterisk itself dies: no hang-up handler runs, nothing is recorded."""
+        self.starts += 1
         for call in self.calls.values():
             if call.caller_alive:
                 self._note_length(call)

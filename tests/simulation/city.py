@@ -80,7 +80,9 @@ class City:
         self.chance = random.Random(seed)
         self.counts: Counter[str] = Counter()
         self.clock = CityClock(setting.start)
-        self.clock.at_work = lambda: any(one is not None and one.ledger.busy for one in self.daemons)
+        self.asking = 0
+        """Questions of the city's own to the ledger, while time would pass."""
+        self.clock.at_work = lambda: bool(self.asking) or any(one and one.ledger.busy for one in self.daemons)
         self.new_store = partial(store, self.clock)
         self.store = self.new_store()
         self.archives = Path(mkdtemp(prefix="archives-"))
@@ -392,7 +394,9 @@ class City:
             return
         caller.was_cut = True
         caller.calm = self.clock.now().mono_us > self.trouble_until_us[caller.switch]
+        self.asking += 1
         caller.available = (await self.store.balances(caller.account)).get(CREDIT, Balance()).available
+        self.asking -= 1
         self.counts["call cut"] += 1
 
     async def _until_ended(self, call: FakeCall, seconds: float) -> None:

@@ -243,6 +243,11 @@ class SwitchLine:
             self._proven = self._clock.now().mono_us
         return self._proven
 
+    @property
+    def starts(self) -> int:
+        """How often Asterisk was started again: it says when it was."""
+        return self._switch.starts
+
     async def reach(self) -> None:
         """Raises LinkDown where an order or a question does not get through."""
         await self._process.turn()
@@ -414,6 +419,7 @@ class Daemon:
     async def _keep_link(self) -> NoReturn:
         """As `charging.asterisk.link` does: each time the link is up, sessions are compared with the switch."""
         self.line.came_up.set()
+        started = self.line.starts
         while True:
             await self.line.came_up.wait()
             await self.process.turn()
@@ -421,8 +427,9 @@ class Daemon:
             if not self.line.is_up:
                 continue
             try:
-                await self.registry.reconcile()
+                await self.registry.reconcile(restarted=self.line.starts != started)
                 self.line.reconciled()
+                started = self.line.starts
             except SwitchError:
                 await self.clock.sleep_until(self.clock.now().plus(RECONNECT_S).mono_us)
                 self.line.came_up.set()

@@ -5,9 +5,12 @@ from __future__ import annotations
 from charging.clock import MICROSECONDS
 from charging.errors import LedgerUnavailable
 from charging.ledger.books.archive import archive
+from charging.ledger.books.audit import Fault
 from charging.ledger.books.move import export_lines, import_lines
 from charging.ledger.books.portable import Counts
+from charging.ledger.books.verify import verify
 from charging.ledger.port import IDS_REMEMBERED_S
+from charging.service.ledger_contents import LedgerContents
 from tests.simulation.city import City
 
 SETTLED_WITHIN_S = 120
@@ -17,10 +20,20 @@ A_MOMENT = 0.02
 
 
 async def archive_after(city: City, days: float) -> None:
-    """Nobody works for so long; what is left open is settled, and then months that are over are archived."""
-    await city.leap(days)
+    """Nobody works for so long; what is left open is found, and settled, and then months that are over are archived."""
+    await city.leap(days, lambda: _verify(city))
     await city.clock.advance(SETTLED_WITHIN_S)
     await city.leap(A_MOMENT, lambda: _archive(city))
+
+
+async def _verify(city: City) -> None:
+    """`charging ledger verify` names every session that is open for so long, and nothing else."""
+    found = [finding async for finding in verify(city.store, LedgerContents(city.clock.now()))]
+    wrong = [str(finding) for finding in found if finding.fault is not Fault.OVERDUE]
+    assert not wrong, wrong
+    expected = {f"session {one.id}" for one in await city.store.sessions()}
+    assert {finding.subject for finding in found} == expected, "verify names every session that nobody ends"
+    city.counts["session named by verify"] += len(expected)
 
 
 async def _archive(city: City) -> None:
@@ -29,6 +42,7 @@ async def _archive(city: City) -> None:
     await archive(city.store, before_us, now_us, city.archives, city.tariff.month_of, counts)
     city.counts["archived"] += 1
     city.counts["lines archived"] += counts.lines
+    await _verify(city)
 
 
 async def move_house(city: City) -> None:
