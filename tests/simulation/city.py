@@ -43,6 +43,8 @@ MENDED_WITHIN_S = 700
 """Every fault and every top-up that waits is over by then."""
 CLOSED_WITHIN_S = 1200
 """Every session is closed by then, once its call has ended."""
+CLOCK_WATCH_S = 1
+"""Within which a daemon sees a step of the clock (`charging.engine.sessions`)."""
 AGI_S = 2.5
 """How long the dialplan waits for one daemon."""
 
@@ -295,7 +297,7 @@ class City:
         self._names += 1
         index = account % ACCOUNTS
         at_us, stepped_s = self._step
-        unseen_s = stepped_s if self.clock.now().mono_us - at_us <= self.setting.pace * MICROSECONDS else 0
+        unseen_s = stepped_s if self.clock.now().mono_us - at_us <= CLOCK_WATCH_S * MICROSECONDS else 0
         caller = Caller(f"u{self._names}", f"a{index}", f"+3120123450{index:02}", switch, stepped_s=unseen_s)
         self.callers.append(caller)
         try:
@@ -506,11 +508,19 @@ class City:
         self.clock.step_wall(by_s)
         self.ahead_s += by_s
         self._step = self.clock.now().mono_us, abs(by_s)
+        self.live(self._see_the_step())
         for index in range(self.setting.switches):
             self.trouble(index, 2)
         for caller in self.callers:
             if caller.over_us is None or self.clock.now().mono_us - caller.over_us < self.setting.booked_within_us:
                 caller.stepped_s += abs(by_s)
+
+    async def _see_the_step(self) -> None:
+        """As soon as on a real machine, also where a story looks at its clocks seldom."""
+        await self.wait(CLOCK_WATCH_S)
+        for daemon in self.alive():
+            if not daemon.process.is_frozen:
+                daemon.registry.now()
 
     async def leap(self, days: float, work: Callable[[], Awaitable[None]] | None = None) -> None:
         """Nobody works for days: every daemon is off. After a long time an operator confirms what it is. ``work`` is
