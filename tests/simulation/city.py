@@ -62,6 +62,7 @@ class Caller:
     was_cut: bool = False
     calm: bool = False
     """Whether nothing had been wrong for so long that a cut can only be for want of money or the longest call."""
+    cut_wall_us: int = 0
     available: int = 0
     """Credit of the account that nothing held, when it was cut."""
     lost: bool = False
@@ -394,7 +395,7 @@ class City:
             return
         if caller.lost or self.is_over:
             return
-        caller.was_cut = True
+        caller.was_cut, caller.cut_wall_us = True, self.clock.now().wall_us
         caller.calm = self.clock.now().mono_us > self.trouble_until_us[caller.switch]
         self.asking += 1
         caller.available = (await self.store.balances(caller.account)).get(CREDIT, Balance()).available
