@@ -14,14 +14,7 @@ from itertools import islice
 from typing import NoReturn
 
 from charging.call.commands import Find, Forget
-from charging.call.events import (
-    BlackBoxRead,
-    ClockJumped,
-    Draining,
-    FundsChanged,
-    SessionSwitchEvent,
-    SwitchRestarted,
-)
+from charging.call.events import BlackBoxRead, ClockJumped, Draining, FundsChanged, SessionSwitchEvent, SwitchRestarted
 from charging.call.fax import Fax
 from charging.call.missed_steps import SeenStep, with_missed_steps
 from charging.call.model import STEPS_MAX, Policy, Session, Short, State
@@ -72,7 +65,6 @@ NOTED_A_TURN_MAX = 2_000
 """Of them all: what keeps decisions has room for 10,000, and those of the calls of now are among them."""
 
 EXPLAINED_MAX = 10_000
-
 DELETE_ORDERS_MAX = 20
 DELETE_PAUSE_S = 1
 """Orders to delete after one look, and between two of them: more records a second than calls can be decided, so that a
@@ -86,6 +78,8 @@ NO_SESSION = "nosession-"
 
 class Registry:
     """The open sessions."""
+
+    _restarted_us = 0  # wall clock: when the switch was seen to have been restarted; 0: never
 
     def __init__(
         self,
@@ -117,8 +111,6 @@ class Registry:
         self._of_account: defaultdict[str, dict[str, SessionRunner]] = defaultdict(dict)
         self._of_leg: dict[str, SessionRunner] = {}  # by the unique id of the forwarded leg
         self._booked, self._closed = BookedRecords(), ClosedRecords()
-        self._restarted_us = 0
-        """Wall clock: when the switch's last restart was seen; 0: none was."""
         self._seen: frozenset[str] = frozenset()
         """Keys of the records that the last look at the black box showed."""
         self._looked_through: frozenset[str] = frozenset()
@@ -305,13 +297,12 @@ class Registry:
     # --- recovery ---------------------------------------------------------------------------------------------
 
     async def reconcile(self, restarted: bool = False) -> None:
-        """The link is up: restore what is stored, and tell every session that lived on what the switch knows.
-        ``restarted``: Asterisk was, so a drain has had its purpose, and of faxes that it may have dialled it knows
-        nothing. Raises SwitchError."""
+        """The link is up: restore what is stored, and tell every session that lived on what the switch knows; not of
+        faxes, where Asterisk was ``restarted``: then a drain has had its purpose, too. Raises SwitchError."""
         if restarted:
             self._restarted_us = self._clock.now().wall_us
-            for fax in [one for one in self._runners.values() if isinstance(one.session, Fax)]:
-                fax.offer(SwitchRestarted())
+            for fax in self.faxes():
+                self._runners[fax.id].offer(SwitchRestarted())
         if restarted and self.policy.drain_s:
             self.reach(0)
         if not self.leads():
@@ -338,9 +329,7 @@ class Registry:
             try:
                 stored = await self.ledger.sessions(switch=self._switch_id)
                 async for record in in_turns(stored):
-                    if (
-                        not self.leads() or self.epoch != epoch
-                    ):  # another daemon brings, or may have brought, them to life
+                    if not self.leads() or self.epoch != epoch:  # another daemon brings, or brought, them to life
                         break
                     if record.id not in self._runners and record.id not in self._closed_meanwhile:
                         revived += self._revive(record)

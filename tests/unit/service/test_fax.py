@@ -16,7 +16,7 @@ from charging.call.fax import Fax
 from charging.call.storage import revive
 from charging.call.switch_events import ChannelEnded
 from charging.engine.ports import FaxOrder
-from charging.errors import ActionRefused, ActionTimeout, LedgerUnavailable, LinkDown, SwitchError
+from charging.errors import ActionRefused, ActionTimeout, LedgerUnavailable, SwitchError
 from charging.fax.desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, TooLittle
 from charging.fax.sending import DIAL_WITHIN_S, TRIES_MAX, Faxes, session_of
 from charging.fax.views import FaxView
@@ -277,39 +277,6 @@ async def test_fax_from_before_a_restart_is_in_doubt_until_the_switch_has_told_o
     again = await office.send()
     assert isinstance(again, FaxSent)
     assert (again.created, again.view.session, len(office.orders)) == (False, view.session, 1)
-
-
-@pytest.mark.parametrize("trouble", [LinkDown(), None], ids=["in doubt", "taken"])
-@pytest.mark.parametrize("stands_by", [False, True], ids=["leads", "takes over"])
-async def test_r9_fax_that_may_have_died_with_the_switch_is_not_dialled_again(
-    office: Office, trouble: SwitchError | None, stands_by: bool
-) -> None:
-    """Asterisk dies after it was ordered to dial: that there is no record of it says nothing."""
-    registry, office.trouble = office.rig.registry, trouble
-    await office.send()
-    office.rig.switch.calls.clear()
-    if stands_by:
-        await registry.stand_by()
-    await registry.reconcile(restarted=True)
-    if stands_by:
-        await registry.lead(registry.epoch)
-    await office.rig.clock.advance(120)
-    assert await office.rig.reserved() == {}
-    assert (await office.rig.balance()).posted == EURO, "no page was confirmed"
-    office.trouble = None
-    again = await office.send()
-    assert isinstance(again, FaxSent)
-    assert (again.created, len(office.orders)) == (False, 1)
-
-
-async def test_r9_fax_that_the_switch_took_is_not_dialled_again_where_its_record_is_lost(office: Office) -> None:
-    await office.sent()
-    office.rig.switch.calls.clear()
-    await office.rig.clock.advance(120)
-    assert await office.rig.reserved() == {}
-    again = await office.send()
-    assert isinstance(again, FaxSent)
-    assert (again.created, len(office.orders)) == (False, 1)
 
 
 async def test_r14_account_that_cannot_pay_a_page_is_refused_before_its_document_is_looked_at(office: Office) -> None:

@@ -1,0 +1,45 @@
+"""R9: a fax is dialled once at most, also where the switch that was ordered to dial it can tell nothing of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from charging.errors import LinkDown, SwitchError
+from charging.fax.desk import FaxSent
+from tests.fakes.rig import EURO
+from tests.unit.service.test_fax import Office, office
+
+__all__ = ["office"]
+
+
+@pytest.mark.parametrize("trouble", [LinkDown(), None], ids=["in doubt", "taken"])
+@pytest.mark.parametrize("stands_by", [False, True], ids=["leads", "takes over"])
+async def test_r9_fax_that_may_have_died_with_the_switch_is_not_dialled_again(
+    office: Office, trouble: SwitchError | None, stands_by: bool
+) -> None:
+    """Asterisk dies after it was ordered to dial: that there is no record of it says nothing."""
+    registry, office.trouble = office.rig.registry, trouble
+    await office.send()
+    office.rig.switch.calls.clear()
+    if stands_by:
+        await registry.stand_by()
+    await registry.reconcile(restarted=True)
+    if stands_by:
+        await registry.lead(registry.epoch)
+    await office.rig.clock.advance(120)
+    assert await office.rig.reserved() == {}
+    assert (await office.rig.balance()).posted == EURO, "no page was confirmed"
+    office.trouble = None
+    again = await office.send()
+    assert isinstance(again, FaxSent)
+    assert (again.created, len(office.orders)) == (False, 1)
+
+
+async def test_r9_fax_that_the_switch_took_is_not_dialled_again_where_its_record_is_lost(office: Office) -> None:
+    await office.sent()
+    office.rig.switch.calls.clear()
+    await office.rig.clock.advance(120)
+    assert await office.rig.reserved() == {}
+    again = await office.send()
+    assert isinstance(again, FaxSent)
+    assert (again.created, len(office.orders)) == (False, 1)
