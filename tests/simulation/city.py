@@ -421,7 +421,7 @@ class City:
             switch.calls.setdefault(key, FakeCall(key, 0, caller.uid, ""))
         await self.wait(self.chance.choice((1, 8, 40)))
         stored = after == "message"
-        if caller.lost:
+        if caller.lost or (why == "sold" and not switch.calls[key].caller_alive):  # who has left speaks no more
             return
         switch.dialled = caller.number
         switch.leave_message(key, caller.uid, stored=stored, fallback=why == "fallback")

@@ -225,7 +225,7 @@ class SwitchLine:
 
     def cut(self) -> None:
         self.proven_mono_us  # noqa: B018  the last moment in which it was proven
-        self.is_up = False
+        self.is_up = self._is_reconciled = False  # Asterisk may have been restarted: a new link proves nothing yet
         self._held_back.clear()
 
     def reconciled(self) -> None:
