@@ -1,10 +1,10 @@
-"""Whether a mail is from whom it says: what the receiving mail server wrote into ``Authentication-Results`` (RFC 8601).
-Pure.
+"""Checks that a mail comes from the domain of its From, by the receiving mail server's ``Authentication-Results``
+header (RFC 8601). Pure.
 
-Only the topmost header of the named server counts. The server must take such headers out of what it receives, else a
-sender writes his own; it must write its own on top. A header that is malformed proves nothing.
+Only the topmost header of the named server counts. The server must remove such headers from the mail that it receives,
+or a sender could write his own, and must put its own on top. A malformed header proves nothing.
 
-No library does this strictly: authres (1.2.0, of 2019, its last release) takes headers that RFC 8601 does not.
+No library does this strictly: authres (1.2.0, of 2019, its last release) accepts headers that RFC 8601 does not allow.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Result:
 
 
 def why_not(headers: Sequence[str], server: str, domain: str) -> str:
-    """Why mail from ``domain`` is not proven to be so; empty: it is.
+    """Why a mail is not proven to come from ``domain``; empty if it is proven.
 
     ``headers`` are all ``Authentication-Results``, unfolded, the topmost first; ``server`` is the authserv-id of the
     server that we trust. DMARC must pass for the domain; where the server tells no DMARC, SPF or DKIM must pass for

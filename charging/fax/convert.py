@@ -1,7 +1,7 @@
-"""From a document as people hand it in to the TIFF that a fax machine receives, by Ghostscript and libtiff's tools.
+"""Converts a document (PDF or TIFF) to the TIFF that a fax machine receives, by Ghostscript and libtiff's tools.
 
-The programs read what strangers made, so each runs in the sandbox (`charging.fax.sandbox`), bounded in time, memory and
-output. What cannot be read is an answer (Refused), not an exception.
+The programs read documents made by strangers, so each runs in the sandbox (`charging.fax.sandbox`), with limits on
+time, memory and output. If a document cannot be read, the answer is a Refused, not an exception.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def too_many_pages(pages_max: int) -> Refused:
 
 
 async def convert(room: Room, pages_max: int) -> Refused | None:
-    """Make the room's ``document`` (PDF or TIFF, told by its first bytes) its ``paper``; at most one page more than
-    ``pages_max``, so that too many are noticed. ``None``: done."""
+    """Convert the room's ``document`` (PDF or TIFF, recognised by its first bytes) to its ``paper``. It converts at
+    most one page more than ``pages_max``, enough to notice that there are too many. ``None``: done."""
     data = await asyncio.to_thread(room.document.read_bytes)
     if data.startswith(pdf.HEAD):
         if await asyncio.to_thread(pdf.is_cut_off, data):
@@ -213,8 +213,8 @@ async def _lost_in(room: Room, pdf: Path, pages_max: int) -> Refused:
 
 
 async def _hidden(room: Room, pages_max: int) -> Refused | None:
-    """A page of which nothing is seen, though something is drawn on it beside its crop box: it would be sent blank. A
-    page that is empty is sent as it is."""
+    """Find a page that would be sent blank because everything drawn on it lies outside its crop box. An empty page is
+    sent as it is."""
     white = await asyncio.to_thread(_blank_pages, room.paper)
     boxes = await _cropped(room, room.document) if white else set()
     hidden = [page for page in white if page in boxes and page <= pages_max]

@@ -1,4 +1,4 @@
-"""What people bring to send a fax, what sending needs of the daemon, and what can be answered at once."""
+"""The data types of sending a fax: the request, what sending needs of the daemon, and the immediate answers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Papers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FaxWish:
-    """What someone wants sent."""
+    """A request to send a fax."""
 
     target: str
     """As typed."""
@@ -55,7 +55,7 @@ class FaxWish:
 
 @dataclass(frozen=True, slots=True)
 class TooLittle(Refused):
-    """There is not enough credit for all pages (R14): nothing was dialled."""
+    """The answer if credit does not suffice for all pages (R14): nothing was dialled."""
 
     pages: int = 0
     free_pages: int = 0
@@ -77,7 +77,7 @@ class TooLittle(Refused):
 
 @dataclass(frozen=True, slots=True)
 class FaxCheck:
-    """What a document would cost to send, and what there is to pay it: nothing was sent or set aside."""
+    """The answer to a check: what sending a document would cost, and the credit available. Nothing is reserved."""
 
     target: str
     number: str
@@ -148,7 +148,7 @@ class FaxDesk:
     """Faxes whose price is being reserved: they are not open yet, and have their line already."""
 
     def hindrance(self, now: Instant) -> Refused | None:
-        """What stands against sending anything now."""
+        """Why no fax can be sent now; ``None`` if faxes can."""
         proven = self.line.proven_mono_us
         if proven is None or now.mono_us - proven > self.horizon_s * MICROSECONDS:
             return Refused(Code.UNAVAILABLE, "the switch is out of reach", "nothing was charged; send it again later")

@@ -1,6 +1,6 @@
-"""Where documents wait until they are sent, and how long they stay.
+"""The folder of documents that wait to be sent, and how long they stay in it.
 
-The switch reads them there: the folder belongs to the daemon, and to a group that the switch is in.
+The switch reads them from this folder, which belongs to the daemon and to a group that the switch is in.
 """
 
 from __future__ import annotations

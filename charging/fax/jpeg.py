@@ -1,7 +1,7 @@
-"""The JPEG pictures that stand in a PDF as they are, and a TIFF of them, for libtiff to look at. Pure.
+"""Finds the JPEG pictures in a PDF, and wraps them in a TIFF so that libtiff can check them. Pure.
 
-Ghostscript draws what is left of a JPEG that was damaged or cut off, grey where nothing is left, and says nothing.
-libtiff tells. Pictures within what is encrypted, or coded once more, are not seen here.
+If a JPEG is damaged or cut off, Ghostscript draws what is left of it, grey for the missing part, and reports nothing;
+libtiff reports it. Pictures that are encrypted, or encoded a second time, are not found here.
 """
 
 from __future__ import annotations

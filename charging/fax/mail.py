@@ -1,15 +1,18 @@
-"""A fax handed in by mail: who wants what sent where, read from the message. Pure.
+"""Reads a fax that was sent in by mail: the sender, the number and the document. Pure.
 
-The number stands in the address (``fax+31201234567@…`` or ``31201234567@fax…``), else in the subject; what there is one
-is for `charging.tariff.written_numbers` to say. Both count only as the sender wrote them: whoever got a mail of his can
-hand the same mail in here, with its signature and with another envelope (RFC 6376, 8.6). An account's own address
-(``fax+SECRET@…``) names the account in place of a number (`charging.service.fax_address`). The document is the one PDF
-or TIFF attached. What a program has sent (a bounce, an out-of-office notice, a list) is dropped without a word, so that
-two machines never answer one another (RFC 3834); and since some programs do not say that they are, so is a mail without
-a document that answers one of our replies.
+- **The number** stands in the address (``fax+31201234567@…`` or ``31201234567@fax…``), else in the subject;
+  `charging.tariff.written_numbers` decides what counts as one. Address and subject count only if the sender wrote them
+  in the mail itself: anyone who has a mail of his can send it here again, with its signature and another envelope
+  (RFC 6376, 8.6).
+- **The account's own address** (``fax+SECRET@…``) names the account instead of a number
+  (`charging.service.fax_address`).
+- **The document** is the one PDF or TIFF attached.
+- **Mail of programs** (a bounce, an out-of-office notice, a list) is dropped without an answer, so that two machines
+  never answer each other (RFC 3834). Some programs do not mark their mail; so a mail without a document that answers
+  one of our replies is dropped too.
 
-The addresses are read from the headers as they stand, not by the mail library, whose reading takes time that grows with
-the square of a header and finds addresses in what is none. Whoever wants his faxes sent writes one plain address.
+Addresses are read from the raw headers, not by the mail library: its time grows with the square of a header's length,
+and it finds addresses in text that has none. A sender must write one plain address.
 """
 
 from __future__ import annotations
@@ -83,7 +86,7 @@ T = TypeVar("T")
 
 
 class Wrong(StrEnum):
-    """What keeps a mail from being a fax; its sender is told."""
+    """Why a mail cannot be sent as a fax. The sender gets the reason by mail."""
 
     AMBIGUOUS_SENDER = "ambiguous_sender"
     NO_NUMBER = "no_number"
@@ -131,8 +134,8 @@ class Letter:
 
 
 def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: str = "") -> Letter | None:
-    """The mail that an MTA hands over; ``None``: drop it. ``envelope_sender`` and ``recipient`` are as the MTA knows
-    them; ``<>`` or nothing as sender is a bounce."""
+    """Read a mail that an MTA hands over; ``None``: drop it. ``envelope_sender`` and ``recipient`` are those of the
+    MTA's envelope; ``<>`` or an empty sender is a bounce."""
     message = None if data.count(b"\n") > LINES_MAX or _has_hidden_lines(data) else _parsed(data)
     if message is None:
         return None

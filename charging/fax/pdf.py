@@ -1,7 +1,7 @@
-"""What a PDF's bytes tell before a reader reads them. Pure.
+"""Checks and edits on a PDF's raw bytes, before another program reads it. Pure.
 
-Searched by `bytes.find` alone, whose steps are short: a regular expression would hold the interpreter, and with it the
-calls, for as long as a large document takes.
+They search by `bytes.find` alone, in short steps. A regular expression over a large document would hold the
+interpreter, and with it the calls, until it is done.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Runs one program that reads what a stranger made, so that it reaches its document and its output and nothing else.
+"""Runs one program that reads a stranger's document, so that it can reach that document and its output and nothing
+else.
 
 Started as a program of its own (``python -I -S sandbox.py BOUNDS PROGRAM ARGUMENT…``) it gives up rights, then becomes
 PROGRAM: Landlock (Linux 5.13, kernel's Documentation/userspace-api/landlock.rst) hides every file that BOUNDS does not
@@ -94,8 +95,8 @@ def landlock_version() -> int:
 
 
 def missing() -> str:
-    """Why programs cannot be shut in on this machine, and what to do; empty: they can. It is tried by a process of its
-    own, which a system-call filter without Landlock would kill."""
+    """Why this machine cannot confine programs, and what to do; empty if it can. A separate process tries it, because a
+    system-call filter without Landlock would kill that process."""
     bounds = Bounds(read=(), write=(), cpu_s=10, memory_bytes=10**9, file_bytes=0)
     line = command(bounds, "true")
     try:

@@ -1,9 +1,10 @@
-"""Faxes that subscribers send: priced, reserved, handed to the switch; and what became of them (R3, R9, R14).
+"""Sends subscribers' faxes: prices them, reserves the price, orders the switch to dial; and lists their results (R3,
+R9, R14).
 
-The answer is immediate: the pages are counted before, and their price is reserved in the same ledger operation that
-opens the session, so that "enough" is never wrong later. A fax is dialled once at most: where the order to dial may or
-may not have reached the switch, the session finds out, and gives the money back where nothing was dialled. Until then
-whoever asks is told to ask again with the same key; after it, the key sends what was never dialled.
+The answer is immediate: the pages are counted first, and their price is reserved in the ledger operation that opens the
+session, so credit that suffices now suffices later too. A fax is dialled at most once. If the order to dial may or may
+not have reached the switch, the session finds out, and releases the money if nothing was dialled. Until then a repeated
+request is answered "ask again with the same key". After that, the same key sends a fax that was never dialled.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ class Faxes:
         return no_desk() if self._desk is None else self._desk.max_bytes
 
     async def send(self, account: str, wish: FaxWish, key: str) -> FaxSent | Refused:
-        """Send a document; ``key`` makes the act idempotent. Raises LedgerError where the outcome is unknown."""
+        """Send a document, once for each ``key``. Raises LedgerError if the outcome is unknown: ask again with the
+        key."""
         desk = self._desk
         if (wrong := text.idempotency_key(key)) is not None:
             return wrong
@@ -89,8 +91,8 @@ class Faxes:
         return await self._dial(desk, *opened) if isinstance(opened, tuple) else opened
 
     async def check(self, account: str, wish: FaxWish) -> FaxCheck | Refused:
-        """What sending a document would cost, and whether the credit suffices now (R14). It is read as to be sent, and
-        forgotten. Raises LedgerUnavailable."""
+        """What sending a document would cost, and whether the credit suffices now (R14). The document is converted as
+        for sending, and then deleted. Raises LedgerUnavailable."""
         desk = self._desk
         if desk is None:
             return no_desk()
@@ -312,7 +314,7 @@ class Faxes:
         return FaxSent(view_of(fax), created=True)
 
     async def cancel(self, account: str, session: str) -> FaxView | Refused:
-        """Have the switch end a fax that is on its way; pages that were confirmed by then are charged. It is over when
+        """Order the switch to end a fax that is under way. Pages confirmed by then are charged. The fax is over when
         its state says so, a moment later."""
         view = await self.get(account, session)
         if isinstance(view, Refused):
@@ -418,7 +420,8 @@ def _suffices(fax: Fax, balances: Mapping[str, Balance]) -> bool:
 
 
 def _short_of(desk: FaxDesk, fax: Fax, balances: Mapping[str, Balance]) -> Refused:
-    """What a fax lacks: credit, its plan's credit a day, or seconds for which its account may hold lines unpaid."""
+    """What a fax lacks: credit, the plan's credit for the day, or seconds for which its account may hold lines
+    unpaid."""
     available, cost = spendable(balances, fax.day).available, fax.owing(fax.pages, balances)
     if available >= cost and not fax.has_day_left(balances, cost):
         return _beyond_day(fax, cost)

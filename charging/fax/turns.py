@@ -1,4 +1,4 @@
-"""Whose document is made ready next: a few at a time, one of each account, in turn."""
+"""Decides whose document is converted next: a few at a time, one of each account, in turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fax as people ask for it: on its way, or over. Pure."""
+"""A fax as people see it: under way, or over. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a task rests between two rounds of work: for a while, or until someone rings."""
+"""Lets a task rest between two rounds of work: for some seconds, or until it is rung."""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
 """Which missed calls go into which mail (R13). Pure.
 
-The first is told at once. Those that come within the pause after a mail wait for its end, and go into one mail
-together. If calls came within it, the next pause is twice as long, up to PAUSE_MOST_S; after one without any, the next
-call is told at once again. So a robot that dials all day makes a dozen mails instead of thousands, and yet no call is
-left out: calls are kept by caller, and of callers that do not fit the number of their calls.
+The first missed call is reported by a mail at once. After a mail there is a pause; calls within it are reported
+together in one mail at its end. If calls came within a pause, the next pause is twice as long, up to PAUSE_MOST_S.
+After a pause without calls, the next call is reported at once again. So a robot that dials all day causes a dozen mails
+instead of thousands, and still no call is left out: calls are listed by caller, and calls of callers beyond CALLERS_MAX
+are counted.
 
-A batch is *frozen* before it is told, and then stays the same until it has been told: whoever finds it so, after a
-crash or in another daemon, tells the same calls under the same id, and the outbox takes them once. A call
-that comes meanwhile waits for the next batch.
+A batch is *frozen* before it is put into the outbox, and does not change until it is there. So after a crash, or in
+another daemon, the same calls are put under the same id, and the outbox takes them once. A call that comes meanwhile
+waits for the next batch.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class Missed:
 
     @property
     def due_us(self) -> int:
-        """When something is to be done: a batch told, or the whole forgotten as nothing has happened for long."""
+        """When something is due: a batch is to be reported, or the record deleted because it is no longer needed."""
         if self.frozen is not None:
             return self.frozen.last_us
         return self._pause_ends_us if self.waiting is None else max(self.waiting.first_us, self._pause_ends_us)

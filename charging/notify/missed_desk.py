@@ -1,8 +1,8 @@
 """Missed calls on their way into mails: recorded at once, told when they are due (R13).
 
-What waits is one document an account, of the collection :data:`COLLECTION`; ``missed.py`` says what it holds and when
-it is due. Recording and telling are updates of the version that was read, so daemons that share a store share this
-work, and what one of them was killed over another goes on with.
+The missed calls of an account that wait are one document of the collection :data:`COLLECTION`; ``missed.py`` defines
+its content and when it is due. Every change is an update of the version that was read. So daemons that share a store
+can share this work, and one goes on with what another was killed over.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ class MissedDesk:
         return len(due) == TELL_MAX
 
     async def _tell_safely(self, account: str, now_us: int) -> None:
-        """A fault of ours about one account stops neither the others nor, with this task, the daemon and its calls."""
+        """Report one account's calls, and log any exception: a fault must not stop the other accounts, nor the
+        daemon."""
         try:
             await self._tell(account, now_us)
         except LedgerError:

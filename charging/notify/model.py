@@ -1,7 +1,7 @@
-"""The words of notices, as frozen data. Pure.
+"""The notices to subscribers, as frozen data. Pure.
 
-A *notice* is one thing to tell one subscriber once. Its id says what crossing it belongs to, so that whoever finds
-it due again makes the same id, and the outbox takes it once:
+A *notice* is one message to one subscriber, sent once. Its id names the crossing that it belongs to. So if the notice
+is found due again, it gets the same id, and the outbox takes it only once:
 
 ========================  =========================================  ============================================
 kind                      id                                         rule

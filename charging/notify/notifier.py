@@ -1,9 +1,9 @@
 """Looks at accounts, lets the policy decide, and puts what is due into the outbox.
 
-An account is looked at soon after something happened to it (:meth:`Notifier.touched`), and every account once a day,
-in the morning, for what comes by the calendar alone. Whoever touches never waits and never fails: accounts to be
-looked at are a set, so a busy account is one entry in it, and what does not fit is found by the next sweep.
-Looking twice, or from two daemons at once, does no harm: ids are derived, and the outbox takes each once.
+An account is looked at soon after something happened to it (:meth:`Notifier.touched`), and every account once a day, in
+the morning, for notices that depend on the calendar alone. A call of ``touched`` never waits and never fails: it adds
+the account to a set, in which a busy account is one entry. If the set is full, the next sweep finds the account. To
+look twice, or from two daemons at once, does no harm: ids are derived, and the outbox takes each once.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ class Notifier:
             self._bell.ring()
 
     def charged(self, account: str, settled: Mapping[str, int]) -> None:
-        """A call was charged so much, by balance. The account is looked at if that can have brought a notice about:
-        most ticks cannot, and a look is some questions to the store. Returns at once."""
+        """A call was charged ``settled``, by balance. The account is looked at only if that can make a notice due: most
+        ticks cannot, and a look costs several requests to the store. Returns at once."""
         calm = self._calm.get(account)
         rest = None if calm is None else calm.headroom.after(settled)
         if calm is None or rest is None or self._clock.now().mono_us >= calm.until_mono_us:

@@ -11,13 +11,13 @@ sent       KEPT_S after it was sent            it is purged
 given up   KEPT_S after that                   it is purged
 =========  ==================================  =========================================
 
-A claim is an update of the version that was read, so of several daemons one sends. A daemon that dies between the
-server's "250" and the mark leaves a claim behind, and the notice goes out a second time, with the same Message-ID:
-the only way to a double mail, and better than none. Putting is idempotent by the notice's key, also while
-a notice that is out is remembered; beyond that the account's record of what was sent keeps it from being due again.
+A claim is an update of the version that was read, so only one of several daemons sends. If a daemon dies between the
+server's "250" and the mark, its claim ends and the notice is sent a second time, with the same Message-ID. That is the
+only way to a double mail, and better than none. Putting is idempotent by the notice's key for as long as the notice is
+remembered; after that, the account's record of what was sent keeps it from being due again.
 
-What became of a notice is a document of its own (:data:`RESULTS`), by which programs are told: it is put before the
-mark. So it is told however a daemon is killed in between, and once, for putting is idempotent.
+The result of a notice is a document of its own (:data:`RESULTS`), from which other programs get it as an event. It is
+put before the mark. So a daemon that is killed in between loses no result, and repeats none, for putting is idempotent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What the journal says about an account's notices, folded line by line, and what was sent. Pure.
+"""The state of an account's notices: facts from its journal, folded line by line, and which notices were sent. Pure.
 
-Kept as a document for each account, so that a look reads only the journal's new lines. It is no second truth: lost,
-it is folded again from the journal; only what was sent would be forgotten, and the outbox remembers that for a while.
+It is stored as a document for each account, so that a look reads only the journal's new lines. If the document is lost,
+the facts are folded from the journal again. Only the list of sent notices would be lost, and the outbox remembers those
+for a while.
 """
 
 from __future__ import annotations

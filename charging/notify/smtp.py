@@ -1,10 +1,10 @@
-"""The way out: one SMTP connection for a batch of mails, by aiosmtplib.
+"""Sends mails: one SMTP connection for a batch, by aiosmtplib.
 
 What the server says about *one mail* is a :class:`Verdict`; what keeps *every* mail from leaving (no connection, TLS,
 a wrong password, a sender that is refused, a server that falls silent or hangs up) is :class:`MailServerTrouble`.
 
-- 4xx: later. 5xx about recipient or contents: never; except the 5.7 family ("not authorised", "relaying denied"):
-  there someone's policy or setting is wrong and may be mended, so: later.
+- 4xx: later. 5xx about recipient or contents: never. The 5.7 family ("not authorised", "relaying denied") is an
+  exception: a policy or setting is wrong and may be corrected, so: later.
 - Each step has a deadline, and each mail one of its own over all its steps, so that a server which keeps sending a
   little holds nobody up.
 - With ``starttls`` a server that does not offer it is trouble; nothing then goes out in the clear.

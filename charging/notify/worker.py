@@ -3,11 +3,11 @@
 A turn is bounded: at most BATCH_MAX mails over one connection, and no new one is begun after BATCH_S, well within the
 claims that the turn holds. Between turns it rests until something is put in, or for POLL_S.
 
-Two kinds of failure wait differently. A mail that was refused for now waits by its own count of attempts. A server
-that cannot be used makes this worker wait, by the count of turns that failed; mails that were not tried are let go at
-once and keep their count (another daemon may reach the server). Both waits double from ``retry_first_s`` to
-``retry_most_s``. A mail that was tried GIVE_UP_ATTEMPTS_MIN times is given up when it is ``give_up_after_h`` old; one
-that merely waited for the server never is.
+There are two kinds of failure. If a mail is refused for now, that mail waits, by its own count of attempts. If the
+server cannot be used, this worker waits, by the count of failed turns; mails that were not tried are released at once
+and keep their count (another daemon may reach the server). Both waits double from ``retry_first_s`` to
+``retry_most_s``. A mail that was tried at least GIVE_UP_ATTEMPTS_MIN times is given up once it is ``give_up_after_h``
+hours old. A mail that only waited for the server is never given up.
 """
 
 from __future__ import annotations

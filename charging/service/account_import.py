@@ -1,8 +1,8 @@
-"""Accounts and numbers by the hundred, from a CSV file (`import_file.py` reads it).
+"""Imports accounts and numbers from a CSV file, which `import_file.py` reads.
 
-Everything is checked first, and where anything is wrong nothing is written. What is there already and just the same is
-left alone, so an import that was broken off, or only seemed to be, is repeated. What is there and differs is wrong: an
-import makes, it does not edit.
+The whole file is checked first; if anything is wrong, nothing is written. Accounts and numbers that exist already and
+are equal are skipped, so an interrupted import can be repeated. If they exist and differ, that is an error: an import
+creates, it does not edit.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BATCH = 100
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """So many accounts of the file are behind it."""
+    """How many accounts of the file are done in this phase."""
 
     phase: str
     """``checking`` or ``writing``."""
@@ -42,7 +42,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """A number that is made and will not do what its line seems to want."""
+    """A warning: the number is created, but will not do what its line seems to want."""
 
     file: str
     line: int
@@ -52,7 +52,7 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The end: what was made (or, of a dry run, would be), and what was there already."""
+    """The result: how much was created (in a dry run: would be), and how much existed already."""
 
     accounts: int
     numbers: int
@@ -90,9 +90,9 @@ class AccountImport:
         self._numbers = numbers
 
     async def run(self, data: bytes, file: str, *, language: Language, dry_run: bool) -> AsyncIterator[ImportEvent]:
-        """Import ``data``, called ``file`` in problems. Problems, if any, come in the file's order and end it, else
-        warnings do and then it is written; ``language`` is that of rows that name none. Raises LedgerUnavailable:
-        repeat it."""
+        """Import ``data``, which problems call ``file``. If there are problems, they are yielded in the file's order
+        and nothing is written. Else warnings are yielded, and then the accounts are written (not in a dry run).
+        ``language`` is for rows that name none. Raises LedgerUnavailable: repeat the import."""
         rows, problems = read_rows(data, file, language)
         plans: list[_Plan] = []
         own = frozenset(normal for row in rows if (normal := self._tariff().normalise(row.number)))

@@ -1,4 +1,4 @@
-"""Accounts: made, edited, suspended, closed. Never deleted: a closed one keeps its history (R21)."""
+"""Creates, edits, suspends and closes accounts. An account is never deleted: a closed one keeps its history (R21)."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ class Accounts:
         return await self._store.directory.accounts_page(after, limit)
 
     async def change(self, account: str, changes: AccountChanges) -> Account | Refused:
-        """Edit plan, language or mail address. A new plan holds for calls from now on; where it gives more free minutes
-        than the month's were, the difference comes at once (also when the same change is asked again); where it gives
+        """Edit plan, language or mail address. A new plan holds for calls from now on. If it gives more free minutes
+        than the month has had, the difference is granted at once (also if the same change is repeated). If it gives
         less, the month keeps what it had."""
         wrong = text.email(changes.get("email", ""))
         if wrong is None and "plan" in changes:
@@ -117,8 +117,8 @@ class Accounts:
         )
 
     async def edit(self, account: str, change: Callable[[Account], Account | Refused]) -> Account | Refused:
-        """Apply a change to what is stored now, again where someone else's edit came in between; a change that
-        refuses, or leaves all as it is, writes nothing."""
+        """Apply ``change`` to the stored account, and again if another edit came in between. If it refuses or changes
+        nothing, nothing is written."""
         try:
             return await self._edit(account, change)
         finally:  # also where the ledger fails: it may have been stored

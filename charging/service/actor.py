@@ -1,7 +1,8 @@
-"""Who has done what is being done: a token, a person at the command line or the console, or the daemon itself.
+"""The actor of the present request: a token, a person at the command line or the console, or the daemon itself.
 
-An actor is a word and, for most, whose: ``token:4f2a9c0d1e2f``, ``cli:alice``, ``console:alice``, ``customer:anna``,
-``daemon``. Whoever takes a request in says so around it (`acting`); what is written then asks `actor`.
+An actor is a kind and mostly a name: ``token:4f2a9c0d1e2f``, ``cli:alice``, ``console:alice``, ``customer:anna``,
+``daemon``. The code that receives a request sets the actor around it (`acting`); the code that writes reads it
+(`actor`).
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ def actor() -> str:
 
 
 def is_for_customer() -> bool:
-    """Whether a customer sees what is answered now: a number that its caller withholds is shown to none, though the
-    operator may keep it for his own eyes."""
+    """Whether the present answer goes to a customer. Numbers that callers withheld are not shown to customers, even if
+    the operator keeps them."""
     return _FOR_CUSTOMER.get() or actor().startswith("customer:")
 
 
 def sees_actors() -> bool:
-    """Whether who did something is told in what is answered now: to the operator's people, and to tokens that may see
-    who changed what; never to a customer."""
+    """Whether the present answer may name actors: to the operator's people and to tokens with the scope ``audit``,
+    never to a customer."""
     return not is_for_customer() and (_AUDITS.get() or not actor().startswith("token:"))
 
 
@@ -45,8 +46,8 @@ def named(text: str) -> str:
 
 @contextmanager
 def acting(who: str, *, for_customer: bool = False, audits: bool = False) -> Iterator[None]:
-    """What is done within is done by ``who``, and, if so, what is answered is for a customer, or for a token that may
-    see who changed what."""
+    """Set the actor within the context. ``for_customer``: the answer goes to a customer. ``audits``: it goes to a token
+    that may see who changed what."""
     before, shown_before, audits_before = _ACTOR.set(named(who)), _FOR_CUSTOMER.set(for_customer), _AUDITS.set(audits)
     try:
         yield

@@ -1,22 +1,22 @@
-"""The nightly round: old credit and past months' free minutes expire, and a plan's that were missed are granted (R11,
-R18, R19). A task of the daemon.
+"""The nightly round: lets old credit and past months' free minutes expire, and grants free minutes of a plan that were
+missed (R11, R18, R19). A task of the daemon.
 
-Everything here falls due at a midnight of the operator's zone, so each account is looked at once a day, and once when
-a daemon starts (it may have been down at midnight). What a running call holds back is looked at again
-every REST_S until the call has ended.
+Everything here falls due at midnight in the operator's zone. So each account is looked at once a day, and once when a
+daemon starts (it may have been down at midnight). If a running call holds what should expire, the account is looked at
+again every REST_S seconds until the call has ended.
 
 **Cheap for a million accounts.** A round reads accounts by pages, one account at a time, and rests after each page:
 some 1,000 accounts a second at most, so a million take about a quarter of an hour, with one ledger operation in
-flight. An account costs one read of its balances; only one with credit and without a paid subscription also its newest
-journal lines, back to the last event of R19 (mostly one page). Nothing is kept per account but what is postponed, and
-calls never wait for any of it.
+flight. An account costs one read of its balances. An account with credit and without a paid subscription also costs a
+read of its newest journal lines, back to the last event of R19 (mostly one page). Only postponed accounts are kept in
+memory, and calls never wait for the round.
 
-**Nothing twice, nothing reserved.** The journal is the memory: an expiry's id is made of the day or month, its leg
-takes exactly what was seen to be available, and is refused where a call has reserved some of it meanwhile: look again.
-Balances are read before the events, so credit that is bought meanwhile either moves the date or is not in the amount.
-So a restart, a second daemon and an answer that was lost all come to the same books.
+**Nothing twice, nothing reserved.** An expiry's id is made of the day or month, so the journal prevents a second one.
+Its leg takes exactly what was available when it was read. If a call has reserved some of that since, the ledger refuses
+the transfer, and the account is read again. Balances are read before the events, so credit that is bought in between
+either moves the date or is not in the amount. A restart, a second daemon and a lost answer all lead to the same books.
 
-**Nothing by a wrong clock.** What has expired is gone, so there is a round only while the clock is believed
+**Nothing by a wrong clock.** An expiry cannot be undone, so there is a round only while the wall clock is believed
 (`charging.service.proven_time`).
 """
 
@@ -113,7 +113,7 @@ class Caretaker:
             await self._clock.sleep_until(self._clock.now().plus(REST_S).mono_us)
 
     async def turn(self) -> None:
-        """What is due now: accounts that were postponed, and the round where its day has come. Raises LedgerError."""
+        """Do what is due now: postponed accounts, and the round if its day has come. Raises LedgerError."""
         if not await self._believed():
             return
         for account in list(self._postponed):
@@ -127,8 +127,8 @@ class Caretaker:
             log.info("round_made", accounts=looked, postponed=len(self._postponed))
 
     async def look(self, account: Account) -> bool:
-        """End what has lapsed of one account, and grant what its plan still owes it; ``False``: a running call holds
-        some of what has lapsed. Raises LedgerError."""
+        """Let expire what has lapsed of one account, and grant what its plan still owes it. ``False`` if a running call
+        holds some of what has lapsed: look again later. Raises LedgerError."""
         balances = await self._store.balances(account.id)
         month = self._tariff().month_of(self._clock.now().wall_us)
         if self._months.due(account, balances) is not None:

@@ -1,17 +1,19 @@
-"""Who did what: each change that a person, a program or the daemon makes, with its actor, its time, before and after.
+"""The audit trail: a note for each change by a person, a program or the daemon, with actor, time, before and after.
 
-**No change without its note, and no note without its change**, whenever the daemon is killed. A note is written before
-its change as *asked*, and becomes *done* after it. The record that is changed names its last note in the same write
-(`Account.change`, `Number.change`), and a transfer stands in the journal with its time; so what became of a note that
-was left behind can be told. Whoever changes a record next makes the note before his done first. What a hang-up has
-done cannot be looked up, and nobody waits for a ledger with it, nor with a tariff that is accepted: their notes follow
-them, and where that fails the log has it.
+**No change without its note, and no note without its change**, even if the daemon is killed. A note is written before
+its change as *asked*, and is set to *done* after it. The changed record names its last note in the same write
+(`Account.change`, `Number.change`), and a transfer stands in the journal with its time. So it can be found out later
+whether the change of a note that was left as *asked* was made. The next change of a record first sets the note before
+it to *done*.
 
-A note that cannot be read stops nobody: the log tells it, and the others are read. Members that only a newer version
-knows are kept as they are.
+The effect of a hang-up cannot be looked up later, and neither a hang-up nor the acceptance of a tariff waits for the
+ledger. Their notes are written afterwards; if that fails, only the log has the change.
 
-The notes are documents, under ids in the order of time. Nothing removes them; erasing a customer hides what leads to
-him.
+A note that cannot be read does not stop the others: it is logged. Members that only a newer version knows are kept as
+they are.
+
+Notes are documents, with ids in the order of time. They are never removed; erasing a customer hides what identifies
+the person.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ COLLECTION = "changes"
 TOKENS = "api-tokens"
 """The collection of `charging.service.tokens`."""
 SETTLE_S = 60
-"""After so long nobody is still at work on a change: longer than any store lets one wait."""
+"""Seconds after which no change can still be under way: longer than any store's time-out."""
 REST_S = 30
 BATCH = 100
 PAGE_DOCUMENTS = 100
@@ -140,18 +142,18 @@ class Changes:
     async def asked(
         self, act: Act, *, account: str = "", number: str = "", before: Facts | None = None, after: Facts | None = None
     ) -> str:
-        """Write the note of a change that is about to be made: its id. Raises LedgerUnavailable."""
+        """Write the note of a change that is about to be made, and return its id. Raises LedgerUnavailable."""
         facts = dict(before or {}), dict(after or {})
         change = Change(act, actor(), self._clock.now().wall_us, account, number, before=facts[0], after=facts[1])
         return await self._put(change, self._clock.now().plus(SETTLE_S).wall_us)
 
     async def asked_by(self, transfer: Transfer, act: Act, after: Facts) -> str:
-        """The same of a transfer that is about to be applied."""
+        """Write the note of a transfer that is about to be applied, and return its id. Raises LedgerUnavailable."""
         change = Change(act, transfer.actor, transfer.at_us, transfer.account, transfer=transfer.id, after=dict(after))
         return await self._put(change, self._clock.now().plus(SETTLE_S).wall_us)
 
     async def noted(self, act: Act, *, account: str = "", number: str = "", after: Facts | None = None) -> None:
-        """Write the note of what cannot be looked up afterwards. Raises LedgerUnavailable."""
+        """Write the note of a change that was made and cannot be looked up later. Raises LedgerUnavailable."""
         at_us = self._clock.now().wall_us
         await self._put(Change(act, actor(), at_us, account, number, after=dict(after or {}), done=True), None)
 
@@ -161,8 +163,8 @@ class Changes:
         return id
 
     async def done(self, id: str, before: Facts | None = None, after: Facts | None = None) -> None:
-        """The change was made; with what is known only now. Changes nothing where that is noted already, or the note
-        cannot be read. Raises LedgerUnavailable."""
+        """Set a note to *done*, and add facts that are known only now. Does nothing if it is done already or cannot be
+        read. Raises LedgerUnavailable."""
         document = await self._store.documents.get_document(COLLECTION, id) if id else None
         change = None if document is None else readable(document)
         if document is None or change is None or change.done:
@@ -171,8 +173,8 @@ class Changes:
         await self._store.documents.update_document(_finished(document, told))
 
     async def became(self, id: str, made: bool, before: Facts | None = None, after: Facts | None = None) -> None:
-        """Finish the note of a change that was made, or was not, with what is known only now. A ledger that fails here
-        takes nothing back of what was done, so it is only logged: the note is settled later."""
+        """Finish the note of a change: set it to *done* if the change was ``made``, else delete it. A failure of the
+        ledger is only logged, since the change itself stands; :meth:`settle` finishes the note later."""
         try:
             if made:
                 await self.done(id, before, after)
@@ -188,8 +190,8 @@ class Changes:
             await self._store.documents.delete_document(document)
 
     async def settle(self) -> int:
-        """Find out what became of notes that were left behind; how many there were. One that cannot be read stays as it
-        is, and is not due any more. Raises LedgerUnavailable."""
+        """Finish the notes that were left as *asked*, and return how many there were. A note that cannot be read stays
+        as it is, and is not due again. Raises LedgerUnavailable."""
         left = await self._store.documents.due_documents(COLLECTION, self._clock.now().wall_us, BATCH)
         for document in left:
             if (change := readable(document)) is None:
@@ -217,9 +219,9 @@ class Changes:
             await self._clock.sleep_until(self._clock.now().plus(REST_S).mono_us)
 
     async def page(self, sought: Sought, after: str | None, limit: int) -> tuple[list[Noted], str | None]:
-        """Up to ``limit`` changes behind the one of id ``after``, oldest first, and the place where the next page goes
-        on; ``None``: there is no more. A page may be short, and even empty, though more follow. Of what cannot be read
-        the log tells. Raises LedgerUnavailable."""
+        """Up to ``limit`` changes after the one with id ``after``, oldest first, and the cursor of the next page
+        (``None`` if there is none). A page may be short or empty though more follow. Notes that cannot be read are
+        logged and left out. Raises LedgerUnavailable."""
         place = after or f"{max(0, sought.since_us - 1):016d}"
         found: list[Noted] = []
         for _ in range(EXAMINED_MAX // PAGE_DOCUMENTS):
@@ -248,8 +250,8 @@ class Changes:
                 return
 
     async def hide(self, account: str) -> int:
-        """Take out of an account's notes what leads to a person; how many were changed. May be repeated. It looks into
-        every note there is, page by page, and rests after each: calls are decided in the same process."""
+        """Remove what identifies a person from an account's notes, and return how many were changed. May be repeated.
+        It reads every note in the store, page by page, and rests after each, because the same process decides calls."""
         hidden, place = 0, ""
         while documents := await self._store.documents.list_documents(COLLECTION, place, PAGE_DOCUMENTS):
             for document in documents:
@@ -272,7 +274,7 @@ class Changes:
         return False
 
     async def _counts(self, id: str, change: Change) -> bool:
-        """Whether a change was made; one that cannot be found out is told in the log."""
+        """Whether a change was made. If that cannot be found out, it is logged."""
         try:
             return change.done or await self._happened(id, change)
         except LedgerCorrupt as error:
@@ -280,7 +282,8 @@ class Changes:
             return False
 
     async def _happened(self, id: str, change: Change) -> bool:
-        """Whether a change was made of which nobody has said so. Raises LedgerCorrupt where its record is damaged."""
+        """Whether the change of a note that is still *asked* was made. Raises LedgerCorrupt if its record is
+        damaged."""
         if change.transfer:
             return await self._stands(change)
         if change.act in (Act.TOKEN_ADDED, Act.TOKEN_REVOKED):

@@ -1,8 +1,8 @@
-"""Why a call was decided so: every decision is kept for some days, refused calls too, and found again.
+"""Keeps every decision about a call for some days, also those to refuse it, so that people can look up the reason.
 
-**Off the path of the call.** A decision is put into a queue in memory, which never waits: what does not fit is lost,
-loudly. A task of the daemon writes what has come together, about once a second. So a daemon that is killed loses the
-decisions of its last second; no money is lost with them.
+**Off the path of the call.** A decision is put into a queue in memory, and the call never waits for it. If the queue is
+full, the decision is lost, with a log line and a metric. A task of the daemon writes the queue to the store about once
+a second. So a daemon that is killed loses the decisions of its last second, and no money.
 
 **In documents of some decisions each**, under ids in the order of time. One of a busy second holds up to
 BATCH_DECISIONS, so a flood costs the store little, and a search reads few. What is kept is bounded by days and by
@@ -78,13 +78,13 @@ class Sought:
     """Before it."""
 
     def may_be_in(self, text: str) -> bool:
-        """Whether a document can hold any, without reading it."""
+        """Whether a document may hold a wanted decision, judged by its text without parsing it."""
         if self.account is not None and f'"account":"{self.account}"' not in text:
             return False
         return self.number is None or any(f'"number":"{one}"' in text for one in (self.number, hidden(self.number)))
 
     def fits(self, decided: Decided) -> bool:
-        """Whether it is one of them. A number that is nobody's was kept masked."""
+        """Whether a decision is wanted. Numbers that belong to no account were stored masked."""
         return (
             (self.number is None or decided.number in (self.number, hidden(self.number)))
             and (self.account is None or decided.account == self.account)
@@ -128,7 +128,7 @@ class DecisionKeeper:
         self._rounds = 0
 
     def keep(self, decided: Decided) -> None:
-        """Take one in. Returns at once."""
+        """Queue a decision for writing. Returns at once."""
         if decided.reason == Fallback.UNPROVEN and self._too_many_unproven():
             self._lost("unproven")
         elif len(self._queue) >= QUEUE_MAX:
@@ -152,7 +152,7 @@ class DecisionKeeper:
                 self._came.set()
 
     async def write(self) -> None:
-        """Give the store all that waits, oldest first. Raises LedgerError; then the rest still waits."""
+        """Write all queued decisions to the store, oldest first. Raises LedgerError; the rest then stays queued."""
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             log.error("decisions_lost", decisions=dropped, waiting=len(self._queue))
@@ -227,10 +227,10 @@ class Decisions:
         self._clock = clock
 
     async def page(self, sought: Sought, after: str | None, limit: int) -> tuple[list[Kept], str | None]:
-        """Up to ``limit`` decisions behind the place ``after`` (the id of one), oldest first as far as they
-        were written so: those of one document stand together. With them the place where the next page goes on, ``None``
-        where there is no more. A page may be short, and even empty, though more follow: one request looks into
-        EXAMINED_MAX documents at most. Raises LedgerError."""
+        """Up to ``limit`` decisions after the one with id ``after``, and the cursor of the next page (``None`` if there
+        is none). They come in the order of writing, oldest first; those of one document stand together. A page may be
+        short or empty though more follow, since one request reads at most EXAMINED_MAX documents. Raises
+        LedgerError."""
         begun, done = (after.rpartition(".")[0], int(after.rpartition(".")[2])) if after is not None else ("", -1)
         start = begun[:-1] or f"{max(0, sought.since_us - SPAN_S * MICROSECONDS):016d}"
         found: list[Kept] = []
@@ -253,14 +253,14 @@ class Decisions:
         return found, None
 
     async def of_account(self, account: str) -> AsyncIterator[Decided]:
-        """All of one account, resting now and then. Raises LedgerError."""
+        """Every decision about one account; it rests between pages. Raises LedgerError."""
         async for document in walk(self._documents, self._clock):
             for decided in await _read(document, sought := Sought(account=account)):
                 if sought.fits(decided):
                     yield decided
 
     async def forget(self, account: str) -> int:
-        """Take out all of one account; how many. May be repeated. Raises LedgerError."""
+        """Delete every decision about one account, and return how many. May be repeated. Raises LedgerError."""
         forgotten = 0
         async for document in walk(self._documents, self._clock):
             forgotten += await self._without(document, account)

@@ -1,12 +1,12 @@
-"""What happens to an account, as programs are told it: an ordered stream, by a cursor.
+"""Events for other programs: what happens to one account or to all, as an ordered stream that is read by a cursor.
 
-The events are the account's journal in other words, and its CDRs: what stands in one atomic step with the money. So
-nothing is told that was not booked, and nothing booked is not told, whenever a daemon is killed or another takes over;
-and no call pays for it. A line's number, without gaps, is the cursor. A running call's own extensions tell nothing.
+The events of an account are made from its journal and its CDRs, which are written in one atomic step with the money. So
+every booking is an event and every event a booking, even if a daemon is killed or another takes over, and the stream
+costs calls nothing. The cursor is the number of the journal's line. Ticks of a running call (EXTEND) are no events.
 
-The events of all accounts are the ledger's feed in other words (`charging.ledger.feed`): those lines, and what is no
-booking: calls that were not forwarded, notices, changed settings. There the place is the cursor; a document of several
-decisions is told in parts. Of one account it is the same stream without the others.
+The events of all accounts are made from the ledger's feed (`charging.ledger.feed`): the same lines, and events that are
+no bookings: calls that were not forwarded, notices, changed settings. The cursor is the place in the feed; a document
+of several decisions makes several events, told apart by their part. The stream can be limited to one account.
 """
 
 from __future__ import annotations
@@ -133,9 +133,9 @@ class Events:
         """That are open now, by who has them open."""
 
     async def page(self, account: str, after: int, limit: int) -> tuple[list[Event], int] | Refused:
-        """Up to ``limit`` events behind the cursor ``after`` (0: from the first that is kept), oldest first; and the
-        cursor behind what was looked into, from which to go on. There may be none, though more follow: go on until the
-        cursor stays. Refuses a cursor behind which lines were archived. Raises LedgerError."""
+        """Up to ``limit`` events after the cursor ``after`` (0: from the first that is kept), oldest first, and the
+        cursor to go on from. A page may be empty though more follow: go on until the cursor does not change. Refused if
+        lines after the cursor were archived. Raises LedgerError."""
         if await self._store.directory.account(account) is None:
             return unknown_account(account)
         found: list[JournalLine] = []
@@ -151,14 +151,15 @@ class Events:
         return list(await asyncio.gather(*(_event(self._store, line) for line in found))), place
 
     async def end(self) -> Place:
-        """Behind all that has happened. Raises LedgerError."""
+        """The cursor after everything that has happened until now. Raises LedgerError."""
         return Place(await self._store.feed.last_place())
 
     async def of_all(
         self, after: Place, limit: int, *, over_gaps: bool = False, account: str | None = None
     ) -> tuple[list[Event], Place] | Refused:
-        """Up to ``limit`` events of all accounts, or of one, behind ``after``, in the feed's order, and the place from
-        which to go on; as `page`. ``over_gaps``: what was archived is passed over. Raises LedgerError."""
+        """Up to ``limit`` events of all accounts, or of one, after the cursor ``after``, in the feed's order, and the
+        cursor to go on from; as `page`. ``over_gaps``: skip what was archived instead of refusing. Raises
+        LedgerError."""
         if account is not None and await self._store.directory.account(account) is None:
             return unknown_account(account)
         entries = await self._store.feed.read_feed(after.place - bool(after.part), ENTRIES_MAX)

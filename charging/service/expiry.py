@@ -1,14 +1,15 @@
-"""How long credit lives (R18, R19), and the transfers that end it. Pure.
+"""How long credit can be used (R18, R19), and the transfers that let it expire. Pure.
 
-Credit can be used through a *last day*, in the operator's zone, and is gone when the following day begins. The last
-day is the later of
+Credit can be used through its *last day*, in the operator's zone, and expires when the next day begins. The last day is
+the later of
 
-- the day through which the subscription is paid (a plan that is no paid subscription, such as Voice Free, has none;
-  who moves to it from a paid one keeps what was paid, to its end),
-- one year after the last *event*: a subscription payment, a purchase of credit, a call, voicemail or fax paid with it.
+- the day through which the subscription is paid. A plan that is no paid subscription, such as Voice Free, has none; a
+  customer who moves to it from a paid plan keeps the paid period to its end;
+- the day one year after the last *event*: a subscription payment, a purchase of credit, or a call, voicemail or fax
+  paid with it.
 
-So the hour of an event does not matter, a summer-time change does not either, and nobody loses credit before a full
-year is over. The year after 29 February ends on 1 March: the customer's favour.
+So neither the hour of an event nor a change of summer time matters, and credit never expires before a full year is
+over. The year after 29 February ends on 1 March, in the customer's favour.
 
 Purchase and use are read from the journal (`charging.ledger.credit_events`), the payment from the account.
 """
@@ -52,7 +53,7 @@ class CreditLife:
 
 
 def credit_life(paid_until_us: int | None, events: CreditEvents, zone: str) -> CreditLife | None:
-    """Until when credit can be used; ``None`` where nothing ever happened, so that no year has begun.
+    """Until when credit can be used; ``None`` if no event ever happened, so that no year has begun.
 
     ``paid_until_us`` is the first instant that is not paid any more (:func:`paid_until`).
     """
@@ -64,10 +65,11 @@ def credit_life(paid_until_us: int | None, events: CreditEvents, zone: str) -> C
 
 
 def paid_until(account: Account, plan: Plan | None, at_us: int) -> int | None:
-    """The first instant (wall clock, µs) for which the account's subscription is not paid any more; ``None``: it has
-    none. A period that is paid counts to its end, whatever the plan is by now: nothing of it was given back, and its
-    end was told as the credit's. A plan that the tariff does not have (any more) is the operator's slip, and takes
-    nothing from the customer.
+    """The first instant (wall clock, µs) that the account's subscription is not paid for; ``None`` if it has none.
+
+    A paid period counts to its end, whatever the plan is by now: it was not refunded, and notices have named its end as
+    the end of the credit. If the tariff does not have the account's plan, that is the operator's mistake, and the
+    customer loses nothing by it.
     """
     end_us = account.paid_until_us
     runs = end_us is not None and at_us < end_us

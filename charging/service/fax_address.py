@@ -1,10 +1,10 @@
-"""An account's own fax address, ``fax+SECRET@…``: whoever writes to it sends faxes at the account's cost, so that
-nothing else need prove who he is.
+"""An account's own fax address, ``fax+SECRET@…``. A mail to it sends a fax at the account's cost; the secret is the
+only proof that is asked for.
 
-The secret has 128 random bits, in small letters and digits, since mail servers write addresses in whatever case. Only
-its SHA-256 is stored, and looked up: how long a look takes tells nothing of a secret. The account says which digest is
-its own; the document that leads from a digest to the account is written before it and deleted after it, so that a
-change which is broken off leaves at worst a document that leads nowhere.
+The secret has 128 random bits, in lower-case letters and digits, because mail servers may change the case of an
+address. Only its SHA-256 is stored and looked up, so the time of a look-up reveals nothing about a secret. The account
+names the digest of its own address. A document leads from the digest to the account; it is written before the account
+names it and deleted after, so an interrupted change leaves at worst a document that leads nowhere.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class FaxAddresses:
         self._clock = clock
 
     async def renew(self, account: str) -> NewFaxAddress | Refused:
-        """Make an address; one that there was is good no more."""
+        """Make a new address; the one before stops working."""
         before = await self._accounts.get(account)
         if isinstance(before, Refused):
             return before
@@ -95,7 +95,7 @@ class FaxAddresses:
         return known
 
     async def owner(self, digest: str) -> Account | None:
-        """Whose address has this digest; ``None``: nobody's, or that of a closed account."""
+        """The account whose address has this digest; ``None`` if there is none or it is closed."""
         document = await self._store.documents.get_document(COLLECTION, digest)
         account = (
             None if document is None else await self._store.directory.account(json.loads(document.body)["account"])

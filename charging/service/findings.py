@@ -1,5 +1,6 @@
-"""What contradicts a booking (`charging.engine.findings`), for a person: what each finding means, what to do about it,
-and that someone did. A finding is never deleted: its acknowledgement is written beside it."""
+"""Findings: facts that contradict a booking (`charging.engine.findings`). For the person who looks at them: what each
+means, what to do, and the acknowledgement that it was done. A finding is never deleted; its acknowledgement is written
+beside it."""
 
 from __future__ import annotations
 

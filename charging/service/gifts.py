@@ -1,5 +1,5 @@
-"""What an operator gives an account for a time, and takes back: promotional credit with an end, and the tariff's packs
-of minutes, fax pages or messages."""
+"""Gifts with an end that an operator gives an account, and can take back: promotional credit, and the tariff's packs of
+minutes, fax pages or messages."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class PackWish:
 
 
 class Gifts:
-    """Gives and takes them."""
+    """Gives promotional credit and packs, and takes them back."""
 
     def __init__(
         self, store: Store, tariff: Callable[[], Tariff], clock: Clock, funds_changed: Callable[[str], None]
@@ -90,9 +90,9 @@ class Gifts:
         """By account: how many it has is counted, and one more given, for one request after the other."""
 
     async def give_credit(self, account: str, amount: int, last_day: date, reason: str, key: str) -> Given | Refused:
-        """Give promotional credit that can be spent through ``last_day`` in the operator's zone, once for each key, or
-        take it back (negative), never below zero. Running calls can use it at once. ``amount`` in micro-euro. Raises
-        LedgerUnavailable: ask again with the same key.
+        """Give promotional credit that can be spent through ``last_day`` in the operator's zone, once for each ``key``.
+        Running calls can use it at once. A negative ``amount`` (micro-euro) takes credit back, never below zero.
+        Raises LedgerUnavailable: ask again with the same key.
         """
         wrong = text.idempotency_key(key) or text.reason(reason) or _amount_refusal(amount)
         if wrong is not None:
@@ -108,9 +108,9 @@ class Gifts:
         return Given(id, applied.outcome is Outcome.CREATED, last_day, amount, left)
 
     async def give_pack(self, account: str, wish: PackWish, reason: str, key: str) -> PackGiven | Refused:
-        """Give what one of the tariff's packs has, once for each key, or take some back, never below zero. Running
-        calls can use it at once. Raises LedgerUnavailable: ask again with the same key. Say ``last_day`` if
-        the same key may be sent on another day."""
+        """Give one of the tariff's packs, once for each ``key``, or take some of it back, never below zero. Running
+        calls can use it at once. If the same key may be sent again on another day, set ``last_day``. Raises
+        LedgerUnavailable: ask again with the same key."""
         wrong = text.idempotency_key(key) or text.reason(reason)
         if wrong is not None:
             return wrong

@@ -1,4 +1,4 @@
-"""Running calls, as people ask for them: who talks to whom, what it has cost so far, how far it is paid."""
+"""Running calls as people see them: who talks to whom, the cost so far, until when the call is paid."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LiveCalls(Protocol):
 
 
 class NoCalls:
-    """Where no daemon runs nobody looks after a call."""
+    """The calls of a process without a daemon: none."""
 
     def of(self, account: str) -> Sequence[Session]:
         return ()
@@ -98,8 +98,8 @@ class CallView:
 
 
 def call_view(session: Session, now: Instant, watched: bool, posted: Mapping[str, int], tolerance_ms: int) -> CallView:
-    """What can be said of a session now, of which ``posted`` has been taken from the balances. What it has cost is what
-    it would be charged if it ended now: without the tolerance. Pure."""
+    """A session as it is now, of which ``posted`` has been taken from the balances. Its cost is what it would be
+    charged if it ended now, less the tolerance of ``tolerance_ms``. Pure."""
     until = now if session.left is None else session.left
     elapsed_ms = session.elapsed_ms(until.mono_us)
     used_s = max(session.fixed_s, -(-max(0, elapsed_ms - tolerance_ms) // 1000))
@@ -130,9 +130,9 @@ class Calls:
         self._changes = Changes(store, clock)
 
     async def page(self, after: str, limit: int) -> tuple[list[CallView], str | None]:
-        """Of everyone's calls, those among the first ``limit`` open sessions beyond ``after`` (an id; empty: all), by
-        their ids, which is the order in which they began; and where the next page goes on, ``None``: there is none.
-        Among them may be no call though more follow: a fax is a session too."""
+        """The calls among the first ``limit`` open sessions with ids beyond ``after`` (empty: all), and the cursor of
+        the next page (``None`` if there is none). They come by id, which is the order in which they began. A page may
+        be empty though more follow, because a fax is a session too."""
         stored = await self._store.sessions_page(after, limit + 1)
         return self.views_of(stored[:limit]), stored[limit - 1].id if len(stored) > limit else None
 

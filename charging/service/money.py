@@ -1,5 +1,5 @@
-"""Credit that people put in and mend: top-ups (R1, R2, R22), corrections, and free minutes that an operator gives or
-takes back (R11). No operation pays money out (R21)."""
+"""Changes of credit by people: top-ups (R1, R2, R22), corrections, and free minutes that an operator gives or takes
+back (R11). No operation pays money out (R21)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from charging.service.refusal import Code, Refused, closed_account, unknown_acco
 from charging.tariff.tariff import Tariff
 
 REMEMBERED_LINES = 1_000
-"""What is repeated and has meanwhile stopped being allowed is still known among so many newest lines."""
+"""How many of an account's newest lines are searched for a repeated request that is no longer allowed."""
 
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 
@@ -76,10 +76,10 @@ class Money:
         self._changes = Changes(store, clock)
 
     async def top_up(self, account: str, amount: int, key: str, *, sold: bool = False) -> Credited | Refused:
-        """Add bought credit, once for each key; it can be spent at once, also by running calls (R22).
+        """Add bought credit, once for each ``key``. Calls can use it at once, running ones too (R22).
 
-        ``amount`` in micro-euro; ``sold``: it was on sale when it was bought, whatever the tariff says now. Raises
-        LedgerUnavailable: ask again with the same key.
+        ``amount`` in micro-euro. ``sold``: the amount was on sale when it was bought, so the present tariff does not
+        matter. Raises LedgerUnavailable: ask again with the same key.
         """
         if (wrong := text.idempotency_key(key)) is not None:
             return wrong
@@ -101,7 +101,8 @@ class Money:
         return not isinstance(transfer, Refused) and await is_recorded(self._store, transfer)
 
     async def correct(self, account: str, amount: int, reason: str, key: str) -> Credited | Refused:
-        """Mend credit by another transfer, up or down, never below zero; also of a closed account."""
+        """Correct credit by ``amount`` micro-euro, up or down, never below zero; also of a closed account. Once for
+        each ``key``. Raises LedgerUnavailable: ask again with the same key."""
         wrong = text.idempotency_key(key) or text.reason(reason)
         if wrong is None and amount == 0:
             wrong = Refused(
@@ -115,10 +116,11 @@ class Money:
     async def grant_minutes(
         self, account: str, minutes: int, reason: str, key: str, month: str | None = None
     ) -> Minutes | Refused:
-        """Give free minutes of the present month beside those of the plan, or take back (negative), never below zero,
-        once for each key. They do not count as the plan's: an upgrade still grants all that it would have. ``month``
-        (``YYYY-MM``): refused where it is not the present one, so that minutes asked for at a month's end are not
-        given in the next. Running calls can use them at once. Raises LedgerUnavailable: ask again with the same key.
+        """Give free minutes of the present month in addition to those of the plan, once for each ``key``. Running calls
+        can use them at once. Negative ``minutes`` takes some back, never below zero. They do not count as the plan's: a
+        later upgrade still grants its whole difference. If ``month`` (``YYYY-MM``) is not the present one, it is
+        refused, so that minutes asked for at a month's end are not given in the next. Raises LedgerUnavailable: ask
+        again with the same key.
         """
         tariff, now_us = self._tariff(), self._clock.now().wall_us
         present = tariff.month_of(now_us)
@@ -242,7 +244,7 @@ async def apply_noted(store: Store, changes: Changes, transfer: Transfer, grants
 
 
 def minutes_refusal(minutes: int) -> Refused | None:
-    """Why nobody is given so many minutes at once, or has them taken back; ``None``: he may be."""
+    """Why so many minutes cannot be given or taken back at once; ``None`` if they can."""
     if 0 < abs(minutes) <= MINUTES_MAX:
         return None
     found = f"found {minutes} minutes, expected 1 to {MINUTES_MAX}, or so many taken back"
@@ -258,7 +260,7 @@ def _month_refusal(month: str, present: str) -> Refused | None:
 
 
 def refused_of(applied: Applied, transfer: Transfer, key: str) -> Refused:
-    """What is refused of any such act. Raises LedgerError where it is none of this."""
+    """The refusal that the ledger's answer to a person's request means. Raises LedgerError for any other answer."""
     match applied.outcome:
         case Outcome.DIFFERS:
             message = f"key {key!r} was used before, for another amount or reason; nothing was changed"

@@ -1,4 +1,4 @@
-"""The operator's numbers: whose they are and where they forward to."""
+"""The operator's numbers: their accounts and their forward targets."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ class Numbers:
         return known or _unknown(number[:40])
 
     async def change(self, number: str, changes: NumberChanges) -> NumberSet | Refused:
-        """Edit where it forwards to and its voicemail: what is stored now, again where someone else's edit came in
-        between. A number that was removed meanwhile stays so."""
+        """Edit a number's forward target and voicemail, and again if another edit came in between. A number that was
+        removed meanwhile stays removed."""
         for _ in range(EDIT_TRIES_MAX):
             known = await self.get(number)
             if isinstance(known, Refused):
@@ -159,8 +159,8 @@ class Numbers:
         return (f"voicemail costs nothing until plan {plan.name!r} has a price for a message",)
 
     async def _target(self, wanted: str, number: Number, account: Account) -> tuple[str, tuple[str, ...]] | Refused:
-        """The normalised target and what is odd about it. What can never be forwarded is refused; what the tariff has
-        no price for is stored with a warning, because tariffs are edited."""
+        """The normalised target, and a warning if there is something odd about it. A target that can never be called is
+        refused. One that the tariff has no price for is stored with a warning, because tariffs change."""
         tariff = self._tariff()
         target = tariff.normalise(wanted)
         if target is None:

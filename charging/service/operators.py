@@ -66,7 +66,7 @@ class Operators:
         self._clock = clock
 
     async def add(self, name: str, role: Role, password_hash: str) -> Operator | Refused:
-        """Let someone in. ``password_hash`` as `charging.service.passwords` makes it."""
+        """Add an operator. ``password_hash`` is as `charging.service.passwords` makes it."""
         if not _NAME.fullmatch(name):
             expected = "up to 32 small letters, digits, dots, dashes and underscores, a letter or digit first"
             return Refused(Code.INVALID, f"found the name {name[:80]!r}, expected {expected}", at="#/name")
@@ -92,7 +92,7 @@ class Operators:
         return [_stored(one) for one in await self._documents.list_documents(COLLECTION, limit=OPERATORS_MAX)]
 
     async def change(self, name: str, role: Role | None, password_hash: str | None) -> Operator | Refused:
-        """Give another role or password; ``None``: as it is. All his sessions are over."""
+        """Change an operator's role or password (``None``: keep it). All sessions of the operator end."""
         if password_hash is not None and not _is_hash(password_hash):
             return _no_hash()
         for _ in range(TRIES_MAX):
@@ -110,7 +110,7 @@ class Operators:
         return Refused(Code.CONFLICT, f"operator {name!r} is being changed by others", "try again")
 
     async def remove(self, name: str) -> Operator | Refused:
-        """Let someone in no more; his sessions are over."""
+        """Remove an operator. All sessions of the operator end."""
         for _ in range(TRIES_MAX):
             if (found := await self._document(name)) is None:
                 break

@@ -1,8 +1,8 @@
-"""Short-lived tokens bound to one account, which the operator's website is given for its customer's browser: one that
-signs him in on his page, once; and one with which the balance widget asks, as often as it likes.
+"""Short-lived tokens for one account, which the operator's website passes to its customer's browser. One kind signs the
+customer in on the customers' page, once; the other lets the balance widget ask for the balance until it expires.
 
-Whoever has one can do no more than its use says, for its account alone. The secret has 256 random bits; only its
-SHA-256 is stored, and looked up. There are no passwords of customers here: who a customer is, the website knows.
+A token allows nothing but its use, for its own account. The secret has 256 random bits; only its SHA-256 is stored and
+looked up. The service keeps no passwords of customers: the website knows who its customer is.
 """
 
 from __future__ import annotations
@@ -86,13 +86,13 @@ class PageTokens:
         return NewPageToken(account, use, expires_us, secret, url)
 
     async def account_of(self, secret: str, use: Use) -> str | None:
-        """Whose a token is; ``None``: it is none, is over, was used, or is for another use. Raises LedgerError."""
+        """The account of a token; ``None`` if it is unknown, expired, used, or for another use. Raises LedgerError."""
         found = await self._find(secret, use)
         return None if found is None else _account(found)
 
     async def spend(self, secret: str) -> str | None:
-        """The same of one that signs in, which is good for nothing from then on: of several at once, one gets the
-        account. Raises LedgerError."""
+        """The account of a token that signs in, which is used up by that. If several requests come at once, one gets
+        the account. Raises LedgerError."""
         found = await self._find(secret, Use.PAGE)
         return _account(found) if found is not None and await self._store.documents.delete_document(found) else None
 

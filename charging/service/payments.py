@@ -1,15 +1,15 @@
-"""Credit that customers buy on their page, from the provider's checkout to the journal (R2, R22).
+"""Payments for credit that customers buy on their page, from the provider's checkout to the journal (R2, R22).
 
-A payment is noted before the provider hears of it, with the amount that the tariff has on sale then. What it has become
-is only ever the provider's own answer, asked for with the operator's key: whoever tells us that something was paid only
-makes us ask. It is credited by a transfer whose id is the provider's id of the payment, so once, however often it is
-told, and whatever is killed between; a payment that we missed is asked for again until it is over (`due`).
+A payment is stored before the provider hears of it, with an amount that the tariff has on sale then. Only the
+provider's own answer, asked for with the operator's key, decides its state: a web hook that reports a payment only
+makes us ask. It is credited by a transfer whose id contains the provider's id of the payment. So it is credited once,
+however often it is reported and whichever process is killed in between. If a report was missed, the provider is asked
+again until the payment is over (`due`).
 
-What was paid and cannot be credited (the account is closed, the amount is another, it was paid back meanwhile) is
-*stuck*, as is what the provider could not be asked about until it was too old: a person decides, and no answer that
-comes later credits it.
-Nothing is ever taken back by itself: R21 knows no refunds, and money that the bank takes back after a dispute is told
-to the operator, who corrects credit by hand.
+A payment that was paid and cannot be credited is *stuck*: the account is closed, the amount differs, or it was paid
+back meanwhile. So is one about which the provider could not be asked until it was too old. A person decides about it,
+and no later answer credits it. Credit is never taken back automatically: R21 knows no refunds. If the bank takes money
+back after a dispute, the operator is told and corrects the credit by hand.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Payments:
     def __init__(
         self, store: Store, tariff: Callable[[], Tariff], clock: Clock, money: Money, count: Callable[[str], None]
     ) -> None:
-        """``count`` is told what each payment has become, once: a state's word, or TAKEN_BACK."""
+        """``count`` is called once for each new state of a payment, with the state's word or TAKEN_BACK."""
         self._count = count
         self._store = store
         self._tariff = tariff
@@ -164,7 +164,7 @@ class Payments:
         return True
 
     async def known_by(self, id: str, reference: str, checkout: str) -> Payment | Refused:
-        """The provider has a payment of this id for it now, and a place where it is paid."""
+        """Note the provider's id of the payment and the address of its checkout. Raises LedgerUnavailable."""
         if not _REFERENCE.fullmatch(reference) or not _CHECKOUT.fullmatch(checkout):
             return Refused(Code.INVALID, "found what is no payment of a provider's")
 
@@ -174,7 +174,7 @@ class Payments:
         return await self._change(id, changed)
 
     async def settle(self, id: str, outcome: Outcome) -> Payment | Refused:
-        """Book what the provider says, once. Raises LedgerUnavailable: say it again."""
+        """Book the provider's answer about a payment, once. Raises LedgerUnavailable: ask and call again."""
         payment = await self.get(id)
         if isinstance(payment, Refused):
             return payment
@@ -199,8 +199,8 @@ class Payments:
         return replace(newest, state=state, why=why, taken_back=newest.taken_back or outcome.taken_back)
 
     async def not_now(self, id: str) -> Payment | Refused:
-        """It could not be looked at: it is looked at again later; one that the provider never heard of is over, and one
-        that it could not be asked about for too long is stuck. What was never paid is forgotten in the end."""
+        """Put a payment off because the provider gave no answer about it. One that the provider never had becomes
+        failed, one without an answer for too long becomes stuck, and one that failed long ago is deleted."""
 
         def changed(payment: Payment) -> Payment | None:
             if self._is_forgotten(payment):
@@ -214,7 +214,7 @@ class Payments:
         return await self._change(id, changed)
 
     async def _booked(self, payment: Payment, outcome: Outcome) -> tuple[State, str]:
-        """What becomes of a payment that was paid, and why if it is not credited."""
+        """Credit a payment that was paid: the new state, and the reason if it cannot be credited."""
         key = f"{payment.provider}-{payment.reference}"
         taken_back = payment.taken_back or outcome.taken_back
         if taken_back or payment.state is State.STUCK:
@@ -235,7 +235,7 @@ class Payments:
         return _unknown(id) if document is None else _payment(document)
 
     async def due(self) -> list[Payment]:
-        """Open ones to be asked about now, and what is to be forgotten: the most overdue first, PAGE at most."""
+        """Open payments to ask the provider about now, and failed ones to delete: most overdue first, PAGE at most."""
         found = await self._store.documents.due_documents(COLLECTION, self._clock.now().wall_us, PAGE)
         return self._readable(found)
 
@@ -263,7 +263,8 @@ class Payments:
         return payments
 
     async def _change(self, id: str, changed: Callable[[Payment], Payment | None]) -> Payment | Refused:
-        """What the payment has become; ``changed`` says it of the newest, ``None``: it is deleted."""
+        """Apply ``changed`` to the newest stored payment and return the result. If ``changed`` returns ``None``, the
+        payment is deleted."""
         for _ in range(TRIES_MAX):
             document = await self._store.documents.get_document(COLLECTION, id) if _ID.fullmatch(id) else None
             if document is None:

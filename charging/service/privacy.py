@@ -1,8 +1,9 @@
-"""Personal data: the numbers of others in old CDRs lose their last digits; and what is known of one customer is told,
-or erased.
+"""Personal data: hides the last digits of other people's numbers in old CDRs, and exports or erases what is known of
+one customer.
 
-Money, durations and destinations stay, so that statements and audits are as they were. What is hidden already stays as
-it is, so all of this may be repeated, and done by several daemons at once. ``docs/privacy.md`` says what stays where.
+Money, durations and destinations stay, so that statements and audits are as they were. Data that is hidden already
+stays as it is, so every operation may be repeated, and may run in several daemons at once. ``docs/privacy.md`` lists
+what is kept, and for how long.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ Place = tuple[int, str]
 
 
 def cdr_shown(document: str) -> dict[str, Any] | None:
-    """The CDR of this JSON as whoever asks now may see it: to a customer without a caller who withholds his number.
-    ``None``: it cannot be read. Each CDR that is told to a program goes through here."""
+    """A CDR as the present actor may see it: customers do not see a caller who withheld the number. ``None`` if it
+    cannot be read. Every CDR that leaves for a program goes through here."""
     try:
         cdr: Any = json.loads(document)
     except ValueError:
@@ -91,7 +92,7 @@ def without_numbers(document: str) -> str:
 
 
 def without_people(document: str) -> str:
-    """A CDR's JSON without anything that leads to a person."""
+    """A CDR's JSON without anything that identifies a person."""
     try:
         cdr: Any = json.loads(document)
     except ValueError:
@@ -105,8 +106,9 @@ def without_people(document: str) -> str:
 async def hide_numbers(
     store: Store, clock: Clock, before_us: int, after: Place | None = None
 ) -> AsyncIterator[tuple[int, Place]]:
-    """Hide the numbers in CDRs that ended before ``before_us``, page by page, resting after each: how many of the page
-    were changed, and its last place, from which another run may go on (``after``). Raises LedgerError."""
+    """Hide other people's numbers in CDRs that ended before ``before_us`` (wall clock, µs), page by page, with a rest
+    after each. Yields for each page how many CDRs were changed, and its last place, from which another run can go on
+    (``after``). Raises LedgerError."""
     while rows := await store.cdrs(until_us=before_us, after=after, limit=PAGE_ROWS):
         changed = [new for row in rows if (new := _hidden_row(row)) != row]
         await store.replace_cdrs(changed)
@@ -141,7 +143,8 @@ class People:
         self._changes = Changes(store, clock)
 
     async def known(self, account: str) -> AsyncIterator[dict[str, Any]] | Refused:
-        """All of it, a piece each: ``{"account": …}``, ``number``, ``session``, ``journal``, ``cdr``, ``decision``,
+        """Everything known of a customer, record by record: ``{"account": …}``, ``number``, ``session``, ``journal``,
+        ``cdr``, ``decision``,
         ``change``, ``document``."""
         stored = await self._store.directory.account(account)
         return unknown_account(account) if stored is None else self._pieces(stored)
@@ -167,10 +170,10 @@ class People:
                 yield {"document": json.loads(document.body), "collection": collection}
 
     async def erase(self, account: str) -> Erased | Refused:
-        """Take out what the books do not need of a closed account: mail address, reason, numbers, callers, targets and
-        names of documents in CDRs, notices, missed calls, decisions, tokens of its page, and what leads to a person in
-        payments and the notes of changes. The journal stays as it is. What was erased already stays erased; broken
-        off, it is repeated."""
+        """Erase everything about a closed account that the books do not need: mail address, reason, numbers; callers,
+        targets and names of documents in CDRs; notices, missed calls, decisions, tokens of its page; and what
+        identifies a person in payments and notes of changes. The journal stays as it is. It may be repeated, and must
+        be if it was interrupted. Raises LedgerError."""
         stored = await self._store.directory.account(account)
         if stored is None:
             return unknown_account(account)

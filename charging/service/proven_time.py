@@ -1,10 +1,10 @@
-"""Whether the wall clock may be believed, where what follows from it cannot be taken back: the expiry of credit and of
-free minutes (R11, R19).
+"""Whether the wall clock may be believed. That is asked before anything that cannot be undone: the expiry of credit and
+of free minutes (R11, R19).
 
-A machine that comes up with a wrong clock (an empty battery, a clock set by hand) would expire a year's credit in one
+A machine that starts with a wrong clock (an empty battery, a clock set by hand) would let a year's credit expire in one
 round. So the ledger keeps a *note* of the time at which the clock was last believed; every daemon that believes its own
-renews it each minute. What has passed since the note, beyond what this process has seen pass on its monotonic clock, is
-*unexplained*:
+clock renews the note each minute. The time since the note, less the time that this process has measured on its
+monotonic clock, is *unexplained*:
 
 ==========================  ==========================================================================================
 unexplained                 then
@@ -15,8 +15,8 @@ up to OUTAGE_S              believed once this process has run as long, and at m
 more, or before the note    nothing expires until the clock is right again, or an operator confirms the time
 ==========================  ==========================================================================================
 
-Nor does anything expire while the clock of a Redis server is SKEW_S away. A clock that steps while the daemon runs is
-treated like a restart. Waiting harms no customer; the other way round does.
+Nothing expires either while the clock of a Redis server is more than SKEW_S away. A clock that steps while the daemon
+runs is treated like a restart. To expire credit late harms no customer; to expire it early does.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class ProvenTime:
     """Watches the clocks of one process, and keeps the note."""
 
     def __init__(self, store: Store, clock: Clock, held: Callable[[int], None] = lambda _level: None) -> None:
-        """``held`` is told 0 (believed), 1 (waits) or 2 (needs an operator); it must not wait."""
+        """``held`` is called with 0 (believed), 1 (waiting) or 2 (an operator is needed); it must not block."""
         self._store = store
         self._clock = clock
         self._held = held
@@ -134,7 +134,7 @@ class ProvenTime:
 
 
 async def time_warning(store: Store, clock: Clock) -> str:
-    """Why nothing expires until an operator does something; empty: nothing is to be done. Raises LedgerError."""
+    """Why nothing expires until an operator confirms the time; empty if nothing is to be done. Raises LedgerError."""
     noted_us = await _noted_us(store, await store.documents.get_document(COLLECTION, NOTE), clock)
     store_us = await store.wall_us()
     now = clock.now()
@@ -143,7 +143,7 @@ async def time_warning(store: Store, clock: Clock) -> str:
 
 
 async def confirm_time(store: Store, clock: Clock) -> int:
-    """An operator says that the clock is right: it is noted; wall clock, µs. Raises LedgerError."""
+    """Note, on an operator's word, that the clock is right. Returns the noted wall clock, µs. Raises LedgerError."""
     while True:
         note = await store.documents.get_document(COLLECTION, NOTE)
         now_us = clock.now().wall_us

@@ -33,7 +33,7 @@ NO_FAX_PRICE = "give it a fax_page: its destination, its table, or the deck's ro
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A call that nobody makes: of an account, with what it has, or under a plan."""
+    """The call or fax to be priced: of an account, with what it has, or under a plan."""
 
     number: str
     """As typed."""
@@ -48,7 +48,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class FaxQuote:
-    """The price of a fax that nobody sends."""
+    """The price of a fax, without sending it."""
 
     number: str
     plan: str
@@ -72,7 +72,7 @@ class FaxQuote:
 
 
 class Quotes:
-    """Prices calls that nobody makes."""
+    """Prices calls and faxes without making them."""
 
     def __init__(self, store: Store, tariff: Callable[[], Tariff], clock: Clock) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""Expected refusals, as values: what was asked cannot be done, and what to do instead."""
+"""Expected refusals, as values: why a request cannot be carried out, and what to do instead."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Code(StrEnum):
 
 
 class Obstacle(StrEnum):
-    """What stands against a fax, finer than the code: whoever speaks to the customer says it in his own language."""
+    """Why a fax cannot be sent, in more detail than the code, so that the customer can read it in his own language."""
 
     SUSPENDED = "suspended"
     """The account is suspended."""

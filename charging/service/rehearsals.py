@@ -1,8 +1,9 @@
-"""A rehearsal's money and number (`charging check --call`): on an account of ours, never a customer's.
+"""The money and number of a rehearsal (`charging check --call`). They belong to an account of the service's own, never
+to a customer.
 
-It has the money of one call. That comes by a correction with a reason, and what is left is corrected back, so the
-books are exact at each moment and the journal tells why. One that was killed halfway is ended by the next, before it
-begins.
+The account gets the money of one call, by a correction with a reason. What is left is taken back by another correction.
+So the books are exact at every moment, and the journal shows why. If a rehearsal was killed halfway, the next one ends
+it before it begins.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class Rehearsals:
         self._calls = calls
 
     async def begin(self, number: str, plan: str, target: str, amount: int) -> Number | Refused:
-        """The number is the account's, is forwarded to ``target``, and has ``amount`` micro-euro on ``plan``. Refused
-        while the number is a customer's, or the call of another rehearsal lasts."""
+        """Give the rehearsal's account the number, forwarded to ``target``, and ``amount`` micro-euro on ``plan``.
+        Refused if the number belongs to a customer, or the call of another rehearsal is still running."""
         refused = await self._obstacle(number)
         if refused is not None:
             return refused
@@ -63,7 +64,7 @@ class Rehearsals:
         return credited if isinstance(credited, Refused) else added.number
 
     async def end(self) -> Cleared:
-        """Its numbers are out of service, and its money is gone, as far as no call holds it."""
+        """Remove the account's numbers, and take back its money as far as no call holds it."""
         for number in await self._store.directory.numbers(REHEARSAL):
             await self._numbers.remove(number.number)
         left = (await self._credit()).available

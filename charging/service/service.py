@@ -1,6 +1,6 @@
-"""Everything that people and other programs may ask of the service, in one object: the one place below the interfaces.
+"""The one object below all interfaces: every operation that people and other programs may ask of the service.
 
-The control socket, the public API and (through them) the command line all come here, so a rule is written once.
+The control socket, the public API and (through them) the command line all call it, so each rule is written once.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ DEFAULTS = Policy()
 
 
 class Service:
-    """The nouns of the service. Methods answer a value or a Refused; they raise LedgerError where the store could not
-    answer, and ConfigError where there is no good tariff."""
+    """All parts of the service. Methods return a value or a Refused. They raise LedgerError if the store gave no
+    answer, and ConfigError if there is no valid tariff."""
 
     def __init__(
         self,
@@ -151,8 +151,8 @@ class Service:
         return await self._changes.page(sought, after, limit)
 
     async def tariff_accepted(self, digest: str, reason: str) -> None:
-        """Note that someone has let a doubtful tariff count, which is done: a ledger that fails takes nothing back of
-        it, and the log has it."""
+        """Note that an operator has accepted a doubtful tariff, which is in force already. If the ledger fails, only
+        the log has the note."""
         try:
             await self._changes.noted(Act.TARIFF_ACCEPTED, after={"digest": digest, "reason": reason})
         except LedgerError as error:
@@ -170,8 +170,8 @@ class Service:
         return [*warnings, doubtful] if doubtful else warnings
 
     async def confirm_time(self) -> int:
-        """An operator says that this machine's clock is right, so that expiry goes on: wall clock, µs. Raises
-        LedgerUnavailable."""
+        """Note, on an operator's word, that this machine's clock is right, so that expiry goes on. Returns the wall
+        clock, µs. Raises LedgerUnavailable."""
         return await confirm_time(self._store, self.clock)
 
     async def findings(self) -> AsyncIterator[str]:

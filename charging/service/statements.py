@@ -1,10 +1,9 @@
-"""The statement of a month: what an account's journal says, in a customer's words. `statement` is pure.
+"""The statement of a month: an account's journal in a customer's words. `statement` is pure.
 
-Every sum comes from the journal alone, so opening balance, lines and closing balance always add up; CDRs only tell
-whom a call went to, when it began and how long it lasted. A call that was charged in pieces is one line in each month
-that its pieces were posted in, with what was charged there; its duration is told once, where its first piece is. Of a
-month from which lines were archived there is no statement: what the opening line in their place carries on is the
-opening balance of the first month after them.
+Every sum comes from the journal alone, so opening balance, lines and closing balance always add up. CDRs only add the
+number called, the beginning and the duration. A call that was charged in several months has one line in each, with
+what was charged in that month; its duration is shown in the first only. If lines of a month were archived, there is no
+statement of that month. The opening line that replaces them gives the opening balance of the first month after them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Until when a subscription is paid (R18). What follows from it for old credit is decided where credit expires.
+"""Records until when a subscription is paid (R18). Its effect on old credit is in `charging.service.expiry`.
 
-A payment is told with a key, or at least by naming its period: the same one told again changes nothing, neither the
-paid period nor the day from which R19's year counts. No payment moves the end of what is paid to an earlier day; a
-slip of the fingers is put right by a correction, which is no payment. The last of both are remembered with the account,
-in the same write as what they changed, so there is nothing between the two that a crash could leave undone.
+A payment is recorded with a key, or at least by its period. The same payment repeated changes nothing: neither the paid
+period nor the day from which R19's year counts. No payment moves the end of the paid period to an earlier day; to undo
+a mistake there is a correction, which is no payment. The latest payments and corrections are stored in the account, in
+the same write as their effect, so a crash cannot separate the two.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Subscriptions:
         self._clock = clock
 
     async def paid(self, account: str, key: str, until: date | None = None) -> Account | Refused:
-        """The subscription was paid now, through the day ``until`` (in the operator's zone); without one, for a month
-        more than it was. The same ``key`` again, or a period that is paid already, changes nothing.
+        """Record that the subscription was paid now: through the day ``until`` (in the operator's zone), or else for
+        one month more. The same ``key`` again, or a period that is paid already, changes nothing.
 
         Raises LedgerUnavailable: ask again with the same key.
         """
@@ -59,8 +59,8 @@ class Subscriptions:
         return f"{told}; nothing was changed; `charging subscription correct` puts a wrong one right"
 
     async def correct(self, account: str, key: str, until: date) -> Account | Refused:
-        """What is paid ends with the day ``until``, also where that is earlier than was recorded. Nothing was paid now:
-        the day from which R19's year counts stays. The same ``key`` again changes nothing.
+        """Set the end of the paid period to the day ``until``, which may be earlier than the one recorded. This is no
+        payment: the day from which R19's year counts stays. The same ``key`` again changes nothing.
 
         Raises LedgerUnavailable: ask again with the same key.
         """

@@ -1,8 +1,8 @@
 """Bearer tokens: who may ask the HTTP API, and for what.
 
-A token is ``charging_ID_SECRET``. The secret has 256 random bits, so its plain SHA-256 is as good as any slow hash
-(nobody guesses it; slow hashes protect what people choose), and it is all that is stored: who reads the store cannot
-ask. The token itself is shown once, when it is made. A revoked one is forgotten.
+A token is ``charging_ID_SECRET``. The secret has 256 random bits and cannot be guessed, so its plain SHA-256 is as safe
+as a slow hash (those protect passwords that people choose). Only the digest is stored: a reader of the store cannot use
+the API. The token itself is shown once, when it is made. A revoked token is deleted.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class Tokens:
         return _stored(document)[0].name if document is not None else ""
 
     async def revoke(self, id: str) -> Token | Refused:
-        """Forget a token: who has it cannot ask from now on."""
+        """Delete a token: it is refused from now on."""
         document = await self._documents.documents.get_document(COLLECTION, id) if _is_id(id) else None
         if document is None:
             return _no_token(id)
@@ -177,7 +177,7 @@ class Tokens:
         self._used[id] = self._clock.now().wall_us
 
     def take_uses(self) -> dict[str, int]:
-        """When tokens were last used, of those used since this was last asked: wall clock, by id."""
+        """Return the uses noted since the last call of this method: wall clock (µs) of the last use, by token id."""
         taken, self._used = self._used, {}
         return taken
 
@@ -197,7 +197,7 @@ class Tokens:
         return {one.id: int(one.body) for one in found}
 
     async def authenticate(self, secret: str) -> Token | None:
-        """Whose the text of a token is; ``None``: nobody's."""
+        """The stored token that the text ``secret`` belongs to; ``None`` if there is none or it has expired."""
         match = _TOKEN.fullmatch(secret)
         document = await self._documents.documents.get_document(COLLECTION, match[1]) if match is not None else None
         if match is None or document is None:

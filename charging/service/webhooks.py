@@ -1,13 +1,14 @@
-"""How far each webhook's receiver was told, and what it has not taken: documents, which the daemon alone writes.
+"""The delivery state of each webhook endpoint: how far events were delivered, and which ones its receiver has not
+taken. Stored as documents, which only the daemon writes.
 
-One daemon's process at a time sends to an endpoint: it has the endpoint's *turn*, which lapses unless it is renewed, so
-that daemons on a shared ledger relieve each other. No clocks are compared: who waits for the turn takes it once it has
-seen nothing renewed for TURN_S by its own monotonic clock. The place is moved behind what was delivered, never before
-it: who is killed between the two delivers again (at least once), with the same id.
+One process at a time sends to an endpoint: the one that holds the endpoint's *turn*. The turn lapses unless it is
+renewed, so daemons on a shared ledger can take over from each other. Their clocks are not compared: a process that
+waits takes the turn once it has seen no renewal for TURN_S by its own monotonic clock. The stored place is moved only
+after the delivery. A sender that is killed in between delivers the event again, with the same id (at least once).
 
-A *letter* is an event that the receiver has not taken. It is tried again, later each time, and is *dead* after its
-tries: then it waits for an order. Meanwhile later events of its account become letters too, untried, and the other
-accounts go on: so each account's order holds. A letter names its event and holds nothing of it.
+A *letter* is an event that the receiver has not taken. It is tried again at growing intervals. After its last try it is
+*dead* and waits for an operator. Meanwhile later events of the same account become letters too, untried, so that each
+account's events stay in order; other accounts go on. A letter names its event and has no copy of it.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ class Webhooks:
         self._others = _Stillness(clock)
 
     async def take(self, name: str) -> Endpoint | Refused:
-        """Take the turn, or keep it. An endpoint that is new is told what happens from now on. Raises LedgerError."""
+        """Take the turn, or keep it. A new endpoint gets the events from now on. Raises LedgerError."""
         if name not in self.names:
             return _unknown(name)
         while (stored := await self._store.documents.get_document(ENDPOINTS, name)) is None:
@@ -146,7 +147,8 @@ class Webhooks:
         return await self._write(name, stored, mine, None)
 
     async def move(self, name: str, place: str, report: Report, *, off: bool = False) -> Endpoint | Refused:
-        """Remember how far it was told, and keep the turn. Refuses where another has taken it. Raises LedgerError."""
+        """Store how far events were delivered, and keep the turn. Refused if another has taken it. Raises
+        LedgerError."""
         stored = await self._store.documents.get_document(ENDPOINTS, name)
         if stored is None or (endpoint := _endpoint(stored)).holder != self._holder:
             return self._lost(name)
@@ -155,16 +157,16 @@ class Webhooks:
         return await self._write(name, stored, moved, report)
 
     async def bury(self, name: str, letter: Letter) -> None:
-        """Keep a letter; one that is kept already stays as it is. Raises LedgerError."""
+        """Store a letter; one that is stored already stays as it is. Raises LedgerError."""
         await self._store.documents.put_document(LETTERS, _letter_id(name, letter.event), _LETTER.dump(letter))
 
     async def failed(self, name: str, letter: Letter) -> None:
-        """A letter was tried again, in vain. Raises LedgerError."""
+        """Note that a letter was tried again without success. Raises LedgerError."""
         if (stored := await self._store.documents.get_document(LETTERS, _letter_id(name, letter.event))) is not None:
             await self._store.documents.update_document(replace(stored, body=_LETTER.dump(letter)))
 
     async def taken(self, name: str, event: str) -> None:
-        """A letter was taken after all. Raises LedgerError."""
+        """Delete a letter that the receiver has taken. Raises LedgerError."""
         if (stored := await self._store.documents.get_document(LETTERS, _letter_id(name, event))) is not None:
             await self._store.documents.delete_document(stored)
 
@@ -239,7 +241,7 @@ class Webhooks:
         return count, _event_of(found[-1]) if len(found) == limit else None
 
     async def drop(self, name: str, event: str) -> Letter | Refused:
-        """Give a letter up, so that its account goes on. Raises LedgerError."""
+        """Delete a letter undelivered, so that its account goes on. Raises LedgerError."""
         if isinstance(unknown := await self.state(name), Refused):
             return unknown
         stored = await self._store.documents.get_document(LETTERS, _letter_id(name, event))

@@ -1,12 +1,12 @@
-"""The last tariff that counted, kept in a folder, and the brake: what a new edition may change without being asked.
+"""Keeps the last tariff that was in force in a folder, and holds back a new edition that changes too much (the brake).
 
-A rate deck comes from a carrier, and comes wrong: cut off, in another currency, with the prices of another product. So
-an edition in which prefixes are gone or prices have jumped does not count until someone accepts it, and what does not
-count must be replaced by something also after a restart: the files that counted last are kept as they were.
+A carrier's rate deck can be wrong: cut off, in another currency, with the prices of another product. So an edition that
+has lost prefixes, or whose prices have jumped, *waits*: it is not in force until an operator accepts it. Until then,
+also after a restart, the tariff before it stays in force; so its files are kept as they were.
 
-Every process that needs the prices reads this folder; the daemon writes it. What counts follows from the files and
-the folder alone, so all processes come to the same answer. Where the folder cannot be read just now, no new edition
-counts beside one that is in force; a start that has nothing else goes on with the files as they are, and says so.
+Every process that needs prices reads this folder; the daemon writes it. Which tariff counts follows from the files and
+the folder alone, so all processes agree. If the folder cannot be read for a while, the tariff in force stays and no new
+edition replaces it. A process that starts then and has no other tariff uses the files as they are, and reports that.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NAME = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Brake:
-    """From what on a new edition of a table's decks waits for a person."""
+    """How much a new edition of a table's decks may change before it waits for an operator."""
 
     gone_percent: int = 0
     """It waits where more than so many of 100 prefixes are gone, or count only later."""
@@ -43,7 +43,7 @@ class Brake:
     """It waits where more than so many of 100 prices have jumped."""
 
     def holds(self, found: DeckChanges) -> bool:
-        """Whether such changes wait."""
+        """Whether an edition with these changes waits."""
         gone, jumped = found.removed + found.postponed, found.doubled + found.halved
         return bool(
             found.freed
@@ -54,7 +54,7 @@ class Brake:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a good tariff counts."""
+    """Whether a valid tariff may be in force, or waits for an operator."""
 
     tariff: Tariff
     """With what is odd in it as its warnings."""
@@ -102,8 +102,8 @@ class Accepted:
         raise ConfigError([Problem(str(self.record), "", found, "the files that it names", hint=hint)])
 
     def judge(self, tariff: Tariff, wall_us: int, decks: DeckCache | None = None) -> Verdict:
-        """Whether a tariff that stands on disk counts, at ``wall_us`` by the clock. Raises OSError where that cannot be
-        told now (`unread`)."""
+        """Judge a valid tariff read from disk at ``wall_us`` (wall clock, µs). Raises OSError if the folder cannot be
+        read now; see `unread`."""
         if self.digest() in ("", tariff.digest):
             return Verdict(tariff)
         try:
@@ -126,7 +126,7 @@ class Accepted:
         return Problem(str(self.record), "", found, "the tariff that counted last, to compare with", hint=hint)
 
     def _found(self, before: Tariff, after: Tariff, wall_us: int) -> Iterator[tuple[bool, Problem]]:
-        """What someone should look at, each with whether it must be accepted."""
+        """What an operator should look at; with each, whether it must be accepted."""
         for name, old in before.tables.items():
             new = after.tables.get(name, RateTable(name, {}))
             today = after.day_of(wall_us)

@@ -1,7 +1,7 @@
-"""A rate deck in memory: prefix → dated rows, longest match among those in force.
+"""A rate deck in memory: finds the longest prefix of a number among the dated rows in force.
 
-A deck may have 200,000 rows and more, and is handed from the process that reads it to the one that decides calls. So
-it has no object for each row, but a few arrays for all of them: taking them over costs the same for any number of rows.
+A deck may have 200,000 rows and more, and passes from the process that reads it to the one that decides calls. So it
+does not have an object for each row, but a few arrays for all rows: passing them costs the same for any number of rows.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class DeckRow(NamedTuple):
         return max(self.min_charge, self.connect_fee + self.price)
 
     def page(self, default: int | None) -> int | None:
-        """What a fax page costs there: as the row says, else the ``default`` if a minute of a call costs no more.
-        ``None``: no fax is sent."""
+        """The price of a fax page, micro-euro: the row's own, else ``default`` if a minute of a call costs no more than
+        that. ``None``: no faxes are sent there."""
         if self.fax_page is not None:
             return self.fax_page
         return None if default is None or self.minute > default else default
@@ -198,9 +198,10 @@ def changes(
     today: date = date.max,
     page: int | None = None,
 ) -> DeckChanges:
-    """What differs between two editions of a table's decks. ``factor``: from which on a price has jumped; ``today``:
-    the day on which ``after`` is to count; ``page``: the table's own price of a fax page to what rows have none for
-    (`RateTable.deck_fax_page`). Looks at every row: not for the loop that decides calls."""
+    """Compare two editions of a table's decks. ``factor``: a price that is so many times as high, or as low, has
+    jumped. ``today``: the day on which ``after`` is to be in force. ``page``: the table's own price of a fax page, for
+    rows that have none (`RateTable.deck_fax_page`). It reads every row, so do not call it in the loop that decides
+    calls."""
     old, new = rows_of(before), rows_of(after)
     gone = old.keys() - new.keys()
     both = [(old[prefix], new[prefix]) for prefix in old.keys() & new.keys()]

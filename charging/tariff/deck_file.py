@@ -1,11 +1,11 @@
-"""A rate deck as carriers send it (CSV) → a :class:`Deck`, or every problem at once.
+"""Reads a rate deck as carriers send it (CSV) into a :class:`Deck`, or reports every problem at once.
 
 The first line names the columns, in any order and by the names that carriers use (:data:`COLUMNS`). Columns are
 separated by semicolon, comma or tab; decimals have a point or a comma; a byte-order mark is skipped. Amounts are
-euros, prices per minute. Where there is no column of increments they are 60/60, as in the tariff file.
+euros, prices per minute. Without a column of increments they are 60/60, as in the tariff file.
 
-What a deck says is charged, or told: a column that is not known is a warning, and an error where it may be a known
-one misspelt; a row that ends (``valid to``) or is in another currency is an error, for neither can be charged.
+Nothing in a deck is ignored silently. An unknown column is a warning, or an error if it may be a misspelt known one. A
+row that ends (``valid to``) or is in another currency is an error, because it cannot be charged as it is meant.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ class DeckFile(NamedTuple):
 
 
 def read_deck(path: Path, progress: Progress | None = None) -> DeckFile:
-    """Read the deck at ``path``, and see that it is whole where a file beside it (``deck.csv.sha256``, as ``sha256sum``
-    writes it) tells its digest. Raises :class:`ConfigError` with every problem found."""
+    """Read the deck at ``path``. If a file beside it (``deck.csv.sha256``, as ``sha256sum`` writes it) has its digest,
+    check the deck against it. Raises :class:`ConfigError` with every problem found."""
     data = _bytes_of(path)
     _check_digest(path, data)
     return parse_deck(data, str(path), progress)
@@ -115,7 +115,7 @@ def _check_digest(path: Path, data: bytes) -> None:
 
 
 class DeckCache:
-    """Reads decks, and those that have not changed only once: an edit of the prices beside them is quick."""
+    """Reads decks, and reads a deck again only if it has changed, so that an edit of the tariff file alone is quick."""
 
     def __init__(self, *, below: Path | None = None, besides: Collection[Path] = ()) -> None:
         """``below``: whoever names the decks may read none outside this folder (resolved), but ``besides``; ``None``:
@@ -125,7 +125,7 @@ class DeckCache:
         self._besides = frozenset(besides)
 
     def keep_only(self, paths: Collection[Path]) -> None:
-        """Forget all others: they are not named any more."""
+        """Drop the decks at all other paths: the tariff does not name them any more."""
         self._read = {path: read for path, read in self._read.items() if path in paths}
 
     def __call__(self, path: Path) -> DeckFile:
@@ -388,7 +388,8 @@ class _Reader:
         return self.columns[key].index != _NO_COLUMN
 
     def _unknown(self, name: str) -> None:
-        """A column that may be meant for one that is not there would be charged wrongly without a word."""
+        """Report an unknown column. If it may be a misspelt known one, that is an error: calls would be charged
+        wrongly."""
         missing = [one for one, key in KEYS.items() if not self._has(key)]
         within = [one for one in missing if one in name.split()]
         found = f"the unknown column {describe(name)}"
@@ -515,7 +516,7 @@ class _Reader:
                 self._error("price", found, "one sign for decimals in the whole file, and none between thousands")
 
     def _broken_off(self, fields: list[str]) -> None:
-        """The last line has no end: whether its last field has, nobody can tell."""
+        """Report a last line without a line break: its last field may be cut off."""
         last = next((key for key, column in self.columns.items() if column.index == len(fields) - 1), "")
         whole = last in ("name", "increments") and (last == "name" or "/" in fields[-1])
         if len(fields) < self.width or (last and not whole):

@@ -1,8 +1,7 @@
-"""``tariff.yaml`` and its decks → a :class:`Tariff`, or every problem at once.
+"""Reads ``tariff.yaml`` and its decks into a :class:`Tariff`, or reports every problem at once.
 
-Three sieves: the text (:mod:`charging.yaml_text`), then together the shape
-(:mod:`charging.tariff.model`), what must fit together (:mod:`charging.tariff.misfits`) and the decks
-(:mod:`charging.tariff.deck_file`).
+The YAML text is checked first (:mod:`charging.yaml_text`). Then, together: the shape (:mod:`charging.tariff.model`),
+references between parts of the file (:mod:`charging.tariff.misfits`) and the decks (:mod:`charging.tariff.deck_file`).
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ DeckReader = Callable[[Path], DeckFile]
 
 
 def load_tariff(path: Path, *, deck_reader: DeckReader = read_deck, data: bytes | None = None) -> Tariff:
-    """Read the tariff file at ``path`` and the decks it names. ``data``: its content, where it stands elsewhere.
+    """Read the tariff file at ``path`` and the decks it names. ``data``: the content to use instead of the file's.
 
     Raises :class:`ConfigError` with every problem found.
     """
@@ -70,7 +69,7 @@ def digest_of(files: Iterable[bytes]) -> str:
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The tariff file and the decks that it names, as far as it can be read: what an edit may touch."""
+    """The tariff file and the decks that it names, as far as it can be read: the files that an edit may change."""
     try:
         document = parse_document(_read(path), str(path), max_bytes=MAX_TARIFF_BYTES)
     except ConfigError:

@@ -1,6 +1,8 @@
-"""The tariff in force: loaded at the start, replaced in one step by a good edit, kept when an edit is bad or doubtful.
+"""The tariff in force: loaded at the start, and replaced in one step by a good edit. A bad or doubtful edit changes
+nothing.
 
-What counted last is kept (`charging.tariff.accepted`), so that a start with bad or doubtful files goes on with it.
+The last tariff in force is kept on disk (`charging.tariff.accepted`), so that a start with bad or doubtful files uses
+it.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ log = structlog.get_logger("charging.tariff")
 
 
 def what_counts(path: Path, accepted: Accepted, clock: Clock, decks: DeckCache | None = None) -> Tariff:
-    """The tariff that counts now: the one at ``path``, or the one before where that is bad or doubtful, and then it
-    says why (`Tariff.refused`). Raises ConfigError where the file is wrong and there is nothing older to go on with."""
+    """The tariff in force: the one at ``path``, or the one before it if that is bad or doubtful; then `Tariff.refused`
+    has the reason. Raises ConfigError if the file is wrong and no older tariff is kept."""
     return _at_start(path, accepted, clock, decks or DeckCache())[0]
 
 
@@ -54,7 +56,8 @@ def _at_start(path: Path, accepted: Accepted, clock: Clock, decks: DeckCache) ->
 
 
 def accept(path: Path, accepted: Accepted, digest: str, reason: str, by: str) -> list[str]:
-    """Let what stands at ``path`` count from now on, where it is what was looked at; what is wrong with that."""
+    """Put the tariff at ``path`` in force, if it still has the ``digest`` that an operator looked at. Returns the
+    problems that prevent it; none if it is in force."""
     reading = read_files(path, (path,), DeckCache())
     return _keep_asked(path, accepted, reading, digest, reason, by)
 
@@ -78,10 +81,10 @@ def _keep_asked(path: Path, accepted: Accepted, reading: Reading, digest: str, r
 
 
 class TariffInForce:
-    """Calls ask `current` at their set-up, and keep what they got."""
+    """The daemon's tariff in force. A call reads `current` at its set-up and keeps that tariff to its end."""
 
     def __init__(self, path: Path, metrics: Metrics, clock: Clock, accepted: Accepted) -> None:
-        """Raises ConfigError where the file is wrong at the start, and there is nothing older to go on with."""
+        """Raises ConfigError if the file is wrong at the start and no older tariff is kept."""
         self._path = path
         self._metrics = metrics
         self._clock = clock
@@ -109,13 +112,13 @@ class TariffInForce:
         await self._watcher.run()
 
     async def read_now(self) -> Sequence[Problem]:
-        """Read tariff and decks at once, while they are watched; what is wrong with them. A good edit is in force when
-        this returns, after a bad or doubtful one what was."""
+        """Read tariff and decks now, while :meth:`watch` runs, and return their problems. A good edit is in force when
+        this returns; a bad or doubtful one changes nothing."""
         assert self._watcher is not None, "watched"
         return await self._watcher.read_now()
 
     async def accept(self, digest: str, reason: str, by: str) -> list[str]:
-        """Let the edition with this digest count, which stands on disk and waits; what is wrong with that."""
+        """Put the waiting edition on disk in force, if it has this digest. Returns the problems that prevent it."""
         reading = await read_in_child(self._path, (self._path,), self._decks.copy())
         problems = await asyncio.to_thread(_keep_asked, self._path, self._accepted, reading, digest, reason, by)
         return problems or [str(problem) for problem in await self.read_now()]
@@ -148,7 +151,7 @@ class TariffInForce:
             log.warning("tariff_warning", problem=str(problem))
 
     def _bad(self, problems: Sequence[Problem], waiting: str = "") -> None:
-        """Loud, and without any other consequence."""
+        """Log and count a bad or doubtful edit. The tariff in force stays."""
         self._tariff = replace(self._tariff, refused=tuple(problems), waiting=waiting)
         self._metrics.refuse_tariff(waits=bool(waiting))
         for problem in problems:
@@ -159,7 +162,7 @@ class TariffInForce:
 
 
 class TariffHere:
-    """The tariff in another process than the daemon's, which alone keeps what counts and tells what is wrong."""
+    """The tariff in a process other than the daemon. Only the daemon keeps the tariff in force and reports problems."""
 
     def __init__(self, path: Path, clock: Clock, accepted: Accepted) -> None:
         self._path = path

@@ -1,7 +1,7 @@
-"""What does not fit together in a tariff file: names that refer to nothing, numbers given twice.
+"""Finds what does not fit together in a tariff file: names that refer to nothing, numbers given twice.
 
-This reads the document's plain text values, not the typed model, and skips whatever has the wrong shape: so its
-problems are found together with those of the shape, and one reading of a file tells everything that is wrong.
+It reads the plain text values of the document, not the typed model, and skips values of the wrong shape. So its
+problems are found together with those of the shape, and one reading of a file reports everything that is wrong.
 """
 
 from __future__ import annotations

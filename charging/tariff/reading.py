@@ -1,9 +1,10 @@
 """Reads a tariff and its decks in a process of its own, for the one that decides calls.
 
-A deck of 200,000 rows takes seconds to read, and a thread that reads it keeps the interpreter from everyone else. So
-a child reads it, and hands over what it has made of it in memory that both have: the decks' arrays are taken over as
-they are, and what is copied does not grow with their rows. It gets the decks that were read before in the same way,
-and reads only those that have changed. A child that dies or hangs is told as a problem: the tariff in force stays.
+A deck of 200,000 rows takes seconds to read, and a thread that reads it would keep the interpreter from deciding calls.
+So a child process reads it, and passes the result through shared memory: the decks' arrays are used in place, and the
+part that is copied does not grow with their rows. The child gets the decks that were read before in the same way, and
+reads only those that have changed. If the child dies or hangs, that is reported as a problem, and the tariff in force
+stays.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ async def read_in_child(
     program: Sequence[str] = PROGRAM,
     deadline_s: float = READ_MAX_S,
 ) -> Reading:
-    """Have a child read them, for ``deadline_s`` seconds at most."""
+    """Read the files in a child process, for at most ``deadline_s`` seconds."""
     with _Memory() as given, _Memory() as made:
         descriptors = (given.descriptor, made.descriptor)
         pipe = asyncio.subprocess.PIPE
@@ -121,7 +122,7 @@ async def read_in_child(
 
 
 async def _asked(process: asyncio.subprocess.Process, request: bytes, deadline_s: float) -> tuple[bytes, bytes]:
-    """What it answers. Raises TimeoutError. It has ended when this returns, however that comes about."""
+    """The child's answer. Raises TimeoutError. In every case the child has ended when this returns."""
     try:
         async with asyncio.timeout(deadline_s):
             return await process.communicate(request)
@@ -138,7 +139,7 @@ def _broken_off(path: Path, files: tuple[Path, ...], decks: DeckCache, found: st
 
 
 class _Memory:
-    """Memory that two processes have: one writes an object into it, and the other reads it where it is."""
+    """Memory shared by two processes: one writes an object into it, and the other reads it in place."""
 
     def __init__(self, descriptor: int | None = None) -> None:
         self.descriptor = os.memfd_create("charging-tariff") if descriptor is None else descriptor
@@ -174,8 +175,9 @@ class _Memory:
 
 
 def give_way() -> None:
-    """This process comes after the calls: for the processors, and where the machine has no memory left. The unit
-    protects the daemon from that end (``OOMScoreAdjust``), which a child would inherit, and Asterisk would be ended."""
+    """Lower this process's priority below the daemon's and Asterisk's: for the processors, and if memory runs out. The
+    systemd unit protects the daemon (``OOMScoreAdjust``); a child would inherit that, and Asterisk would be killed
+    first."""
     os.nice(NICENESS)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(f"{EXPENDABLE}", encoding="ascii")

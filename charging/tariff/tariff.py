@@ -1,10 +1,10 @@
 """A tariff in force: number → destination → rate, for every plan.
 
-Which destination a number belongs to is the longest match among the prefixes of *all* destinations; a destination
-that is refused is refused in every plan, whatever a deck says of longer prefixes beneath it. The price is then
-that of the longer match of the two: the table's rate for the destination, or the table's decks. A
-destination that its table does not price is not covered: the price of a shorter prefix is not borrowed from
-another destination, and nothing is dialled that cannot be priced.
+A number belongs to the destination with its longest prefix, among the prefixes of *all* destinations. If that
+destination is refused, it is refused in every plan, even if a deck has longer prefixes within it. The price comes from
+the table's rate for the destination or from the table's decks, whichever matches more digits. If the table has no price
+for the destination, the number is not covered: the price of a shorter prefix of another destination is not used, and a
+number without a price is never dialled.
 """
 
 from __future__ import annotations
@@ -205,8 +205,8 @@ class Tariff:
         return _e164(text, region or self.region)
 
     def exists(self, number: str) -> bool:
-        """Whether a normalised number is one that its country gives out; of short codes that is not known. What is
-        merely too long or too short is no number at all (:meth:`normalise`)."""
+        """Whether a normalised number is one that its country assigns. Short codes are not checked. A number that is
+        too long or too short is no number at all (:meth:`normalise`)."""
         return not number.startswith("+") or phonenumbers.is_valid_number(phonenumbers.parse(number))
 
     def destination_of(self, number: str) -> tuple[str, Destination] | None:
@@ -217,8 +217,8 @@ class Tariff:
         return self._prefixes.match(number)
 
     def rate_for(self, plan_name: str, number: str, at_us: int, held: Mapping[str, PackTerms] = {}) -> Rate | Refusal:
-        """The rate of a normalised number for a call that begins at ``at_us`` (wall clock). ``held``: the rules of the
-        packs that its payer has, by edition."""
+        """The rate of a normalised number for a call that begins at ``at_us`` (wall clock, µs), or why there is none.
+        ``held``: the rules of the packs that the payer has, by edition."""
         found = self._find(plan_name, number, at_us)
         if isinstance(found, Refusal):
             return found
@@ -254,8 +254,8 @@ class Tariff:
         return PieceRules(plans | granted, packs)
 
     def granted_as(self, plan: str, sort: str = "") -> str:
-        """The edition of a plan's bundle of seconds, or of pieces of a ``sort``: what its grants are made under. The
-        plan's name where it has no rules."""
+        """The edition under which a plan's bundle of seconds, or of pieces of a ``sort``, is granted now. If the bundle
+        has no rules, the plan's name."""
         terms = self.monthly_terms(plan, sort)
         return plan if terms is None else terms.edition
 

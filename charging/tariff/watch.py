@@ -1,9 +1,9 @@
-"""Notices that someone saved the tariff or one of its decks, and reads it: a good edit, or a bad one.
+"""Watches the tariff file and its decks, and reads them after an edit.
 
-People save in many ways: an editor writes another file and renames it over the old one, or writes in place (and
-is seen half-way), or a deployment turns a symbolic link. So nothing is assumed of the way: each second all files are
-looked at through their names (``stat`` follows links), and when anything differs from what was read last, the files
-are read as soon as they have rested for a second. What was read counts only if nothing changed meanwhile.
+Files are saved in many ways: an editor writes a new file and renames it over the old one, or writes in place (so that a
+reader may see half of it), or a deployment changes a symbolic link. So the watcher assumes nothing: each second it
+calls ``stat`` on all file names (which follows links). If anything differs from the last reading, it reads the files as
+soon as they have not changed for a second. The result counts only if nothing changed during the reading.
 
 Reading happens in another process (`charging.tariff.reading`): calls do not wait for it.
 """
@@ -34,7 +34,7 @@ Look = tuple[tuple[int, ...] | None, ...]
 
 
 class Looked(NamedTuple):
-    """What there was when a tariff was read: a change since then is an edit."""
+    """The state of the files when a tariff was read: any change since then is an edit."""
 
     files: tuple[Path, ...]
     look: Look
@@ -57,8 +57,8 @@ class Reader(Protocol):
 class TariffWatcher:
     """Calls ``on_good`` with each tariff that replaces the one in force, ``on_bad`` with the problems of an edit.
 
-    A bad edit is told once; when it is taken back, ``on_good`` is called with a tariff equal to the one in force,
-    so that an alarm can be cleared. A save that changes no byte calls nobody.
+    A bad edit is reported once. When it is undone, ``on_good`` is called with a tariff equal to the one in force, so
+    that an alarm can be cleared. A save that changes no byte causes no call.
     """
 
     def __init__(
@@ -100,12 +100,12 @@ class TariffWatcher:
             await self._clock.sleep_until(self._clock.now().mono_us + POLL_S * MICROSECONDS)
 
     async def poll(self) -> None:
-        """Look once, and read what has changed and come to rest."""
+        """Look at the files once, and read them if they have changed and then not changed for a second."""
         async with self._reading:
             await self._poll()
 
     async def read_now(self) -> Sequence[Problem]:
-        """Read the files whether they have changed and rested or not, and tell it as ever; what is wrong with them."""
+        """Read the files now, changed or not, call ``on_good`` or ``on_bad`` as usual, and return the problems."""
         async with self._reading:
             reading = await self._read_files(self._path, self._files, self._decks)
             self._decks = reading.decks

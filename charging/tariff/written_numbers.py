@@ -1,7 +1,7 @@
 """Telephone numbers within what people write, such as the subject of a mail. Pure.
 
-A number that is missed is a mail back; one that was none is a document in a stranger's hands. So only what can hardly
-be anything else is a number:
+If a number is missed, the sender gets a mail back. If other digits are taken for a number, a stranger gets the
+document. So digits count as a number only if they can hardly be anything else:
 
 1. It begins with ``+`` or ``0`` (national, or ``00``). A bare run of digits is an order, an invoice, a year.
 2. It is valid in its country, not merely of a possible length, and stands alone: without an extension, and not joined
