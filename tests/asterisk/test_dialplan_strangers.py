@@ -393,6 +393,18 @@ PRIVATE = {
             "Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;privacy=full",
         ),
     ),
+    "third RPID": (
+        "<sip:+31201234567@c.example>",
+        (
+            "Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;privacy=off",
+            "Remote-Party-ID: <sip:+31850000001@c.example>;party=called;privacy=off",
+            "Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;privacy=full",
+        ),
+    ),
+    "RPID privacy=name,uri": (
+        "<sip:+31201234567@c.example>",
+        ('Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;privacy="name,uri"',),
+    ),
     "RPID privacy=full": (
         "<sip:+31201234567@c.example>",
         ("Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;screen=yes;privacy=full",),
@@ -409,6 +421,10 @@ OPEN = {
     "Privacy: none": (
         "<sip:+31201234567@c.example>",
         ("Privacy: none", "P-Asserted-Identity: <sip:+31201234567@c.example>"),
+    ),
+    "RPID privacy=name": (
+        "<sip:+31201234567@c.example>",
+        ("Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;privacy=name;screen=full",),
     ),
     "RPID privacy=off": (
         "<sip:+31201234567@c.example>",
