@@ -19,6 +19,7 @@ import phonenumbers
 
 from charging.app_surroundings import tariff_that_counts
 from charging.asterisk.rehearsal import Rehearsal, Seen, late_ms, seconds
+from charging.call.decided import Fallback
 from charging.cli.check_files import Wanted
 from charging.cli.check_live import while_logged_in
 from charging.cli.check_look import MANAGER_RELOAD, Look, is_denied
@@ -184,7 +185,7 @@ async def _call(config: Config, wanted: Wanted, scene: Scene) -> tuple[Seen, lis
 def _judged(client: Client, wanted: Wanted, scene: Scene, seen: Seen, began: str) -> Iterator[Finding]:
     arrived = bool(seen.dialled or seen.decision or seen.strayed)
     decision, others = decision_of(client, wanted, scene, began, KEPT_S if arrived else KEPT_S / 2)
-    if decision is None:
+    if decision is None or decision["reason"] == Fallback.UNDECIDED:  # noted from the switch's record: nobody was asked
         yield _not_arrived(wanted, seen, others)
         return
     yield ok(PART, f"{wanted.number}@{wanted.context} leads to charging-incoming, and the daemon was asked")
