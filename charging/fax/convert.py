@@ -113,8 +113,8 @@ async def convert(room: Room, pages_max: int) -> Refused | None:
 
 
 async def _with_loud_pictures(room: Room, data: bytes) -> Path | Refused:
-    """The document, or a copy in which each JPEG that is damaged or cut off is none any more: so Ghostscript tells that
-    it cannot be drawn, where a page has it."""
+    """The document, or a copy in which each damaged JPEG is made unreadable, so that Ghostscript reports an error on a
+    page that has one."""
     found = await asyncio.to_thread(jpeg.pictures, data)
     wrong = await _damaged(room, [data[place] for place in found]) if found else False
     if not isinstance(wrong, bool):
@@ -134,7 +134,7 @@ async def _with_loud_pictures(room: Room, data: bytes) -> Path | Refused:
 
 
 async def _damaged(room: Room, pictures: Sequence[bytes]) -> bool | Refused:
-    """Whether libtiff tells a damage in one of these JPEGs."""
+    """Whether libtiff reports damage in one of these JPEGs."""
     whole, data = room.output / "pictures.tif", await asyncio.to_thread(jpeg.as_tiff, pictures)
     if data is None:
         return False
@@ -201,8 +201,8 @@ async def _drawn(room: Room, pdf: Path, paper: Path, most: int, *, first: int = 
 
 
 async def _lost_in(room: Room, pdf: Path, pages_max: int) -> Refused:
-    """Which page has lost something: Ghostscript tells at the end of the file alone, so page by page, up to one that
-    has."""
+    """The first page that is not drawn completely. Ghostscript reports that only at the end of a file, so each page is
+    drawn by itself."""
     pages = await asyncio.to_thread(_pages_of, room.paper) or 1
     scratch = room.output / "page.tif"
     for number in range(1, min(pages, pages_max) + 1):

@@ -186,15 +186,16 @@ class Leases(Protocol):
     """Who ticks a switch, where several daemons share a ledger. The store's clock decides what has lapsed."""
 
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
-        """Take the lease for ``ttl_s`` seconds where nobody else has it: its epoch, larger than any before (the
-        owner's own earlier one included), to be carried by every change of the switch's sessions. ``None``: another
-        owner has it or SOLE, or an import was broken off."""
+        """Take the lease for ``ttl_s`` seconds, if no other owner has it. Returns its epoch, larger than any before
+        (also the owner's own), which every change of the switch's sessions must carry. ``None`` if another owner has
+        this lease or SOLE, or an import is unfinished."""
 
     async def renew_lease(self, switch: str, owner: str, epoch: int, ttl_s: float) -> bool:
-        """Keep it for ``ttl_s`` seconds from now; ``False``: it has lapsed or passed on: acquire it, and reconcile."""
+        """Keep the lease for ``ttl_s`` seconds from now. ``False`` if it has lapsed or passed to another owner: acquire
+        it again, and reconcile."""
 
     async def release_lease(self, switch: str, owner: str, epoch: int) -> None:
-        """Let go, so that another need not wait; nothing happens where it has passed on already."""
+        """Give the lease up, so that another owner need not wait. Nothing happens if it has passed on already."""
 
     async def held_leases(self) -> Sequence[str]:
         """The leases that have not lapsed, in words: ``switch SWITCH by OWNER``."""
@@ -242,7 +243,7 @@ class Store(Ledger, Restoring, Archiving, Protocol):
 
     @property
     def feed(self) -> Feed:
-        """Everything that is told, in one order."""
+        """The bookings and other events of all accounts, in one order."""
 
     async def open(self) -> None:
         """Connect, create or migrate; raises LedgerUnavailable with what to do, also where an import was broken off."""

@@ -95,9 +95,9 @@ class Missed:
     """One account's."""
 
     waiting: Batch | None = None
-    """Calls that are to be told."""
+    """Calls that wait for the next mail."""
     frozen: Batch | None = None
-    """Calls that are being told."""
+    """Calls that are being put into the outbox."""
     told_us: int | None = None
     """When a batch was last frozen, wall clock; ``None``: never."""
     pause_s: int = 0
@@ -118,7 +118,7 @@ class Missed:
         return self.frozen is None and self.waiting is None
 
     def with_call(self, call: Call) -> Missed:
-        """With one more call; unchanged where it is among those recorded last."""
+        """The record with one more call; unchanged if the call was recorded before."""
         if call.id in self.seen:
             return self
         caller = Caller(call.number, call.caller, 1, call.at_us)
@@ -127,7 +127,7 @@ class Missed:
         return replace(self, waiting=waiting, seen=(*self.seen, call.id)[-SEEN_MAX:])
 
     def with_frozen(self, now_us: int, first_pause_s: int) -> Missed:
-        """With what waits frozen, where that is due and nothing else is being told."""
+        """The record with the waiting calls frozen, if they are due and no other batch is frozen."""
         if self.frozen is not None or self.waiting is None or now_us < self.due_us:
             return self
         went_on = self.told_us is not None and self.waiting.first_us < self._pause_ends_us
@@ -135,7 +135,7 @@ class Missed:
         return replace(self, waiting=None, frozen=self.waiting, told_us=now_us, pause_s=pause_s)
 
     def without_frozen(self) -> Missed:
-        """After the frozen batch was told."""
+        """The record after the frozen batch was put into the outbox."""
         return replace(self, frozen=None)
 
     @property

@@ -1,4 +1,4 @@
-"""Missed calls on their way into mails: recorded at once, told when they are due (R13).
+"""Records missed calls at once, and puts their notices into the outbox when they are due (R13).
 
 The missed calls of an account that wait are one document of the collection :data:`COLLECTION`; ``missed.py`` defines
 its content and when it is due. Every change is an update of the version that was read. So daemons that share a store
@@ -77,7 +77,7 @@ class MissedDesk:
                 await self._bell.rest(POLL_S)
 
     async def tell_due(self) -> bool:
-        """One bounded round; whether there may be more to do at once. Raises LedgerError."""
+        """Do one bounded round. Returns whether there may be more to do at once. Raises LedgerError."""
         now_us = self._clock.now().wall_us
         due = await self._documents.due_documents(COLLECTION, now_us, TELL_MAX)
         for document in due:
@@ -140,7 +140,7 @@ class MissedDesk:
 
 
 def _read(document: Document) -> Missed:
-    """What a damaged document held cannot be told any more; new calls can."""
+    """The missed calls in a document; none if it is damaged, so that new calls can still be reported."""
     try:
         return Missed.from_json(document.body)
     except (KeyError, TypeError, ValueError):

@@ -74,7 +74,7 @@ class _Calm:
 
 
 class Notifier:
-    """Finds what is due."""
+    """Looks at accounts, and puts the notices that are due into the outbox."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Notifier:
                 await self._clock.sleep_until(self._clock.now().plus(GATHER_S).mono_us)
 
     async def look(self, account_id: str) -> list[Notice]:
-        """Put what the account is due into the outbox; what was new there."""
+        """Put the notices that are due to the account into the outbox. Returns those that were new there."""
         account = await self._store.directory.account(account_id)
         if account is None:
             return []
@@ -212,8 +212,8 @@ class Notifier:
         return record
 
     async def _keep(self, account: str, kept: _Kept, record: Record) -> None:
-        """Store the record where reading the journal again would cost more, or not tell it. Of two daemons one may
-        come too late; what it would have stored is found again at the next look."""
+        """Store the record if that costs less than to read the journal again, or if the journal does not have its
+        facts. If two daemons store it, one may be too late; the next look finds the same facts again."""
         read = record.read_to - kept.record.read_to
         if record.lasting == kept.record.lasting and read < LINES_UNSTORED_MAX:
             return

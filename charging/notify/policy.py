@@ -2,31 +2,31 @@
 
 Rules
 -----
-1. A notice belongs to a *crossing*, and its id names what last cured the condition (see ``model.py``). While nothing
-   cures it the id stays the same, and an id that was sent is not due again. So it does not matter how often, or after
-   how long a pause, someone looks. Credit that came in and did not suffice has cured nothing: only who had enough
-   since he was told is told again.
-2. What an account has is what is *posted*: value that a running call has reserved may come back, and a notice that a
-   later release contradicts would be wrong. Ticks post as a call goes on, so the notice still comes in time.
-3. R15: credit below the plan's ``low_credit``. Who never had credit cannot run out of it and is told nothing. Free
-   minutes pay only calls to the destinations that the plan names: where some forward target is none of these, the
-   notice speaks of that one, for which there are no free minutes.
-4. R16: fewer free seconds than ``low_free_seconds`` *and* less credit than a call needs to begin. Of several forward
-   targets the dearest counts: one of them without a way to be reached is what the notice warns of. Without any
-   target that free minutes pay there is nothing to warn of. Both notices say what becomes of calls that are not
-   forwarded: with paid voicemail they are taken by it for as long as credit pays a message, and only then not
-   answered (R13).
-5. R20: of the days ahead that the tariff names, the nearest that has come is told, once; those that were missed
-   before it (a daemon that was down, a date that moved nearer) are not told late. Only available credit expires, so
-   who has none is told nothing. While the subscription still runs the notice speaks of it: renewing is the cure.
-6. What was given for a time, promotional credit or a pack, is told by itself: on those of the tariff's days ahead that
-   are a week or less, or on the last of them; who got it for a shorter time is told at once. Months' free minutes and
-   pieces end by the calendar, and are not told.
-7. R13: every call; those that come soon after a mail wait and are told together (``missed.py``). Why it was missed
-   is what was so when it came (:class:`Cause`); what can be done about it is what is so now: that credit which was
-   bought since makes up for it is said only where it pays a forward or a message.
-8. Nobody is told anything about a closed account; about a suspended one only what happens to its credit. An account
-   without a mail address is looked at again when it has one.
+1. A notice belongs to a *crossing*, and its id names what last cured the condition (see ``model.py``). The id stays the
+   same until the condition is cured, and an id that was sent is not due again. So it does not matter how often, or
+   after how long a pause, the account is looked at. Credit that came in and did not suffice has cured nothing: a second
+   notice needs enough credit since the first.
+2. The amounts are the *posted* ones. Value that a running call has reserved may come back, and a later release would
+   contradict the notice. Ticks post as a call goes on, so the notice still comes in time.
+3. R15: credit below the plan's ``low_credit``. An account that never had credit gets no notice. Free minutes pay only
+   for calls to the destinations that the plan names. If a forward target is not among them, the notice is about that
+   target, for which there are no free minutes.
+4. R16: fewer free seconds than ``low_free_seconds`` *and* less credit than a call needs to begin. If there are several
+   forward targets, the dearest counts: the notice warns that one of them can no longer be reached. If free minutes pay
+   for no target, there is no notice. Both notices say what happens to calls that are not forwarded: paid voicemail
+   takes them for as long as credit pays a message; after that they are not answered (R13).
+5. R20: the tariff names days ahead of the end of credit. One notice is sent, for the nearest of them that has come;
+   earlier ones that were missed (a daemon that was down, a date that moved nearer) are not sent late. Only available
+   credit expires, so an account without any gets no notice. While the subscription still runs the notice is about the
+   subscription: renewing it is the cure.
+6. Each gift with an end, promotional credit or a pack, has notices of its own: on those of the tariff's days ahead that
+   are a week or less, or on the last of them. If it was given for a shorter time, the notice comes at once. Months'
+   free minutes and pieces end by the calendar, and have no notice.
+7. R13: every missed call; those that come soon after a mail wait and are reported together (``missed.py``). The reason
+   is the one at the time of the call (:class:`Cause`). The advice is about the present: the notice says that credit
+   bought since suffices only if that credit pays a forward or a message.
+8. A closed account gets no notices; a suspended one only those of rules 5 and 6. An account without a mail
+   address is looked at again once it has one.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ Sent = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """All that decides which notices an account is due."""
+    """Everything about an account that decides which notices are due."""
 
     account: Account
     plan: Plan | None
@@ -179,8 +179,8 @@ def headroom(standing: Standing, tariff: Tariff, now_us: int) -> Headroom:
 def missed_calls(
     account: Account, batch: Batch, credit: int, at_us: int, zone: str, *, suffices: bool, bought: bool
 ) -> Notice:
-    """R13's notice. ``credit`` is that of now; ``suffices``: see :func:`can_answer`; ``bought``: since the last of the
-    calls there was credit bought."""
+    """The notice of R13. ``credit``: now, in micro-euro. ``suffices``: see :func:`can_answer`. ``bought``: whether
+    credit was bought since the last of the calls."""
 
     def local(wall_us: int) -> str:
         return local_reading(ZoneInfo(zone), wall_us).isoformat(timespec="minutes")
@@ -216,10 +216,12 @@ def forward_cost(
     bundle_plan: str | None = None,
     held: Mapping[str, PackTerms] = {},
 ) -> int | None:
-    """Micro-euro that credit needs to begin a call to the dearest of the numbers' forward targets at ``at_us``;
-    ``None`` where none of them is forwarded to anything that the tariff prices. ``covered``: only of those that free
-    minutes with the rules of ``bundle_plan`` (left out: of the plan) pay, or do not; left out: of all. ``held``: the
-    rules under which months were granted, by edition."""
+    """The credit (micro-euro) that is needed to begin a call to the dearest forward target of the numbers at ``at_us``
+    (wall clock, µs); ``None`` if no number is forwarded to a target with a price.
+
+    ``covered``: count only the targets that free minutes pay for (true) or do not (false); ``None``: all. The rules of
+    free minutes are those of ``bundle_plan``, or else of the plan. ``held``: the rules under which months were granted,
+    by edition."""
     costs = []
     for number in numbers:
         to = number.forward_to

@@ -162,7 +162,7 @@ def message_of(notice: Notice, words: Rendered, mail: Mail) -> EmailMessage:
 
 
 def message_id(notice: Notice, mail: Mail) -> str:
-    """Derived from what is unique among all notices; tells nobody the account."""
+    """The mail's Message-ID: derived from the notice's key, so it is unique, and does not reveal the account."""
     digest = hashlib.sha256(notice.key.encode()).hexdigest()[:32]
     return f"<{digest}@{mail.sender_address.rpartition('@')[2]}>"
 

@@ -46,7 +46,7 @@ def filters(language: Language) -> dict[str, Callable[..., Any]]:
 
 def _euro(cents: int, language: Language) -> str:
     """``€ 1.234,50`` or ``€1,234.50``. An amount that one has is rounded down (``euro``), one that one needs up
-    (``cost``): nobody is told more than is there."""
+    (``cost``), so that no reader relies on more than there is."""
     whole, rest = divmod(abs(cents), 100)
     sign = "-" if cents < 0 else ""
     if language is Language.NL:

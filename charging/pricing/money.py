@@ -13,7 +13,7 @@ MICRO = 1_000_000
 """Micro-euro in one euro."""
 
 CENT = MICRO // 100
-"""The smallest amount that a customer is told."""
+"""The smallest amount shown to customers, in micro-euro."""
 
 AMOUNT_MAX = 2**53 - 1
 """The largest amount that every store can hold exactly, in micro-euro (some nine thousand million euro)."""

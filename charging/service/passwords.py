@@ -35,7 +35,8 @@ def _nobodys() -> str:
 
 
 def fits(hash: str | None, password: str) -> bool:
-    """Whether it is the password; ``None``: nobody's, which takes as long to say. Takes tens of milliseconds."""
+    """Whether ``password`` has this hash. ``None``: there is no such person; the answer takes as long, so that the time
+    reveals nothing. Takes tens of milliseconds."""
     try:
         return _HASHER.verify(hash or _nobodys(), password[:LENGTH_MAX]) and hash is not None
     except (VerificationError, InvalidHashError):

@@ -148,7 +148,8 @@ class Payments:
         return payment
 
     async def _has_many_open(self, account: str) -> bool:
-        """Reads the account's own of the last days, by how their ids begin, whoever began them."""
+        """Whether the account has OPEN_MOST open payments. It reads the account's payments of the last OPEN_DAYS, found
+        by the prefix of their ids."""
         mine = after = _beginning(account)
         oldest_us, opened = self._clock.now().wall_us - OPEN_DAYS * DAY_US, 0
         for _ in range(BEGUN_MOST // PAGE):
@@ -218,9 +219,9 @@ class Payments:
         key = f"{payment.provider}-{payment.reference}"
         taken_back = payment.taken_back or outcome.taken_back
         if taken_back or payment.state is State.STUCK:
-            # It may have been credited all the same: we were killed before it was noted, or the person who decided has
-            # done so. Who has decided otherwise (by a correction) must not find it credited twice by a later answer,
-            # which whoever knows the payment's hook can bring about.
+            # It may have been credited already: the daemon was killed before that was noted, or the person who decided
+            # has credited it. If that person gave the credit by a correction, a later answer must not credit it a
+            # second time; anyone who knows the payment's hook can cause such an answer.
             is_credited = await self._money.was_topped_up(payment.account, payment.amount, key)
             return (State.CREDITED, "") if is_credited else (State.STUCK, PAID_BACK if taken_back else payment.why)
         if outcome.currency != EURO or outcome.amount != payment.amount:

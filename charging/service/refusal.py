@@ -66,11 +66,11 @@ class Dropped(StrEnum):
     AUTOMATIC = "automatic"
     """A program has sent it, or it is malformed or too large."""
     NOT_SET_UP = "not_set_up"
-    """The settings name nobody who proves a From."""
+    """The settings name no mail server that proves the From of a mail."""
     UNPROVEN = "unproven"
     STRANGER = "stranger"
     UNKNOWN_ADDRESS = "unknown_address"
-    """It was sent to a secret fax address that is nobody's (any more)."""
+    """It was sent to a secret fax address that belongs to no account (any more)."""
 
 
 @dataclass(frozen=True, slots=True)

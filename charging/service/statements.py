@@ -87,7 +87,7 @@ class Line:
     id: str
     """The session's or the transfer's."""
     cdr: Document
-    """What the call's CDR tells; empty where it is none, or has left none (yet)."""
+    """The CDR of the call, message or fax; empty if the line has none (yet)."""
     part: Part = Part.WHOLE
     pieces: Mapping[str, int] = field(default_factory=dict)
     """Free fax pages and messages that it has used, by their sort; negative: that were given."""
@@ -101,7 +101,7 @@ class Line:
 
     @property
     def began_us(self) -> int | None:
-        """When the call was answered, or the message or fax begun, as its CDR tells."""
+        """When the call was answered, or the message or fax began, as its CDR says."""
         return _instant_us(self.cdr.get("answered") or self.cdr.get("set_up"))
 
 

@@ -74,7 +74,7 @@ class Report:
     """What a sender has seen since its last report."""
 
     told_us: int
-    """Wall clock: all that happened before was told, or has become a letter."""
+    """Wall clock, µs: all earlier events were delivered or have become letters."""
     waiting: int = 0
     """Letters that are tried again."""
     dead: int = 0
@@ -179,14 +179,14 @@ class Webhooks:
                 yield one
 
     async def page(self, name: str, after: str, limit: int) -> tuple[list[Letter], str | None]:
-        """Letters behind the one of the event ``after`` (empty: from the first), and the last of these events; no such:
-        there are no more. Raises LedgerError."""
+        """Up to ``limit`` letters after the one of the event ``after`` (empty: from the first), and the cursor of the
+        next page (``None`` if there is none). Raises LedgerError."""
         found = await _letters(self._store.documents, name, after, limit)
         letters = [letter for one in found if (letter := _readable(one, self._unreadable)) is not None]
         return letters, _event_of(found[-1]) if len(found) == limit else None
 
     async def state(self, name: str) -> Endpoint | Refused | None:
-        """What is remembered of an endpoint; ``None``: nothing was sent to it yet. Raises LedgerError."""
+        """The stored state of an endpoint; ``None`` if nothing was sent to it yet. Raises LedgerError."""
         stored = await self._store.documents.get_document(ENDPOINTS, name)
         if stored is None:
             return None if name in self.names else _unknown(name)
@@ -201,8 +201,8 @@ class Webhooks:
         return found
 
     async def forget(self, name: str, after: str) -> tuple[int, str | None] | Refused:
-        """Drop letters of an endpoint that the settings have no longer, and with the last of them what else is
-        remembered of it: how many, and where to go on, as `page`. Raises LedgerError."""
+        """Delete letters of an endpoint that is no longer in the settings, page by page; with the last page its state
+        too. Returns how many letters, and the cursor of the next page as `page`. Raises LedgerError."""
         if name in self.names:
             advice = "take it out of the settings first; charging webhook drop gives a single letter up"
             return Refused(Code.CONFLICT, f"the settings have webhook {name}", advice)
@@ -219,8 +219,8 @@ class Webhooks:
         return len(found), None
 
     async def resend(self, name: str, after: str, limit: int) -> tuple[int, str | None] | Refused:
-        """Have letters tried again now, dead ones too, and switch the endpoint on: how many, and where to go on, as
-        `page`. Raises LedgerError."""
+        """Have letters tried again now, dead ones too, and switch the endpoint on. Returns how many letters, and the
+        cursor of the next page as `page`. Raises LedgerError."""
         if name not in self.names:
             is_former = await self._store.documents.get_document(ENDPOINTS, name) is not None
             return _former(name) if is_former else _unknown(name)

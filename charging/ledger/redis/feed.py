@@ -1,4 +1,4 @@
-"""The feed in Redis: places are given by whoever reads it, from the journals.
+"""The feed in Redis: its readers give the places, from the journals.
 
 A booking is one script in its account's slot, which cannot see other accounts. It leaves a *mark* on its account:
 outside a cluster in the same step, in a cluster before it, because the marks are in another slot. A reader takes the
@@ -170,7 +170,7 @@ class RedisFeed:
         await self._client.script_acknowledged(self._scripts["tell"], keys, arguments)
 
     async def _tell(self, one: _Marked) -> bool:
-        """Whether that is all there is."""
+        """Give the account's new lines their places. Returns whether there are no more."""
         number, digest = _number(one.told), one.told.partition(" ")[2]
         lines = await self._lines(one.account, max(1, number), AMOUNT_MAX, LINES_MAX)
         if number and _is_lost(number, digest, lines):
@@ -201,7 +201,8 @@ class RedisFeed:
         return found
 
     async def begin_behind(self, line: JournalLine, *, overwrite: bool = True) -> None:
-        """Lines up to this one are not told. Not ``overwrite``: nothing happens if some of them are."""
+        """Begin the account's feed behind this line: lines up to it get no place. Without ``overwrite``, nothing
+        happens if its feed has begun already."""
         write = "HSET" if overwrite else "HSETNX"
         await self._client.command(write, self._keys.told, line.account, f"{line.number} {line.digest}")
 
