@@ -1,4 +1,4 @@
-"""Arguments from the dialplan, which come from the network in the end: checked and bounded; pure."""
+"""Arguments of the dialplan's requests, checked and bounded: their values come from the network. Pure."""
 
 from __future__ import annotations
 
@@ -22,31 +22,32 @@ _PASSED = re.compile(r":((?:\+|%2[Bb])?[0-9]{3,32})(?=[@;>])", re.ASCII)
 
 
 def exactly(request: Request, count: int) -> tuple[str, ...]:
-    """The arguments, which are so many. Raises RemoteProtocolError: a comma in one of them shifts the others."""
+    """Return the ``count`` arguments. Raises RemoteProtocolError if there are more or fewer: a comma in one shifts the
+    others."""
     if len(request.arguments) != count:
         raise RemoteProtocolError(f"found {len(request.arguments)} arguments, expected {count}")
     return request.arguments
 
 
 def same(text: str, said: str, what: str) -> str:
-    """An argument that repeats a line of the header. Raises RemoteProtocolError where the two differ."""
+    """Return an argument that repeats a line of the header. Raises RemoteProtocolError if the two differ."""
     if text != said:
         raise RemoteProtocolError(f"found {what} {text[:80]!r} in the arguments and {said[:80]!r} in the header")
     return text
 
 
 def number(text: str) -> str:
-    """A dialled number: digits, with or without a leading ``+``. Raises RemoteProtocolError."""
+    """Read a dialled number: digits, with or without a leading ``+``. Raises RemoteProtocolError."""
     return _matching(_NUMBER, text, "a number")
 
 
 def session_id(text: str) -> str:
-    """An id that the daemon has made. Raises RemoteProtocolError."""
+    """Read a session's id, as the daemon makes them. Raises RemoteProtocolError."""
     return _matching(_SESSION, text, "a session's id")
 
 
 def dial_status(text: str) -> str:
-    """``BUSY``, ``NOANSWER``…; may be empty. Raises RemoteProtocolError."""
+    """Read how the dialling ended: ``BUSY``, ``NOANSWER``…; may be empty. Raises RemoteProtocolError."""
     return _matching(_WORD, text, "a dial status")
 
 
@@ -56,9 +57,10 @@ def is_withheld(text: str) -> bool:
 
 
 def diverted(text: str) -> tuple[str, ...]:
-    """The numbers that the call was diverted from: those of Diversion (RFC 5806), and behind a ``|`` those of
-    History-Info (RFC 7044), whose last one is the number that is called now: each proxy on the way to it may have added
-    an entry of the same number. What is no number is left out. A ``+`` may be written ``%2B``."""
+    """Read the numbers that the call was diverted from: those of Diversion (RFC 5806) and, after a ``|``, those of
+    History-Info (RFC 7044). The last number of History-Info is left out, with its repetitions: it is the number that is
+    called now, and each proxy on the way may have added it again. Values that are no numbers are left out. A ``+`` may
+    be written ``%2B``."""
     if _PASSED.search(text) is None:  # nearly always
         return ()
     diversion, _, history = text[:DIVERTED_MAX_CHARACTERS].partition(_HISTORY)
@@ -73,13 +75,13 @@ def _numbers(said: str) -> list[str]:
 
 
 def is_cut(text: str) -> bool:
-    """Whether the network named more numbers than ``diverted`` was given."""
+    """Whether the argument may have been cut: the network may have named more numbers than it holds."""
     diversion = text.partition(_HISTORY)[0]
     return len(text) >= DIVERTED_MAX_CHARACTERS or len(diversion) >= DIVERSION_MAX_CHARACTERS
 
 
 def printable(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
-    """Whatever the network said, without what is not printable, cut to ``limit`` characters."""
+    """Return the text without unprintable characters, cut to ``limit`` characters."""
     if not text.isprintable():
         text = "".join(character for character in text if character.isprintable())
     return text[:limit]

@@ -1,6 +1,6 @@
-"""What the FastAGI routes ask of the engine, and what they bring it.
+"""What the FastAGI routes ask of the engine, and what they give it.
 
-The routes decide nothing; whoever wires the server gives them a :class:`CallDesk`.
+The routes decide nothing: they are given a :class:`CallDesk`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class IncomingCall:
-    """A caller is at the door; everything in here has been validated and bounded."""
+    """A new call; all values have been validated and bounded."""
 
     number: str
     """The dialled number: digits, with or without a leading ``+``."""
@@ -31,7 +31,7 @@ class IncomingCall:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the dialplan is told to do."""
+    """What the dialplan is to do."""
 
     decision: str
     """``forward``, ``voicemail`` or ``reject``."""
@@ -60,19 +60,20 @@ class Unproven(Exception):
 
 
 class CallDesk(Protocol):
-    """The engine, as the dialplan's routes see it. An exception means "no answer": the dialplan falls back."""
+    """The engine, as the dialplan's routes see it. If a method raises, the dialplan gets no answer and takes its
+    fallback."""
 
     async def incoming(self, request: IncomingCall) -> Answer:
         """Decide over a new call, and reserve what it needs. Raises Unproven.
 
-        Cancelled when the request's deadline passes; then the desk itself gives back what it had reserved.
+        The call is cancelled when the request's deadline passes; the desk itself then gives back what it had reserved.
         """
 
     async def unanswered(self, session: str, dial_status: str) -> Answer:
         """The forward was not answered: decide between voicemail and rejecting. Raises Declined."""
 
     async def abandoned(self, session: str) -> None:
-        """The answer could not be delivered (the caller's connection was lost); give its money back.
+        """The answer could not be delivered (the connection was lost): give its money back.
 
-        Whether the switch acted on a part of the answer is unknown.
+        The switch may have acted on a part of the answer.
         """

@@ -81,7 +81,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The answer to one command."""
+    """The answer to one of our commands."""
 
     code: int
     value: str
@@ -114,7 +114,8 @@ class Receiver:
         """Bytes of an unfinished answer that were taken out of the buffer."""
 
     def receive(self, data: bytes) -> list[Message]:
-        """Take more bytes; the messages that they complete. Raises RemoteProtocolError; then it is over."""
+        """Take more bytes, and return the messages that they complete. Raises RemoteProtocolError; the receiver is then
+        of no further use."""
         self._buffer += data
         messages: list[Message] = []
         if not self._has_request:
@@ -192,7 +193,7 @@ def _request(header: str) -> Request:
 
 
 def _misfit(header: str) -> str:
-    """Where a header's first lines are not Asterisk's."""
+    """How a header's first lines differ from Asterisk's."""
     lines = header.split("\n")[:-1]
     for name, line in zip(HEADER_NAMES, lines, strict=False):
         if not line.startswith(f"{name}: "):
@@ -201,14 +202,15 @@ def _misfit(header: str) -> str:
 
 
 def proof(secret: str) -> bytes:
-    """The first command. Asterisk notes ``secret`` on the channel and answers with it. Nobody could put it into the
-    header, for it was made after the header was read; and nobody but Asterisk, whose AGI runs for this very channel,
-    can put it there: whoever plays the dialplan is found out when the switch is asked for it."""
+    """Make the first command: Asterisk sets ``secret`` on the channel and answers with it. The secret is made after the
+    header was read, so the header cannot contain it. Only Asterisk, whose AGI runs for this channel, can set it there:
+    a client that imitates the dialplan is found out when the switch is asked for it."""
     return command("GET FULL VARIABLE", f"${{SET({variables.PROOF}={secret})}}")
 
 
 def check_proof(result: Result, secret: str) -> None:
-    """Raises RemoteProtocolError for another answer to :func:`proof`: the header went on behind its seeming end."""
+    """Check the answer to :func:`proof`. Raises RemoteProtocolError if it is another: the header then went on after its
+    seeming end."""
     if (result.code, result.value, result.data) != (CODE_SUCCESS, "1", secret):
         raise RemoteProtocolError(f"something stood between the header and the first answer: {result.data[:80]!r}")
 
@@ -229,8 +231,8 @@ def _result(line: str) -> Result:
 
 
 def assigning(pairs: Iterable[tuple[str, str]]) -> bytes:
-    """One command that sets channel variables, in this order: the application ``MSet``, which Asterisk's core has.
-    Raises LocalProtocolError for a value that MSet would take apart."""
+    """Make one command that sets channel variables in this order, by the application ``MSet`` of Asterisk's core.
+    Raises LocalProtocolError if MSet would split a value."""
     values = dict(pairs)
     if TAKEN_APART.intersection("".join(values.values())):
         name, value = next(pair for pair in values.items() if TAKEN_APART.intersection(pair[1]))
@@ -239,13 +241,13 @@ def assigning(pairs: Iterable[tuple[str, str]]) -> bytes:
 
 
 def check_assigned(result: Result) -> None:
-    """Raises RemoteProtocolError for another answer to :func:`assigning` than that the application ran through."""
+    """Check the answer to :func:`assigning`. Raises RemoteProtocolError unless the application ran to its end."""
     if (result.code, result.value) != (CODE_SUCCESS, "0"):
         raise RemoteProtocolError(f"the variables were not set: {result.code} {result.value} {result.data}")
 
 
 def command(*words: str) -> bytes:
-    """One command line: the first word as it is, each further one quoted. Raises LocalProtocolError."""
+    """Make one command line: the first word as it is, each further one quoted. Raises LocalProtocolError."""
     verb, *arguments = words
     return " ".join((verb, *map(_quoted, arguments))).encode() + b"\n"
 

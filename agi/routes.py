@@ -1,5 +1,7 @@
-"""What the dialplan asks, and how it is told the answer. ``agi://…/incoming``: a caller is at the door;
-``agi://…/unanswered``: the forward was not answered. If the dialplan cannot be told, the decision is taken back.
+"""The dialplan's two requests, and how their answers are delivered.
+
+``agi://…/incoming`` reports a new call; ``agi://…/unanswered`` reports a forward that was not answered. If the answer
+cannot be delivered, the decision is taken back.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ _SESSION = variables.inherited(variables.SESSION)
 
 
 def routes_for(desk: CallDesk) -> dict[str, Route]:
-    """Every route, answered by this desk."""
+    """Return every route, answered by this desk."""
     return {
         variables.ROUTE_INCOMING: partial(incoming, desk),
         variables.ROUTE_UNANSWERED: partial(unanswered, desk),
@@ -26,8 +28,8 @@ def routes_for(desk: CallDesk) -> dict[str, Route]:
 
 
 async def incoming(desk: CallDesk, request: Request, conversation: Conversation) -> None:
-    """Ask the desk and tell the dialplan. Arguments: number, caller's number, unique id, channel, presentation,
-    what the call was diverted from."""
+    """Answer for a new call. Arguments: called number, caller's number, unique id, channel, presentation, what the call
+    was diverted from."""
     dialled, caller, unique_id, channel, presentation, diverted = arguments.exactly(request, 6)
     call = IncomingCall(
         number=arguments.number(dialled),
@@ -47,17 +49,17 @@ async def incoming(desk: CallDesk, request: Request, conversation: Conversation)
 
 
 async def unanswered(desk: CallDesk, request: Request, conversation: Conversation) -> None:
-    """Ask the desk what to do instead, and tell the dialplan. Arguments: session, how the dialling ended."""
+    """Answer for a forward that was not answered. Arguments: session, how the dialling ended."""
     charged, status = arguments.exactly(request, 2)
     answer = await desk.unanswered(arguments.session_id(charged), arguments.dial_status(status))
     await deliver(conversation, desk, answer)
 
 
 async def deliver(conversation: Conversation, desk: CallDesk, answer: Answer) -> None:
-    """Set every variable of the answer; if that fails in any way, tell the desk that it was for nothing.
+    """Set every variable of the answer. If that fails in any way, the desk is told that its decision was abandoned.
 
-    One command sets them, which the switch carries out as a whole or not at all. The decision is the last of them all
-    the same: a dialplan that got only a part would see none, and fall back.
+    One command sets them, and the switch carries it out as a whole or not at all. The decision comes last all the same:
+    a dialplan that got only a part would see none, and take its fallback.
     """
     try:
         await conversation.set_variables(assignments(answer))
@@ -70,9 +72,9 @@ async def deliver(conversation: Conversation, desk: CallDesk, answer: Answer) ->
 
 
 def assignments(answer: Answer) -> Iterator[tuple[str, str]]:
-    """Channel variables in the order in which they are set. The session is inherited by the forward leg.
+    """Yield channel variables in the order in which they are set. The forwarded leg inherits the session.
 
-    The dialplan has cleared all of them before it asked, so that nothing of an earlier answer is left.
+    The dialplan clears all of them before it asks, so nothing of an earlier answer is left.
     """
     if answer.switch:
         yield variables.SWITCH, answer.switch

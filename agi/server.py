@@ -1,9 +1,9 @@
-"""The FastAGI server: one conversation a connection, everything bounded, so that no client harms another.
+"""The FastAGI server: one conversation a connection, all of it bounded, so that no client harms another.
 
-Whatever goes wrong here, nothing is set and the connection is closed: the dialplan then takes its own fallback.
-A flood of connections cannot shut real calls out: Asterisk sends its header and answers its first command at once, so
-when all places are taken the oldest connection that still owes them makes room (`charging.door`). Only then does a
-conversation get a task, in which its route answers.
+If anything goes wrong here, no variable is set and the connection is closed: the dialplan then takes its own fallback.
+A flood of connections cannot shut real calls out. Asterisk sends its header and answers the first command at once; so
+if all places are taken, the oldest connection that still owes these is dropped (`charging.door`). Only a conversation
+that has delivered both gets a task, in which its route answers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ READ_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class AgiLimits:
-    """How much and how long; seconds."""
+    """Limits of the server; times in seconds."""
 
     connections: int = 500
     header_s: float = 2.0
@@ -46,7 +46,7 @@ class AgiLimits:
 
 
 class AgiOutcome(Enum):
-    """How one connection ended; what the metrics count."""
+    """How one connection ended, as the metrics count it."""
 
     ANSWERED = "answered"
     DECLINED = "declined"
@@ -70,7 +70,7 @@ class CallerLeft(RemoteProtocolError):
 
 
 class Route(Protocol):
-    """What answers one kind of request."""
+    """Answers one kind of request."""
 
     async def __call__(self, request: Request, conversation: Conversation) -> None: ...
 
@@ -80,7 +80,7 @@ Observer = Callable[[str, AgiOutcome, float], None]
 
 
 class AgiServer:
-    """Listens, reads headers, calls routes."""
+    """Listens, reads headers and runs routes."""
 
     def __init__(
         self,
@@ -92,8 +92,7 @@ class AgiServer:
         observer: Observer = lambda route, outcome, seconds: None,
         turned: DoorObserver = lambda why: None,
     ) -> None:
-        """``admits`` says which addresses may ask; ``turned`` is given the reason for each that is not
-        admitted."""
+        """``admits`` says which addresses may ask; ``turned`` is given the reason for each that is not admitted."""
         self.routes = dict(routes)
         self.clock = clock
         self.limits = limits or AgiLimits()
@@ -107,24 +106,24 @@ class AgiServer:
 
     @property
     def connections(self) -> int:
-        """How many are open now."""
+        """The number of open connections."""
         return len(self.open)
 
     @property
     def port(self) -> int:
-        """Where it listens; the system's choice if it was started with port 0."""
+        """The port that it listens on; if it was started with port 0, the one that the system chose."""
         assert self._door is not None, "not started"
         return self._door.port
 
     async def start(self, host: str, port: int) -> None:
-        """Begin to listen. Raises CannotServe where the address is taken."""
+        """Begin to listen. Raises CannotServe if the address is taken."""
         listeners = listen(host, port, "agi")
         limit = self.limits.connections
         self._door = Door("agi", listeners, self.clock, limit=limit, admits=self._admits, observe=self._turn)
         self._doorman = asyncio.create_task(self._door.serve(self._converse), name="agi-door")
 
     async def close(self) -> None:
-        """Stop listening, break off what runs, and return once all of it has ended."""
+        """Stop listening, end all conversations, and return when they have ended."""
         if self._doorman is not None and self._door is not None:
             await end([self._doorman])
             self._door.close()
@@ -133,7 +132,7 @@ class AgiServer:
             one.end(AgiOutcome.STOPPED)
 
     def say(self, level: str, event: str, **fields: object) -> None:
-        """Log what anyone who reaches the port can bring about. The metric counts every one."""
+        """Log an event that any client can cause, sparingly; the metric counts each."""
         if (more := self._sparing.more(event)) is not None:
             getattr(log, level)(event, **fields, more=more)
 
@@ -147,10 +146,10 @@ class AgiServer:
 
 
 class Conversation:
-    """One connection. Two commands go out, a proof and the answer; one deadline counts at a time.
+    """One connection. It sends two commands, a proof and the answer; one deadline counts at a time.
 
-    It reads its socket itself: each is there for three short messages, and asyncio's transport would cost as much as
-    all that is said.
+    It reads its socket itself, since each connection carries three short messages, and asyncio's transport would cost
+    as much as all of them.
     """
 
     def __init__(self, server: AgiServer, guest: Guest, connection: socket.socket) -> None:
@@ -180,8 +179,8 @@ class Conversation:
         guest.came(self)
 
     async def set_variables(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Set channel variables, in this order, by one command. Raises LocalProtocolError (a value that cannot be
-        written), CallerLeft, RemoteProtocolError (not set, or only in part)."""
+        """Set channel variables, in this order, by one command. Raises LocalProtocolError (a value cannot be written),
+        CallerLeft, or RemoteProtocolError (nothing was set, or only a part)."""
         line = assigning(pairs)
         if self._fault is not None:
             raise self._fault
@@ -190,11 +189,11 @@ class Conversation:
         check_assigned(await self._reply)
 
     def abort(self) -> None:
-        """It has to make room."""
+        """Make room for a newer connection."""
         self.end(AgiOutcome.CROWDED_OUT)
 
     def end(self, outcome: AgiOutcome) -> None:
-        """There is nothing more to say; once."""
+        """Close the connection, once, and report its outcome."""
         if self._is_over:
             return
         self._is_over = True
@@ -226,7 +225,7 @@ class Conversation:
             self._unheard(error)
 
     def _write(self, line: bytes) -> None:
-        """Raises CallerLeft: what is so short is taken at once, or by nobody."""
+        """Send one line. Raises CallerLeft: the socket takes so short a line at once, or the other end is gone."""
         try:
             sent = self._connection.send(line)
         except OSError as error:
@@ -235,7 +234,7 @@ class Conversation:
             raise CallerLeft("the other end takes nothing")
 
     def _unheard(self, error: RemoteProtocolError) -> None:
-        """Nothing more is read."""
+        """Stop reading, for this reason."""
         if self._is_over:
             return
         self._loop.remove_reader(self._connection.fileno())
@@ -272,7 +271,7 @@ class Conversation:
             raise RemoteProtocolError(f"an answer that nobody asked for: {message!r}")
 
     def _prove(self, request: Request, answer: Result) -> None:
-        """The first answer: if it is the proof's, the request was read to its end, and its route begins."""
+        """Check the first answer. If it is the proof's, the request was read to its end, and its route begins."""
         check_proof(answer, self.secret)
         server = self._server
         self._guest.is_served()
@@ -324,5 +323,5 @@ class Conversation:
         return AgiOutcome.ANSWERED
 
     def _answered(self, task: asyncio.Task[AgiOutcome]) -> None:
-        """Also of a task that was stopped before its first step."""
+        """The route has ended, or was stopped before its first step."""
         self.end(AgiOutcome.STOPPED if task.cancelled() else task.result())

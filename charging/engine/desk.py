@@ -1,7 +1,7 @@
-"""The desk where the dialplan asks what to do with a caller (`agi.port.CallDesk`).
+"""The desk: what to do with a caller (`agi.port.CallDesk`).
 
-It looks up who is called, lets `decide` decide, and reserves the money in the same ledger operation that opens the
-session. An exception means that there is no answer: the dialplan then does what the operator chose for that case.
+It finds the subscriber, lets `decide` decide, and reserves the money in the ledger operation that opens the session. If
+it raises, the dialplan gets no answer and takes the fallback that the operator chose.
 """
 
 from __future__ import annotations
@@ -79,19 +79,19 @@ _FALLBACKS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], F
 
 
 def _gifts(voicemail: Voicemail, balances: Mapping[str, Balance]) -> object:
-    """What may pay a message before bought credit does."""
+    """What may pay for a message before bought credit does."""
     return rooms(balances, voicemail.day), voicemail.included(1, balances)
 
 
 def _new_session_id(now: Instant) -> str:
-    """In the order of time, never the same for two daemons, and not to be guessed: who knows it could try to speak
-    of the call in the switch's name."""
+    """Make a session's id: it sorts by time, is unique among daemons, and cannot be guessed. A client that knew one
+    could try to report on the call in the switch's name."""
     return f"{now.wall_us // 1000:x}-{token(8)}"
 
 
 @dataclass(frozen=True, slots=True)
 class MissedCall:
-    """A call that was not answered for want of credit: the subscriber is to be told (R13)."""
+    """A call that was not answered for want of credit. The subscriber is notified (R13)."""
 
     account: Account
     number: str
@@ -110,19 +110,19 @@ def _obstacle(subscriber: Subscriber, called: Called) -> Turned | None:
 
 
 async def nobody_is_told(_missed: MissedCall) -> None:
-    """For a daemon that sends no notices."""
+    """Send no notice: for a daemon without a section ``mail``."""
 
 
 class _Crowds:
-    """Whose set-ups are being decided just now: one noisy caller, or one number that is rung by many, is turned away
-    before anything is looked up for it, and no other is."""
+    """Limits how many set-ups of one caller, and to one number, are decided at a time. The excess is turned away before
+    anything is looked up, and other calls are not held up."""
 
     def __init__(self) -> None:
         self._at_once: dict[str, int] = {}
 
     def enters(self, number: str, caller: str) -> Sequence[str] | None:
-        """One more is decided, until what is returned :meth:`leaves`; ``None``: there are too many like it. Callers
-        without a number are nobody's crowd."""
+        """Count one more set-up. Returns what to give to :meth:`leaves` when it is decided; ``None`` if there are too
+        many like it. Callers without a number count towards the called number alone."""
         sources = (f"to {number}", f"by {caller}") if caller else (f"to {number}",)
         for source in sources:
             if self._at_once.get(source, 0) >= AT_ONCE_MAX:
@@ -132,7 +132,7 @@ class _Crowds:
         return sources
 
     def leaves(self, sources: Sequence[str]) -> None:
-        """It is decided."""
+        """Count the set-up as decided."""
         for source in sources:
             if self._at_once[source] == 1:
                 del self._at_once[source]
@@ -141,7 +141,7 @@ class _Crowds:
 
 
 class Desk:
-    """Decides over calls at their set-up."""
+    """Decides over calls at their set-up, and after a forward that was not answered."""
 
     def __init__(
         self,
@@ -159,9 +159,9 @@ class Desk:
         overloaded: Callable[[], bool] = lambda: False,
         has_room: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``missed`` is given calls that are not answered for want of credit. The caller waits until it returns: it
-        must do so soon, whatever happens. ``keep`` is given every decision, and must not wait. While ``overloaded``,
-        new calls are turned away; while the switch ``has_room`` for no message, none is taken."""
+        """``missed`` is called for each call that is not answered for want of credit; the caller waits for it, so it
+        must return soon. ``keep`` is called for each decision, and must not wait. While ``overloaded`` is true, new
+        calls are turned away; while ``has_room`` is false, no call goes to voicemail."""
         self._store = store
         self._packs = GivenPacks(store.documents)
         self._tariff = tariff
@@ -178,8 +178,9 @@ class Desk:
         self._crowds = _Crowds()
 
     async def incoming(self, request: IncomingCall) -> Answer:
-        """Decide over a new call, and reserve what it needs. Raises Unproven, LedgerError, or LinkDown where the
-        switch has been out of reach for longer than the horizon: what is dialled then could not be charged live."""
+        """Decide over a new call, and reserve what it needs. Raises Unproven (the switch knows of no such call),
+        LedgerError, or LinkDown if the switch was not heard for longer than the horizon: a call that starts then could
+        not be charged live."""
         notes = Notes.of(request, self._tariff(), self._clock.now())
         if self._overloaded():
             return self._noted(notes, self._turned(OVERLOADED, None, OVERLOADED, request.number))
@@ -222,9 +223,9 @@ class Desk:
         return self._turned(decided, found.number, found, request.number)
 
     async def unanswered(self, session: str, dial_status: str) -> Answer:
-        """The forward was not answered: give its money back, then voicemail or nothing. Raises Declined for a session
-        that is not open and where another daemon must say, LedgerError or TimeoutError where its money could not
-        be given back in time."""
+        """The forward was not answered: give its money back, then decide between voicemail and rejecting. Raises
+        Declined if the session is not open, or if another daemon must answer; LedgerError or TimeoutError if the money
+        could not be given back in time."""
         notes = Notes(Turn.UNANSWERED, self._clock.now(), session=session, detail=dial_status)
         try:
             return self._noted(notes, await self._decide_unanswered(session, dial_status, notes))
@@ -244,7 +245,7 @@ class Desk:
             outcome = without_voicemail(outcome)
         sells = isinstance(subscriber, Subscriber) and outcome.sells_voicemail
         if runner is None:
-            # The daemon that leads gives the money back when the caller's channel ends; it alone can sell a message.
+            # Only the daemon that leads can sell a message. It gives the money back when the caller's channel ends.
             if sells:
                 raise Declined("the session is another daemon's")
             return self._turned(outcome, number, subscriber, record.number)
@@ -264,7 +265,7 @@ class Desk:
         return self._turned(outcome, number, subscriber, record.number)
 
     async def abandoned(self, session: str) -> None:
-        """The answer could not be delivered: have the switch asked what came of it."""
+        """The answer could not be delivered: ask the switch what came of it."""
         notes = Notes(Turn.DELIVERY, self._clock.now(), session=session)
         if (runner := self._registry.find(session)) is not None:
             notes.begun_by(runner.session)
@@ -272,7 +273,7 @@ class Desk:
         self._undecided(notes, Fallback.NOT_DELIVERED, "")
 
     def _failed(self, notes: Notes, error: BaseException) -> None:
-        """Keep what is known where no answer came of it."""
+        """Keep what is known of a call that got no answer."""
         why = next((why for kinds, why in _FALLBACKS if isinstance(error, kinds)), Fallback.FAILED)
         detail = f"{type(error).__name__}: {error}" if why is Fallback.FAILED else str(error)
         self._undecided(notes, why, " ".join(filter(None, (notes.detail, detail))))
@@ -298,10 +299,10 @@ class Desk:
             raise LinkDown("the switch has not been heard over AMI for longer than the horizon; nothing is forwarded")
 
     async def _refuse_forged(self, request: IncomingCall) -> None:
-        """Whoever reaches FastAGI can ask about any number, and would keep an account's calls busy. So the switch is
-        asked whether the channel of that call has this conversation's proof: whoever has only guessed a channel's
-        unique id cannot put it there. A switch that does not answer just now, though its link lives, is taken at the
-        request's word: what is then reserved for nothing is given back after ``setup_timeout_s``."""
+        """Ask the switch whether the caller's channel has this conversation's proof. Any client that reaches FastAGI
+        can ask about any number, and so could occupy an account's calls; but it cannot set the proof, even if it
+        guesses a channel's unique id. If the switch does not answer although its link lives, the request is believed:
+        what it reserves for nothing is given back after ``setup_timeout_s``. Raises Unproven."""
         try:
             if not await self._switch.is_asking(request.unique_id, request.proof):
                 raise Unproven(f"the switch has no call {request.unique_id} that asks about {request.number}")
@@ -309,10 +310,10 @@ class Desk:
             self._observe(CallerNotLookedUp(str(error)))
 
     async def _called(self, request: IncomingCall) -> Called | None:
-        """The number that is rung. That of a rehearsal is nobody's to all others, who would be forwarded for its money.
-        Raises LedgerError, SwitchError."""
+        """Find the called number. The number of a rehearsal exists only for a rehearsal: other callers would be
+        forwarded at its cost. Raises LedgerError, SwitchError."""
         directory, asked = self._store.directory, request.number
-        # Most networks write a number as the directory does, which then need not be read: that takes 0.1 ms.
+        # Most networks write a number as the directory does: then it needs no reading, which takes 0.1 ms.
         called = await directory.called((asked,)) if asked.startswith("+") else None
         if called is None:
             called = await directory.called(spellings(self._tariff(), asked))
@@ -327,12 +328,14 @@ class Desk:
         return DRAINING if self._registry.policy.refuses_new else None
 
     async def _came_back(self, request: IncomingCall, subscriber: Subscriber) -> Turned | None:
-        """A phone that diverts to the subscriber's own number would make of one call as many as the plan allows, each
-        charged as soon as voicemail answers the last. The network's headers count only while a forward of this number,
-        or of another of the account's, is not answered: some carriers name the number itself in each of its calls, and
-        a phone's network may name no more than the phone. A daemon that stands by knows no forwards, only whether the
-        account has a call open. What was decided and not dialled cannot be known by its caller: he may have left, and
-        calls again."""
+        """Refuse a call that is this account's own forward, coming back.
+
+        A phone that diverts to the subscriber's own number would turn one call into as many as the plan allows, each
+        charged as soon as voicemail answers the last. The network's headers count only while a forward of the account
+        rings: some carriers name the called number in each call, and a phone's network may name the phone alone. A
+        daemon that stands by knows no forwards, only whether the account has an open call. A forward that is not
+        dialled yet is not recognised by its caller: he may have hung up and called again.
+        """
         forwards = self._registry.unanswered(subscriber.account.id)
         if not (forwards or request.diverted or request.is_diverted_further):
             return None
@@ -357,7 +360,8 @@ class Desk:
     async def _reserve(
         self, request: IncomingCall, subscriber: Subscriber, balances: Mapping[str, Balance], notes: Notes
     ) -> Session | Turned:
-        """``balances`` were read just now: the ledger looks again when it reserves."""
+        """Reserve the forward's first stretch, and return its session. ``balances`` are as read just now; the ledger
+        checks again when it reserves."""
         now = self._clock.now()
         tariff = self._tariff()
         held = await self._packs.held(tariff.terms, balances)
@@ -398,8 +402,8 @@ class Desk:
         balances: Mapping[str, Balance],
         notes: Notes,
     ) -> Voicemail | None:
-        """Reserve the price of a message (R6, R13), which counts towards the plan's credit a day; ``None`` where it is
-        not for sale, or not to be paid. ``balances`` were read just now."""
+        """Reserve the price of a message (R6, R13), which counts towards the plan's credit a day. ``None`` if no
+        message is for sale or it cannot be paid. ``balances`` are as read just now."""
         if not why.sells_voicemail:
             return None
         notes.message_price = subscriber.message_price
@@ -433,17 +437,17 @@ class Desk:
                 return voicemail
             before, balances = _gifts(wanted, balances), await self._store.balances(wanted.account)
             if _gifts(wanted, balances) == before:
-                break  # it was neither promotional credit nor a free message that others were faster with
+                break  # other calls have taken neither promotional credit nor a free message
         return None
 
     async def _included(self, plan: str, balances: Mapping[str, Balance]) -> Allowance:
-        """What may pay for a message now, of an account with these balances."""
+        """What may pay for a message now, for an account with these balances."""
         tariff = self._tariff()
         held = await self._packs.held(tariff.terms, balances)
         return allowance(tariff, plan, MESSAGES, self._clock.now().wall_us, held=held)
 
     async def _tell_if_missed(self, outcome: Turned, subscriber: Subscriber, caller: str, notes: Notes) -> None:
-        """What credit would have turned into a forward or a message is told; what else is refused is not."""
+        """Report a missed call if credit would have made a forward or a message of it."""
         if not outcome.is_missed:
             return
         now, tariff, account, number = self._clock.now(), self._tariff(), subscriber.account, subscriber.number
@@ -460,11 +464,11 @@ class Desk:
         await self._missed(MissedCall(account, number.number, caller, _new_session_id(now), now.wall_us, cause))
 
     async def _open(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> bool:
-        """Reserve and open; ``False`` where the money is not there (any more)."""
+        """Apply the transfer that opens a session; ``False`` if there is not enough money. Raises LedgerError."""
         try:
             applied = await self._store.apply(transfer, grants)
         except (LedgerError, asyncio.CancelledError):
-            # The caller waits no longer, and the outcome is unknown: what may be reserved is found and given back.
+            # The outcome is unknown and the caller waits no longer. The next audit finds and frees what is reserved.
             self._registry.doubt()
             raise
         if applied.outcome is Outcome.INSUFFICIENT:
@@ -500,8 +504,8 @@ class Desk:
         )
 
     def _turned(self, outcome: Turned, number: Number | None, found: Subscriber | Turned, asked: str) -> Answer:
-        """``asked``: the number that was rung, which may be none of ours. Voicemail speaks the subscriber's language
-        here, too; where there is no subscriber nothing is spoken."""
+        """Answer a call that is not forwarded. ``asked`` is the called number, which may be no account's. Voicemail
+        speaks the subscriber's language; without a subscriber no language is set."""
         self._observe(CallDecided(outcome.decision, outcome.reason, number=asked))
         return Answer(
             outcome.decision,

@@ -38,7 +38,7 @@ NO_ANSWERS: list[Event] = []
 
 
 class Home(Protocol):
-    """What the sessions of one switch share."""
+    """What all sessions of one switch share."""
 
     rounds: Rounds
     switch: Switch
@@ -49,26 +49,26 @@ class Home(Protocol):
         """Whether this daemon is the one that ticks the switch."""
 
     def now(self) -> Instant:
-        """The clocks; a step of the wall clock is offered to every session first."""
+        """Read the clocks; a step of the wall clock is offered to every session first."""
 
     def forget(self, record: Record, how: do.Forget) -> None:
-        """The session's end is booked."""
+        """The session's end is booked: have its black-box record deleted."""
 
     async def keep_finding(self, session: str, finding: do.Find) -> None:
-        """Keep what contradicts a booking."""
+        """Keep a finding that contradicts a booking."""
 
     def doubt(self) -> None:
-        """Sessions may be open that we do not know."""
+        """Our copy of the open sessions may be incomplete: reload them at the next audit."""
 
     def leg_changed(self, runner: SessionRunner, was: str, now: str) -> None:
-        """The unique ids of the forwarded leg that was and of the one that is; empty: none."""
+        """The forwarded leg's unique id was ``was`` and is ``now``; empty if there is no leg."""
 
     def ended(self, runner: SessionRunner) -> None:
         """The session is closed."""
 
 
 class SessionRunner:
-    """Lives as long as its session is open."""
+    """Carries out one session, for as long as it is open."""
 
     __slots__ = (
         *("session", "booked", "policy", "alarm_us", "_home", "_mailbox", "_commands", "_answers"),
@@ -104,19 +104,19 @@ class SessionRunner:
             self._mailbox.popleft()
             self._home.observe(told.MailboxOverflowed(), self.session)
         if isinstance(event, ClockJumped):
-            self._mailbox.appendleft(event)  # whatever waits may be of after it
+            self._mailbox.appendleft(event)  # waiting events may have come after the step
         else:
             self._mailbox.append(event)
         self.wake()
 
     def wake(self) -> None:
-        """There may be something to do."""
+        """Ask for a turn: there may be something to do."""
         if not self._acts and not self._stopped:
             self._acts = True
             self._home.rounds.take(self)
 
     def stop(self) -> None:
-        """Do nothing from now on; whatever is answered is not heard."""
+        """Do nothing from now on, and ignore answers that are still to come."""
         self._stopped = True
         self._home.rounds.wake_at(self, None)
         for task in self._prompts or ():
@@ -125,14 +125,14 @@ class SessionRunner:
             self._over.set()
 
     async def forward_over(self) -> None:
-        """Return once the session is closed (or was stopped), or goes on as a paid voicemail."""
+        """Return when the session is closed or stopped, or goes on as a paid voicemail."""
         if self._over is None:
             self._over = asyncio.Event()
         if not self._stopped and isinstance(self.session, Session):
             await self._over.wait()
 
     def hear(self, said: SwitchSaid) -> None:
-        """Take what a list of all channels says, mostly what is known: it has a turn only if it says anything else."""
+        """Take what a list of all channels says of the session. Only news costs a turn."""
         after = None if self._acts else as_known(self.session, said, self._home.now(), self.policy)
         if after is None:
             self.offer(said)
@@ -147,10 +147,10 @@ class SessionRunner:
     # --- a turn -----------------------------------------------------------------------------------------------
 
     def go_on(self) -> bool:
-        """See `Acting`: until the session is closed, or only waits, or waits for an answer. All commands of a step are
-        carried out before their answers are heard, and those before any other event."""
+        """Act until the session is closed, waits, or needs an answer (see `Acting`). All commands of a step are carried
+        out before their answers are handled, and the answers before any other event."""
         while not self._stopped:
-            for command in self._commands:  # goes on where it was left
+            for command in self._commands:  # goes on where it stopped
                 if not self._carry_out(command):
                     return False
             if self._answers:
@@ -161,10 +161,10 @@ class SessionRunner:
             elif self._mailbox:
                 self._step(self._mailbox.popleft())
             elif not self._is_due():
-                if not self._mailbox:  # else a step of the clock was seen just now
+                if not self._mailbox:  # else a step of the clock has just been seen
                     break
             elif not self._rested:
-                # An event that came in the same moment goes first: a proof of the past must never overtake it.
+                # An event of the same moment goes first: a proof of the past must never overtake it.
                 self._rested = True
                 self._home.rounds.again(self)
                 return False
@@ -189,7 +189,7 @@ class SessionRunner:
     def _step(self, event: Event) -> None:
         self._rested = False
         now, before = self._home.now(), self.session
-        if self._mailbox and isinstance(self._mailbox[0], ClockJumped):  # it goes before whatever else is heard
+        if self._mailbox and isinstance(self._mailbox[0], ClockJumped):  # it goes before all else
             self._answers = [event, *self._answers]
             event = self._mailbox.popleft()
         try:
@@ -203,7 +203,7 @@ class SessionRunner:
             self.booked = before
 
     def _carry_out(self, command: do.Command) -> bool:
-        """``False``: its answer comes later."""
+        """Carry out one command. ``False`` if its answer comes later."""
         home = self._home
         match command:
             case do.Tell(what):
@@ -228,7 +228,7 @@ class SessionRunner:
         return True
 
     async def _ask(self, command: do.Find | do.Keep | do.ReadBlackBox | do.HangUp) -> Event | None:
-        """What is asked for this session alone."""
+        """Ask what concerns this session alone, and return the answer as an event."""
         home = self._home
         try:
             match command:
@@ -242,7 +242,7 @@ class SessionRunner:
                 case do.ReadBlackBox():
                     return await home.switch.black_box(self.session.id)
                 case do.HangUp(uid):
-                    if not home.leads():  # frozen and woken up late: another daemon's call by now
+                    if not home.leads():  # this daemon was frozen: the call is another's by now
                         return SwitchSilent("other")
                     await home.switch.hang_up(uid)
                     return None
@@ -254,7 +254,7 @@ class SessionRunner:
             return SwitchSilent("other")
 
     def _start_prompt(self, command: do.PlayPrompt) -> None:
-        """Beside the mailbox: a prompt takes seconds to start, and the call's money does not wait for it."""
+        """Play a prompt beside the mailbox: it takes seconds to start, and the call's money must not wait for it."""
         task = asyncio.create_task(self._play(command), name=f"prompt-{self.session.id}")
         self._prompts = {task, *(self._prompts or ())}
         task.add_done_callback(self._prompt_ended)
@@ -278,5 +278,5 @@ class SessionRunner:
 
 
 def leg_of(record: Record) -> str:
-    """The unique id of the forwarded leg; empty where there is none (yet)."""
+    """The unique id of the forwarded leg; empty if there is none."""
     return record.callee_uid if isinstance(record, Session) else ""

@@ -1,7 +1,7 @@
 """All open sessions of this daemon's switch: starting, finding, waking and recovering them.
 
-Recovery is the ordinary start. Each time the AMI link comes up (also the first time) every open session of the switch
-is brought to life from its stored record, told what the switch knows of it, and goes on or ends by that.
+Recovery is the ordinary start. Whenever the AMI link comes up (the first time too), every open session of the switch is
+read from its stored record, is given what the switch knows of it, and goes on or ends by that.
 """
 
 from __future__ import annotations
@@ -95,8 +95,9 @@ class Registry:
         undecided: Undecided,
         leads: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``charge_message`` books a voicemail message that nobody decided over; ``False``: try again later.
-        ``findings`` keeps what contradicts a booking. ``undecided`` keeps calls over which nobody decided."""
+        """``charge_message`` books a voicemail message that was left without a decision; it returns ``False`` if it
+        must be called again later. ``findings`` keeps what contradicts a booking, ``undecided`` the calls that no
+        daemon decided over."""
         self.epoch = 0
         self.leads = leads
         """Whether this daemon is the one that ticks the switch; without a lease there is no other."""
@@ -133,7 +134,8 @@ class Registry:
         self._steps: deque[SeenStep] = deque(maxlen=STEPS_MAX)
 
     async def run(self) -> NoReturn:
-        """Keep the sessions' turns and the periodic duties; one that fails brings the daemon down, loudly."""
+        """Serve the sessions' turns and the periodic duties, for ever. Raises the error of a duty that fails: it brings
+        the daemon down."""
         try:
             self._tasks.begin(self.rounds.run(), "rounds")
             self._tasks.begin(self._audit_for_ever(), "session-audit")
@@ -146,8 +148,8 @@ class Registry:
     # --- sessions ---------------------------------------------------------------------------------------------
 
     def start(self, session: Record) -> None:
-        """Have an open session act; one that does already (restored meanwhile) goes on. On a daemon that stands by none
-        does: the one that leads finds the session when the switch first speaks of it."""
+        """Let an open session act. One that acts already (restored meanwhile) goes on. On a daemon that stands by
+        nothing starts: the daemon that leads finds the session when the switch first reports it."""
         if self.leads() and session.id not in self._runners:
             self._begin(session).wake()
 
@@ -164,7 +166,7 @@ class Registry:
             self._of_leg[now] = runner
 
     def ended(self, runner: SessionRunner) -> None:
-        """It is closed, or was stopped."""
+        """Remove a session that is closed or was stopped."""
         session = runner.session
         if self._runners.get(session.id) is not runner:
             return
@@ -187,17 +189,17 @@ class Registry:
     # --- the lease --------------------------------------------------------------------------------------------
 
     async def lead(self, epoch: int) -> None:
-        """From now on this daemon ticks the switch: take over what is open, whoever opened it."""
+        """Tick the switch from now on: take over all its open sessions, whichever daemon opened them."""
         self.epoch = epoch
         await self._lay_down()
         try:
             await self.reconcile()
         except SwitchError as error:
-            # Without a link there is nothing to take over yet: it reconciles as it comes up.
+            # Without a link there is nothing to take over yet: the link reconciles as it comes up.
             self.observe(told.TakeOverAwaitedLink(str(error)))
 
     async def stand_by(self) -> None:
-        """Another daemon ticks the switch, or may: let go of every session, and change nothing."""
+        """Let go of every session and change nothing: another daemon ticks the switch, or may."""
         await self._lay_down()
 
     async def _lay_down(self) -> None:
@@ -214,44 +216,46 @@ class Registry:
         self._doubts += 1
 
     def find(self, session: str) -> SessionRunner | None:
-        """The task of an open session, or ``None``."""
+        """Return the runner of an open session, or ``None``."""
         return self._runners.get(session)
 
     def sessions(self) -> list[Session]:
-        """Every forwarded call that is open, in the order in which they began."""
+        """Return every open forwarded call, the oldest first."""
         calls = (one.session for one in self._runners.values())
         return sorted((one for one in calls if isinstance(one, Session)), key=lambda one: one.opened.wall_us)
 
     def sessions_of(self, account: str) -> list[Session]:
-        """The same, of one account, at a cost that does not grow with the others' calls."""
+        """Return every open forwarded call of the account, the oldest first, at a cost that other accounts' calls do
+        not raise."""
         calls = (one.session for one in self._of_account.get(account, {}).values())
         return sorted((one for one in calls if isinstance(one, Session)), key=lambda one: one.opened.wall_us)
 
     def unanswered(self, account: str) -> list[Session]:
-        """The account's calls that are to be forwarded and are not answered yet, dialled or not."""
+        """Return the account's forwarded calls that are not answered yet, dialled or not."""
         return [one for one in self.sessions_of(account) if one.state in (State.RESERVED, State.RINGING)]
 
     def counts(self) -> Counter[State]:
-        """How many forwarded calls are open in each state."""
+        """Count the open forwarded calls in each state."""
         return Counter(one.session.state for one in self._runners.values() if isinstance(one.session, Session))
 
     def overdue_s(self) -> int:
-        """For how many seconds the session that should have been over first is open beyond that moment."""
+        """For how many seconds the most overdue session has been open beyond its end; 0 if none is overdue."""
         now = self._clock.now()
         return max((overdue_s(one.session, now) for one in self._runners.values()), default=0)
 
     def tick_overdue_s(self) -> float:
-        """For how many seconds the running call whose tick was due first has waited for it."""
+        """For how many seconds the most overdue tick of a running call has been due; 0 if none is."""
         calls = (one.session for one in self._runners.values())
         due_us = (one.tick_mono_us for one in calls if isinstance(one, Session) and one.state is State.RUNNING)
         now_us = self._clock.now().mono_us
         return max((now_us - one for one in due_us if one is not None and one < now_us), default=0) / MICROSECONDS
 
     def are_paid_ahead(self) -> bool:
-        """Whether the switch has confirmed every running call, and cuts none of them within a horizon, unless its money
-        ends before. Among many there is always one whose tick is just due: a tenth of the horizon does not matter."""
+        """Whether the switch has confirmed every running call and cuts none within 0.9 horizons, unless its money ends
+        before. Among many calls one tick is always just due, so a tenth of the horizon is allowed for."""
         least_us = self._clock.now().plus(self.policy.horizon_s * 0.9).mono_us
-        calls = (one.session for one in reversed(self._runners.values()))  # who is cut last is paid last: found at once
+        # The last to be cut is the last to be paid: going backwards finds an unpaid call at once.
+        calls = (one.session for one in reversed(self._runners.values()))
         running = (one for one in calls if isinstance(one, Session) and one.state is State.RUNNING)
         return all(
             one.confirmed and (one.short is not Short.NO or one.at(one.enforced_s).mono_us >= least_us)
@@ -259,11 +263,11 @@ class Registry:
         )
 
     def faxes(self) -> list[Fax]:
-        """Every fax that is on its way, or not booked yet."""
+        """Return every fax that is being sent or not booked yet."""
         return [one.session for one in self._runners.values() if isinstance(one.session, Fax)]
 
     def deliver(self, event: SwitchEvent) -> None:
-        """Hand an event of the switch to its session. Events of closed sessions are late, and normal."""
+        """Hand an event of the switch to its session. Events of closed sessions come late; that is normal."""
         if isinstance(event, ChannelReplaced):  # of any channel at all: strangers can make many (INVITE with Replaces)
             if (replaced := self._of_leg.get(event.uid)) is not None:
                 replaced.offer(event)
@@ -275,16 +279,16 @@ class Registry:
             self._looker.told(event.session)
             runner.offer(event)
         elif isinstance(event, DialStarted | DialEnded | BridgeEntered) and self.leads():
-            # A session that another daemon's desk has opened: fetch it, then ask the switch what it has missed.
+            # Another daemon's desk has opened this session: fetch it, then ask the switch what it has missed.
             self._found.set()
 
     def funds_changed(self, account: str) -> None:
-        """More can be spent (R22): wake the account's calls in the order in which they began."""
+        """The account can spend more (R22): wake its calls, the oldest first."""
         for session in self.sessions_of(account):
             self._runners[session.id].offer(FundsChanged())
 
     def reach(self, drain_s: int, *, refuses_new: bool = False) -> None:
-        """Reserve so far ahead from now on, running calls at once; 0: as ever (`drain`)."""
+        """Reserve ``drain_s`` seconds ahead from now on, running calls at once; 0 ends the drain (`drain`)."""
         if bool(drain_s) != bool(self.policy.drain_s):
             calls = len(self._runners)
             self.observe(told.DrainBegun(calls) if drain_s else told.DrainEnded(calls))
@@ -297,8 +301,8 @@ class Registry:
     # --- recovery ---------------------------------------------------------------------------------------------
 
     async def reconcile(self, restarted: bool = False) -> None:
-        """The link is up: restore what is stored, and tell every session that lived on what the switch knows; not of
-        faxes, where Asterisk was ``restarted``: then a drain has had its purpose, too. Raises SwitchError."""
+        """The link is up: restore stored sessions, and give every session what the switch knows of it. ``restarted``
+        says that Asterisk was restarted: faxes are asked for one by one, and a drain ends. Raises SwitchError."""
         if restarted:
             self._restarted_us = self._clock.now().wall_us
             for fax in self.faxes():
@@ -311,25 +315,25 @@ class Registry:
             await self._restore()
             await self._audit()
             return
-        # The first time every session has just come to life and asks for itself: a list would stand before the answers.
-        async with self._restoring:  # who took over has read what is stored, or is about to
+        # The first time each session has just been restored and asks for itself: a list would hold up those answers.
+        async with self._restoring:  # a take-over has read what is stored, or is about to
             is_known = self._doubts_settled == self._doubts
         if not is_known:
             await self._restore()
 
     async def _restore(self) -> None:
-        """Bring stored sessions to life that have no task. With the ledger out of reach this is tried again later: the
-        calls live on their reservation meanwhile."""
+        """Read stored sessions that have no runner here. If the ledger does not answer, the next audit tries again:
+        meanwhile the calls live on their reservations."""
         async with self._restoring:
             self.now()
-            doubts = self._doubts  # what is doubted from here on may not be in the answer
+            doubts = self._doubts  # the answer may lack what is doubted from here on
             seen = self._seen  # before the sessions are read: a call that ends in between is still open there
             epoch = self.epoch
             revived: list[SessionRunner] = []
             try:
                 stored = await self.ledger.sessions(switch=self._switch_id)
                 async for record in in_turns(stored):
-                    if not self.leads() or self.epoch != epoch:  # another daemon brings, or brought, them to life
+                    if not self.leads() or self.epoch != epoch:  # another daemon restores them, or may have
                         break
                     if record.id not in self._runners and record.id not in self._closed_meanwhile:
                         revived += self._revive(record)
@@ -343,20 +347,20 @@ class Registry:
                 self.observe(told.SessionsNotRestored(str(error)))
             finally:
                 self._closed_meanwhile.clear()
-                for runner in revived:  # all of them live by now: who is cut first goes first
+                for runner in revived:  # all are restored by now: the first to be cut goes first
                     runner.wake()
 
     def _revive(self, record: OpenSession) -> tuple[SessionRunner, ...]:
-        """Its runner, which does nothing yet; none for one that does not come to life."""
+        """Return the runner of a stored session, not started yet; nothing if the record cannot be read."""
         now = self._clock.now()
         if (closed := self._closed.get(record.id)) is not None:
-            # The ledger has lost its end: book it again.
+            # The ledger has lost the session's end: book it again.
             self.observe(SessionReasserted(), closed)
             return (self._begin(replace(closed, retry_mono_us=now.mono_us)),)
         try:
             session = revive(record.state, now, max(self.epoch, record.epoch), self._clock.boot)
         except ValueError as error:
-            # Left open with its money reserved: a person must look, `charging ledger verify` names it.
+            # It stays open with its money reserved: a person must look. `charging ledger verify` names it.
             if record.id not in self._said:
                 self._said.add(record.id)
                 self.observe(told.SessionUnreadable(record.id, str(error)))
@@ -374,9 +378,9 @@ class Registry:
         return (runner,)
 
     async def _book_the_rest(self, boxes: Mapping[str, BlackBoxRead]) -> None:
-        """Records of sessions that are closed have been booked, but for messages that the dialplan's fallback took, and
-        what contradicts a booking. So many a turn: there may be very many, and calls need the ledger meanwhile. Of a
-        call that never got a session, and has left no message, there is nothing to ask the ledger."""
+        """Book what is left of records whose sessions are closed: messages that the dialplan's fallback took, and
+        contradictions of a booking. A limited number each turn, since there may be many and calls need the ledger
+        meanwhile. A call without session or message needs no question to the ledger."""
         rest = [key async for key in in_turns(boxes) if self._is_nobodys(key) and self._is_over(key)]
         asked, noted = [], 0
         async for key in in_turns(rest):
@@ -396,7 +400,7 @@ class Registry:
                 return
 
     async def _note_undecided(self, key: str, box: BlackBoxRead, *, look_up: bool) -> bool:
-        """Whether no daemon decided over the call, and nobody has said why."""
+        """Keep why no daemon decided over the call, once. Returns whether it was kept now."""
         if not (box.undecided or box.turned) or key in self._explained:
             return False
         await self._undecided.note(box, look_up=look_up)
@@ -404,17 +408,17 @@ class Registry:
         return True
 
     def explained(self, key: str) -> None:
-        """It is kept why nothing was decided over the call that leaves this record."""
+        """Note that the reason why nothing was decided is kept, for the call of this record."""
         self._explained[key] = None
         while len(self._explained) > EXPLAINED_MAX:
             self._explained.popitem(last=False)
 
     def _is_over(self, key: str) -> bool:
-        """Whether it is certain that no session waits for this record."""
+        """Whether it is certain that no open session waits for this record."""
         return key in self._left_over or self._booked.unread(key) is not None
 
     async def _book_left_over(self, key: str, box: BlackBoxRead) -> bool:
-        """``False``: the ledger could not answer, and the record stays until it does."""
+        """Book what a record holds besides its session. ``False`` if the ledger could not answer: the record stays."""
         if box.message_stored and box.fallback and not await self._charge_message(key, box):
             return False
         await self._note_undecided(key, box, look_up=True)
@@ -424,8 +428,8 @@ class Registry:
         return True
 
     async def _compare(self, key: str, box: BlackBoxRead) -> bool:
-        """Read a record against what was booked of its session, and keep what contradicts that; ``False``: the ledger
-        could not answer, and the record stays."""
+        """Compare a record with what was booked of its session, and keep a contradiction. ``False`` if the ledger could
+        not answer: the record stays."""
         if key.startswith(NO_SESSION) or self._may_be_archived(box):
             return True
         try:
@@ -442,14 +446,14 @@ class Registry:
         return await self._findings.keep(key, kind, {**noted(box), **was})
 
     def _may_be_archived(self, box: BlackBoxRead) -> bool:
-        """Whether the call ended so long ago that its CDR may be gone: nothing can be said of it any more."""
+        """Whether the call ended so long ago that its CDR may be archived: then a missing CDR means nothing."""
         return box.ended_us is not None and self._clock.now().wall_us - box.ended_us > IDS_REMEMBERED_S * MICROSECONDS
 
     async def keep_finding(self, session: str, finding: Find) -> None:
         await self._findings.keep(session, Kind(finding.kind), finding.fields)
 
     async def _audit(self) -> None:
-        """Compare the switch's channels with our sessions, both ways round."""
+        """Compare the switch's channels with our sessions, in both directions. Raises SwitchError."""
         known, breath = list(self._runners), Breath()
         look = await self._looker.look()
         for session in known:
@@ -459,9 +463,9 @@ class Registry:
         await self._end_strays(look)
 
     async def _end_strays(self, look: Look) -> None:
-        """A channel that talks and bears the name of a session which nobody charges: seen twice in a row it is one, and
-        is hung up, each asked about alone first. A session may have begun or closed between the look and now. Whom a
-        caller talks to that nobody forwarded (the operator has moved him while it rang) is the operator's own."""
+        """Hang up channels that talk under a session's name and that no session charges, if two looks in a row show
+        them and each is confirmed alone: a session may have begun or closed since the look. A caller whose forward was
+        not answered and who talks (the operator has moved him) is left alone."""
         own = {key for key in self._closed.unanswered(look) if look.legs[key].callee is None}
         talking = {key for key, legs in look.legs.items() if key not in self._runners and _talks(legs)} - own
         again, self._stray = talking & self._stray, frozenset(talking)
@@ -495,7 +499,7 @@ class Registry:
             pause_s = min(AUDIT_MAX_S, max(AUDIT_S, took_s * AUDIT_REST))
 
     async def _audit_due(self, pause_s: float) -> None:
-        """Until the next audit is due, or a session was seen that we do not know."""
+        """Return when the next audit is due, or when an unknown session was seen."""
         await first_of(self._rest(pause_s), self._found.wait())
         if self._found.is_set():
             await self._clock.sleep_until(self._found_again_us)
@@ -504,8 +508,8 @@ class Registry:
             self._found.clear()
 
     async def _rest(self, pause_s: float) -> None:
-        """Between two audits. What is in doubt waits for AUDIT_S and no longer, however long the last audit took: calls
-        whose task is missing are paid no further ahead."""
+        """Pause between two audits. If sessions are in doubt the pause is AUDIT_S, however long the last audit took:
+        calls without a runner are not paid any further."""
         await self._pause(AUDIT_S)
         left_s = pause_s - AUDIT_S
         while left_s > 0 and self._doubts_settled >= self._doubts:
@@ -526,7 +530,7 @@ class Registry:
             self._booked.add_unread(record.id, booked_unread(record))
 
     async def _black_boxes(self) -> Mapping[str, BlackBoxRead]:
-        """The records that are ours to book. Raises SwitchError."""
+        """Read the records that are this daemon's to book. Raises SwitchError."""
         boxes = await self.switch.black_boxes()
         strangers = frozenset([box.switch async for box in in_turns(boxes.values())]) - {"", self._switch_id}
         if strangers - self._strangers:
@@ -547,8 +551,8 @@ class Registry:
                 self.observe(told.MaintenancePostponed(str(error)))
 
     async def _housekeep(self) -> bool:
-        """Book what the switch noted of calls that no session waits for; whether it has deleted all that it was to
-        delete before. Raises SwitchError."""
+        """Book the records that no session waits for. Returns whether the switch has deleted all records that it was
+        told to. Raises SwitchError."""
         boxes = await self._black_boxes()
         self._seen = frozenset(boxes)
         left = self._booked.seen(boxes)
@@ -560,7 +564,7 @@ class Registry:
         return not left
 
     async def _delete_booked(self) -> None:
-        """Have the switch delete what is booked, some at a time. Raises SwitchError."""
+        """Have the switch delete records that are booked, in batches. Raises SwitchError."""
         for _ in range(DELETE_ORDERS_MAX):
             if not self.leads() or not (keys := self._booked.to_delete()):
                 return
@@ -574,13 +578,14 @@ class Registry:
     # --- the clocks -------------------------------------------------------------------------------------------
 
     async def _watch_clock_for_ever(self) -> NoReturn:
-        """A step of the wall clock moves the switch's deadlines: put them back at once."""
+        """Look for steps of the wall clock: a step moves the switch's deadlines, and they are set again at once."""
         while True:
             await self._pause(CLOCK_WATCH_S)
             self.now()
 
     def now(self) -> Instant:
-        """What the time is now. Whoever wakes after the daemon was frozen knows of a step before it does anything."""
+        """Read the clocks. A step of the wall clock is offered to every session first, so that a daemon that was frozen
+        acts on nothing before it knows of the step."""
         before = self._watched
         self._watched = now = self._clock.now()
         by_us = now.wall_us - now.mono_us - (before.wall_us - before.mono_us)  # `parted_us`: a tick asks a dozen times
