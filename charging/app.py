@@ -125,42 +125,42 @@ class Engine:
     """What the process of the public interface runs; ``None``: as shipped."""
 
     def heard(self, message: AmiMessage) -> None:
-        """The switch has sent an event."""
+        """The switch has sent an event: give it to its session."""
         if (event := translate(message)) is not None and self.control is not None:
             self.control.observe(event)
             self.registry.deliver(event)
 
     def follow_switch(self) -> Coroutine[Any, Any, NoReturn]:
-        """Hear what the switch tells, for ever, and reconcile each time that it is there again."""
+        """Handle the events of the switch, for ever, and reconcile whenever the link comes up."""
         if isinstance(self.link, PlayedSwitch):
             return self.link.run(self.registry.deliver, self.registry.reconcile)
         return self.link.run(self.heard, self.registry.reconcile)
 
     async def calls_come_first(self, most_s: float) -> None:
-        """Return once the calls that run are paid ahead again: so many seconds at most."""
+        """Return when the running calls are paid ahead again, or after this many seconds."""
         await calls_come_first(self.clock, self.link, self.registry, most_s)
 
     async def after_calls(self, work: Coroutine[Any, Any, None]) -> None:
-        """Begin it once the calls that run are paid ahead again."""
+        """Begin a duty when the running calls are paid ahead again."""
         try:
             await self.calls_come_first(ROUNDS_WAIT_S)
             await work
         finally:
-            work.close()  # of a daemon that stopped before
+            work.close()  # if the daemon stopped before it began
 
     def touched(self, account: str) -> None:
-        """Someone changed the account's credit, plan, numbers or settings: a notice may be due."""
+        """The account's credit, plan, numbers or settings have changed: a notice may be due."""
         if self.notices is not None:
             self.notices.touched(account)
 
     def ailing(self) -> dict[str, str]:
-        """What keeps calls from being forwarded now, for ``/health``; empty: nothing."""
+        """What keeps calls from being forwarded now, for ``/health``; empty if nothing does."""
         found = {"ledger": self.ledger_health.why, "ami": "" if self.link.is_up else str(self.link.state.value)}
         return {part: why for part, why in found.items() if why}
 
     async def reload(self) -> list[str]:
-        """Read tariff, decks, templates and prompts again, now; what is wrong with them. A tariff or a template that is
-        wrong changes nothing. (A log file that was moved is opened again by itself.)"""
+        """Read tariff, decks, templates and prompts again, now, and return what is wrong with them. A wrong tariff or
+        template changes nothing. (A log file that was moved is reopened by itself.)"""
         self.supervisor.tell(RELOADING=1)
         problems = [
             f"tariff: {problem}; revision {self.tariff.current().revision} stays in force"
@@ -173,7 +173,8 @@ class Engine:
         return problems
 
     def look_around(self) -> list[str]:
-        """What is wrong with what calls can do without, loudly: prompts that are missing, own words of mails."""
+        """Log what is wrong with things that calls can do without: missing prompts, the operator's own mail
+        templates."""
         settings = self.config.settings
         folder = settings.switch.prompts_dir_on_switch
         missing = missing_prompts(folder) or []
@@ -186,13 +187,13 @@ class Engine:
         return problems
 
     def status(self) -> str:
-        """A line for people."""
+        """Return a line on the state of calls, for people."""
         calls = sum(one.answered is not None for one in self.registry.sessions())
         why = [f"{part}: {reason}" for part, reason in self.ailing().items()]
         return f"{calls} calls; {'; '.join(why) or 'all is well'}"
 
     async def probe_ledger(self) -> NoReturn:
-        """Write to the ledger now and then, so that `ailing` is true also while no call comes."""
+        """Write to the ledger now and then, so that `ailing` is right even while no call comes."""
         while True:
             with contextlib.suppress(LedgerError):
                 await self.store.ping()
@@ -200,7 +201,7 @@ class Engine:
 
 
 def policy_of(config: Config) -> Policy:
-    """The core's settings, from the file's."""
+    """Make the core's settings from those of the file."""
     chosen = config.settings.charging
     return Policy(
         tick_s=chosen.tick_s,
@@ -276,8 +277,9 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
 
 
 def _lease(config: Config, clock: Clock, store: Store, link: AmiLink | PlayedSwitch, observe: Observer) -> LeaseKeeper:
-    """A SQLite file has one daemon at a time, which its lock proves: a restarted one takes its own lease up again. Of
-    several, one that does not hear the switch leaves it to another that may."""
+    """Keep the switch's lease, if daemons share the ledger. A SQLite file has one daemon at a time, as its lock proves,
+    so a restarted daemon resumes its own lease. Of several daemons, one that does not hear the switch leaves the lease
+    to another."""
     settings = config.settings
     deaf_after_us = max(settings.switch.lease_s, policy_of(config).proof_max_age_s) * MICROSECONDS
 
@@ -384,7 +386,7 @@ def _fax(
 
 
 def _count_sessions(metrics: Metrics, registry: Registry) -> None:
-    """Gauges are read when they are asked for."""
+    """Set the gauges, when they are read."""
 
     def count(phase: str) -> Callable[[], float]:
         return lambda: sum(
@@ -399,7 +401,7 @@ def _count_sessions(metrics: Metrics, registry: Registry) -> None:
 
 
 def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:
-    """What a daemon does all the time, by name of task. Each that ends brings the daemon down."""
+    """Everything that a daemon does all the time, by name of task. A duty that ends brings the daemon down."""
     duties: dict[str, Coroutine[Any, Any, None]] = {
         "registry": engine.registry.run(),
         "load-watch": engine.load.run(),
@@ -462,7 +464,7 @@ def _interfaces() -> tuple[ModuleType, ModuleType]:
 
 
 async def _look_around(engine: Engine) -> None:
-    """Say at the start what is wrong with what calls can do without."""
+    """Log at the start what is wrong with things that calls can do without."""
     await asyncio.to_thread(engine.look_around)
     mail = engine.config.settings.mail
     if mail is not None and (trouble := await mail_trouble(mail, engine.config.mail_password)):
@@ -477,7 +479,7 @@ async def _reload_when_told(engine: Engine, hung_up: asyncio.Event) -> NoReturn:
 
 
 async def _announce(engine: Engine, listening: Listening) -> None:
-    """Say that we are ready, once every address is listened on: FastAGI is already."""
+    """Report that the daemon is ready, once it listens on every address; on FastAGI it does already."""
     for one in listening.values():
         await one.wait()
     settings = engine.config.settings
@@ -490,7 +492,7 @@ async def _announce(engine: Engine, listening: Listening) -> None:
 
 
 def _take_leave(engine: Engine) -> None:
-    """Say how many calls live on what they have reserved, and when they are cut if no daemon comes back."""
+    """Log how many calls live on their reservations, and when they are cut if no daemon comes back."""
     views = [call_view(one, engine.clock.now(), True, one.posted, 0) for one in engine.registry.sessions()]
     ends = sorted(view.covered_until_us for view in views if view.covered_until_us is not None)
     told = {"first_cut": iso(ends[0]), "last_cut": iso(ends[-1])} if ends else {}
@@ -500,12 +502,12 @@ def _take_leave(engine: Engine) -> None:
 
 
 async def _upgrade_ledger(settings: Settings, clock: Clock) -> None:
-    """Bring an older program's SQLite ledger to our schema, loudly, with a copy first: calls wait for nobody to do it
-    by hand. A Redis may have other daemons at work, so there it is left to `charging ledger upgrade`."""
+    """Upgrade an older program's SQLite ledger to our schema, after a copy, and log it: calls must not wait for an
+    operator. Other daemons may use a Redis, so there it is left to `charging ledger upgrade`."""
     file = settings.ledger.sqlite_file
     if file is None or (step := await asyncio.to_thread(due, file)) is None:
         return
-    if settings.sandbox:  # a real ledger is refused as it is
+    if settings.sandbox:  # a real ledger is refused before anything changes it
         with rehearsed(step) as made:
             store = SqliteStore(made)
             await store.open()
@@ -520,8 +522,8 @@ async def _upgrade_ledger(settings: Settings, clock: Clock) -> None:
 
 
 async def serve(engine: Engine, stop: asyncio.Event, hung_up: asyncio.Event | None = None) -> None:
-    """Run a daemon until ``stop`` is set; it reloads each time that ``hung_up`` is. Raises what brought it down:
-    ChargingError where the cause lies outside (a port that is taken, a ledger that does not open)."""
+    """Run a daemon until ``stop`` is set; reload whenever ``hung_up`` is. Raises the error that brought it down:
+    ChargingError if the cause is outside (a port that is taken, a ledger that does not open)."""
     settings = engine.config.settings
     await _upgrade_ledger(settings, engine.clock)
     await engine.store.open()
@@ -529,7 +531,7 @@ async def serve(engine: Engine, stop: asyncio.Event, hung_up: asyncio.Event | No
     try:
         await ground.check(engine.store.documents, is_sandbox=settings.sandbox)
         engine.metrics.ledger_up.set(1)
-        if not await engine.store.sessions(settings.switch.id):  # nobody talks: read it before any call is decided
+        if not await engine.store.sessions(settings.switch.id):  # no call runs: read it before any call is decided
             await asyncio.to_thread(_interfaces)
         listening = {name: asyncio.Event() for name in ("control", "http", *FRONTS) if getattr(settings, name)}
         for name, duty in _duties(engine, listening, hung_up or asyncio.Event()).items():
@@ -561,8 +563,8 @@ async def _until_signalled(engine: Engine) -> None:
 
 
 def within_descriptors(config: Config) -> Config:
-    """The settings with which all listeners together fit into the process's limit of open files, which is raised as far
-    as it may be. FastAGI keeps what it is set to. Raises ChargingError where that is not possible."""
+    """Return settings with which all listeners fit into the process's limit of open files, which is raised as far as
+    allowed. FastAGI keeps what it is set to. Raises ChargingError if they cannot fit."""
     settings = config.settings
     others = {"control": settings.control.max_connections, "http": settings.http.max_connections}
     others |= {name: section.max_connections for name in FRONTS if (section := getattr(settings, name)) is not None}
@@ -576,8 +578,8 @@ def within_descriptors(config: Config) -> Config:
 
 
 def run(config: Config) -> int:
-    """Run the daemon in the foreground; the process's exit code. Raises ChargingError with what to do where it cannot
-    start or a task of it has failed."""
+    """Run the daemon in the foreground; returns the process's exit code. Raises ChargingError, with what to do, if it
+    cannot start or one of its tasks has failed."""
     faulthandler.enable(STDERR)  # the watchdog's SIGABRT leaves in the log where the loop stood
     engine = build(within_descriptors(config))
     spare_collector()  # before running calls are brought to life: thousands of them are many new objects

@@ -90,9 +90,9 @@ async def keep_api(
     program: Sequence[str] = PROGRAM,
     fronts: Mapping[str, asyncio.Event] | None = None,
 ) -> NoReturn:
-    """Serve the ``fronts`` (left out: the public interface) until cancelled; ``turned`` is told by which of them, and
-    why, someone was not let in. ``program`` is given their sockets' descriptors; a front's event is set once its socket
-    is there. Raises CannotServe."""
+    """Serve the ``fronts`` (by default the public interface) until cancelled. ``turned`` is called with the front and
+    the reason whenever a connection is refused. ``program`` is given the sockets' descriptors; a front's event is set
+    once its socket listens. Raises CannotServe."""
     with contextlib.ExitStack() as held:
         listeners: dict[str, list[socket.socket]] = {}
         for front, listening in ({"api": asyncio.Event()} if fronts is None else fronts).items():
@@ -114,14 +114,14 @@ async def keep_api(
 
 
 def _has_duties(config: Config) -> bool:
-    """Whether the process has to run though nobody has connected: payments may have been made while we were away, and
-    there is something to tell."""
+    """Whether the process must run although no client has connected: payments may have been made while it was down, or
+    webhooks may be waiting."""
     page = config.settings.customer_page
     return bool(config.settings.webhooks) or (page is not None and page.payment_provider != "none")
 
 
 async def _connection(listeners: Sequence[socket.socket]) -> None:
-    """Return once someone waits to be accepted."""
+    """Return when a connection waits to be accepted."""
     loop, waiting = asyncio.get_running_loop(), asyncio.Event()
     for one in listeners:
         loop.add_reader(one, waiting.set)
@@ -135,7 +135,7 @@ async def _connection(listeners: Sequence[socket.socket]) -> None:
 async def _run(
     config: Config, listeners: Mapping[str, Sequence[socket.socket]], turned: Turning, program: Sequence[str]
 ) -> int:
-    """One process, from its start to its end; its exit code."""
+    """Run one process to its end; returns its exit code."""
     descriptors = [(front, one.fileno()) for front, of_front in listeners.items() for one in of_front]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
@@ -165,7 +165,7 @@ async def _run(
 
 
 async def _speaks_to_the_end(process: asyncio.StreamReader, turned: Turning) -> bool:
-    """Listen to the process until it ends; ``False``: it says nothing for so long that it must be frozen."""
+    """Listen to the process until it ends. ``False`` if it has been silent for so long that it must be frozen."""
     while True:
         try:
             async with asyncio.timeout(FROZEN_S):
@@ -183,7 +183,7 @@ async def _speaks_to_the_end(process: asyncio.StreamReader, turned: Turning) -> 
 
 
 async def _watch(tariff: TariffHere, clock: Clock) -> NoReturn:
-    """Notice edits, for ever. The daemon tells what is wrong with one."""
+    """Notice edits of files, for ever. The daemon reports what is wrong with one."""
     while True:
         with contextlib.suppress(ConfigError):
             await tariff.watch()
@@ -197,14 +197,14 @@ def _say(word: str) -> None:
 
 
 async def _stay_alive(clock: Clock) -> NoReturn:
-    """Say from the event loop that it turns, for ever."""
+    """Report from the event loop that it runs, for ever."""
     while True:
         _say("alive")
         await clock.sleep_until(clock.now().mono_us + ALIVE_S * MICROSECONDS)
 
 
 async def _tell_uses(tokens: Tokens, daemon: httpx.AsyncClient, clock: Clock) -> NoReturn:
-    """Tell the daemon when tokens were last used, now and then, for ever: it alone writes."""
+    """Report to the daemon, for ever, when tokens were last used: only the daemon writes."""
     waiting: dict[str, int] = {}
     while True:
         await clock.sleep_until(clock.now().plus(USES_EVERY_S).mono_us)
@@ -268,7 +268,7 @@ async def _serve(
 
 
 def _receivers(config: Config, clock: Clock) -> Sequence[Receiver]:
-    """Of each webhook, in the order of the settings."""
+    """Return the receiver of each webhook, in the order of the settings."""
     hooks = zip(config.settings.webhooks, config.webhook_secrets, strict=True)
     return [Receiver(Hook.of(one, secret.get_secret_value()), clock) for one, secret in hooks]
 
@@ -281,7 +281,7 @@ def _senders(
 
 
 class MailsShown:
-    """What the console shows of mails to subscribers."""
+    """Shows the console the mails to subscribers."""
 
     def __init__(self, store: Store, are_sent: bool) -> None:
         self._outbox = Outbox(store.documents)
@@ -316,8 +316,8 @@ def _front(front: str, section: Api | Console | CustomerPage) -> Front:
 
 
 def openid_of(config: Config, clock: Clock) -> OpenId | None:
-    """The console's other way in, if the settings have one. It asks by a client of its own: a login provider that hangs
-    holds up no payment."""
+    """Return the console's login by OpenID, if the settings have one. It uses an HTTP client of its own: a login
+    provider that hangs must not hold up payments."""
     console = config.settings.console
     if console is None or console.openid_issuer is None or config.openid_secret is None:
         return None
@@ -338,7 +338,7 @@ def _apps(
     till: Till | None,
     openid: OpenId | None,
 ) -> Mapping[str, Callable[[], ASGIApp]]:
-    """What makes the application of each front."""
+    """Return what makes each front's application."""
     fax_bytes_max = settings.fax.max_bytes if settings.fax is not None else None
 
     def api() -> ASGIApp:
@@ -364,7 +364,7 @@ def _apps(
 
 
 def main(descriptors: Sequence[str], clock: Clock) -> int:
-    """The process's exit code."""
+    """Run the process; returns its exit code."""
     give_way()
     daemon = sys.stdin.buffer
     config: Config = pickle.load(daemon)  # noqa: S301  the daemon that has started us wrote it

@@ -1,8 +1,8 @@
-"""A daemon's notices, wired: who watches the calls, what looks for notices, what sends them (R13 to R16, R20).
+"""A daemon's notices, wired: what watches the calls, looks for notices that are due, and sends them (R13 to R16, R20).
 
-Without a section ``mail`` in charging.yaml none of it runs. Calls do not wait for it: events only leave an account's
-name behind. Only who is not answered (R13) waits, for RECORD_S at most, until his call is in the store; where the store
-takes longer the call waits here, in order, and is given to it at the latest when the daemon stops.
+Without a section ``mail`` in charging.yaml none of it runs. Calls do not wait for notices: an event only notes an
+account's name. The one exception is a caller who is not answered (R13): he waits until his call is stored, for RECORD_S
+at most. If the store takes longer, the call waits here, in order, and is stored when the daemon stops at the latest.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class _Waiting:
 
 
 class Notices:
-    """Everything between what happens and the mail about it."""
+    """Everything between an event and the mail about it."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Notices:
         self._bell = Bell(clock)
 
     def watching(self, observe: Observer) -> Observer:
-        """``observe``, with every charge noticed besides."""
+        """Return ``observe``, extended by noticing every charge."""
 
         def observed(what: Told, session: Record | None = None) -> None:
             observe(what, session)
@@ -108,11 +108,11 @@ class Notices:
         return observed
 
     def touched(self, account: str) -> None:
-        """The account's money or settings changed. Returns at once."""
+        """The account's money or settings have changed. Returns at once."""
         self._notifier.touched(account)
 
     async def missed(self, call: MissedCall) -> None:
-        """A call is not answered for want of credit (R13). Returns once the store has it, or after RECORD_S."""
+        """A call is not answered for want of credit (R13). Returns when the call is stored, or after RECORD_S."""
         if len(self._missed) >= MISSED_MAX:
             log.error("missed_call_not_told", account=call.account.id, waiting=MISSED_MAX)
             return
@@ -124,11 +124,11 @@ class Notices:
                 await waiting.recorded.wait()
 
     def look_for_ever(self) -> Coroutine[Any, Any, NoReturn]:
-        """Look what is due at accounts that were touched: what was touched before it is run waits."""
+        """Look for notices that are due at accounts that were touched, including those before this ran."""
         return self._notifier.run()
 
     def duties(self) -> dict[str, Coroutine[Any, Any, NoReturn]]:
-        """What else the daemon is to run, by name of task."""
+        """What else the daemon must run, by name of task."""
         return {
             "mail": self._worker.run(),
             "missed-calls": self._record_missed(),
@@ -136,7 +136,7 @@ class Notices:
         }
 
     async def drain(self) -> None:
-        """Give the store what it has not taken yet. For a daemon that stops, after its duties have ended."""
+        """Store what is not stored yet, when the daemon stops and its duties have ended."""
         with suppress(LedgerError, TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 await self._record_all()
@@ -154,7 +154,8 @@ class Notices:
                 await self._bell.rest(REST_S)
 
     async def _record_all(self) -> None:
-        """Oldest first. A call leaves the line when the store has it: whoever breaks this off loses none."""
+        """Store the waiting calls, the oldest first. A call leaves the queue when it is stored, so cancelling loses
+        none."""
         while self._missed:
             waiting = self._missed[0]
             call = waiting.call

@@ -24,7 +24,7 @@ CALLS_LOOK_S = 0.1
 
 
 class Link(Protocol):
-    """What is to be known of the link to the switch."""
+    """What a start needs to know of the link to the switch."""
 
     @property
     def is_coming(self) -> bool: ...
@@ -34,13 +34,13 @@ class Link(Protocol):
 
 
 class Calls(Protocol):
-    """What is to be known of the calls."""
+    """What a start needs to know of the calls."""
 
     def are_paid_ahead(self) -> bool: ...
 
 
 async def calls_come_first(clock: Clock, link: Link, calls: Calls, most_s: float) -> None:
-    """Until the calls that run are paid ahead again, as soon as that can be: ``most_s`` at most."""
+    """Return as soon as the running calls are paid ahead again, or after ``most_s`` seconds."""
     until_us = clock.now().plus(most_s).mono_us
     while (now := clock.now()).mono_us < until_us and (link.is_coming or link.is_up):
         if link.is_up and calls.are_paid_ahead():

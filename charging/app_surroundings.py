@@ -1,6 +1,6 @@
-"""What the daemon finds around itself: prompts, templates, ports, folders, the mail server.
+"""What the daemon needs around itself: prompts, templates, ports, folders, the mail server.
 
-``charging check`` looks at all of it before the start, and the daemon says the same words.
+``charging check`` examines all of it before the start, and the daemon reports it in the same words.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MAIL_S = 5
 
 
 def spool_free(folder: str) -> int | None:
-    """How many bytes are free where the switch keeps messages; ``None``: that is on another machine."""
+    """The free bytes on the disk where the switch keeps messages; ``None`` if that is another machine's."""
     try:
         return shutil.disk_usage(folder).free
     except OSError:
@@ -46,30 +46,30 @@ def spool_free(folder: str) -> int | None:
 
 
 def spool_free_of(settings: Settings) -> Callable[[], int | None]:
-    """What looks there, as the settings say where."""
+    """Return a function that measures it, by the settings."""
     return partial(spool_free, settings.switch.voicemail_dir_on_switch)
 
 
 def accepted_of(settings: Settings) -> Accepted:
-    """The tariff that counted last, and what a new edition may change."""
+    """The tariff that counted last, and what a new edition may change without being accepted."""
     chosen = settings.editions
     return Accepted(settings.editions_folder, Brake(chosen.gone_percent, chosen.jump_factor, chosen.jump_percent))
 
 
 def tariff_that_counts(settings: Settings, clock: Clock) -> Tariff:
-    """What a daemon of these settings charges by. Raises ConfigError."""
+    """Return the tariff that a daemon of these settings charges by. Raises ConfigError."""
     return what_counts(settings.tariff, accepted_of(settings), clock)
 
 
 def missing_prompts(folder: str) -> list[str] | None:
-    """The prompts that are not in the folder; ``None``: there is no such folder on this machine. The switch may be
-    another machine, or see other folders than we do."""
+    """The prompts that the folder lacks; ``None`` if this machine has no such folder. The switch may be another
+    machine, or see other folders than we do."""
     here = Path(folder)
     return [one for one in PROMPTS if not (here / one).is_file()] if here.is_dir() else None
 
 
 def wrong_templates(mail: Mail | None) -> list[str]:
-    """What is wrong with the operator's own words of mails. Calls are charged without mails."""
+    """What is wrong with the operator's own mail templates. Calls are charged without mails."""
     if mail is None or mail.templates is None:
         return []
     if not mail.templates.is_dir():
@@ -79,7 +79,8 @@ def wrong_templates(mail: Mail | None) -> list[str]:
 
 
 def taken_addresses(settings: Settings) -> Iterator[str]:
-    """Why a section of the settings cannot listen where it says. Only true while no daemon of these settings runs."""
+    """Which sections of the settings cannot listen where they say, and why. Only meaningful while no daemon of these
+    settings runs."""
     for section in ("agi", "http", "api"):
         wanted = getattr(settings, section)
         if wanted is None:
@@ -94,7 +95,7 @@ def taken_addresses(settings: Settings) -> Iterator[str]:
 
 
 def unusable_socket(settings: Settings) -> Iterator[str]:
-    """Why the control socket cannot be made."""
+    """Why the control socket cannot be made; nothing if it can."""
     from charging.web.listen import check_place  # a daemon that starts sees to its calls before it reads web servers
 
     with suppress(FileNotFoundError):  # of a socket that has just gone
@@ -105,14 +106,14 @@ def unusable_socket(settings: Settings) -> Iterator[str]:
 
 
 def unusable_ledger_folder(settings: Settings) -> Iterator[str]:
-    """Why no ledger can be made where there is none yet."""
+    """Why a new ledger cannot be made; nothing if it can, or if there is one."""
     file = settings.ledger.sqlite_file
     if file is not None and not file.exists() and (why := why_unwritable(file.parent)):
         yield f"ledger.url: {why}"
 
 
 def unusable_fax_folder(settings: Settings) -> Iterator[str]:
-    """Why no document can be kept for faxes."""
+    """Why documents for faxes cannot be kept; nothing if they can."""
     if settings.fax is not None and (why := why_unwritable(settings.fax.folder)):
         yield f"fax.folder: {why}; no fax is sent until it is mended"
 

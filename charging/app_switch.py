@@ -1,4 +1,4 @@
-"""The switch that a daemon follows: an Asterisk over AMI, or the played one of a sandbox."""
+"""The switch that a daemon follows: an Asterisk over AMI, or the simulated one of a sandbox."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LINK_STATES = {
 
 
 def link_settings(config: Config) -> LinkSettings:
-    """How to reach the switch, from the file's settings."""
+    """Make the link's settings from those of the file."""
     ami = config.settings.switch.ami
     return LinkSettings(
         host=ami.host,
@@ -50,7 +50,7 @@ def _link(config: Config, clock: Clock, metrics: Metrics) -> AmiLink:
 def switch_of(
     config: Config, clock: Clock, metrics: Metrics
 ) -> tuple[AmiLink | PlayedSwitch, CallControl | None, AsteriskSwitch | PlayedSwitch]:
-    """The switch, and the link to it."""
+    """Return the switch, and the link to it."""
     settings = config.settings.switch
     if config.settings.sandbox:
         played = PlayedSwitch(clock, settings.id)

@@ -38,7 +38,7 @@ _KEY = re.compile(r"[A-Za-z0-9._-]{1,200}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class BlackBoxRecord:
-    """How one call ended, in the switch's own words."""
+    """How one call ended, by the switch's own record."""
 
     key: str
     """The session's id, or ``nosession-`` and the caller's unique id."""
@@ -73,12 +73,12 @@ class BlackBoxRecord:
 
     @property
     def session(self) -> str | None:
-        """The session's id; ``None`` for a call that the daemon never answered for."""
+        """The session's id; ``None`` for a call that no daemon answered for."""
         return None if self.key.startswith(NO_SESSION_PREFIX) else self.key
 
     @property
     def conversation_ms(self) -> int | None:
-        """How long the forwarded call lasted: 0 where it was not answered, ``None`` where that is not known.
+        """How many ms the forwarded call lasted: 0 if it was not answered, ``None`` if that is not known.
 
         The up-time of a caller who reached voicemail is not a conversation.
         """
@@ -88,23 +88,25 @@ class BlackBoxRecord:
 
     @property
     def voicemail_stored(self) -> bool:
-        """``SUCCESS`` alone is also said of a message that could not be stored (ASTERISK.md §7)."""
+        """Whether a message was stored. ``SUCCESS`` alone proves nothing: Asterisk reports it for lost messages too
+        (ASTERISK.md §7)."""
         return self.voicemail_status == "SUCCESS" and bool(self.voicemail_file)
 
     @property
     def undecided(self) -> bool:
-        """No daemon's decision had reached the dialplan when the call ended, or when its fallback took it."""
+        """Whether no daemon's decision had reached the dialplan when the call ended, or when its fallback took the
+        call."""
         return not (self.session or self.decision) and self.phase in PHASES_UNDECIDED
 
     @property
     def no_room(self) -> bool:
-        """The switch let him leave no message, because its disk is nearly full."""
+        """Whether the switch let the caller leave no message because its disk is nearly full."""
         return self.voicemail_status == "NOROOM"
 
 
 def parse_record(key: str, text: str) -> BlackBoxRecord | None:
-    """Read one record; ``None`` where it is not of a version that we know, or says something twice: the dialplan does
-    not, so a stranger has written into it."""
+    """Read one record. ``None`` if its version is unknown, or if it has a field twice: the dialplan writes none twice,
+    so a stranger has written into it."""
     version, *assignments = text.split(SEPARATOR)
     if version not in (CALLERS_VERSION, LEGS_VERSION):
         return None
@@ -149,12 +151,12 @@ def parse_record(key: str, text: str) -> BlackBoxRecord | None:
 
 
 def _is_empty(fields: Mapping[str, str], name: str) -> bool:
-    """Whether nothing stands in a field; of ``up`` two times are written, with a dash between."""
+    """Whether a field holds nothing; ``up`` holds two times with a dash between."""
     return fields.get(name, "") in ("", "-" if name == "up" else "")
 
 
 def _between(fields: Mapping[str, str], ended_us: int | None) -> int | None:
-    """Milliseconds from the leg's answer to its end; ``None`` where one is missing, or the clock went back between."""
+    """Milliseconds from the leg's answer to its end; ``None`` if one is missing, or if the clock went back between."""
     answered_us = scaled(fields.get("answered", ""), 6)
     if answered_us is None or ended_us is None or ended_us < answered_us:
         return None
@@ -162,8 +164,9 @@ def _between(fields: Mapping[str, str], ended_us: int | None) -> int | None:
 
 
 def _up_ms(fields: Mapping[str, str]) -> int | None:
-    """Milliseconds between the two, of a machine that has been up all the time. What stands still is no clock (a file
-    that says something else, of which the dialplan keeps the digits): by it each call would cost nothing."""
+    """Milliseconds between the two up-times; ``None`` if they are missing or do not advance. An up-time that stands
+    still is no clock (a file that holds something else, of which the dialplan keeps the digits): by it each call would
+    cost nothing."""
     answered_us, ended_us = (scaled(one, 6) for one in fields.get("up", "").partition("-")[::2])
     if answered_us is None or ended_us is None or ended_us <= answered_us:
         return None
@@ -171,14 +174,14 @@ def _up_ms(fields: Mapping[str, str]) -> int | None:
 
 
 def is_key(text: str) -> bool:
-    """Whether this can be the key of a record that the dialplan wrote. No other is ever named to the switch: a key goes
+    """Whether this can be the key of a record that the dialplan wrote. The switch is given no other: a key passes
     through the dialplan to be deleted, where brackets, commas and braces have a meaning."""
     return _KEY.fullmatch(text) is not None
 
 
 def packed(keys: Iterable[str]) -> Iterator[str]:
-    """The keys in their order, joined as the dialplan takes them, at most ``FORGET_CHARACTERS_MAX`` characters at a
-    time. Raises ValueError for a key that is none."""
+    """Join the keys in their order, as the dialplan takes them, into texts of at most ``FORGET_CHARACTERS_MAX``
+    characters. Raises ValueError for a text that is no key."""
     pack = ""
     for key in keys:
         if not is_key(key):

@@ -76,7 +76,7 @@ class _Outstanding:
 
     @property
     def answer(self) -> Reply | SwitchError:
-        """Once it is there."""
+        """Return the answer when it is there."""
         error = self.future.exception()
         return self.future.result() if error is None else cast(SwitchError, error)
 
@@ -85,7 +85,7 @@ class _Outstanding:
             self.future.set_exception(ActionTimeout(f"{self.name}: no answer within {after_s:g} s"))
 
     def add(self, message: AmiMessage) -> None:
-        """Take one more message of the answer, and finish with the last one."""
+        """Take one more message of the answer; the last one completes it."""
         if message.response and not message.event:
             if self.headers is None:
                 self._add_response(message)
@@ -97,8 +97,8 @@ class _Outstanding:
             self._keep(message, self.each or self.events.append)
 
     def add_suspect(self, message: AmiMessage) -> None:
-        """Take a message that names this action and is not to be believed. It is one entry of a list, or what is left
-        of one; of another answer nothing is left to know."""
+        """Take a message that names this action and must not be believed. It is one entry of a list, or what is left of
+        one; of any other answer, nothing is left to know."""
         if self.list_end is not None:
             self._keep(message, self.suspects.append)
 
@@ -129,7 +129,7 @@ class _Outstanding:
 
 
 class _Protocol(AMIProtocol):  # type: ignore[misc]  # panoramisk is not typed
-    """Bytes in, messages out; what to do with a message is not decided here."""
+    """Bytes in, messages out. What to do with a message is not decided here."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -168,7 +168,7 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # panoramisk is not typed
             self.transport.abort()
 
     def _skip_greeting(self) -> None:
-        """The line that says who is there stands before the first message, without an empty line between."""
+        """Skip the greeting: it stands before the first message, without an empty line between."""
         line, end, _ = self._unread.partition(LINE_END)
         if end:
             self._is_greeted = True
@@ -189,7 +189,7 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # panoramisk is not typed
 
 
 class _OneShotManager(Manager):  # type: ignore[misc]  # panoramisk is not typed
-    """A panoramisk manager that connects once, sends nothing by itself and hands every message on."""
+    """A panoramisk manager that connects once, sends nothing by itself, and hands on every message."""
 
     def __init__(self, settings: LinkSettings, received: Callable[[AmiMessage], None]) -> None:
         super().__init__(
@@ -221,7 +221,7 @@ class _OneShotManager(Manager):  # type: ignore[misc]  # panoramisk is not typed
 
 
 class Connection:
-    """Sends actions and delivers events, until it is lost. Nothing survives it."""
+    """Sends actions and delivers events until it is lost. Nothing outlives it."""
 
     def __init__(
         self,
@@ -229,7 +229,7 @@ class Connection:
         on_event: Callable[[AmiMessage], None],
         on_suspect: Callable[[AmiMessage, str], None],
     ) -> None:
-        """``on_suspect`` hears of messages that are not obeyed, and what is wrong with them."""
+        """``on_suspect`` is given each message that is not obeyed, with what is wrong with it."""
         self._settings = settings
         self._on_event = on_event
         self._on_suspect = on_suspect
@@ -243,7 +243,7 @@ class Connection:
 
     @property
     def outstanding(self) -> int:
-        """How many actions wait for an answer."""
+        """The number of actions that wait for an answer."""
         return len(self._outstanding)
 
     @property
@@ -251,18 +251,18 @@ class Connection:
         return self._manager.lost.done()
 
     async def open(self) -> None:
-        """Connect. Raises OSError (``TimeoutError`` among them) when nobody is there."""
+        """Connect. Raises OSError (TimeoutError among them) if no switch answers."""
         task: asyncio.Task[Any] = self._manager.connect()
         async with asyncio.timeout(self._settings.connect_timeout_s):
             await task
         assert self._manager.protocol is not None  # the task's own callback was queued before we woke up
 
     async def wait_lost(self) -> None:
-        """Return once the connection is gone."""
+        """Return when the connection is lost."""
         await asyncio.shield(self._manager.lost)
 
     def abort(self) -> None:
-        """Drop the connection now, without waiting for the other end to agree."""
+        """Drop the connection now, without waiting for the other end."""
         protocol = self._manager.protocol
         if protocol is not None and not protocol.closed:
             protocol.transport.abort()
@@ -300,8 +300,8 @@ class Connection:
     async def actions(
         self, orders: Sequence[Order], *, timeout_s: float, list_end: str | None = None
     ) -> list[Reply | SwitchError]:
-        """Send several by one write, with one deadline for all. Each one's answer, or what :meth:`action` would have
-        raised for it, in their order."""
+        """Send several actions in one write, with one deadline for all. Returns each one's answer, or the error that
+        :meth:`action` would have raised for it, in their order."""
         loop = asyncio.get_running_loop()
         begun: list[tuple[str, _Outstanding] | SwitchError] = []
         for name, fields in orders:
@@ -325,7 +325,7 @@ class Connection:
     def _begin(
         self, name: str, fields: Fields, list_end: str | None, loop: asyncio.AbstractEventLoop
     ) -> tuple[str, _Outstanding]:
-        """Write an action, and note what waits for its answer."""
+        """Write an action, and note that it waits for an answer."""
         check_sendable(name, fields)
         if self.is_lost or self._manager.protocol is None:
             raise LinkDown
@@ -351,7 +351,7 @@ class Connection:
             self._manager.protocol.transport.write(orders)
 
     def _received(self, message: AmiMessage) -> None:
-        """Deliver one message. Never raises: that would drop the connection with the rest of the segment."""
+        """Deliver one message. Never raises: an error would drop the connection with the rest of the segment."""
         try:
             self._heard += 1
             waiting = self._waiting_for(message)
@@ -367,7 +367,7 @@ class Connection:
             log.exception("ami_message_failed")
 
     def _waiting_for(self, message: AmiMessage) -> _Outstanding | None:
-        """The action that this message names, also where a stranger had it name another one first."""
+        """Find the action that this message names, even if a stranger wrote another action's id before it."""
         for identity in message.all("ActionID"):
             waiting = self._outstanding.get(identity)
             if waiting is not None and waiting.wants(message):

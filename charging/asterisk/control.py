@@ -82,7 +82,7 @@ class ChannelStatus:
 
 
 class CallControl:
-    """Sets deadlines, hangs up, plays prompts, reads what the switch knows."""
+    """Sets deadlines, hangs up, plays prompts, and reads what the switch knows."""
 
     def __init__(self, link: Orders, clock: Clock, prompts: PromptSettings | None = None) -> None:
         self._link = link
@@ -96,16 +96,17 @@ class CallControl:
         """Keys that were said to be, each once. As bounded as AstDB itself."""
 
     def observe(self, event: SwitchEvent) -> None:
-        """Must be given every switch event, in order: prompts learn from them what became of their orders."""
+        """Take a switch event. Every event must be given, in order: prompts learn from them what became of their
+        orders."""
         self._prompter.observe(event)
 
     async def set_deadlines(self, deadlines: Sequence[tuple[str, Instant]]) -> list[DeadlineOutcome | SwitchError]:
-        """Let the switch itself cut each of these channels, by unique id, at its instant (by the monotonic clock),
-        whatever becomes of us. All are one write; for each, in their order, what became of it.
+        """Have the switch itself cut each of these channels, by unique id, at its instant (monotonic clock), whatever
+        becomes of this daemon. All are one write. Returns for each, in their order, what became of it.
 
-        The time left is computed at each sending, its last millisecond rounded up: never before the paid second. Two
-        late orders at a time are repeated, as many as a call has: where many are late, it is the load that makes them
-        so, and more would make it worse.
+        The time left is computed at each sending, its last millisecond rounded up: no channel is cut before the paid
+        second. At most two late orders at a time are repeated, as many as a call has: if many are late, the load makes
+        them so, and repeating would add to it.
         """
         outcomes = await self._order_deadlines(deadlines)
         late = [place for place, one in enumerate(outcomes) if one is DeadlineOutcome.SET_LATE]
@@ -123,7 +124,7 @@ class CallControl:
         return outcomes
 
     async def _order_deadlines(self, deadlines: Sequence[tuple[str, Instant]]) -> list[DeadlineOutcome | SwitchError]:
-        """One answer that is late makes all of them late: each came no later than it."""
+        """Send the orders. If one answer is late, all count as late: each came no later than that one."""
         if not deadlines:
             return []
         sent = self._clock.now()
@@ -134,7 +135,7 @@ class CallControl:
         return [_deadline_outcome(name, reply, done) for (name, _), reply in zip(orders, replies, strict=True)]
 
     async def hang_up(self, channel_uid: str, cause: int = CAUSE_NORMAL) -> bool:
-        """Hang up; false where the channel is gone already. ``cause`` is a Q.850 number."""
+        """Hang up. Returns ``False`` if the channel is gone already. ``cause`` is a Q.850 number."""
         try:
             await self._link.action(*_hang_up(channel_uid, cause))
         except ActionRefused as error:
@@ -148,8 +149,8 @@ class CallControl:
         return await self._prompter.play(session, sequence, spyee_uid, prompt)
 
     async def delete_records(self, keys: Sequence[str]) -> None:
-        """Have the dialplan delete records, which AMI may not. It does so after this returns, and does not tell: a
-        later look at the black box shows what is left. Raises ValueError for a key that is none."""
+        """Have the dialplan delete records, since AMI may not. It does so after this returns and does not report it: a
+        later look at the black box shows what is left. Raises ValueError for a text that is no key."""
         for pack in list(packed(keys)):
             await self._link.action(
                 "Originate",
@@ -165,7 +166,7 @@ class CallControl:
             )
 
     async def send_fax(self, order: FaxOrder) -> None:
-        """Have a fax dialled and sent. The channel's id is made of the session: a second order of it fails."""
+        """Have a fax dialled and sent. The channel's id is made from the session's, so a second order of it fails."""
         uid = f"f-{order.session}"
         await self._link.action(
             "Originate",
@@ -184,9 +185,9 @@ class CallControl:
         )
 
     async def statuses(self, heard: Callable[[ChannelStatus], None]) -> None:
-        """Tell every channel of the switch, ours or not, as it comes: there may be tens of thousands, and their
-        messages together take more memory than their calls. For sessions whose channel is doubtful, one more at the
-        end. What was told is true once this has returned."""
+        """Report every channel of the switch, ours or not, as it comes: there may be tens of thousands, whose messages
+        together take more memory than their calls. For a session with a doubtful channel, one more report comes at the
+        end. All reports hold when this has returned."""
         fields = {"Variables": STATUS_VARIABLES, "AllVariables": "false"}
         each = partial(_tell_status, heard)
         reply = await self._link.action("Status", fields, timeout_s=10.0, list_end="StatusComplete", each=each)
@@ -194,7 +195,7 @@ class CallControl:
             heard(status)
 
     async def variable(self, channel_uid: str, name: str, timeout_s: float) -> str | None:
-        """A channel's variable, empty where it has none; ``None``: there is no such channel."""
+        """A channel's variable, empty if it has none; ``None`` if there is no such channel."""
         try:
             reply = await self._link.action("Getvar", {"Channel": channel_uid, "Variable": name}, timeout_s=timeout_s)
         except ActionRefused as error:
@@ -204,7 +205,7 @@ class CallControl:
         return reply.headers.get("Value")
 
     async def turned_away(self) -> dict[str, int]:
-        """How many callers the dialplan has turned away by itself since Asterisk's start, by why."""
+        """How many callers the dialplan has turned away by itself since Asterisk's start, by reason."""
         orders: list[Order] = [("Getvar", {"Variable": f"{variables.TURNED}{why}"}) for why in variables.TURNED_AWAY]
         counts: dict[str, int] = {}
         for why, reply in zip(variables.TURNED_AWAY, await self._link.actions(orders), strict=True):
@@ -214,19 +215,20 @@ class CallControl:
         return counts
 
     async def statuses_of(self, uids: Sequence[str]) -> list[ChannelStatus | SwitchError | None]:
-        """Channels, each asked for by itself: nothing that stands in another's caller id can be in its answer. All are
-        one write. ``None`` for one that is gone; for one that was not answered, why."""
+        """Ask about channels, each alone, so that no text in another's caller id can be in its answer. All are one
+        write. ``None`` for a channel that is gone; for one without an answer, the error."""
         orders = [("Status", {"Channel": uid, "Variables": ALONE_VARIABLES, "AllVariables": "false"}) for uid in uids]
         replies = await self._link.actions(orders, list_end="StatusComplete")
         return [_status_alone(uid, reply) for uid, reply in zip(uids, replies, strict=True)]
 
     async def black_box(self) -> dict[str, BlackBoxRecord]:
-        """All records of ended calls that have not been deleted, by key.
+        """Read all records of ended calls that have not been deleted, by key.
 
-        While it tells a list, Asterisk lets nobody else at its database, and answers none of our orders. So where there
-        may be many records they are asked for in parts, by their keys' last sign, and orders go between. (A key that
-        ends with a sign which no key of ours has waits until there are fewer. A switch that finds no key by a pattern
-        is asked for all.)"""
+        While Asterisk writes a list it lets no other request at its database, and answers none of our orders. So if
+        there may be many records they are asked for in parts, by the last character of their keys, and orders go
+        between. (A key that ends with another character than ours waits until there are fewer. A switch that finds no
+        key by a pattern is asked for all.)
+        """
         records: dict[str, BlackBoxRecord] = {}
         for sign in KEY_ENDS if self._many_records else ():
             await self._read_records(records, {"Key": f"%{sign}"})
@@ -240,7 +242,7 @@ class CallControl:
         try:
             reply = await self._link.action("DBGetTree", fields, timeout_s=10.0, list_end="DBGetTreeComplete")
         except ActionRefused as error:
-            if "not found" in str(error).lower():  # what some versions say of an empty list
+            if "not found" in str(error).lower():  # how some versions report an empty list
                 return
             raise
         async for entry in in_turns(reply.events):
@@ -248,7 +250,7 @@ class CallControl:
                 records[record.key] = record
 
     async def black_box_of(self, session: str) -> BlackBoxRecord | None:
-        """The record of this session; ``None`` where there is none (yet), or none that we can read."""
+        """The record of this session; ``None`` if there is none yet, or none that can be read."""
         fields = {"Family": variables.BLACK_BOX_FAMILY, "Key": session}
         try:
             reply = await self._link.action("DBGet", fields, list_end="DBGetComplete")
@@ -259,7 +261,7 @@ class CallControl:
         return next((self._record(entry) for entry in reply.events), None)
 
     async def permissions(self) -> MissingRights:
-        """Which orders the switch would refuse us."""
+        """Return the orders that the switch would refuse this login."""
         return missing_rights(await self._link.action("ListCommands"))
 
     def _record(self, entry: AmiMessage) -> BlackBoxRecord | None:
@@ -282,7 +284,7 @@ def _hang_up(channel_uid: str, cause: int = CAUSE_NORMAL) -> Order:
 
 
 def _cut(channel_uid: str, left_ms: int) -> Order:
-    """What has the switch cut a channel then; now, where that has passed."""
+    """Have the switch cut a channel at that instant, or now if it has passed."""
     if left_ms <= 0:
         return _hang_up(channel_uid)
     return "AbsoluteTimeout", {"Channel": channel_uid, "Timeout": f"{left_ms // 1000}.{left_ms % 1000:03d}"}
@@ -295,7 +297,7 @@ def _deadline_outcome(name: str, reply: Reply | SwitchError, done: DeadlineOutco
 
 
 def milliseconds_left(now: Instant, at: Instant) -> int:
-    """From ``now`` until ``at`` by the monotonic clock, rounded up; zero or less when it has passed."""
+    """Milliseconds from ``now`` until ``at`` by the monotonic clock, rounded up; zero or less if it has passed."""
     return -((now.mono_us - at.mono_us) // 1000)
 
 
@@ -329,8 +331,8 @@ def _tell_status(heard: Callable[[ChannelStatus], None], entry: AmiMessage) -> N
 
 
 def doubtful_statuses(suspects: Iterable[AmiMessage]) -> Iterator[ChannelStatus]:
-    """For every session that is named in what is left of an entry. A stranger may name any that he knows; the true one,
-    which stands at the end of the entry, is always among them."""
+    """For every session that is named in what is left of an entry. A stranger may name any session that he knows; the
+    true one stands at the end of the entry, so it is always among them."""
     sessions = (assigned([each], variables.SESSION) for one in suspects for each in one.all("Variable"))
     for session in dict.fromkeys(filter(None, sessions)):
         yield ChannelStatus("", "", session, "", "", "", "", None, 0, is_doubtful=True)

@@ -90,7 +90,7 @@ async def _open(connection: Connection, settings: LinkSettings, events: str) -> 
 
 
 class _Lists:
-    """A second login, which hears no events: long lists come over it, and no order waits behind them."""
+    """A second login without events: long lists come over it, so that no order waits behind them."""
 
     def __init__(self, settings: LinkSettings, on_suspect: Callable[[AmiMessage, str], None]) -> None:
         self._settings = settings
@@ -101,7 +101,8 @@ class _Lists:
         """Why it was refused, said once."""
 
     async def beside(self, first: Connection) -> Connection:
-        """It; the first where a second is refused. It stays open for the next list."""
+        """Return the second connection, or the first one if a second login is refused. It stays open for the next
+        list."""
         async with self._logging_in:
             if self._connection is not None and not self._connection.is_lost:
                 return self._connection
@@ -119,14 +120,14 @@ class _Lists:
             return self._connection or first
 
     def end(self) -> None:
-        """The next list has one that is opened again."""
+        """Close the second connection; the next list opens another."""
         if self._connection is not None:
             self._connection.abort()
             self._connection = None
 
 
 class AmiLink:
-    """Keeps the link up, sends orders, delivers events."""
+    """Keeps the link up, sends orders and delivers events."""
 
     def __init__(
         self,
@@ -137,8 +138,8 @@ class AmiLink:
         on_suspect: Callable[[], None] = lambda: None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """``on_state`` hears every change of state, ``on_suspect`` of every message that a stranger has written into
-        and that is therefore not obeyed. ``jitter`` gives numbers in [0, 1)."""
+        """``on_state`` is given every change of state; ``on_suspect`` every message that a stranger has written into,
+        which is not obeyed. ``jitter`` returns numbers in [0, 1)."""
         self._settings = settings
         self._clock = clock
         self._on_event: OnEvent = lambda _message: None
@@ -165,7 +166,7 @@ class AmiLink:
 
     @property
     def is_coming(self) -> bool:
-        """It is not up yet, and nothing has failed so far."""
+        """Whether the link is not up yet and nothing has failed so far."""
         return self._state in (LinkState.STOPPED, LinkState.CONNECTING, LinkState.SYNCING)
 
     async def action(
@@ -199,8 +200,8 @@ class AmiLink:
     async def actions(
         self, orders: Sequence[Order], *, timeout_s: float = 3.0, list_end: str | None = None
     ) -> list[Reply | SwitchError]:
-        """Send several, each once, by one write. Each one's answer, or what `action` would have raised for it.
-        ``list_end`` is that of each of them."""
+        """Send several actions, each once, in one write. Returns each one's answer, or the error that `action` would
+        have raised for it, in their order. ``list_end`` holds for each of them."""
         if self._connection is None:
             return [LinkDown()] * len(orders)
         return await self._connection.actions(orders, timeout_s=timeout_s, list_end=list_end)
@@ -226,12 +227,13 @@ class AmiLink:
             self._change(LinkState.STOPPED, "")
 
     def _pause_s(self, attempt: int) -> float:
-        """Doubles up to a ceiling; half of it is left to chance, so that daemons do not come all at once."""
+        """The next pause, in seconds: it doubles up to a ceiling. Half of it is random, so that daemons do not all
+        reconnect at once."""
         ceiling = min(self._settings.retry_max_s, self._settings.retry_min_s * 2.0 ** min(attempt, 30))
         return ceiling * (0.5 + 0.5 * self._jitter())
 
     async def _live_once(self, on_up: OnUp) -> bool:
-        """One connection from beginning to end; whether it was ever fully up."""
+        """Use one connection from beginning to end. Returns whether it was ever fully up."""
         connection = Connection(self._settings, self._received, self._suspected)
         failure: _Failed | None = None
         try:
@@ -277,7 +279,7 @@ class AmiLink:
                     connection.abort()
                     raise _Failed(LinkState.LOST, "Asterisk does not shut down after all; reconciling again")
             except ShuttingDown as error:
-                # The connection lives, and tells how calls end. Nothing is proven, so nothing is charged or reserved.
+                # The connection lives, and reports how calls end. Nothing is proven, so nothing is charged or reserved.
                 self._change(LinkState.SHUTTING_DOWN, str(error))
             except (ActionTimeout, ActionRefused) as error:
                 connection.abort()
@@ -288,10 +290,11 @@ class AmiLink:
             await self._clock.sleep_until(next_ping.mono_us)
 
     async def prove(self) -> int:
-        """Ping now; returns, and keeps as ``proven_mono_us``, the moment up to which the past is known, in µs.
+        """Ping now. Returns the moment up to which the past is known (monotonic, µs), and keeps it as
+        ``proven_mono_us``.
 
-        While events are held back nothing is proven and the former proof (0 where none) is returned.
-        Raises like ``action``.
+        While events are held back nothing is proven, and the former proof is returned (0 if there is none). Raises like
+        ``action``.
         """
         sent_us = self._clock.now().mono_us
         await self.action(PING, timeout_s=self._settings.pong_deadline_s)
@@ -318,7 +321,7 @@ class AmiLink:
         self._change(LinkState.UP, "Asterisk was restarted" if restarted else "")
 
     def _note_start(self, reply: Reply) -> bool:
-        """Remember when Asterisk was started; whether that has changed since the last login."""
+        """Remember when Asterisk was started. Returns whether that has changed since the last login."""
         headers = reply.headers
         started = f"{headers.get('CoreStartupDate')} {headers.get('CoreStartupTime')}".strip()
         restarted = bool(self.switch_started) and started != self.switch_started
@@ -347,7 +350,7 @@ class AmiLink:
             log.exception("ami_event_failed", ami_event=message.event)
 
     def _suspected(self, message: AmiMessage, why: str) -> None:
-        """Count every one; log one a minute, for a stranger can send as many as he likes."""
+        """Count every suspect message; log one a minute, since a stranger can send any number."""
         self._on_suspect()
         now_us = self._clock.now().mono_us
         if self._suspects_told_mono_us is None or now_us - self._suspects_told_mono_us >= SUSPECTS_TOLD_EVERY_US:
@@ -355,7 +358,7 @@ class AmiLink:
             log.warning("ami_message_suspect", why=why, message=repr(message.headers)[:600], advice=SUSPECT_ADVICE)
 
     def _change(self, state: LinkState, detail: str) -> None:
-        """Say a change once: in the log with what to do, and to whoever keeps metrics."""
+        """Report a change of state once: in the log, with what to do, and to ``on_state``."""
         if (state, detail) == (self._state, self._detail):
             return
         self._state, self._detail = state, detail

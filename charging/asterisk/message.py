@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """The names of a message's headers, in order. Messages of one kind share theirs, and all that follows from it."""
+    """The names of a message's headers, in order. Messages of one kind share a layout, and all that follows from it."""
 
     names: tuple[str, ...]
     """As the switch wrote them."""
@@ -36,7 +36,7 @@ class Layout:
 
 @lru_cache(LAYOUTS_KEPT)
 def layout_of(names: tuple[str, ...]) -> Layout:
-    """The layout with these names."""
+    """Return the layout with these names."""
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         places.setdefault(name.lower(), []).append(place)
@@ -68,12 +68,12 @@ class AmiMessage:
 
     @classmethod
     def of(cls, *pairs: tuple[str, str], **headers: str) -> AmiMessage:
-        """Build one from keywords, then pairs (for names that repeat or are no identifiers)."""
+        """Build a message from keywords, then from pairs (for names that repeat or are no identifiers)."""
         return cls((*headers.items(), *pairs))
 
     @classmethod
     def parse(cls, text: str) -> AmiMessage:
-        """Read the lines ``Name: value`` of one message."""
+        """Read one message from its lines ``Name: value``."""
         # One split takes all lines apart at once, if each has one separator: then every name but the first begins
         # with the line break, and no value does. Which names do is looked up, not looked at.
         words = text.replace(LINE_END, _SEPARATOR + _LINE_BEGUN).split(_SEPARATOR)
@@ -104,7 +104,7 @@ class AmiMessage:
 
     @property
     def event(self) -> str:
-        """The event's name, ``""`` for a response."""
+        """The event's name; ``""`` for a response."""
         return self.get("event")
 
     @property
@@ -113,7 +113,7 @@ class AmiMessage:
         return self.get("response")
 
     def get(self, name: str) -> str:
-        """The first value of this header, ``""`` where it was not sent."""
+        """The first value of this header; ``""`` if it was not sent."""
         places = self.layout.places.get(name.lower())
         if places is None:
             return ""

@@ -7,14 +7,14 @@ DIGITS_MAX = 18
 
 
 def whole(text: str) -> int | None:
-    """A non-negative integer in at most ``DIGITS_MAX`` ASCII digits; ``None`` for anything else."""
+    """Read a non-negative integer of at most ``DIGITS_MAX`` ASCII digits; ``None`` for anything else."""
     return int(text) if len(text) <= DIGITS_MAX and _digits(text) else None
 
 
 def scaled(text: str, digits: int) -> int | None:
-    """``"12.345678"`` as an integer number of 10^-``digits`` (further decimals are dropped), without floats.
+    """Read ``"12.345678"`` as an integer number of 10^-``digits``, without floats; further decimals are dropped.
 
-    ``None`` where the text is no plain decimal number, or the result has more than ``DIGITS_MAX`` digits.
+    ``None`` if the text is no plain decimal number, or if the result has more than ``DIGITS_MAX`` digits.
     """
     integer, point, fraction = text.partition(".")
     if not _digits(integer) or (point and not _digits(fraction)):

@@ -80,7 +80,7 @@ class PromptOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PromptSettings:
-    """What the switch allows us."""
+    """What the switch allows for prompts."""
 
     whisper: bool = True
     """Needs the right ``originate``."""
@@ -93,7 +93,7 @@ class PromptSettings:
 
 
 class Prompter:
-    """Originates; ``observe`` must be given every switch event, for it learns from them what became of that."""
+    """Plays prompts. ``observe`` must be given every switch event: the events report what became of its orders."""
 
     def __init__(self, link: Orders, clock: Clock, settings: PromptSettings | None = None) -> None:
         self._link = link
@@ -139,7 +139,7 @@ class Prompter:
         return PromptOutcome.FAILED
 
     async def _is_listened_to(self, others: Iterable[str]) -> bool:
-        """Once the subscriber has nobody on hold any more; ``False`` where he has for too long. Raises SwitchError."""
+        """Wait until the subscriber has no party on hold. ``False`` if that takes too long. Raises SwitchError."""
         until = self._clock.now().plus(HOLD_MAX_S)
         while "1" in [await self._value(uid, ON_HOLD) for uid in others]:
             if (now := self._clock.now()).mono_us >= until.mono_us:
@@ -148,7 +148,7 @@ class Prompter:
         return True
 
     async def _value(self, uid: str, variable: str) -> str:
-        """Of a channel. Raises SwitchError."""
+        """Read a channel's variable. Raises SwitchError."""
         return (await self._link.action("Getvar", {"Channel": uid, "Variable": variable})).headers.get("Value")
 
     async def _parties(self, session: str, spyee_uid: str) -> dict[str, str] | None:
@@ -169,7 +169,7 @@ class Prompter:
     async def _whisper(
         self, session: str, sequence: int, spyee_uid: str, prompt: str, counted: Sequence[tuple[str, str]]
     ) -> PromptOutcome | None:
-        """What became of it; ``None``: the prompt's second way may do better."""
+        """Whisper, and return what became of it; ``None`` if the feature may do better."""
         uid = f"{variables.PROMPT_UID}{session}-{sequence}"
         spyer_uid = f"{uid}-2"
         started, ended = self._expect(uid, spyer_uid), self._expect(_end_of(uid))
@@ -226,7 +226,7 @@ class Prompter:
         return PromptOutcome.FAILED
 
     async def _packets(self, counted: Sequence[tuple[str, str]]) -> int | None:
-        """How many packets of sound there were so far; ``None``: nobody counts."""
+        """How many packets of sound there were so far; ``None`` if they are not counted."""
         try:
             counts = [whole(await self._value(uid, what)) for uid, what in counted]
         except ActionRefused:  # one has left
@@ -235,7 +235,7 @@ class Prompter:
         return sum(known) if known else None
 
     async def _is_playing(self, uid: str) -> bool:
-        """An order fails also because the same one was carried out before, by a daemon that was restarted."""
+        """Whether a refused order plays already: a daemon that was restarted may have given the same order."""
         try:
             await self._link.action("Status", {"Channel": uid}, list_end="StatusComplete")
         except ActionRefused:
@@ -243,7 +243,7 @@ class Prompter:
         return True
 
     async def _give_up(self, uid: str) -> None:
-        """A whisper that attaches, or is heard, after all must not follow the feature's prompt."""
+        """End a whisper, so that it does not follow the feature's prompt if it attaches or is heard after all."""
         try:
             await self._link.action("Hangup", {"Channel": uid})
         except SwitchError as error:
@@ -304,7 +304,7 @@ def _end_of(uid: str) -> str:
 
 
 async def _press(link: Orders, uid: str, digits: str) -> None:
-    """As if the party had dialled them. Raises SwitchError."""
+    """Send digits as if the party had dialled them. Raises SwitchError."""
     for digit in digits:
         fields = {"Channel": uid, "Digit": digit, "Duration": str(DIGIT_MS), "Receive": "true"}
         await link.action("PlayDTMF", fields)

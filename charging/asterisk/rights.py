@@ -32,7 +32,7 @@ class MissingRights:
 
 
 def missing_rights(commands: Reply) -> MissingRights:
-    """What the answer to ``ListCommands`` lacks."""
+    """Return the rights that the answer to ``ListCommands`` lacks."""
     return MissingRights(_lacking(NEEDED_ACTIONS, commands), _lacking(OPTIONAL_ACTIONS, commands))
 
 

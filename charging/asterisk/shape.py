@@ -72,7 +72,7 @@ class Shape:
         object.__setattr__(self, "_blocks", tuple(_Block.of(name, name in self.may_lack) for name in self.headers))
 
     def flaw(self, layout: Layout) -> str:
-        """What is wrong with messages of this layout, ``""`` where nothing is."""
+        """What is wrong with messages of this layout; ``""`` if nothing is."""
         wanted = [name for block in self._blocks for name in block.wanted(layout)]
         names = iter(layout.places)
         if not all(name in names for name in wanted):  # each is looked for behind the one before
@@ -125,7 +125,7 @@ _NO_ENTRY = Shape(only=frozenset({"event"}))
 
 
 def flaw(message: AmiMessage, list_end: str | None = None) -> str:
-    """Why the message is suspect; ``""`` where it is not. ``list_end``: it is part of a list that this event closes."""
+    """Why the message is suspect; ``""`` if it is not. ``list_end`` is the event that closes the list it is part of."""
     event = message.event
     wrong = _flaw_of(message.layout, event, list_end)
     if wrong is None:

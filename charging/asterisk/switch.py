@@ -30,13 +30,13 @@ ASK_S = 1.0
 
 
 class AsteriskSwitch:
-    """One Asterisk."""
+    """One Asterisk, as the port `Switch`."""
 
     def __init__(
         self, link: AmiLink, control: CallControl, clock: Clock, prompts_dir: str, switch_id: str = ""
     ) -> None:
-        """``prompts_dir`` is where the switch itself finds the folders ``nl`` and ``en``. Channels of another
-        ``switch_id`` are another daemon's."""
+        """``prompts_dir`` is where the switch itself has the folders ``nl`` and ``en``. Channels of another
+        ``switch_id`` belong to another daemon."""
         self._link = link
         self._control = control
         self._clock = clock
@@ -101,7 +101,8 @@ class AsteriskSwitch:
 
 
 def _read(record: BlackBoxRecord) -> BlackBoxRead:
-    """An answered call without a readable length is decided by other evidence: as if there were no record."""
+    """Read a record. An answered call without a readable length counts as one without a record: other evidence
+    decides."""
     return BlackBoxRead(
         found=record.conversation_ms is not None,
         dial_status=record.dial_status,

@@ -34,13 +34,13 @@ LOCAL_CHANNEL = "Local/"
 
 
 def translate(message: AmiMessage) -> SwitchEvent | None:
-    """The event that this message tells, or ``None``. Never raises: what is malformed reads as absent."""
+    """Return the event that this message reports, or ``None``. Never raises: a malformed value reads as absent."""
     reader = _READERS.get(message.event)
     return reader(message) if reader is not None else None
 
 
 def stamp_us(message: AmiMessage) -> int | None:
-    """``Timestamp: 1700000000.123456`` as µs, read without floats; ``None`` where absent or malformed."""
+    """Read ``Timestamp: 1700000000.123456`` as µs, without floats; ``None`` if absent or malformed."""
     return scaled(message.get("Timestamp"), 6)
 
 

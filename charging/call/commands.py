@@ -1,6 +1,6 @@
-"""What a step of the core is given (`Context`) and gives back (`Step`): the session, and commands. Pure.
+"""What a step of the core is given (`Context`) and returns (`Step`): the session, and commands. Pure.
 
-The runner carries the commands out, in order, and feeds each answer back before the next event.
+The runner carries out the commands in order, and handles each answer before the next event.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Store the session's record as it is now. Answered by KeptAnswer."""
+    """Store the session's record as it is now, without moving money. Answered by KeptAnswer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class ReadBlackBox:
 
 @dataclass(frozen=True, slots=True)
 class SetDeadline:
-    """Have the switch cut the call at ``at``, and the caller's leg at ``backstop`` should it live on alone.
-    Answered by DeadlineSet or SwitchSilent."""
+    """Have the switch cut the call at ``at``, and the caller's leg at ``backstop`` in case it lives on alone. Answered
+    by DeadlineSet or SwitchSilent."""
 
     covered_s: int
     at: Instant
@@ -69,13 +69,13 @@ class SetDeadline:
 
     @property
     def deadlines(self) -> tuple[tuple[str, Instant], ...]:
-        """Of each channel, by unique id."""
+        """The instant at which to cut each channel, by unique id."""
         return (self.callee_uid, self.at), (self.caller_uid, self.backstop)
 
 
 @dataclass(frozen=True, slots=True)
 class PlayPrompt:
-    """Play a prompt into the subscriber's ear. Answered by PromptPlayed, some time later."""
+    """Play a prompt to the subscriber. Answered by PromptPlayed, some seconds later."""
 
     prompt: str
     """A name in `prompts/script.yaml`."""
@@ -87,7 +87,7 @@ class PlayPrompt:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """End a channel; no answer is awaited, the channel's end will tell."""
+    """End a channel. No answer is awaited: the channel's end is an event."""
 
     uid: str
     reason: str
@@ -105,7 +105,7 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Find:
-    """Keep something that contradicts what is booked, for a person to look at."""
+    """Keep a finding, which contradicts what is booked, for a person to look at."""
 
     kind: str
     fields: Mapping[str, object]
@@ -118,14 +118,14 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Become:
-    """The session goes on as another record: a forward that failed, as a paid voicemail."""
+    """Go on as another record: a forward that failed, as a paid voicemail."""
 
     voicemail: Voicemail
 
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Log and count something that happened."""
+    """Log and count what happened."""
 
     what: told.Told
 
@@ -136,7 +136,7 @@ Command = LedgerCommand | SwitchCommand | PlayPrompt | Forget | Find | Doubt | B
 
 
 class Step(NamedTuple):
-    """The session after an event, and what is to be done now."""
+    """The session after an event, and the commands to carry out now."""
 
     session: Session
     commands: tuple[Command, ...] = ()
@@ -149,33 +149,34 @@ class Context(NamedTuple):
     policy: Policy
 
     def in_s(self, seconds: float) -> int:
-        """The monotonic reading that many seconds from now."""
+        """The monotonic reading, in µs, that many seconds from now."""
         return self.now.mono_us + round(seconds * MICROSECONDS)
 
     def is_due(self, mono_us: int | None) -> bool:
-        """Whether a wake-up is set and has come."""
+        """Whether a wake-up is set and its moment has come."""
         return mono_us is not None and mono_us <= self.now.mono_us
 
 
 def stay(session: Session, _event: object, _context: Context) -> Step:
-    """For rows of the table where nothing is to be done."""
+    """Change nothing: for rows of the table whose event means nothing."""
     return Step(session)
 
 
 def hang_up(session: Session, event: HangupOrdered, _context: Context) -> Step:
-    """Someone wants the call to end."""
+    """An operator ends the call."""
     return order_end(session, event.reason, "operator", told.HangupOrdered(event.reason))
 
 
 def order_end(session: Session, reason: str, cut_by: str, why: told.Told) -> Step:
-    """End the call: the caller's channel, and whatever else the switch says is a channel of the session. The caller's
-    own may be gone by now (a Local channel that was optimised away), and what events named need not be ours."""
+    """End the call: hang up the caller's channel, and each channel that the switch, asked again, counts to the session.
+    The caller's channel may be gone (a Local channel that was optimised away), and a channel that only an event named
+    need not be the session's."""
     ordered = replace(session, hangup_reason=reason, cut_by=cut_by)
     return Step(ordered, (Tell(why), HangUp(session.caller_uid, reason), AskSwitch(everywhere=True)))
 
 
 def hang_up_all(session: Session, event: SwitchSaid, context: Context) -> Step:
-    """The end of this call is ordered: every channel of it that is still there, until there is none."""
+    """Hang up each channel of the call that is left, until none is."""
     legs = [leg for leg in (event.callee, event.caller, *event.others) if leg is not None]
     waiting = replace(session, check_mono_us=context.in_s(context.policy.retry_s))
     return Step(waiting, tuple(HangUp(leg.uid, session.hangup_reason) for leg in legs))

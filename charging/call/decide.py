@@ -1,7 +1,7 @@
-"""What becomes of an incoming call: forward, voicemail, or not answered; and why. Pure.
+"""Decide what becomes of an incoming call (forward, voicemail, or not answered), and why. Pure.
 
-The rules of the service that are at work here: R6–R8 (what a plan pays for), R10 (free minutes first), R12 (no money:
-straight to voicemail), R13 (no money and paid voicemail: not answered), R23 (nothing is dialled that is not paid).
+The rules of the service that apply: R6–R8 (what a plan pays for), R10 (free minutes first), R12 (no money: straight to
+voicemail), R13 (no money and paid voicemail: not answered), R23 (nothing is dialled that is not paid).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from charging.tariff.tariff import Refusal, Tariff
 
 
 class Decision(StrEnum):
-    """What the dialplan is told to do."""
+    """What the dialplan is to do."""
 
     FORWARD = "forward"
     VOICEMAIL = "voicemail"
@@ -34,7 +34,7 @@ class Decision(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why. The first two forward; the others are why a call is not forwarded."""
+    """Why a call was decided so. The first two are forwards; the others say why a call is not forwarded."""
 
     FREE_MINUTES = "free_minutes"
     """The month's free minutes pay for the first seconds."""
@@ -76,7 +76,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """The call is not forwarded."""
+    """A call that is not forwarded."""
 
     decision: Decision
     reason: Reason
@@ -85,12 +85,12 @@ class Turned:
 
     @property
     def is_missed(self) -> bool:
-        """Whether credit would have made a forward or a message of it: the subscriber is to be told (R13)."""
+        """Whether credit would have made a forward or a message of the call. The subscriber is then notified (R13)."""
         return self.decision is Decision.REJECT and (self.sells_voicemail or self.reason is Reason.NO_CREDIT)
 
 
 class Cause(StrEnum):
-    """What the subscriber is told about why a call was missed (R13)."""
+    """Why a call was missed, as the subscriber is notified (R13)."""
 
     NO_CREDIT = "no_credit"
     """Credit was too low to forward it or to take a message."""
@@ -115,7 +115,7 @@ class Unsold(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """Whose call it is."""
+    """The account and the number that are called, with the plan and its prices."""
 
     number: Number
     account: Account
@@ -125,22 +125,23 @@ class Subscriber:
 
     @property
     def voicemail_paid(self) -> bool:
-        """R13: a property of the number; its default is the plan's."""
+        """Whether a message must be paid (R13): a property of the number, by default the plan's."""
         return self.plan.charges_voicemail(self.number.paid_voicemail)
 
     @property
     def message_price(self) -> int:
-        """Micro-euro of a voicemail message; 0: included."""
+        """The price of a voicemail message in micro-euro; 0 if it is included."""
         return self.voicemail_price if self.voicemail_paid else 0
 
     @property
     def buys(self) -> bool:
-        """Whether anything is sold to the account: not when it is closed or suspended."""
+        """Whether the account can buy anything: not if it is closed or suspended."""
         return self.account.status is Status.ACTIVE
 
 
 def turned(reason: Reason, subscriber: Subscriber | None) -> Turned:
-    """Where a call goes that is not forwarded. Voicemail that is to be paid needs its price reserved first."""
+    """Decide what becomes of a call that is not forwarded. If its voicemail is to be paid, the price must be reserved
+    first."""
     if subscriber is None or reason is Reason.ACCOUNT_CLOSED:
         return Turned(Decision.REJECT, reason)
     if not subscriber.voicemail_paid:
@@ -149,7 +150,7 @@ def turned(reason: Reason, subscriber: Subscriber | None) -> Turned:
 
 
 def subscriber_of(tariff: Tariff, number: Number | None, account: Account | None, now_us: int) -> Subscriber | Turned:
-    """Whose number it is, with the plan and the price of a message at ``now_us`` (wall clock)."""
+    """Find whose number it is, with the plan and the price of a message at ``now_us`` (wall clock)."""
     if number is None or account is None:
         return turned(Reason.UNKNOWN_NUMBER, None)
     plan = tariff.plan(account.plan)
@@ -159,7 +160,7 @@ def subscriber_of(tariff: Tariff, number: Number | None, account: Account | None
 
 
 def obstacle(account: Account, number: Number, target_is_ours: bool) -> Reason | None:
-    """What stands against forwarding before any price is looked at."""
+    """What stands against forwarding, before any price is looked at; ``None`` if nothing does."""
     if account.status is Status.CLOSED:
         return Reason.ACCOUNT_CLOSED
     if account.status is Status.SUSPENDED:
@@ -180,8 +181,8 @@ TOO_MANY_WAIT = Turned(Decision.REJECT, Reason.TOO_MANY_WAIT)
 
 
 def without_voicemail(outcome: Turned) -> Turned:
-    """What becomes of a call where no message can be taken, for want of room: it is not answered. Of one that credit
-    would have forwarded the subscriber is told as ever (R13)."""
+    """Decide what becomes of a call if no message can be taken for want of room: it is not answered. If credit would
+    have forwarded it, the subscriber is notified as usual (R13)."""
     if outcome.decision is Decision.VOICEMAIL or (outcome.sells_voicemail and outcome.reason is not Reason.NO_CREDIT):
         return Turned(Decision.REJECT, Reason.NO_ROOM)
     return replace(outcome, sells_voicemail=False) if outcome.sells_voicemail else outcome
@@ -191,8 +192,8 @@ def is_returned(
     caller: str, withheld: bool, ringing: Session, spelled: Callable[[str], Collection[str]], by: LoopEvidence
 ) -> bool:
     """Whether a call to the number of a forward that rings is that forward, coming back: it shows the subscriber's
-    number, or that of the phone that rings and diverts, or ``by`` what else the operator takes for a proof. ``spelled``
-    gives a number's readings. An empty ``caller`` is withheld or unknown: he cannot be told from another such."""
+    number, or that of the phone that rings and diverts, or what the operator counts as evidence (``by``). ``spelled``
+    gives the readings of a number. An empty ``caller`` is withheld or unknown: such callers cannot be told apart."""
     if not caller or (withheld and ringing.withheld and by is LoopEvidence.ANY):
         return by is LoopEvidence.ANY and withheld == ringing.withheld and (withheld or not ringing.caller)
     proofs = [ringing.number, ringing.target]
@@ -203,7 +204,7 @@ def is_returned(
 
 
 def is_beyond_day(missed: Turned, subscriber: Subscriber, balances: Mapping[str, Balance], day: str) -> bool:
-    """Whether the plan's credit a day, and not credit itself, is why no paid message was taken. ``day``:
+    """Whether no paid message was taken because of the plan's credit a day, and not for want of credit. ``day`` is
     ``YYYY-MM-DD`` in the operator's zone."""
     cap, price = subscriber.plan.max_credit_per_day, subscriber.message_price
     if cap is None or not missed.sells_voicemail or spendable(balances, day).available < price:
@@ -214,8 +215,8 @@ def is_beyond_day(missed: Turned, subscriber: Subscriber, balances: Mapping[str,
 def cause_of(
     missed: Turned, subscriber: Subscriber, rate: Rate | Refusal, posted: int, at_us: int, *, beyond_day: bool = False
 ) -> Cause:
-    """Why a call was missed. ``posted``: the credit, with what others have reserved of it; ``rate``: of the target;
-    ``beyond_day``: see :func:`is_beyond_day`."""
+    """Why a call was missed. ``posted`` is the credit in micro-euro, including what is reserved; ``rate`` is the
+    target's; ``beyond_day`` comes from :func:`is_beyond_day`."""
     if beyond_day:
         return Cause.DAY_LIMIT
     if missed.reason is Reason.TOO_MANY_CALLS:
@@ -237,13 +238,13 @@ _REFUSALS = {
 
 
 def refused(refusal: Refusal, subscriber: Subscriber) -> Turned:
-    """The tariff has no rate for the target."""
+    """Decide for a target that the tariff has no rate for."""
     return turned(_REFUSALS[refusal], subscriber)
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What is known of one call at its set-up, besides the subscriber."""
+    """What is known of a call at its set-up, besides the subscriber."""
 
     session: str
     switch: str
@@ -258,7 +259,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """The call can be forwarded: the session to open, why, and what it should hold."""
+    """A call that can be forwarded: the session to open, the reason, and what the session should hold."""
 
     draft: Session
     reason: Reason
@@ -268,7 +269,7 @@ class Forward:
 def afford(
     setup: Setup, subscriber: Subscriber, rate: Rate, balances: Mapping[str, Balance], policy: Policy
 ) -> Forward | Turned:
-    """Whether the first stretch (one horizon and one tick, or what there is) can be paid."""
+    """Plan the first stretch: one horizon and one tick, or as much as can be paid. Returns why not if nothing can."""
     if not subscriber.number.forward_to.startswith("+"):
         return turned(Reason.NOT_COVERED, subscriber)  # a short code: the dialplan dials E.164 alone
     if balances.get(CALLS, Balance()).reserved >= subscriber.plan.max_calls:
@@ -291,7 +292,7 @@ _UNPAID = {
 def draft_of(
     setup: Setup, subscriber: Subscriber, rate: Rate, balances: Mapping[str, Balance], policy: Policy
 ) -> Session:
-    """The session before anything is reserved for it; its free seconds have the rules of the month's bundle."""
+    """Make the session before anything is reserved for it. Its free seconds follow the rules of the month's bundle."""
     number, account, plan = subscriber.number, subscriber.account, subscriber.plan
     month = month_name(rate.zone_info, setup.now.wall_us)
     rate = rate.under(ruled_by(balances, month, rate.granted_as or plan.name, plan.free_seconds))

@@ -1,7 +1,7 @@
-"""What can happen to a session. Frozen; the core takes one at a time.
+"""The events of a session: frozen, and handled one at a time by the core. Pure.
 
-The first group comes from the switch (`switch_events.py`), the second answers a command that the core gave, the
-third comes from time and from people.
+There are three groups: events of the switch (`switch_events.py`), answers to the core's commands, and events that come
+from time and from people.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class SwitchSaid:
-    """The answer to AskSwitch: what the switch knows of the session's channels. ``asked_mono_us`` is when the
-    question was sent: whatever is reported was so then or later."""
+    """The answer to AskSwitch: what the switch knows of the session's channels. ``asked_mono_us`` is when the question
+    was sent: all that is reported was true at that moment or later."""
 
     asked_mono_us: int
     caller: Leg | None
@@ -54,7 +54,7 @@ class SwitchSaid:
 
     @property
     def uids(self) -> tuple[str, ...]:
-        """Of all these channels."""
+        """The unique ids of all these channels."""
         return tuple([leg.uid for leg in (self.callee, self.caller, *self.others) if leg is not None])
 
 
@@ -67,7 +67,7 @@ class SwitchSilent:
 
 @dataclass(frozen=True, slots=True)
 class BalancesRead:
-    """The account's balances now; ``None``: the ledger could not answer."""
+    """The account's balances now; ``None`` if the ledger could not answer."""
 
     balances: Mapping[str, Balance] | None
     looks: bool = False
@@ -76,7 +76,7 @@ class BalancesRead:
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """The ledger's answer to a transfer; ``None``: it could not answer, the outcome is unknown."""
+    """The ledger's answer to a transfer; ``None`` if it could not answer: the outcome is unknown."""
 
     transfer: Transfer
     applied: Applied | None
@@ -84,14 +84,14 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """The ledger's answer to Keep; ``None``: it could not answer."""
+    """The ledger's answer to Keep; ``None`` if it could not answer."""
 
     outcome: Outcome | None
 
 
 @dataclass(frozen=True, slots=True)
 class BlackBoxRead:
-    """What the switch's own record of the call says; ``found`` is ``False`` where there is none (yet)."""
+    """What the switch's own record of the call says; ``found`` is ``False`` if there is none (yet)."""
 
     found: bool
     dial_status: str = ""
@@ -128,14 +128,14 @@ class BlackBoxRead:
 
 @dataclass(frozen=True, slots=True)
 class DeadlineSet:
-    """The switch has taken the deadline that many seconds after the answer."""
+    """The switch has accepted a deadline, in seconds after the answer."""
 
     covered_s: int
 
 
 @dataclass(frozen=True, slots=True)
 class PromptPlayed:
-    """A prompt was started in the subscriber's ear, or could not be: ``result`` is a `ports.PromptResult`."""
+    """A prompt was started to the subscriber, or could not be: ``result`` is a `ports.PromptResult`."""
 
     prompt: str
     result: str
@@ -146,25 +146,25 @@ class PromptPlayed:
 
 @dataclass(frozen=True, slots=True)
 class Woke:
-    """A moment the session asked to be woken at has come. ``proven_mono_us``: up to then the switch is known to
-    have told everything (the sending of the last Ping that it answered); ``None``: never yet."""
+    """A moment has come that the session asked to be woken at. ``proven_mono_us`` is the moment up to which the switch
+    has reported everything (when the last answered Ping was sent); ``None`` if it never has."""
 
     proven_mono_us: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class FundsChanged:
-    """The account got more to spend: a top-up (R22), or another call's end gave back what it did not use."""
+    """The account can spend more: a top-up (R22), or what another call gave back at its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draining:
-    """The switch is about to be restarted (`drain`): the policy reaches further ahead now."""
+    """The switch will soon be restarted (`drain`): the policy now reaches further ahead."""
 
 
 @dataclass(frozen=True, slots=True)
 class HangupOrdered:
-    """An operator wants the call to end."""
+    """An operator ends the call."""
 
     reason: str
 
@@ -181,7 +181,7 @@ class SwitchRestarted:
 
 @dataclass(frozen=True, slots=True)
 class ForwardFailed:
-    """The dialplan asks what to do with a caller whose forward was not answered."""
+    """The forward was not answered, and the dialplan asks what to do with the caller."""
 
     status: str
     voicemail_price: int | None = None

@@ -41,7 +41,7 @@ from charging.stored import NEWER, VOLATILE, Codec, alive
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """One of them, on its way."""
+    """A one-off charge that is not booked yet."""
 
     KIND: ClassVar[str]
     """Of the stored record; also the reason of its transfers."""
@@ -84,21 +84,21 @@ class Piece:
 
     @property
     def due_us(self) -> int:
-        """Wall clock: by then it should be over, and soon afterwards booked."""
+        """When the charge should be over (wall clock, µs). Soon afterwards it should be booked."""
         return self.opened.wall_us + self.LONGEST_S * MICROSECONDS
 
     def charge(self, count: int) -> tuple[int, dict[str, int]]:
-        """What ``count`` pieces cost: micro-euro, and the included pieces that pay the first of them, by balance, of
-        those that it holds."""
+        """What ``count`` pieces cost: credit in micro-euro, and the included pieces that pay for the first of them, by
+        balance."""
         free = shares(count, {name: self.held.get(name, 0) for name in self.free})
         return (count - sum(free.values())) * self.price, free
 
     def included(self, count: int, balances: Mapping[str, Balance]) -> dict[str, int]:
-        """Which included pieces would pay the first of ``count``, by balance."""
+        """Which included pieces would pay for the first of ``count``, by balance."""
         return {} if self.allowance is None else shares(count, self.allowance.pools(balances))
 
     def owing(self, count: int, balances: Mapping[str, Balance]) -> int:
-        """Micro-euro of credit that ``count`` pieces would take."""
+        """What ``count`` pieces would take of credit, in micro-euro."""
         return (count - sum(self.included(count, balances).values())) * self.price
 
     def grants(self, balances: Mapping[str, Balance], at_us: int) -> tuple[Transfer, ...]:
@@ -106,8 +106,8 @@ class Piece:
         return () if self.allowance is None else self.allowance.grants(self.account, self.held, balances, at_us)
 
     def taken(self, amount: int, promos: Mapping[str, int] = {}) -> dict[str, int]:
-        """What an amount in micro-euro takes, by balance: of promotional credit, as much as ``promos`` allow, of bought
-        credit, and of what the day may cost."""
+        """What an amount in micro-euro takes, by balance: promotional credit up to ``promos``, bought credit, and the
+        day's limit."""
         shares = divided(amount, promos)
         return shares if self.day_cap is None else {**shares, day_spend(self.day): amount}
 
@@ -116,21 +116,22 @@ class Piece:
         return self.taken(amount, promos)
 
     def floor(self, balance: str) -> int:
-        """How far a balance may go down."""
+        """The least that a balance may be after a transfer."""
         return -self.day_cap if self.day_cap is not None and balance == day_spend(self.day) else 0
 
     def has_day_left(self, balances: Mapping[str, Balance], price: int) -> bool:
-        """Whether what its day may cost leaves so many micro-euro."""
+        """Whether the day's limit leaves this many micro-euro."""
         key = day_spend(self.day)
         return self.day_cap is None or balances.get(key, Balance()).available - price >= self.floor(key)
 
     def to_json(self) -> str:
-        """The record as it is stored."""
+        """Return the record as it is stored."""
         return codec_of(type(self)).dump(self)
 
     @classmethod
     def revived(cls, text: str, now: Instant, epoch: int) -> Self:
-        """A stored record, brought back to life; it asks the switch first. Raises ValueError."""
+        """Read a stored record for this process; it asks the switch first. Raises ValueError if the text is no such
+        record."""
         stored: Self = codec_of(cls).load(text)
         return replace(alive(stored, now), epoch=epoch, check_mono_us=now.mono_us)
 
@@ -142,7 +143,7 @@ _CODECS: dict[str, Codec[Any]] = {}
 
 
 def codec_of(piece: type[Piece]) -> Codec[Any]:
-    """Of voicemails, or of faxes; made when it is first needed."""
+    """Return the codec of voicemails or of faxes, made when it is first needed."""
     if piece.KIND not in _CODECS:
         _CODECS[piece.KIND] = Codec(piece, {"kind": piece.KIND})
     return _CODECS[piece.KIND]
@@ -176,20 +177,21 @@ def reserve(piece: P, count: int, balances: Mapping[str, Balance], at_us: int) -
 def step(
     piece: P, event: Event, now: Instant, policy: Policy, handlers: Mapping[type, Handler[P]]
 ) -> tuple[P, tuple[Command, ...]]:
-    """What an event does to it: by ``handlers``, else by those that all have. Others are of no interest."""
+    """Return what an event does to a one-off charge: by ``handlers``, else by those that all kinds share. Other events
+    change nothing."""
     handler = handlers.get(type(event)) or _HANDLERS.get(type(event))
     return (piece, ()) if handler is None or piece.state is State.CLOSED else handler(piece, event, now, policy)
 
 
 def wake_at(piece: Piece) -> int | None:
-    """When it wants a Woke: only for what that acts upon."""
+    """The monotonic reading (µs) at which it wants a Woke; only wishes that a Woke acts upon count."""
     wishes = (piece.check_mono_us, None if piece.pending is None else piece.retry_mono_us)
     return min((wish for wish in wishes if wish is not None), default=None)
 
 
 def is_awaited(piece: Piece, event: BlackBoxRead, now: Instant, policy: Policy) -> bool:
-    """Whether what was read is the answer that a piece which has ended waits for: a record, or that there is none after
-    all the time that one may take."""
+    """Whether the black box answers a charge that has ended: with its record, or without one after the time that a
+    record may take."""
     if piece.state is not State.ENDING:
         return False
     assert piece.ended is not None, "a session that is ending has ended"
@@ -199,8 +201,8 @@ def is_awaited(piece: Piece, event: BlackBoxRead, now: Instant, policy: Policy) 
 def settle(
     piece: P, count: int, cdr: str, ended_us: int, now: Instant, counted: Mapping[str, int] = {}
 ) -> tuple[P, tuple[Command, ...]]:
-    """Take what ``count`` pieces cost, give back the rest of what is held, and close the session. ``counted``: what is
-    taken besides of balances that only count, whatever their bound."""
+    """Charge ``count`` pieces, give back the rest of what is held, and close the session. ``counted`` is taken besides,
+    of balances that only count, whatever their floor."""
     cost, free = piece.charge(count)
     taken = {**piece.taken(cost, held_rooms(piece.held)), **free, **counted}
     return _settle(piece, taken, Closed(cdr, ended_us, piece.epoch, piece.sequence - 1), now)
@@ -218,8 +220,8 @@ def _settle(piece: P, taken: Mapping[str, int], change: Closed, now: Instant) ->
 
 
 def _settle_anew(piece: P, stored: OpenSession, now: Instant) -> tuple[P, tuple[Command, ...]]:
-    """A fail-over has lost the transfer by which a forward became this: what the forward held is given back with the
-    charge."""
+    """Settle after a fail-over that has lost the transfer by which a forward became this one: what the forward held is
+    given back with the charge."""
     assert piece.pending is not None, "there is something to settle"
     assert isinstance(piece.pending.change, Closed), "it closes by its only transfer"
     taken = {CREDIT: 0, **{leg.balance: -leg.posted for leg in piece.pending.legs if leg.posted}}

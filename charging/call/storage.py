@@ -1,4 +1,4 @@
-"""The records of open sessions, as they are stored: a forwarded call, a paid voicemail, or a fax. Pure."""
+"""The stored records of open sessions: a forwarded call, a paid voicemail, or a fax. Pure."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ E = TypeVar("E")
 
 
 def on(event: type[E], decide: Callable[[Session, E, Context], Step]) -> tuple[type, Handler]:
-    """A row of the table. A function that takes another event does not type-check."""
+    """Make a row of the table. A function that takes another type of event does not type-check."""
     return event, decide
 
 
@@ -175,7 +175,8 @@ TABLE: dict[State, dict[type, Handler]] = {
 
 
 def step(record: Record, event: Event, now: Instant, policy: Policy) -> tuple[Record, tuple[Command, ...]]:
-    """What an event does to a session. Raises UnexpectedEvent for a pair that the table does not have."""
+    """Return what an event does to a session. Raises UnexpectedEvent for a pair of state and event that the table does
+    not have."""
     match record:
         case Voicemail():
             return voicemail.step(record, event, now, policy)
@@ -190,8 +191,8 @@ def step(record: Record, event: Event, now: Instant, policy: Policy) -> tuple[Re
 
 
 def as_known(record: Record, said: SwitchSaid, now: Instant, policy: Policy) -> Record | None:
-    """The session, if a list of all channels says of it what is known: that it talked then, and what cuts it stands
-    where it should, are no event. ``None``: it is one, for `step`."""
+    """Return the session if a list of all channels says only what is known of it: the call talks, and what cuts it
+    stands where it should. ``None`` if there is news, which `step` must handle."""
     if not isinstance(record, Session) or record.state is not State.RUNNING or said.alone or said.callee is None:
         return None
     usual = record.confirmed and record.technology and not (record.ahead or record.deadline_due or record.replaced)
@@ -208,8 +209,8 @@ def as_known(record: Record, said: SwitchSaid, now: Instant, policy: Policy) -> 
 
 
 def wake_at(session: Record, policy: Policy) -> int | None:
-    """The monotonic reading at which the session wants a Woke; ``None``: only something else can move it. Only what a
-    Woke acts upon in this state counts: a wish that is due and moves nothing would wake it at once, for ever."""
+    """The monotonic reading (µs) at which the session wants a Woke; ``None`` if only another event can move it. Only
+    wishes that a Woke acts upon in this state count: any other, once due, would wake the session for ever."""
     if isinstance(session, Piece):
         return oneoff.wake_at(session)
     retry = session.retry_mono_us

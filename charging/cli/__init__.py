@@ -1,9 +1,8 @@
-"""The command ``charging``. Exit codes: 0 fine, 1 refused or problems found, 2 wrong usage.
+"""The command ``charging``. Exit codes: 0 success, 1 refused or problems found, 2 wrong usage.
 
-One module for each group of commands; each has ``register(app)`` and stands in COMMANDS, and is imported when one of
-its commands is asked for: who lists accounts need not wait for what lays down configurations. Whatever concerns
-accounts, numbers, money and calls is asked over HTTP (`client.py`): of a running daemon, else of the same application
-in this process.
+Each group of commands is a module that has ``register(app)`` and is listed in COMMANDS. It is imported when one of its
+commands is run: listing accounts need not wait for the module that writes configurations. Commands about accounts,
+numbers, money and calls go over HTTP (`client.py`): to a running daemon, else to the same application in this process.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ COMMANDS = {
 
 
 class _Modules(Mapping[str, TyperCommand | TyperGroup]):
-    """The commands by name, each imported when it is looked up."""
+    """The commands by name; each module is imported when it is looked up."""
 
     def __getitem__(self, name: str) -> TyperCommand | TyperGroup:
         part = typer.Typer(rich_markup_mode=None)
@@ -74,7 +73,7 @@ class _Groups(TyperGroup):
 
 
 def build() -> typer.Typer:
-    """The command with all its groups."""
+    """Return the command with all its groups."""
     app = typer.Typer(
         name="charging",
         cls=_Groups,
@@ -106,7 +105,7 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the process's exit code. Never a traceback."""
+    """Run the command; returns the process's exit code. Prints no traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)
 
     def run() -> int:

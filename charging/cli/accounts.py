@@ -68,7 +68,7 @@ def register(app: typer.Typer) -> None:
 
 
 def given(**values: Any) -> dict[str, Any]:
-    """Those options that were given."""
+    """Return the options that were given."""
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -180,7 +180,7 @@ def _set_status(ctx: typer.Context, account: str, status: str, reason: str, as_j
 
 
 def _tell_running(client: Client, account: str) -> None:
-    """Say which calls a suspension does not end. That it could not be told is no reason to call it refused."""
+    """Print which calls a suspension does not end. A failure here does not make the suspension fail."""
     with suppress(Refusal):
         if calls := client.get("/calls", {"account": account})["items"]:
             said = f"calls of this account that go on while they can pay: {len(calls)}"
@@ -333,7 +333,7 @@ def grant_pack(
 
 
 def new_key() -> str:
-    """A key that nobody has used."""
+    """Make an idempotency key that has not been used."""
     return f"cli-{secrets.token_hex(8)}"
 
 

@@ -104,7 +104,7 @@ def calls(
 def _print_again(
     client: Client, look: Callable[[], list[dict[str, Any]]], interval: float, looks: int, as_json: bool
 ) -> None:
-    """One look after the other, for whoever reads a pipe: a JSON line each, or a table each."""
+    """Print one look after the other: a JSON line each for a pipe, or a table each."""
     for done in count(1):
         rows = look()
         if as_json:

@@ -54,7 +54,7 @@ SHIPPED = "copy this version's extensions_charging.conf to Asterisk's charging/,
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What the call costs and how long it lasts."""
+    """What the rehearsed call costs and how long it lasts."""
 
     plan: str
     target: str
@@ -64,7 +64,7 @@ class Scene:
 
 
 def rehearse(config: Config, wanted: Wanted) -> Iterator[Finding]:
-    """Make the call and say what was seen. Raises ChargingError if the daemon refuses what is to be prepared."""
+    """Make the call and report what was seen. Raises ChargingError if the daemon refuses the preparations."""
     settings = config.settings
     if not daemon_answers(settings.control.socket):
         how = f"nothing answers at {settings.control.socket}: start it (`systemctl start charging`), then check again"
@@ -87,8 +87,8 @@ def rehearse(config: Config, wanted: Wanted) -> Iterator[Finding]:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[bool]:
-    """Whether no other rehearsal is about its call. Two would share one account's money, and each would see the other's
-    call cut. What is killed lets go."""
+    """Whether no other rehearsal is running. Two would share one account's money, and each would see the other's call
+    cut. The lock ends with its process, even a killed one."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -129,10 +129,10 @@ def _struck(client: Client) -> Document:
 
 
 def find_scene(tariff: Tariff, target: str | None, at_us: int) -> Scene | None:
-    """A plan and a target that it has a price for; of several plans the one with the most credit a day.
+    """Choose a plan and a target that it has a price for; of several plans the one with the most credit a day.
 
-    Without a ``target``: a number of a priced destination that has a possible length and is nobody's, by the numbering
-    plans that `phonenumbers` knows, so that nobody would be rung even if it were dialled.
+    Without a ``target``: a number of a priced destination that has a possible length and belongs to no subscriber, by
+    the numbering plans of `phonenumbers`, so that no phone would ring even if it were dialled.
     """
     targets = [target] if target is not None else list(_nobodys(tariff))
     for plan in sorted(tariff.plans.values(), key=_credit_a_day, reverse=True):
@@ -163,7 +163,7 @@ def _is_nobodys(tariff: Tariff, number: str) -> bool:
 
 
 async def _call(config: Config, wanted: Wanted, scene: Scene) -> tuple[Seen, list[Finding]]:
-    """Raises nothing: what went wrong with the login is a finding."""
+    """Make the call. Raises nothing: a failed login is a finding."""
     look = Look(config, {})
     rehearsal = Rehearsal(look.link, look.clock)
     look.observers.append(rehearsal.observe)
@@ -235,8 +235,8 @@ def _decided(decision: Document) -> Finding:
 def decision_of(
     client: Client, wanted: Wanted, scene: Scene, began: str, deadline_s: float
 ) -> tuple[Document | None, int]:
-    """The rehearsal's own decision, once it is kept, and how many the number had of other callers: whoever rings it
-    meanwhile has one, too. Raises ChargingError where the daemon cannot be asked."""
+    """Return the rehearsal's own decision when it is kept, and how many decisions over other callers the number had: a
+    stranger may call it meanwhile. Raises ChargingError if the daemon cannot be asked."""
     others = 0
 
     def look() -> Document | None:

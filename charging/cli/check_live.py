@@ -92,14 +92,14 @@ NUMBERS_SHOWN = 3
 
 
 async def live_findings(config: Config, mailboxes: Mapping[str, str]) -> list[Finding]:
-    """Log in and look. ``mailboxes``: that of each subscriber's number."""
+    """Log in and look. ``mailboxes`` are those of the subscribers' numbers."""
     return await while_logged_in(Look(config, dict(mailboxes)), LOOK_TIMEOUT_S, _findings)
 
 
 async def while_logged_in(
     look: Look, limit_s: int, findings: Callable[[Look], AsyncIterator[Finding]]
 ) -> list[Finding]:
-    """Log in, and find; why it could not be done is a finding, too."""
+    """Log in and run the looks; a login that fails is a finding too."""
     silence_logs()
     link = asyncio.create_task(look.keep(), name="ami-link")
     found: list[Finding] = []
@@ -188,7 +188,7 @@ async def _modules(look: Look) -> AsyncIterator[Finding]:
 
 
 async def _works(look: Look, module: str) -> bool | None:
-    """``None`` where we may not know."""
+    """Whether it works; ``None`` if we may not know."""
     if module not in AT_WORK:
         return await _is_loaded(look, module)
     try:
@@ -198,7 +198,7 @@ async def _works(look: Look, module: str) -> bool | None:
 
 
 async def _is_loaded(look: Look, module: str) -> bool | None:
-    """``None`` where we may not know."""
+    """Whether a module is loaded; ``None`` if we may not know."""
     try:
         await look.link.action("ModuleCheck", {"Module": module})
     except ActionRefused as error:
@@ -233,7 +233,7 @@ async def _call_inside(look: Look) -> AsyncIterator[Finding]:
 
 
 def _events(found: Found) -> list[Finding]:
-    """What the switch reported about the call."""
+    """Check what the switch reported about the call."""
     findings = []
     if not found.deadline:
         what = "the dialplan can not set TIMEOUT(absolute): CALLS HAVE NO DEADLINE OF THEIR OWN"
@@ -311,13 +311,13 @@ async def _voicemail(look: Look) -> AsyncIterator[Finding]:
 
 
 def _most_s(entry: AmiMessage, call_s: int) -> int:
-    """Of a mailbox: how many seconds of messages callers can leave in it, who may speak to it for ``call_s``."""
+    """How many seconds of messages callers can leave in a mailbox, if each may speak to it for ``call_s``."""
     longest = whole(entry.get("MaxMessageLength")) or call_s
     return (whole(entry.get("MaxMessageCount")) or MESSAGES) * min(longest, call_s)
 
 
 def _room(folder: str, seconds: int, mailboxes: int) -> Finding:
-    """Whether strangers can fill the disk. The spool may be another machine's: then its operator must look."""
+    """Check whether strangers can fill the disk. If the spool is another machine's, its operator must check."""
     needed, free = seconds * SPOOL_BYTES_A_S, spool_free(folder)
     what = f"callers can leave {needed / 1e9:.1f} GB of messages in {mailboxes} mailboxes"
     if free is None:

@@ -1,8 +1,8 @@
-"""How the commands reach the service: HTTP to the control application, always.
+"""How the commands reach the service: always by HTTP to the control application.
 
-Where a daemon answers on the control socket, it is asked: a top-up then wakes the call it concerns. Where none does,
-the same application runs in this process, on the store that the settings name. So it does beside a daemon for what
-reads much: the daemon decides calls, and shall do nothing else.
+If a daemon answers on the control socket, it is asked: a top-up then wakes the call that it concerns. If none does, the
+same application runs in this process, on the ledger that the settings name. Commands that read much use that
+application even beside a daemon, so that the daemon is left to decide calls.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Document = dict[str, Any]
 
 
 class Client:
-    """Requests, one after the other."""
+    """Sends requests, one after the other."""
 
     def __init__(self, http: httpx.AsyncClient, runner: asyncio.Runner, *, daemon: bool) -> None:
         self.daemon = daemon
@@ -54,7 +54,7 @@ class Client:
         self._clock = SystemClock()
 
     def get(self, path: str, params: Params | None = None) -> Document:
-        """The resource. Raises Refusal."""
+        """Return the resource. Raises Refusal."""
         return self.send("GET", path, params=params)
 
     def send(
@@ -67,7 +67,7 @@ class Client:
         content: bytes | None = None,
         key: str = "",
     ) -> Document:
-        """One request and its document; ``content`` is a body that is no JSON, ``key`` the act's idempotency key.
+        """Send one request; returns its document. ``content`` is a body that is not JSON, ``key`` the idempotency key.
         Raises Refusal."""
         given = {name: value for name, value in (params or {}).items() if value is not None}
         headers = {"Idempotency-Key": key} if key else {}
@@ -80,7 +80,7 @@ class Client:
         return document
 
     def text(self, path: str, params: Params) -> str:
-        """A resource that is no JSON. Raises Refusal."""
+        """Return a resource that is not JSON. Raises Refusal."""
         response = self._run(self._http.request("GET", path, params=params))
         if response.is_error:
             raise _refusal(response.json())
@@ -90,7 +90,7 @@ class Client:
     def items(
         self, path: str, params: Params | None = None, limit: int | None = None, page_rows: int | None = None
     ) -> Iterator[Document]:
-        """Every item of a list, page by page, ``limit`` at most. Raises Refusal."""
+        """Return every item of a list, page by page, at most ``limit``. Raises Refusal."""
         cursor: str | None = None
         page_rows = page_rows or PAGE_ROWS
         left = limit
@@ -106,7 +106,7 @@ class Client:
     def lines(
         self, path: str, method: str = "GET", *, params: Params | None = None, content: bytes | None = None
     ) -> Iterator[Document]:
-        """The JSON lines of a resource that takes its time, as they come."""
+        """Yield the JSON lines of a slow resource as they come."""
         timeout = httpx.Timeout(TIMEOUT_S, read=None)
         stream = self._http.stream(method, path, params=params, content=content, timeout=timeout)
         response = self._run(stream.__aenter__())
@@ -121,7 +121,7 @@ class Client:
             self._run(stream.__aexit__(None, None, None))
 
     def pause(self, seconds: float) -> None:
-        """Let time pass."""
+        """Let this many seconds pass."""
         until = self._clock.now().mono_us + round(seconds * MICROSECONDS)
         self._runner.run(self._clock.sleep_until(until))
 
@@ -155,7 +155,8 @@ def path(*parts: str) -> str:
 
 
 def _refusal(document: Document, repeat: str = "") -> Refusal:
-    """What the problem document says, for a person; ``repeat`` how an act is asked again whose outcome is unknown."""
+    """Return what the problem document says, for a person. ``repeat`` says how to repeat a request whose outcome is
+    unknown."""
     problems = document.get("problems", [])
     if document.get("code") == "bad_file":
         return Refusal(*problems, document=document)
@@ -185,7 +186,7 @@ def client(
     open_: Callable[[], Awaitable[None]] = _nothing,
     close: Callable[[], Awaitable[None]] = _nothing,
 ) -> Iterator[Client]:
-    """A client over a transport; ``open_`` comes before it and ``close`` after it, in the same event loop."""
+    """Return a client over a transport. ``open_`` runs before it and ``close`` after it, in the same event loop."""
     with asyncio.Runner() as runner:
         http = httpx.AsyncClient(
             transport=transport, base_url="http://charging", timeout=TIMEOUT_S, headers={ACTOR_HEADER: whoever_types()}
@@ -204,13 +205,13 @@ async def _run(step: Callable[[], Awaitable[None]]) -> None:
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[Client]:
-    """A client to the running daemon, or to the store itself where none runs."""
+    """Return a client to the running daemon, or to the ledger itself if none runs."""
     if daemon_answers(settings.control.socket):
         beside = _Beside(settings)
         with client(beside, daemon=True, close=beside.end) as found:
             yield found
         return
-    from charging.cli.in_process import on_store  # the whole service: loaded only where no daemon has it
+    from charging.cli.in_process import on_store  # the whole service: loaded only if no daemon runs
 
     with on_store(settings) as found:
         yield found
@@ -250,7 +251,7 @@ class _Beside(httpx.AsyncBaseTransport):
 
 
 def daemon_answers(socket: Path) -> bool:
-    """Whether a daemon listens on its control socket. Raises Refusal where we may not ask it."""
+    """Whether a daemon listens on its control socket. Raises Refusal if we may not ask it."""
     try:
         return is_answered(socket)
     except PermissionError:

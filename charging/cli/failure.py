@@ -27,7 +27,7 @@ _CHOICES = re.compile(r"Value error, .* is not one of (.*?)\.?")
 
 
 class Refusal(ChargingError):
-    """What was asked was refused, in these lines."""
+    """The request was refused, for the reasons in these lines."""
 
     def __init__(self, *lines: str, document: dict[str, Any] | None = None) -> None:
         super().__init__("\n".join(lines))
@@ -37,12 +37,12 @@ class Refusal(ChargingError):
 
 
 def say(line: str) -> None:
-    """One line to the standard error. Line breaks within are spaces: one line an error."""
+    """Print one line to the standard error. Line breaks in it become spaces: one line an error."""
     print("charging: " + visible(" ".join(line.split())), file=sys.stderr)
 
 
 def failing(run: Callable[[], int]) -> int:
-    """The exit code of ``run``, whatever it raises."""
+    """Run ``run`` and return its exit code, whatever it raises."""
     _stand_in_for_closed_outputs()
     stream = sys.stdout
     sys.stdout = cast(TextIO, _Output(stream))
@@ -66,7 +66,7 @@ class _OutputLost(Exception):
 
 
 class _Output:
-    """Standard output whose own failures are told from those of all other files."""
+    """Standard output whose own failures are distinguished from those of other files."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -159,8 +159,8 @@ def _in_our_words(error: TyperException, message: str) -> str:
 
 
 def _kept() -> str:
-    """What now holds the traceback of the exception in hand: a file; of a service the journal, since its /tmp may be
-    nobody else's."""
+    """Where the traceback of the current exception is kept: in a file; for a service in the journal, since its /tmp may
+    be private."""
     if "INVOCATION_ID" in os.environ:
         traceback.print_exc()
         return "what stands before this"

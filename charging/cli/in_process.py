@@ -1,4 +1,4 @@
-"""The control application in this process: for when no daemon runs, and for what reads much."""
+"""The control application in this process: if no daemon runs, and for commands that read much."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Opened:
 
 
 def on_store(settings: Settings) -> AbstractContextManager[Client]:
-    """A client over the store that the settings name, opened for as long as it lasts."""
+    """Return a client over the ledger that the settings name, opened for as long as the client lasts."""
     return _alone(_over(store_of(settings), _counting(settings), settings))
 
 
@@ -59,7 +59,7 @@ def reader(settings: Settings) -> Opened:
 
 
 def store_of(settings: Settings, *, reads_only: bool = False, upgrades: bool = False) -> Store:
-    """The store that the settings name, not opened yet. Raises ConfigError."""
+    """Return the ledger that the settings name, not opened yet. Raises ConfigError."""
     file = settings.ledger.sqlite_file
     if file is not None and not file.parent.exists() and file.parent.parent.is_dir():
         make_state_folder(file.parent)

@@ -37,7 +37,7 @@ _ON_SWITCH = re.compile(r"/[A-Za-z0-9_./-]{0,200}")
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The place that files are laid down for; all of it as it is to stand in files."""
+    """The place that files are made for; all values as they stand in the files."""
 
     folder: Path
     """For the settings; absolute."""
@@ -50,7 +50,7 @@ class Site:
 
 
 def rendered(site: Site) -> dict[str, bytes]:
-    """Every file but the secrets, by its path within the folder. Raises ChargingError."""
+    """Return every file but the secrets, by its path within the folder. Raises ChargingError."""
     made: dict[str, bytes] = {}
     for path, source in _sources():
         content = source.read_bytes()
@@ -63,7 +63,7 @@ def rendered(site: Site) -> dict[str, bytes]:
 
 
 def made_secrets() -> dict[str, bytes]:
-    """New secrets: the AMI password, for the daemon and for Asterisk. Raises ChargingError."""
+    """Make new secrets: the AMI password, for the daemon and for Asterisk. Raises ChargingError."""
     password = secrets.token_hex(24)
     template = (shipped_config() / "asterisk" / "manager_secret.conf.template").read_text(encoding="utf-8")
     (line,) = re.findall(r"^;secret =$", template, re.MULTILINE)

@@ -120,7 +120,7 @@ def restore(settings: Settings, file: Path) -> tuple[Path, Path | None]:
 
 
 async def assert_exact(copy: Path, file: Path, clock: Clock) -> None:
-    """Raises LedgerError where it is no ledger, Refusal where its books are not exact."""
+    """Raise LedgerError if the file is no ledger, Refusal if its books are not exact."""
     store = SqliteStore(copy, upgrades=True)
     await store.open()
     try:
@@ -134,13 +134,13 @@ async def assert_exact(copy: Path, file: Path, clock: Clock) -> None:
 
 
 def refuse_beside_a_daemon(settings: Settings) -> None:
-    """Raises Refusal where a daemon runs."""
+    """Raise Refusal if a daemon runs."""
     if daemon_answers(settings.control.socket):
         raise Refusal("a daemon runs: stop it first (its calls run on, to the end of what they have reserved)")
 
 
 def first_moment(month: str, zone: ZoneInfo) -> int:
-    """When ``YYYY-MM`` begins in the zone, in microseconds of wall clock. Raises BadParameter."""
+    """The beginning of ``YYYY-MM`` in the zone: wall clock, in µs. Raises BadParameter."""
     if re.fullmatch(r"2[01]\d\d-(0[1-9]|1[0-2])", month):
         return int(datetime(int(month[:4]), int(month[5:]), 1, tzinfo=zone).timestamp()) * MICROSECONDS
     raise typer.BadParameter(f"found {month!r}, expected a month such as 2026-11", param_hint="--before")

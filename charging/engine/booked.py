@@ -22,7 +22,7 @@ ones."""
 
 
 class BookedRecords:
-    """Keys, in the order in which they were booked."""
+    """The keys of booked records, in the order in which they were booked."""
 
     def __init__(self) -> None:
         self._keys: dict[str, None] = {}
@@ -31,17 +31,17 @@ class BookedRecords:
         self._unread: OrderedDict[str, Booked] = OrderedDict()
 
     def add_unread(self, key: str, booked: Booked) -> None:
-        """The session is booked, and its record was not there: it is to be compared when it comes."""
+        """Note a session that was booked without its record: the record is compared when it comes."""
         self._unread[key] = booked
         while len(self._unread) > UNREAD_MAX:
             self._unread.popitem(last=False)
 
     def unread(self, key: str) -> Booked | None:
-        """What a session was booked as whose record nobody has read; ``None``: not known here."""
+        """What a session was booked as that was booked without its record; ``None`` if it is not known here."""
         return self._unread.get(key)
 
     def add(self, key: str) -> None:
-        """This record is booked."""
+        """Note that this record is booked."""
         self._keys[key] = None
         self._unread.pop(key, None)
 
@@ -49,15 +49,16 @@ class BookedRecords:
         return key in self._keys
 
     def seen(self, boxes: Container[str]) -> int:
-        """The black box holds these: keys that are not among them are gone. How many are there although they were
-        ordered deleted; 0 is as it should be."""
+        """Take a look at the black box, by its keys: booked keys that are not among them are gone. Returns how many are
+        left that were ordered deleted; it should be 0."""
         self._keys = {key: None for key in self._keys if key in boxes}
         left = len(self._ordered & self._keys.keys())
         self._ordered.clear()
         return left
 
     def to_delete(self) -> list[str]:
-        """The next to order deleted, oldest first: what was ordered since the last look is not named again."""
+        """Return the next keys to order deleted, the oldest first, without those that were ordered since the last
+        look."""
         keys = list(islice((key for key in self._keys if key not in self._ordered), DELETE_AT_ONCE_MAX))
         self._ordered.update(keys)
         return keys

@@ -24,7 +24,7 @@ LOOK_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """What a drain has reached."""
+    """How far a drain has come."""
 
     is_on: bool
     refuses_new: bool = False
@@ -37,7 +37,7 @@ class Drained:
 
 
 class Drain:
-    """Begins and ends it, and tells how far it is."""
+    """Begins and ends a drain, and says how far it has come."""
 
     def __init__(self, registry: Registry, clock: Clock) -> None:
         self._registry = registry
@@ -46,8 +46,8 @@ class Drain:
     async def begin(self, *, refuse_new: bool) -> Drained:
         """Reserve, and return when every running call has what it can have, or after some seconds for each round.
 
-        In rounds that reach further each: of calls that share an account's money the first would take it all. May be
-        repeated.
+        Each round reaches further: otherwise the first of several calls that share an account's money would take it
+        all. May be repeated.
         """
         reach_s = 2 * self._registry.usual.reach_s
         while reach_s < LONGEST_S and not self._all_reach(LONGEST_S):
@@ -57,12 +57,12 @@ class Drain:
         return self.state()
 
     def end(self) -> Drained:
-        """Reserve as ever from now on. What is reserved already stays so until it is used or the call ends."""
+        """Reserve as usual from now on. What is reserved already stays so until it is used or the call ends."""
         self._registry.reach(0)
         return self.state()
 
     def state(self) -> Drained:
-        """How far it is."""
+        """How far the drain has come."""
         policy, now = self._registry.policy, self._clock.now()
         if not policy.drain_s:
             return Drained(is_on=False)

@@ -47,7 +47,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """What was booked of a session."""
+    """What was booked of one session."""
 
     used_ms: int = 0
     pieces: int | None = None
@@ -60,7 +60,7 @@ class Booked:
 
 
 def booked_unread(record: Record) -> Booked:
-    """What a session that has just closed without its record was booked as: of messages and pages, none."""
+    """What a session was booked as that has just closed without its record: no messages and no pages."""
     if isinstance(record, Session):
         if record.duration is None:
             return Booked(account=record.account)
@@ -69,14 +69,15 @@ def booked_unread(record: Record) -> Booked:
 
 
 def booked_by(cdr: str) -> Booked:
-    """The same, of a CDR's JSON text."""
+    """What a session was booked as, by its CDR's JSON text."""
     fields: Mapping[str, Any] = json.loads(cdr)
     pieces, stepped = fields.get("messages", fields.get("pages")), fields.get("proof") == Proof.CLOCK_JUMP
     return Booked(fields.get("used_ms", 0), pieces, fields.get("account", ""), stepped)
 
 
 def contradiction(box: BlackBoxRead, booked: Booked | None) -> Kind | None:
-    """How a record of the switch contradicts what was booked (``None``: nothing was); ``None`` where it does not."""
+    """How a record of the switch contradicts what was booked; ``None`` if it does not. ``booked`` is ``None`` if
+    nothing was."""
     if booked is None:
         noted = box.answered_ms > DIFFERENCE_MS or box.fax_pages > 0
         return Kind.RECORD_WITHOUT_BOOKING if noted else None
@@ -89,7 +90,7 @@ def contradiction(box: BlackBoxRead, booked: Booked | None) -> Kind | None:
 
 
 class Findings:
-    """Keeps them, and looks up what was booked."""
+    """Keeps findings, and looks up what was booked."""
 
     def __init__(self, store: Store, clock: Clock, observe: Observer) -> None:
         self._store = store
@@ -97,7 +98,7 @@ class Findings:
         self._observe = observe
 
     async def keep(self, session: str, kind: Kind, fields: Mapping[str, object]) -> bool:
-        """Store a finding and log it, once; ``False``: the store could not answer, try again later."""
+        """Store a finding and log it, once. ``False`` if the store could not answer: try again later."""
         body = json.dumps({"session": session, "kind": kind, "found_us": self._clock.now().wall_us, **fields})
         try:
             answer = await self._store.documents.put_document(COLLECTION, f"{session}/{kind}", body)
@@ -109,7 +110,7 @@ class Findings:
         return True
 
     async def booked(self, session: str, ended_us: int) -> Booked | None:
-        """What was booked of a session that ended about then; ``None`` where nothing is found. Raises LedgerError."""
+        """What was booked of a session that ended about then; ``None`` if nothing is found. Raises LedgerError."""
         since_us, until_us = (ended_us + sign * SEARCHED_S * MICROSECONDS for sign in (-1, 1))
         after: tuple[int, str] | None = None
         while True:
@@ -123,7 +124,7 @@ class Findings:
 
 
 def noted(box: BlackBoxRead) -> dict[str, object]:
-    """A record of the switch, as a finding tells it."""
+    """Return a record of the switch as the fields of a finding."""
     return {
         "dial_status": box.dial_status,
         "answered_ms": box.answered_ms,

@@ -1,8 +1,8 @@
-"""Who ticks a switch, where several daemons share a ledger: the one that holds the switch's lease.
+"""Leadership: of several daemons that share a ledger, the one that holds a switch's lease ticks its calls.
 
-The lease's epoch goes into every change of a session, and the ledger refuses an older one. So a daemon that was frozen
-and wakes up late can change nothing; and it orders nothing either, because it asks its own clock first whether the
-lease it remembers can still be its own (`LeaseKeeper.holds`).
+The lease's epoch goes into every change of a session, and the ledger refuses an older epoch. So a daemon that was
+frozen and wakes up late can change nothing. It orders nothing either, since it first asks its own clock whether its
+lease can still be valid (`LeaseKeeper.holds`).
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ UNFIT_PAUSE_S = 1
 
 
 class Follower(Protocol):
-    """What lives by the lease."""
+    """What acts only while the lease is held."""
 
     async def lead(self, epoch: int) -> None:
-        """It is gained, with this epoch. Cancelled if the lease is lost before this has ended."""
+        """The lease is gained, with this epoch. Cancelled if the lease is lost before this returns."""
 
     async def stand_by(self) -> None:
-        """It is lost. Awaited before it is sought again."""
+        """The lease is lost. It is not sought again before this returns."""
 
 
 class LeaseKeeper:
-    """Acquires the lease of one switch, keeps it, and says when it is gained or lost."""
+    """Acquires the lease of one switch, renews it, and reports when it is gained or lost."""
 
     def __init__(
         self,
@@ -48,7 +48,8 @@ class LeaseKeeper:
         observe: Observer,
         fit: Callable[[], bool] = lambda: True,
     ) -> None:
-        """A daemon that is not ``fit`` leaves the lease to another."""
+        """``ttl_s`` is how many seconds the lease lasts without renewal. While ``fit`` is false, the lease is left to
+        another daemon."""
         self._leases = leases
         self._clock = clock
         self._switch_id = switch_id
@@ -63,16 +64,16 @@ class LeaseKeeper:
 
     @property
     def owner(self) -> str:
-        """Who this daemon is among those that share the ledger."""
+        """The name of this daemon among those that share the ledger."""
         return self._owner
 
     @property
     def holds(self) -> bool:
-        """Whether the lease is surely ours now."""
+        """Whether the lease is certainly ours now."""
         return self._epoch is not None and self._clock.now().mono_us < self._until_us
 
     async def run(self, follower: Follower) -> NoReturn:
-        """For ever; raises what ``follower`` raised."""
+        """Keep the lease, for ever. Raises what ``follower`` raised."""
         try:
             while True:
                 await self.turn(follower)
@@ -81,7 +82,8 @@ class LeaseKeeper:
             await self._end_taking_over()
 
     async def _until_next_turn(self) -> None:
-        """A take-over goes on beside the renewals: of a great many calls it may last longer than a lease."""
+        """Pause until the next renewal. A take-over goes on meanwhile: of many calls it may last longer than a
+        lease."""
         pause = asyncio.create_task(self._pause())
         try:
             if self._taking_over is not None:
@@ -98,7 +100,7 @@ class LeaseKeeper:
         await self._clock.sleep_until(self._clock.now().mono_us + pause_us)
 
     async def turn(self, follower: Follower) -> None:
-        """Acquire, renew, or notice that it is lost; let go where this daemon can do nothing with it."""
+        """Acquire or renew the lease, or notice that it is lost. A daemon that is not fit releases it."""
         if not self._fit():
             await self._leave_to_another(follower)
             return
@@ -120,7 +122,7 @@ class LeaseKeeper:
             await self._give_up(follower)
 
     async def release(self) -> None:
-        """Let go, so that another daemon need not wait."""
+        """Release the lease, so that another daemon need not wait for its end. Raises LedgerError."""
         if self._epoch is not None:
             await self._leases.release_lease(self._switch_id, self._owner, self._epoch)
             self._epoch = None
@@ -150,7 +152,7 @@ class LeaseKeeper:
         await follower.stand_by()
 
     async def _end_taking_over(self) -> None:
-        """Raises what it raised, where it had failed by itself."""
+        """Cancel a take-over. Raises its error if it had failed before."""
         task, self._taking_over = self._taking_over, None
         if task is not None:
             await end([task])

@@ -44,7 +44,7 @@ TRIES_MAX = 5
 
 
 class LeftMessages:
-    """Charges them (`Registry`'s ``charge_message``)."""
+    """Charges messages that were left without a decision (`Registry`'s ``charge_message``)."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class LeftMessages:
         self._keep_withheld = policy.keep_withheld
 
     async def charge(self, key: str, box: BlackBoxRead) -> bool:
-        """Charge one message; ``False`` where the ledger could not answer."""
+        """Charge one message. ``False`` if the ledger could not answer."""
         try:
             subscriber = await self._subscriber(box.number)
             if subscriber is None or not subscriber.message_price or not subscriber.buys:
@@ -89,8 +89,8 @@ class LeftMessages:
         return self._clock.now().wall_us - ended_us >= CHARGEABLE_S * MICROSECONDS
 
     async def _was_sold(self, session: str, account: str, ended_us: int) -> bool:
-        """Whether a voicemail's session has charged this message. It has the record's own end, and is closed: no
-        record of an open one comes here."""
+        """Whether a voicemail's session has charged this message. That session is closed and has the record's own end:
+        records of open sessions do not come here."""
         rows = await self._store.cdrs(account=account, since_us=ended_us, until_us=ended_us + 1)
         return any(row.session == session and json.loads(row.document).get("messages") for row in rows)
 
@@ -116,7 +116,7 @@ class LeftMessages:
             transfer = self._transfer(key, replace(message, price=amount), promos, ended_us)
             outcome = (await self._store.apply(transfer)).outcome
             if outcome is not Outcome.INSUFFICIENT:
-                # DIFFERS: an earlier attempt, of unknown outcome, has charged what was there then.
+                # DIFFERS: an earlier attempt of unknown outcome has charged the message, by the balances of then.
                 return amount if outcome is Outcome.CREATED else 0
         return 0
 
@@ -148,7 +148,7 @@ class LeftMessages:
         return allowance(tariff, plan, MESSAGES, self._clock.now().wall_us, held=held)
 
     def _transfer(self, key: str, message: Voicemail, promos: Mapping[str, int], ended_us: int) -> Transfer:
-        """The charge, and with it the CDR. That has its place where the charge has, however old the message is."""
+        """Make the charge together with its CDR, which is dated by the charge, however old the message is."""
         now_us, (cost, free) = self._clock.now().wall_us, message.charge(1)
         taken = {**message.taken(cost, promos), **free}
         document = cdr_document(message, stored=True, promos=promos, ended_us=ended_us)

@@ -1,7 +1,7 @@
-"""Asking the switch for its channels, once for all who want to know.
+"""Looks at the switch's channels, each shared by all who ask at the time.
 
-A question must be answered by a look that began after it was put: "that channel is not there" would else be said of a
-channel that came meanwhile. So whoever asks while a look is on its way waits for the next one.
+A question must be answered by a look that began after it was asked: an older look would report a channel as missing
+that has come meanwhile. So a question that comes during a look waits for the next one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Looker:
         self._last: Look | None = None
 
     async def look(self) -> Look:
-        """A look that began after this call. Raises SwitchError."""
+        """Return a look that began after this call. Raises SwitchError."""
         wanted = self._begun + 1
         self._wanting += 1
         try:
@@ -50,18 +50,19 @@ class Looker:
         finally:
             self._wanting -= 1
             if not self._wanting:
-                self._last = None  # of thousands of calls it is large
+                self._last = None  # with thousands of calls it is large
 
     def told(self, session: str) -> None:
-        """The switch told something of a session: a list that is on its way may be older, and says nothing of it."""
+        """The switch has reported something of a session: a list that is under way may be older, and does not count for
+        it."""
         if self._lock.locked():
             self._told.add(session)
 
     async def ask(
         self, asked: Sequence[tuple[Record, AskSwitch]], now_us: int
     ) -> list[SwitchSaid | SwitchError | None]:
-        """What the switch says of each session's channels, each asked about alone, all of them together. ``None``: the
-        one that matters is not there: see :meth:`ask_everywhere`."""
+        """Ask the switch about each session's channels, each channel alone, all in one write. The answer is ``None`` if
+        the channel that matters is not there: see :meth:`ask_everywhere`."""
         answers = await self._switch.look_at([(record.id, _known_uids(record, ask)) for record, ask in asked])
         return [
             one if isinstance(one, SwitchError) else _said(one, now_us, alone=True) if _is_found(record, one) else None
@@ -69,8 +70,8 @@ class Looker:
         ]
 
     async def ask_everywhere(self, record: Record, ask: AskSwitch, now_us: int) -> SwitchSaid:
-        """The same of one session, of channels too that we do not know: the list of all tells only which those are.
-        Raises SwitchError."""
+        """Ask about one session's channels, unknown ones too: a list of all channels names them, and each is asked
+        about alone. Raises SwitchError."""
         listed = (await self.look()).legs.get(record.id, Legs()).uids
         uids = tuple(dict.fromkeys((*_known_uids(record, ask), *listed)))[:ASKED_ALONE_MAX]
         (legs,) = await self._switch.look_at([(record.id, uids)])
@@ -89,7 +90,7 @@ def _said(legs: Legs, asked_mono_us: int, *, alone: bool) -> SwitchSaid:
 
 
 def _is_found(record: Record, legs: Legs) -> bool:
-    """Whether the channel is there that the session is about."""
+    """Whether the session's main channel is there."""
     return (legs.caller if isinstance(record, Voicemail) else legs.callee) is not None
 
 

@@ -37,8 +37,8 @@ COUNT_S = 10
 
 
 class CrowdWatch:
-    """Says how many callers the switch turned away by itself, who were one too many. It keeps a count and tells nobody;
-    so a flood costs a look and a line every ten seconds, however large it is."""
+    """Reports how many callers the switch turned away by itself because there were too many. Asterisk only counts them,
+    so a flood costs one look and one line every ten seconds, however large it is."""
 
     def __init__(
         self,
@@ -47,8 +47,8 @@ class CrowdWatch:
         observe: Observer,
         leads: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``counts``: since the switch's start, by why; raises SwitchError. Of the daemons that share a switch the one
-        that ``leads`` says it."""
+        """``counts`` returns the numbers since the switch's start, by reason; raises SwitchError. Of the daemons that
+        share a switch, only the one that ``leads`` reports."""
         self._counts = counts
         self._clock = clock
         self._observe = observe
@@ -56,15 +56,15 @@ class CrowdWatch:
         self._before: Mapping[str, int] | None = None
 
     async def run(self) -> NoReturn:
-        """For ever."""
+        """Look, for ever."""
         while True:
             with suppress(SwitchError):
                 self.saw(await self._counts())
             await self._clock.sleep_until(self._clock.now().plus(COUNT_S).mono_us)
 
     def saw(self, counts: Mapping[str, int]) -> None:
-        """The switch's counts. What the first look finds was counted before this daemon; a count that is less than
-        before has begun again with Asterisk."""
+        """Take the switch's counts. The first look's were counted before this daemon started. If a count has fallen,
+        Asterisk was restarted, and it counts from 0."""
         before, self._before = self._before, counts
         if before is None or not self._leads():
             return
@@ -74,12 +74,12 @@ class CrowdWatch:
 
 
 class LoadWatch:
-    """Measures, and says when it is too much."""
+    """Measures how late the loop is, and reports when that is too much."""
 
     def __init__(
         self, clock: Clock, observe: Observer, measure: Callable[[float], None] = lambda _late_s: None
     ) -> None:
-        """``measure`` is given every look's lateness, in seconds."""
+        """``measure`` is given the lateness of every look, in seconds."""
         self.is_overloaded = False
         self._clock = clock
         self._observe = observe
@@ -87,14 +87,14 @@ class LoadWatch:
         self._level_us = 0
 
     async def run(self) -> NoReturn:
-        """For ever."""
+        """Measure, for ever."""
         while True:
             due_us = self._clock.now().plus(SAMPLE_S).mono_us
             await self._clock.sleep_until(due_us)
             self.saw(max(0, self._clock.now().mono_us - due_us))
 
     def saw(self, late_us: int) -> None:
-        """The loop came to something so much later than it was due."""
+        """Take one measurement: the loop was this many seconds late."""
         self._measure(late_us / MICROSECONDS)
         self._level_us += (min(late_us, SAMPLE_MAX_US) - self._level_us) // WEIGHT
         was = self.is_overloaded

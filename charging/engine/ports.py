@@ -1,4 +1,5 @@
-"""What the runner needs of the switch and of whoever watches: ports, fulfilled by adapters and by tests' fakes."""
+"""Ports of the engine: what the runner needs of the switch and of its observer. Adapters and tests' fakes implement
+them."""
 
 from __future__ import annotations
 
@@ -76,62 +77,64 @@ class FaxOrder:
 
 
 class FaxLine(Protocol):
-    """The switch, as far as sending a fax is concerned."""
+    """The switch, as the sending of a fax sees it."""
 
     @property
     def proven_mono_us(self) -> int | None:
-        """Up to then the switch has told everything; ``None``: never yet."""
+        """Up to this monotonic reading (µs) the switch has reported everything; ``None`` if it never has."""
 
     async def send_fax(self, order: FaxOrder) -> None:
-        """Have the switch dial and send; returns when the order is taken. Raises SwitchError where it may not be."""
+        """Have the switch dial and send; return when the order is taken. Raises SwitchError if it may not be."""
 
 
 class Switch(Protocol):
-    """The switch, as far as a session is concerned. Every method raises SwitchError where the switch could not be asked
-    or did not obey, and ends within the adapter's own time-out."""
+    """The switch, as a session sees it. Every method raises SwitchError if the switch could not be asked or did not
+    obey, unless it says otherwise, and ends within the adapter's own time-out."""
 
     @property
     def proven_mono_us(self) -> int | None:
-        """Up to then the switch has told everything; ``None``: never yet."""
+        """Up to this monotonic reading (µs) the switch has reported everything; ``None`` if it never has."""
 
     async def look(self) -> Look:
-        """Ask for every channel that belongs to a session of ours."""
+        """List every channel that belongs to a session of this daemon."""
 
     async def look_at(self, asked: Sequence[tuple[str, Sequence[str]]]) -> Sequence[Legs | SwitchError]:
-        """Ask for channels of sessions, each alone, all of them together. One that is gone, or is not the session's, is
-        not in its answer. For each session, in this order, its answer, or why there is none. Raises nothing."""
+        """Ask about channels of sessions, each channel alone, all in one write. Channels that are gone, or are not the
+        session's, are left out. Returns for each session, in this order, its answer, or why there is none. Raises
+        nothing."""
 
     async def is_asking(self, caller_uid: str, proof: str) -> bool:
-        """Whether there is this caller's channel, and its dialplan asks now what to do with the call, in the
-        conversation of this ``proof``."""
+        """Whether this caller's channel exists and its dialplan now asks what to do with the call, in the conversation
+        of this ``proof``."""
 
     async def is_rehearsal(self, caller_uid: str) -> bool:
-        """Whether the caller is that of `charging check --call`, which no call from outside can say of itself."""
+        """Whether the caller is the rehearsal's of `charging check --call`. No call from outside can claim to be."""
 
     async def set_deadlines(self, deadlines: Sequence[tuple[str, Instant]]) -> Sequence[SwitchError | None]:
-        """Have the switch itself cut each of these channels, by unique id, at its instant; one that is gone is fine.
-        For each, in this order: what kept the switch from obeying, or ``None``. Raises nothing."""
+        """Have the switch itself cut each of these channels, by unique id, at its instant. A channel that is gone is no
+        error. Returns for each, in this order, why the switch did not obey, or ``None``. Raises nothing."""
 
     async def hang_up(self, uid: str) -> None:
-        """End the channel; one that is gone is fine."""
+        """End the channel. One that is gone is no error."""
 
     async def play_prompt(
         self, session: str, sequence: int, callee_uid: str, language: str, prompt: str
     ) -> PromptResult:
-        """Play a prompt to one leg."""
+        """Play a prompt to one leg, and return what became of it."""
 
     async def black_box(self, session: str) -> BlackBoxRead:
-        """The switch's own record of one call."""
+        """Read the switch's own record of one call."""
 
     async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
-        """All records that are there, by key: a session's id, or another word for a call without one."""
+        """Read all records, by key: a session's id, or another word for a call without a session."""
 
     async def delete_records(self, keys: Sequence[str]) -> None:
-        """Have records deleted, by key. Done soon after this returns, if at all: ``black_boxes`` shows what is left."""
+        """Have records deleted, by key. The switch does so after this returns, if at all: ``black_boxes`` shows what is
+        left."""
 
 
 class Observer(Protocol):
-    """Whoever logs and counts."""
+    """Logs and counts what happens."""
 
     def __call__(self, what: Told, session: Record | None = None) -> None:
         """Something happened, to a session or (``None``) to the daemon."""

@@ -1,12 +1,12 @@
-"""Whose turn it is, and what is asked for all of them together.
+"""The sessions' turns, and the questions that they ask together.
 
-Sessions only wait, most of the time: one queue of deadlines says when each wants to be woken. What is due within one
-stretch of :data:`TOGETHER_US` has its turn at one moment, and what those sessions ask for in it is one question: one
-read of all their balances, one transaction, one write to the switch. The answers are handed to each by a plain call.
-What becomes of one touches no other.
+Sessions wait most of the time: one queue of deadlines holds when each wants to be woken. Sessions that are due within
+the same stretch of :data:`TOGETHER_US` act at one moment, and what they ask for is put as one question: one read of all
+their balances, one transaction, one write to the switch. Each is given its own answer by a plain call, and the failure
+of one touches no other.
 
-Of very many that have something to do at once (after an outage, say) so many act at a time, and then the one whose
-paid time ends first.
+If very many have something to do at once (after an outage, say), a limited number acts at a time, and then the one
+whose paid time ends first.
 """
 
 from __future__ import annotations
@@ -46,24 +46,24 @@ C = TypeVar("C", bound=do.Command)
 
 
 class Acting(Protocol):
-    """A session, as far as its turns are concerned."""
+    """A session, as `Rounds` sees it."""
 
     session: Record
     alarm_us: int | None
     """When it wants to be woken next, by the monotonic clock."""
 
     def wake(self) -> None:
-        """What it wished to be woken for is due."""
+        """The moment that it wanted to be woken at has come."""
 
     def go_on(self) -> bool:
-        """Do what there is to do; ``False``: it waits for an answer, which `answered` gives it."""
+        """Do what there is to do. ``False`` if it waits for an answer, which `answered` brings."""
 
     def answered(self, event: Event | None) -> None:
-        """The answer to what it asked; ``None``: there is nothing to say."""
+        """Take the answer to what it asked; ``None`` if the answer says nothing."""
 
 
 class Rounds:
-    """The sessions of one switch."""
+    """Gives the sessions of one switch their turns."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Rounds:
         observe: Observer,
         leads: Callable[[], bool],
     ) -> None:
-        """``leads``: whether orders to the switch are ours to give."""
+        """``leads`` says whether this daemon may give orders to the switch."""
         self._ledger = ledger
         self._switch = switch
         self._looker = looker
@@ -106,8 +106,7 @@ class Rounds:
     # --- when -------------------------------------------------------------------------------------------------
 
     def wake_at(self, acting: Acting, at_us: int | None) -> None:
-        """Wake it once ``at_us`` has come by the monotonic clock, and not when it wished before; ``None``: not at
-        all."""
+        """Wake the session at ``at_us`` (monotonic, µs) instead of any earlier wish; ``None``: do not wake it."""
         if acting.alarm_us == at_us:
             return
         if acting.alarm_us is not None:
@@ -124,7 +123,8 @@ class Rounds:
             self._sooner.set()
 
     async def run(self) -> NoReturn:
-        """Wake who is due, for ever. Raises what a session has failed with: a fault of ours, loudly."""
+        """Wake sessions when they are due, for ever. Raises the error that a session failed with: it is a fault of the
+        program."""
         try:
             while self._failure is None:
                 self._wake_due()
@@ -144,7 +144,7 @@ class Rounds:
                 acting.wake()
 
     async def _sleep(self, until_us: int | None) -> None:
-        """Until then, or until an earlier one is set."""
+        """Return at that moment, or as soon as an earlier one is set."""
         if until_us is None:
             await self._sooner.wait()
             return
@@ -153,7 +153,7 @@ class Rounds:
     # --- whose turn -------------------------------------------------------------------------------------------
 
     def take(self, acting: Acting) -> None:
-        """It has something to do."""
+        """Give the session a turn, now or when another has finished."""
         if self._acting < AT_ONCE_MAX:
             self._acting += 1
             self.again(acting)
@@ -161,7 +161,7 @@ class Rounds:
             heapq.heappush(self._waiting, (self._cut_at_us(acting), next(self._order), acting))
 
     def again(self, acting: Acting) -> None:
-        """It goes on in the next turn of the loop."""
+        """Let the session go on in the next turn of the loop."""
         self._ready.append(acting)
         self._call()
 
@@ -171,7 +171,7 @@ class Rounds:
             asyncio.get_running_loop().call_soon(self._turn)
 
     async def end(self) -> None:
-        """The sessions that there are were stopped: end what is asked for them, and return once it has ended."""
+        """End all questions of sessions that were stopped, and return when they have ended."""
         await end(self._asked)
 
     def _turn(self) -> None:
@@ -196,21 +196,22 @@ class Rounds:
             self._call()
 
     def _next(self) -> None:
-        """One is through: another acts in its place."""
+        """One session has finished: another acts in its place."""
         if self._waiting:
             self.again(heapq.heappop(self._waiting)[2])
         else:
             self._acting -= 1
 
     def _cut_at_us(self, acting: Acting) -> int:
-        """Monotonic; for all but running calls now, for they hold up a caller, or money of others."""
+        """When a running call is cut, as a monotonic reading; any other session counts as due now, since it holds up a
+        caller or other calls' money."""
         session, now = acting.session, self._clock.now()
         return now.mono_us + max(0, session.due_us - now.wall_us) if session.state is State.RUNNING else now.mono_us
 
     # --- what they ask for ------------------------------------------------------------------------------------
 
     def ask(self, acting: Acting, command: do.ReadBalances | do.Post | do.SetDeadline | do.AskSwitch) -> None:
-        """Asked for together with what others ask for in this turn."""
+        """Ask, together with what other sessions ask for in this turn."""
         match command:
             case do.ReadBalances():
                 self._reads.append((acting, command))
@@ -224,12 +225,12 @@ class Rounds:
                 self._looks.append((acting, command))
 
     def aside(self, acting: Acting, command: C, asks: Callable[[C], Awaitable[Event | None]]) -> None:
-        """Asked for by itself: what is rare, or takes more than one question."""
+        """Ask for this session alone: what is rare, or takes more than one question."""
         self._begin(self._answered_by(acting, command, asks), [acting], "session-asks")
 
     async def _answered_by(self, acting: Acting, command: C, asks: Callable[[C], Awaitable[Event | None]]) -> None:
         acting.answered(await asks(command))
-        self.again(acting)  # what others were answered in this turn makes one question with what it asks now
+        self.again(acting)  # its next question joins those of sessions that were answered in this turn
 
     def _ask(self) -> None:
         reads, self._reads = self._reads, []
@@ -286,7 +287,7 @@ class Rounds:
         self._answer(answers)
 
     def _unless_failed(self, acting: Acting, answer: Any) -> Any:
-        """The ledger's answer; ``None``: it had none."""
+        """Return the ledger's answer; ``None`` if it is an error, which is logged."""
         if not isinstance(answer, LedgerError):
             return answer
         self._observe(told.LedgerFailed(str(answer), type(answer).__name__), acting.session)
@@ -294,7 +295,7 @@ class Rounds:
 
     async def _set_deadlines(self, asked: Sequence[tuple[Acting, do.SetDeadline]]) -> None:
         if not self._leads():
-            # Frozen and woken up late: another daemon may have moved these calls' deadlines since.
+            # This daemon was frozen: another may have moved these calls' deadlines since.
             self._answer([(acting, SwitchSilent("set_deadline")) for acting, _ in asked])
             return
         orders = [one for _, command in asked for one in command.deadlines]
@@ -333,5 +334,5 @@ class Rounds:
 
 
 def _end_of(at_us: int) -> int:
-    """Of the stretch that it lies in."""
+    """The end of the stretch in which a moment lies."""
     return -(-at_us // TOGETHER_US) * TOGETHER_US

@@ -1,8 +1,8 @@
 """Whether the switch's disk for voicemail has room.
 
-Strangers who leave messages could fill it, and if the ledger or the switch's database is on that disk, too, no call
-would be decided any more. So while little is free no caller is sent to voicemail. What Asterisk decides without a
-daemon is not bounded.
+Strangers who leave messages could fill the disk; and if the ledger or the switch's database is on it, no call could be
+decided any more. So while little is free, no caller is sent to voicemail. Messages that Asterisk takes without a daemon
+are not limited.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROOM_BYTES = 600_000_000
 
 
 class SpoolWatch:
-    """Looks, and says when it is full."""
+    """Looks at the free space, and reports when the disk is full and when it has room again."""
 
     def __init__(
         self,
@@ -33,8 +33,8 @@ class SpoolWatch:
         free: Callable[[], int | None],
         show: Callable[[int | None], None],
     ) -> None:
-        """``free`` tells how many bytes are; it may wait for the disk. ``None``: there is no such folder here (the
-        switch is another machine), and nothing is known. ``show`` hears of each look."""
+        """``free`` returns the free bytes, and may wait for the disk; ``None`` means that the folder is on another
+        machine and nothing is known. ``show`` is given the result of each look."""
         self.has_room = True
         self._clock = clock
         self._observe = observe
@@ -42,13 +42,13 @@ class SpoolWatch:
         self._show = show
 
     async def run(self) -> NoReturn:
-        """For ever."""
+        """Look, for ever."""
         while True:
             self.saw(await asyncio.to_thread(self._free))
             await self._clock.sleep_until(self._clock.now().plus(LOOK_S).mono_us)
 
     def saw(self, free: int | None) -> None:
-        """So many bytes are free."""
+        """Take the result of a look, in bytes."""
         self._show(free)
         had = self.has_room
         self.has_room = free is None or free >= (FULL_BYTES if had else ROOM_BYTES)

@@ -1,4 +1,4 @@
-"""Who is called: from what was dialled to the number, its account and its plan, the same at every door."""
+"""From the dialled number to the number, its account and its plan; every interface uses the same rules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from charging.tariff.tariff import Tariff
 
 
 def spellings(tariff: Tariff, written: str) -> tuple[str, ...]:
-    """What a number that the network wrote may be, normalised; the likeliest first."""
+    """The normalised numbers that a number from the network may stand for, the likeliest first."""
     read = (tariff.normalise(written), tariff.normalise("+" + written.lstrip("+")))
     return tuple(dict.fromkeys(one for one in read if one))
 
@@ -34,8 +34,9 @@ def is_among(tariff: Tariff, number: str, written: Sequence[str]) -> bool:
 
 
 async def find_number(directory: Directory, tariff: Tariff, dialled: str) -> Number | None:
-    """Networks send E.164 with or without its plus, or the national form. Where digits can be read in both ways, a
-    national number that is someone's goes before an international one. Raises LedgerError."""
+    """Find the number that was dialled. Networks send E.164 with or without its plus, or the national form. If the
+    digits can be read in both ways, a national number that is an account's goes before an international one. Raises
+    LedgerError."""
     for spelling in spellings(tariff, dialled):
         if (number := await directory.number(spelling)) is not None:
             return number
@@ -45,6 +46,6 @@ async def find_number(directory: Directory, tariff: Tariff, dialled: str) -> Num
 async def find_subscriber(
     directory: Directory, tariff: Tariff, number: Number | None, now_us: int
 ) -> Subscriber | Turned:
-    """Whose number it is, with the plan and the price of a message now (wall clock). Raises LedgerError."""
+    """Find whose number it is, with the plan and the price of a message now (wall clock). Raises LedgerError."""
     account = None if number is None else await directory.account(number.account)
     return subscriber_of(tariff, number, account, now_us)

@@ -32,7 +32,7 @@ CROWDS = {
 
 
 class Undecided:
-    """Keeps them beside the decisions."""
+    """Keeps them beside the daemon's own decisions."""
 
     def __init__(
         self,
@@ -49,8 +49,8 @@ class Undecided:
         self._keep = keep
 
     async def note(self, box: BlackBoxRead, *, look_up: bool) -> None:
-        """Keep one. Whose number it is, the ledger is asked if ``look_up``; else, where it cannot answer, and where
-        what was dialled is none, it stays masked. It bears the time of the call's end: the record has no other."""
+        """Keep one call. With ``look_up``, the ledger is asked for its account; without, or if the ledger cannot answer
+        or knows no such number, the number stays masked. The call is dated by its end: the record has no other time."""
         number = await self._number(box.number) if look_up and box.turned != TurnedAway.NO_NUMBER else None
         left = "a message was left" if box.message_stored else f"ended with cause {box.cause}"
         turned = TurnedAway.NO_NUMBER if box.turned == TurnedAway.NO_NUMBER else TurnedAway.CROWD
