@@ -95,9 +95,8 @@ class Registry:
         undecided: Undecided,
         leads: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``charge_message`` books a voicemail message that was left without a decision; it returns ``False`` if it
-        must be called again later. ``findings`` keeps what contradicts a booking, ``undecided`` the calls that no
-        daemon decided over."""
+        """``charge_message`` books a voicemail message left without a decision; ``False``: call it again later.
+        ``findings`` keeps what contradicts a booking, ``undecided`` the calls that no daemon decided over."""
         self.epoch = 0
         self.leads = leads
         """Whether this daemon is the one that ticks the switch; without a lease there is no other."""
