@@ -133,8 +133,7 @@ class Registry:
         self._steps: deque[SeenStep] = deque(maxlen=STEPS_MAX)
 
     async def run(self) -> NoReturn:
-        """Serve the sessions' turns and the periodic duties, for ever. Raises the error of a duty that fails: it brings
-        the daemon down."""
+        """Serve the sessions' turns and the periodic duties, for ever. Raises the error of a duty that fails."""
         try:
             self._tasks.begin(self.rounds.run(), "rounds")
             self._tasks.begin(self._audit_for_ever(), "session-audit")
@@ -147,8 +146,8 @@ class Registry:
     # --- sessions ---------------------------------------------------------------------------------------------
 
     def start(self, session: Record) -> None:
-        """Let an open session act. One that acts already (restored meanwhile) goes on. On a daemon that stands by
-        nothing starts: the daemon that leads finds the session when the switch first reports it."""
+        """Let an open session act, or go on acting. On a daemon that stands by nothing starts: the daemon that leads
+        finds it."""
         if self.leads() and session.id not in self._runners:
             self._begin(session).wake()
 
@@ -224,8 +223,7 @@ class Registry:
         return sorted((one for one in calls if isinstance(one, Session)), key=lambda one: one.opened.wall_us)
 
     def sessions_of(self, account: str) -> list[Session]:
-        """Return every open forwarded call of the account, the oldest first, at a cost that other accounts' calls do
-        not raise."""
+        """Return every open forwarded call of the account, the oldest first; other accounts' calls cost no time."""
         calls = (one.session for one in self._of_account.get(account, {}).values())
         return sorted((one for one in calls if isinstance(one, Session)), key=lambda one: one.opened.wall_us)
 
@@ -301,7 +299,7 @@ class Registry:
 
     async def reconcile(self, restarted: bool = False) -> None:
         """The link is up: restore stored sessions, and give every session what the switch knows of it. ``restarted``
-        says that Asterisk was restarted: faxes are asked for one by one, and a drain ends. Raises SwitchError."""
+        says that Asterisk was restarted: every fax is given that event, and a drain ends. Raises SwitchError."""
         if restarted:
             self._restarted_us = self._clock.now().wall_us
             for fax in self.faxes():
@@ -378,8 +376,8 @@ class Registry:
 
     async def _book_the_rest(self, boxes: Mapping[str, BlackBoxRead]) -> None:
         """Book what is left of records whose sessions are closed: messages that the dialplan's fallback took, and
-        contradictions of a booking. A limited number each turn, since there may be many and calls need the ledger
-        meanwhile. A call without session or message needs no question to the ledger."""
+        contradictions of a booking; some each turn, since calls need the ledger meanwhile. A call without session or
+        message needs no question."""
         rest = [key async for key in in_turns(boxes) if self._is_nobodys(key) and self._is_over(key)]
         asked, noted = [], 0
         async for key in in_turns(rest):
@@ -427,8 +425,7 @@ class Registry:
         return True
 
     async def _compare(self, key: str, box: BlackBoxRead) -> bool:
-        """Compare a record with what was booked of its session, and keep a contradiction. ``False`` if the ledger could
-        not answer: the record stays."""
+        """Compare a record with what was booked, and keep a contradiction. ``False``: the ledger could not answer."""
         if key.startswith(NO_SESSION) or self._may_be_archived(box):
             return True
         try:
@@ -462,9 +459,8 @@ class Registry:
         await self._end_strays(look)
 
     async def _end_strays(self, look: Look) -> None:
-        """Hang up channels that talk under a session's name and that no session charges, if two looks in a row show
-        them and each is confirmed alone: a session may have begun or closed since the look. A caller whose forward was
-        not answered and who talks (the operator has moved him) is left alone."""
+        """Hang up channels that talk under a session's name, if no session charges them in two looks in a row and each
+        is confirmed alone. The caller of an unanswered forward, whom the operator moved, is left alone."""
         own = {key for key in self._closed.unanswered(look) if look.legs[key].callee is None}
         talking = {key for key, legs in look.legs.items() if key not in self._runners and _talks(legs)} - own
         again, self._stray = talking & self._stray, frozenset(talking)
@@ -507,8 +503,8 @@ class Registry:
             self._found.clear()
 
     async def _rest(self, pause_s: float) -> None:
-        """Pause between two audits. If sessions are in doubt the pause is AUDIT_S, however long the last audit took:
-        calls without a runner are not paid any further."""
+        """Pause between two audits: for AUDIT_S only, if calls may be without a runner, for these are paid no
+        further."""
         await self._pause(AUDIT_S)
         left_s = pause_s - AUDIT_S
         while left_s > 0 and self._doubts_settled >= self._doubts:
@@ -550,8 +546,8 @@ class Registry:
                 self.observe(told.MaintenancePostponed(str(error)))
 
     async def _housekeep(self) -> bool:
-        """Book the records that no session waits for. Returns whether the switch has deleted all records that it was
-        told to. Raises SwitchError."""
+        """Book records that no session waits for; whether the switch has deleted what it was told to. Raises
+        SwitchError."""
         boxes = await self._black_boxes()
         self._seen = frozenset(boxes)
         left = self._booked.seen(boxes)
