@@ -32,6 +32,8 @@ RESOLUTION = "204x196"
 PAPER = "1728x2292"
 """A4 at that resolution. Every line of a fax has 1728 dots."""
 SAID_BYTES = 65_536
+LOOKS_MAX = 50
+"""At the JPEGs of a document: each is a program that starts."""
 INFO_BYTES = 2_000_000
 """Of what Ghostscript says about the pages of a file: more than faxes have."""
 LINE_BYTES_S = 1_800
@@ -115,34 +117,43 @@ async def convert(room: Room, pages_max: int) -> Refused | None:
 async def _with_loud_pictures(room: Room, data: bytes) -> Path | Refused:
     """The document, or a copy in which each damaged JPEG is made unreadable, so that Ghostscript reports an error on a
     page that has one."""
-    found = await asyncio.to_thread(jpeg.pictures, data)
-    wrong = await _damaged(room, [data[place] for place in found]) if found else False
-    if not isinstance(wrong, bool):
-        return wrong
-    if not wrong:
+    damaged = await _damaged(room, data, await asyncio.to_thread(jpeg.pictures, data))
+    if isinstance(damaged, Refused):
+        return damaged
+    if not damaged:
         return room.document
     loud = bytearray(data)
-    for place in found:
-        wrong = await _damaged(room, [data[place]])
-        if not isinstance(wrong, bool):
-            return wrong
-        if wrong:
-            loud[place.start : place.start + jpeg.MARK_BYTES] = bytes(jpeg.MARK_BYTES)
+    for place in damaged:
+        loud[place.start : place.start + jpeg.MARK_BYTES] = bytes(jpeg.MARK_BYTES)
     copy = room.output / "loud.pdf"
     await asyncio.to_thread(copy.write_bytes, loud)
     return copy
 
 
-async def _damaged(room: Room, pictures: Sequence[bytes]) -> bool | Refused:
-    """Whether libtiff reports damage in one of these JPEGs."""
-    whole, data = room.output / "pictures.tif", await asyncio.to_thread(jpeg.as_tiff, pictures)
-    if data is None:
-        return False
-    await asyncio.to_thread(whole.write_bytes, data)
-    wrong = await _run(room, BETWEEN_BYTES, "tiffinfo", "-D", str(whole))
-    if wrong is not None:  # what libtiff cannot read at all, Ghostscript may
-        return False if wrong.code is Code.INVALID else wrong
-    return _DAMAGED.search(await asyncio.to_thread(_said, room, INFO_BYTES)) is not None
+async def _damaged(room: Room, data: bytes, pictures: Sequence[slice]) -> Sequence[slice] | Refused:
+    """The JPEGs in which libtiff reports damage. It stops at one that it cannot read at all, which Ghostscript may: so
+    they are looked at together, and by halves if something is wrong. What LOOKS_MAX and TIME_S leave is not looked
+    at."""
+    found, groups = list[slice](), [pictures]
+    clock = asyncio.get_running_loop()
+    until_s, looks = clock.time() + TIME_S, 0
+    while groups and looks < LOOKS_MAX and clock.time() < until_s:
+        group = groups.pop()
+        tiff = await asyncio.to_thread(jpeg.as_tiff, [data[place] for place in group])
+        if tiff is None:
+            continue
+        looks += 1
+        whole = room.output / "pictures.tif"
+        await asyncio.to_thread(whole.write_bytes, tiff)
+        wrong = await _run(room, BETWEEN_BYTES, "tiffinfo", "-D", str(whole), is_a_look=True)
+        if wrong is not None and wrong.code is not Code.INVALID:
+            return wrong
+        is_damaged = bool(_DAMAGED.search(await asyncio.to_thread(_said, room, INFO_BYTES)))
+        if len(group) > 1 and (is_damaged or wrong is not None):
+            groups += [group[len(group) // 2 :], group[: len(group) // 2]]
+        elif is_damaged and wrong is None:
+            found += group
+    return found
 
 
 async def _print_tiff(room: Room, pages: int | None, pages_max: int) -> Refused | None:
@@ -292,7 +303,8 @@ def _unreadable(message: str) -> Refused:
     return Refused(Code.INVALID, message, "print it to a new PDF and send that", Obstacle.UNREADABLE)
 
 
-async def _run(room: Room, file_bytes: int, program: str, *arguments: str) -> Refused | None:
+async def _run(room: Room, file_bytes: int, program: str, *arguments: str, is_a_look: bool = False) -> Refused | None:
+    """``is_a_look``: what cannot be read by it may be good all the same."""
     place = shutil.which(program)
     if place is None:
         advice = f"the operator must install it: apt-get install {PACKAGES[program]}"
@@ -312,7 +324,8 @@ async def _run(room: Room, file_bytes: int, program: str, *arguments: str) -> Re
         log.error("fax_sandbox_missing", why=await asyncio.to_thread(sandbox.missing))
         advice = "`charging check` says what the operator must mend"
         return Refused(Code.UNAVAILABLE, "faxes cannot be prepared: this machine has no sandbox for documents", advice)
-    log.warning("fax_document_unreadable", program=program, code=code)
+    if not is_a_look:
+        log.warning("fax_document_unreadable", program=program, code=code)
     return _unreadable("found a document that cannot be read")
 
 

@@ -236,7 +236,12 @@ _TERMS = re.compile(
 )
 """Words for what is charged besides the price, or from when on: with a number they say it."""
 _AMOUNT = re.compile(r"€|\bEUR\b|[0-9][.,][0-9]{2}", re.IGNORECASE)
-_MONTHS = "jan|feb|mar|maart|mrt|apr|may|mei|jun|jul|aug|sep|oct|okt|nov|dec"
+_SHARE = re.compile(r"[+-]?[0-9]{1,3}([.,][0-9]+)?\s?%", re.ASCII)
+"""By how much a price has changed, or how many calls come through."""
+_MONTHS = (
+    "(?:jan(?:uary|uari)?|feb(?:ruary|ruari)?|mar(?:ch)?|maart|mrt|apr(?:il)?|may|mei|june?|juni|july?|juli"
+    r"|aug(?:ust|ustus)?|sept?(?:ember)?|o[ck]t(?:ober)?|nov(?:ember)?|dec(?:ember)?)(?![a-z])"
+)
 _MOMENT = re.compile(
     r"\b(?:1|6|10|12|15|18|20|30|60|120|180)/(?:1|6|10|12|15|18|20|30|60|120|180)\b"
     r"|\b(?:min|max)(?:imum|imaal)?\b[.:]?\s?[0-9]"
@@ -281,6 +286,8 @@ def changes_prices(text: str) -> bool:
 def speaks_of_prices(text: str) -> bool:
     """Whether a remark beside a row's price says an amount, increments or a day: it may be another price, or another
     day, than what is read."""
+    if _SHARE.fullmatch(text):
+        return False
     return changes_prices(text) or bool(_AMOUNT.search(text) or _MOMENT.search(text))
 
 

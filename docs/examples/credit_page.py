@@ -49,7 +49,7 @@ const asked = async path => (await fetch(path)).json();
 const show = async () => {
   const told = await asked("/balance");
   if (told.credit) {
-    now.textContent = (Math.floor(told.credit.now * 100) / 100).toFixed(2);  // it has up to six decimals
+    now.textContent = told.credit.now.match(/^-?[0-9]+[.][0-9]{2}/)[0];  // it has up to six decimals: no floats
     running.textContent = told.calls.length ? ", and a call runs" : "";
   }
   events.replaceChildren(...(await asked("/happened")).map(one => {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, Route, expect
 
 from charging.cli.sandbox import WEBHOOK_SECRET
 from charging.lab.ports import free_port
@@ -54,6 +54,19 @@ async def site(sandbox: Sandbox, port: int) -> AsyncIterator[str]:
         await process.wait()
 
 
+async def shows_every_cent(page: Page) -> None:
+    """4.35 was shown as 4.34."""
+    credit = {"now": ""}
+
+    async def answer(route: Route) -> None:
+        await route.fulfill(json={"credit": credit, "calls": []})
+
+    await page.route("**/balance", answer)
+    for credit["now"], shown in (("4.35", "4.35"), ("1.159999", "1.15"), ("0.29", "0.29"), ("-0.004", "-0.00")):
+        await expect(page.locator("#now")).to_have_text(shown)
+    await page.unroute("**/balance")
+
+
 async def test_a_page_written_from_the_docs_shows_a_call_a_top_up_a_fax_and_what_has_happened(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
@@ -88,6 +101,7 @@ async def test_a_page_written_from_the_docs_shows_a_call_a_top_up_a_fax_and_what
         await page.get_by_role("button", name="Send").click()
         await expect(page.get_by_role("status")).to_have_text("It is being sent")
 
+        await shows_every_cent(page)
         told = page.locator("#events li")
         expected = ["call.begun", "call.ended", "credit.topped_up", "fax.begun", "fax.ended"]
         await expect(told).to_have_text(expected, timeout=60_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import random
 import re
@@ -11,13 +12,17 @@ import subprocess
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
+from charging.fax import convert
 from charging.fax.desk import Paper
 from charging.fax.folder import DocumentFolder, FolderSettings
 from charging.fax.tiff import page_count
 from charging.service.refusal import Code, Obstacle, Refused
+from tests.corpus.pdf import one, stream
 from tests.fakes.clock import FakeClock
 from tests.fakes.documents import pdf, tiff
 
@@ -181,6 +186,53 @@ async def test_tiff_with_a_damaged_picture_is_refused(folder: DocumentFolder, tm
     answer = await folder.prepare("anna", "a", bytes(document))
     assert isinstance(answer, Refused), answer
     assert "pictures are damaged" in answer.message or "cannot be read" in answer.message
+
+
+def photograph() -> bytes:
+    """A JPEG of 64 by 64 grey dots of noise."""
+    held = io.BytesIO()
+    Image.frombytes("L", (64, 64), random.Random(7).randbytes(64 * 64)).save(held, "JPEG")
+    return held.getvalue()
+
+
+def photographed(*pictures: bytes) -> bytes:
+    """A PDF of one page that draws these JPEGs of 64 by 64 grey dots."""
+    head = "/Type /XObject /Subtype /Image /Width 64 /Height 64 /ColorSpace /DeviceGray /BitsPerComponent 8"
+    objects = [stream(one, f"{head} /Filter /DCTDecode") for one in pictures]
+    numbers = range(3, 3 + len(objects))
+    content = "\n".join(f"q 30 0 0 30 {number % 16 * 32} {number // 16 * 32} cm /I{number} Do Q" for number in numbers)
+    names = " ".join(f"/I{number} {number} 0 R" for number in numbers)
+    return one(content.encode(), resources=f"/XObject << {names} >>", objects=objects)
+
+
+async def test_a_jpeg_that_is_cut_off_is_found_beside_one_that_libtiff_cannot_read(folder: DocumentFolder) -> None:
+    """It was faxed grey, and charged."""
+    whole = photograph()
+    odd = bytearray(whole)
+    odd[odd.index(b"\xff\xc0") + 11] = 0x22  # its one component says that it is sampled twice, as Photoshop's do
+    assert isinstance(await folder.prepare("anna", "a", photographed(bytes(odd), whole)), Paper)
+    for pictures in ([odd, whole[:-900]], [whole[:-900], odd]):
+        answer = await folder.prepare("anna", "b", photographed(*map(bytes, pictures)))
+        assert isinstance(answer, Refused)
+        assert "page 1 cannot be drawn whole" in answer.message
+
+
+@pytest.mark.parametrize("broken", [1, 200])
+async def test_many_pictures_start_few_programs(
+    folder: DocumentFolder, monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    """A catalogue of 480 with one that was cut off took two minutes."""
+    whole, begun = photograph(), list[str]()
+    run = convert._run
+
+    async def counted(*arguments: Any, **how: Any) -> Refused | None:
+        begun.append(arguments[2])
+        return await run(*arguments, **how)
+
+    monkeypatch.setattr(convert, "_run", counted)
+    pictures = [whole] * (200 - broken) + [whole[:-900]] * broken
+    assert isinstance(await folder.prepare("anna", "a", photographed(*pictures)), Refused)
+    assert begun.count("tiffinfo") <= min(convert.LOOKS_MAX, 20 * broken)
 
 
 def deflated(pages: int, damaged: int = 0) -> bytes:

@@ -65,6 +65,24 @@ UNDERSTOOD_OR_REFUSED = [
     ("prefix,price,notes\n32,0.05,min. 30 s\n", "'min. 30 s'"),
     ("prefix,price,opmerking\n32,0.05,nieuw vanaf 1 januari\n", "'nieuw vanaf 1 januari'"),
     ("prefix,price,notes\n32,0.05,starting Dec\n", "'starting Dec'"),
+    *(
+        (f"prefix,price,notes\n32,0.05,from {month}\n", f"'from {month}'")
+        for month in (
+            "Jan",
+            "1 february",
+            "mrt",
+            "March 1",
+            "april",
+            "Mei",
+            "june",
+            "juli",
+            "1-augustus",
+            "Sept",
+            "Nov26",
+        )
+    ),
+    ("prefix,price,change\n32,0.05,+5.25% EUR\n", "'+5.25% EUR'"),
+    ("prefix,price,notes\n32,0.05,surcharge 5.25%\n", "'surcharge 5.25%'"),
     ("prefix,name,price\n32,Belgium (per call),0.50\n", "'Belgium (per call)'"),
     ("prefix,name,price\n32,Belgium setup 0.10,0.50\n", "'Belgium setup 0.10'"),
     # to whom, and for what, a price is due
@@ -101,6 +119,8 @@ def test_what_may_be_money_or_time_is_never_passed_over(text: str, found: str) -
         "prefix,,price,\n32,,0.05,\n",
         "Price list of ACME\nprefix,price\n32,0.05\n# end of list\n",
         "prefix,price,origin,notes,asr,version\n32,0.05,all,support 24/7,56.25,1.25\n",
+        "prefix,price,change,quality\n32,0.05,-5.25%,99.50 %\n33,0.05,+12%,100%\n",
+        "prefix,price,notes\n32,0.05,parted from Mayotte\n33,0.05,as of Marseille\n34,0.05,since Decatur left\n",
         'prefix,price\n"32,+1,0031",0.05\n',
         "prefix,price\n 32 ,0.05\n   ,  \n",
         "prefix,price\n32 3,0.07\n32,0.05\n",
