@@ -127,9 +127,10 @@ class AgiServer:
         if self._doorman is not None and self._door is not None:
             await end([self._doorman])
             self._door.close()
-        await end([one.task for one in self.open if one.task is not None])
         for one in [*self.open]:
-            one.end(AgiOutcome.STOPPED)
+            if one.task is None:  # else it could prove its request, and its route begin, while the others end
+                one.end(AgiOutcome.STOPPED)
+        await end([one.task for one in self.open if one.task is not None])
 
     def say(self, level: str, event: str, **fields: object) -> None:
         """Log an event that any client can cause, sparingly; the metric counts each."""

@@ -258,6 +258,37 @@ async def test_a_server_that_closes_closes_who_has_asked_nothing_yet() -> None:
     assert (outcomes, server.connections) == ([AgiOutcome.STOPPED], 0)
 
 
+async def test_nothing_begins_while_the_server_closes(office: Office) -> None:
+    """Whoever was asked for the proof when the order came to stop answers it while another call is given back."""
+    begun, ending, may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def reluctantly() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await may_end.wait()
+
+    office.desk.meanwhile = reluctantly
+    call = asyncio.create_task(office.incoming())
+    await begun.wait()
+    reader, writer = await asyncio.open_connection("127.0.0.1", office.port)
+    writer.write(header("incoming", NUMBER, CALLER, UID, CHANNEL, "allowed", ""))
+    proof = (await reader.readline()).decode()
+    closing = asyncio.create_task(office.server.close())
+    await ending.wait()
+    with suppress(ConnectionError):
+        writer.write(AgiClient().answer(proof))
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+    may_end.set()
+    await closing
+    await call
+    assert len(office.desk.calls) == 1
+    writer.transport.abort()
+
+
 @pytest.mark.parametrize("unasked", [b"200 result=1\n", b"what?\n"])
 async def test_what_is_answered_while_nothing_was_asked_gives_the_decision_back(office: Office, unasked: bytes) -> None:
     gate = asyncio.Event()
