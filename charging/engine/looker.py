@@ -15,7 +15,6 @@ from charging.call.storage import Record
 from charging.call.voicemail import Voicemail
 from charging.engine.ports import Legs, Look, Switch
 from charging.errors import SwitchError
-from charging.frozen import replace
 
 ASKED_ALONE_MAX = 8
 """Channels of one session; two are usual."""
@@ -28,8 +27,6 @@ class Looker:
         self._switch = switch
         self._lock = asyncio.Lock()
         self._begun = 0
-        self._told: set[str] = set()
-        """Sessions on which the switch had news since the look began."""
         self._wanting = 0
         """Askers that a look has not been given to yet."""
         self._last: Look | None = None
@@ -43,20 +40,12 @@ class Looker:
                 if self._last is None or self._begun < wanted:
                     self._begun += 1
                     self._last = None
-                    self._told.clear()
-                    look = await self._switch.look()
-                    self._last = replace(look, doubtful=look.doubtful | self._told)
+                    self._last = await self._switch.look()
                 return self._last
         finally:
             self._wanting -= 1
             if not self._wanting:
                 self._last = None  # with thousands of calls it is large
-
-    def told(self, session: str) -> None:
-        """The switch has reported something of a session: a list that is under way may be older, and does not count for
-        it."""
-        if self._lock.locked():
-            self._told.add(session)
 
     async def ask(
         self, asked: Sequence[tuple[Record, AskSwitch]], now_us: int

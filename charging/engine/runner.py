@@ -72,7 +72,7 @@ class SessionRunner:
 
     __slots__ = (
         *("session", "booked", "policy", "alarm_us", "_home", "_mailbox", "_commands", "_answers"),
-        *("_acts", "_rested", "_stopped", "_over", "_prompts"),
+        *("_acts", "_rested", "_stopped", "_over", "_prompts", "told_us"),
     )
 
     def __init__(self, session: Record, home: Home, policy: Policy) -> None:
@@ -95,6 +95,8 @@ class SessionRunner:
         self._stopped = False
         self._over: asyncio.Event | None = None
         self._prompts: set[asyncio.Task[None]] | None = None
+        self.told_us = -1
+        """When the switch last told something of it, by the monotonic clock."""
 
     def offer(self, event: Event) -> None:
         """Put an event into the mailbox; never waits."""
@@ -132,7 +134,10 @@ class SessionRunner:
             await self._over.wait()
 
     def hear(self, said: SwitchSaid) -> None:
-        """Take what a list of all channels says of the session. Only news costs a turn."""
+        """Take what a list of all channels says of the session. Only news costs a turn. What was asked before the
+        switch last reported something may be older than that, and does not count."""
+        if said.asked_mono_us <= self.told_us:
+            return
         after = None if self._acts else as_known(self.session, said, self._home.now(), self.policy)
         if after is None:
             self.offer(said)

@@ -266,14 +266,13 @@ class Registry:
     def deliver(self, event: SwitchEvent) -> None:
         """Hand an event of the switch to its session. Events of closed sessions come late; that is normal."""
         if isinstance(event, ChannelReplaced):  # of any channel at all: strangers can make many (INVITE with Replaces)
-            if (replaced := self._of_leg.get(event.uid)) is not None:
-                replaced.offer(event)
+            runner = self._of_leg.get(event.uid)
+        elif isinstance(event, SessionSwitchEvent):
+            runner = self._runners.get(event.session)
+        else:
             return
-        if not isinstance(event, SessionSwitchEvent):
-            return
-        runner = self._runners.get(event.session)
         if runner is not None:
-            self._looker.told(event.session)
+            runner.told_us = self._clock.now().mono_us
             runner.offer(event)
         elif isinstance(event, DialStarted | DialEnded | BridgeEntered) and self.leads():
             # Another daemon's desk has opened this session: fetch it, then ask the switch what it has missed.

@@ -108,6 +108,24 @@ async def test_a_call_that_the_switch_told_of_while_it_listed_its_channels_knows
     assert rig.session_of(call).left is not None
 
 
+async def test_a_call_that_the_switch_told_of_while_the_list_was_gone_through_knows_better(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of thousands of calls that takes many turns of the loop, in which events are heard."""
+    first, call = await confirmed(rig), await confirmed(rig)
+    hear = SessionRunner.hear
+
+    def heard(runner: SessionRunner, said: SwitchSaid) -> None:
+        if runner is rig.runner_of(first):
+            rig.switch.deliver(BridgeLeft(call.session, call.caller_uid, "PJSIP/world-1", "caller", "b", None))
+        hear(runner, said)
+
+    monkeypatch.setattr(SessionRunner, "hear", heard)
+    rig.registry._found.set()
+    await rig.clock.advance(0.2)
+    assert rig.session_of(call).left is not None
+
+
 async def test_a_call_whose_deadline_was_moved_is_woken_and_it_is_put_back(rig: Rig, woken: Woken) -> None:
     call = await confirmed(rig)
     other = await confirmed(rig)
