@@ -122,6 +122,14 @@ class AgiServer:
         self._door = Door("agi", listeners, self.clock, limit=limit, admits=self._admits, observe=self._turn)
         self._doorman = asyncio.create_task(self._door.serve(self._converse), name="agi-door")
 
+    async def serve(self) -> None:
+        """Return once the server is closed. Raises what ended its door: no call is let in from then on, and only a new
+        process mends that."""
+        assert self._doorman is not None, "not started"
+        await asyncio.wait([self._doorman])
+        if not self._doorman.cancelled():
+            self._doorman.result()
+
     async def close(self) -> None:
         """Stop listening, end all conversations, and return when they have ended."""
         if self._doorman is not None and self._door is not None:

@@ -539,6 +539,7 @@ async def serve(engine: Engine, stop: asyncio.Event, hung_up: asyncio.Event | No
         if not settings.sandbox:
             await engine.sources.resolve()
             await engine.agi.start(settings.agi.host, settings.agi.port)
+            duties.begin(engine.agi.serve(), "agi-door")
         duties.begin(_announce(engine, listening), "announce")
         await duties.until(stop)
         _take_leave(engine)

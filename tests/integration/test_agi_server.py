@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from agi.protocol import Request, Result
 from agi.routes import routes_for
 from agi.server import AgiLimits, AgiOutcome, AgiServer, Conversation
 from charging.clock import SystemClock
-from charging.door import LINES, CannotServe, Turned
+from charging.door import LINES, CannotServe, Guest, Turned
 from charging.sources import Sources
 from tests.fakes.agi_client import AgiClient, header
 from tests.fakes.ami import eventually
@@ -537,3 +538,26 @@ async def test_strangers_fill_no_disk_with_what_they_make_us_log(office: Office,
             await AgiClient().call(office.port, "incoming", raw=said)
             await office.ended(number)
     assert [one["event"] for one in logs] == [event] * LINES
+
+
+async def test_a_door_that_breaks_is_reported_for_no_call_would_be_let_in_again(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = asyncio.create_task(office.server.serve())
+
+    def broken(_server: AgiServer, _guest: Guest, connection: socket.socket) -> None:
+        connection.close()
+        raise OSError("no random bytes")
+
+    monkeypatch.setattr("agi.server.Conversation", broken)
+    _, writer = await asyncio.open_connection("127.0.0.1", office.port)
+    with pytest.raises(OSError, match="no random bytes"):
+        await asyncio.wait_for(serving, 30)
+    writer.transport.abort()
+
+
+async def test_a_server_that_is_closed_has_served(office: Office) -> None:
+    serving = asyncio.create_task(office.server.serve())
+    await asyncio.sleep(0)
+    await office.server.close()
+    assert await asyncio.wait_for(serving, 30) is None  # type: ignore[func-returns-value]  # it returns, and raises nothing
