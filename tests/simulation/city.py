@@ -69,6 +69,8 @@ class Caller:
     """Its switch died with it."""
     stepped_s: float = 0
     """By how much the clocks were stepped before it was surely booked, either way."""
+    doubtful_s: float = 0
+    """The same of steps that came while something was wrong at its switch: whether before its answer, nobody knows."""
     over_us: int | None = None
     """Monotonic: when the caller had left."""
     messages: list[str] = field(default_factory=list)
@@ -506,6 +508,7 @@ class City:
     def step_clock(self, by_s: float) -> None:
         """Of every machine, as a wrong time server would."""
         self.counts["clock stepped"] += 1
+        unwatched = {one for one, until_us in enumerate(self.trouble_until_us) if until_us > self.clock.now().mono_us}
         self.clock.step_wall(by_s)
         self.ahead_s += by_s
         self._step = self.clock.now().mono_us, abs(by_s)
@@ -515,6 +518,8 @@ class City:
         for caller in self.callers:
             if caller.over_us is None or self.clock.now().mono_us - caller.over_us < self.setting.booked_within_us:
                 caller.stepped_s += abs(by_s)
+                if caller.switch in unwatched:
+                    caller.doubtful_s += abs(by_s)
 
     async def _see_the_step(self) -> None:
         """As soon as on a real machine, also where a story looks at its clocks seldom."""

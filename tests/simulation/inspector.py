@@ -108,8 +108,9 @@ class Inspector:
             if not call.caller_alive:
                 continue
             # By so much an answer may be reckoned wrong while its call lasts: by the steps that a machine which takes
-            # it over has not seen.
-            unknown_s = self._city.of_session[stored.id].stepped_s if self._city.setting.apart else 0
+            # it over has not seen, and those of which nobody knows whether they came before it.
+            caller = self._city.of_session[stored.id]
+            unknown_s = caller.stepped_s if self._city.setting.apart else caller.doubtful_s
             allowed_us = round((until_s + 1 + LATE_S + unknown_s) * MICRO) + OVERSHOOT_MS * 1000
             assert call.deadline_mono_us - call.answered.mono_us <= allowed_us, (stored.id, "may talk unpaid", until_s)
 

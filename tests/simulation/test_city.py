@@ -70,6 +70,12 @@ def test_a_switch_that_lets_talk_for_longer_than_is_paid_is_found_and_told_in_tw
     assert [step.word for step in short.steps] == ["call", "pass"]
 
 
+def test_a_step_of_which_nobody_knows_whether_it_came_before_the_answer_moves_the_end_by_no_more_than_itself() -> None:
+    """Its daemon was frozen meanwhile; what the call costs is put right as it ends."""
+    lines = "kill 0 1 300", "call 1 0 0.4 837.2 leave", "freeze 1 4", "clock 5", "pass 35"
+    assert run(read(["seed 202611791029", *lines])).violation == ""
+
+
 def test_r3_a_page_that_is_charged_though_no_machine_has_confirmed_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     story = replace(_calm(), steps=tuple(Step("fax", (float(account), 0.0, 5.0)) for account in range(4)))
     assert run(story).violation == ""
