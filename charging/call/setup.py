@@ -11,6 +11,7 @@ from charging.call.commands import (
     Context,
     Keep,
     Post,
+    ReadBalances,
     Step,
     Tell,
     hang_up_all,
@@ -207,14 +208,15 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
 
 def _answered_unseen(session: Session, callee: Leg, asked_mono_us: int, context: Context) -> Step:
     """Infer when the call was answered, if the event was missed. The switch counts down from the quota since the
-    answer, by its wall clock. If a step may have come after the answer, the shorter call is assumed."""
+    answer, by its wall clock. If a step may have come after the answer, the shorter call is assumed. As where the
+    parties are seen to be bridged, the call is planned again from its start, and looks for money from then on (R22)."""
     left_ms = callee.time_left_ms
     past_ms = 0 if left_ms is None else max(0, session.enforced_s * 1000 - left_ms)
     if _may_be_before_steps(session, asked_mono_us - past_ms * 1000, context):
         past_ms = max(0, min(past_ms, past_ms - session.stepped_us // 1000))
     at = context.now.plus((asked_mono_us - context.now.mono_us) / MICROSECONDS - past_ms / 1000)
     found = answered(session, at, at.wall_us, callee.uid, context)
-    commands: tuple[Command, ...] = (*found.commands, Tell(told.AnswerInferred(past_ms)))
+    commands: tuple[Command, ...] = (*found.commands, Tell(told.AnswerInferred(past_ms)), ReadBalances())
     read = _read_before_steps(found.session)
     return Step(replace(read, technology="unknown", confirmed=True, inferred=True), commands)
 

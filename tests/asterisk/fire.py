@@ -11,14 +11,12 @@ import contextlib
 import random
 import re
 import resource
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from charging.lab import Lab
+from tests.asterisk.sipp import sipp
 
 FIRST_ACT_S = 10
 LAST_ACT_S = 30
@@ -179,25 +177,13 @@ def scenario() -> str:
 @contextlib.asynccontextmanager
 async def callers(lab: Lab, folder: Path, rings: list[Ring]) -> AsyncIterator[asyncio.subprocess.Process]:
     """SIPp begins to dial them, one after the other; ``folder`` / ``said.log`` is its record."""
-    sipp = shutil.which("sipp")
-    if sipp is None:
-        pytest.fail("raw SIP needs sipp: run `make test`, or as root `apt-get install sip-tester`")
     folder.mkdir(exist_ok=True)  # noqa: ASYNC240
-    (folder / "scenario.xml").write_text(scenario())
     rows = "".join(f"{one.number};{one.caller};{one.talk_ms};\n" for one in rings)
     (folder / "calls.csv").write_text("SEQUENTIAL\n" + rows)
-    process = await asyncio.create_subprocess_exec(
-        *(sipp, f"127.0.0.1:{lab.sip_port}", "-sf", "scenario.xml", "-inf", "calls.csv", "-i", "127.0.0.1", "-nostdin"),
-        *("-m", str(len(rings)), "-l", str(len(rings)), "-r", "1", "-rp", str(round(1000 / CALLS_A_SECOND)), "-aa"),
+    count, apart_ms = str(len(rings)), str(round(1000 / CALLS_A_SECOND))
+    options = (
+        *("-inf", "calls.csv", "-m", count, "-l", count, "-r", "1", "-rp", apart_ms, "-aa"),
         *("-trace_logs", "-log_file", "said.log", "-trace_err", "-error_file", "errors.log"),
-        cwd=folder,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
     )
-    try:
+    async with sipp(lab, folder, scenario(), *options) as process:
         yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()

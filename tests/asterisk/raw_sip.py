@@ -5,18 +5,15 @@ What a telephone, or another Asterisk, would put right before it is sent arrives
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-import pytest
-
 from charging.lab import Lab
+from tests.asterisk.sipp import sipp
 from tests.asterisk.waiting import eventually
 
 NUMBER = "+31850000001"
@@ -137,23 +134,6 @@ async def stranger(
 
     ``options`` is appended to the request URI.
     """
-    sipp = shutil.which("sipp")
-    if sipp is None:
-        pytest.fail("raw SIP needs sipp: run `make test`, or as root `apt-get install sip-tester`")
-    trace, scenario = folder / "trace", folder / "scenario.xml"
     invite = {"user": user, "caller": caller, "options": options, "headers": "".join(f"{line}\n" for line in headers)}
-    scenario.write_text(_SCENARIO.format(**invite))
-    process = await asyncio.create_subprocess_exec(
-        *(sipp, f"127.0.0.1:{lab.sip_port}", "-sf", str(scenario), "-m", "1", "-i", "127.0.0.1", "-nostdin"),
-        *("-trace_msg", "-message_file", str(trace)),
-        cwd=folder,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        yield Stranger(trace)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    async with sipp(lab, folder, _SCENARIO.format(**invite), "-m", "1", "-trace_msg", "-message_file", "trace"):
+        yield Stranger(folder / "trace")

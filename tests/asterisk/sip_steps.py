@@ -6,20 +6,17 @@ directions, and pauses. What was sent and heard, and when, is read from SIPp's t
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import datetime
 import re
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from charging.lab import Lab
 from charging.lab.ports import free_port
 from tests.asterisk.parties import operator_sets
+from tests.asterisk.sipp import sipp
 from tests.asterisk.waiting import eventually
 
 CALLER = "<sip:+31201234567@carrier.example>"
@@ -177,30 +174,14 @@ def _micros(stamp: str) -> int:
 @contextlib.asynccontextmanager
 async def plays(lab: Lab, folder: Path, *steps: str, port: int = 0) -> AsyncIterator[Party]:
     """SIPp plays the steps towards the switch; what is left of them is not played when the block is left."""
-    sipp = shutil.which("sipp")
-    if sipp is None:
-        pytest.fail("raw SIP needs sipp: run `make test`, or as root `apt-get install sip-tester`")
     used = '<Reference variables="us,me,peer,target"/>'
     head = '<?xml version="1.0" encoding="UTF-8" ?>\n<!DOCTYPE scenario SYSTEM "sipp.dtd">\n'
     body = "\n".join((*steps, used)).replace("><", ">\n<")
     unset = '<nop><action><assignstr assign_to="me" value="x"/></action></nop>' if "INVITE sip:" in steps[0] else ""
-    folder.mkdir(exist_ok=True)  # noqa: ASYNC240
-    (folder / "scenario.xml").write_text(f'{head}<scenario name="steps">\n{unset}{body}\n</scenario>\n')
-    process = await asyncio.create_subprocess_exec(
-        *(sipp, f"127.0.0.1:{lab.sip_port}", "-sf", "scenario.xml", "-m", "1", "-i", "127.0.0.1", "-nostdin", "-aa"),
-        *("-trace_msg", "-message_file", "trace", "-trace_err", "-error_file", "errors"),
-        *(("-p", str(port)) if port else ()),
-        cwd=folder,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
+    scenario = f'{head}<scenario name="steps">\n{unset}{body}\n</scenario>\n'
+    traces = ("-trace_msg", "-message_file", "trace", "-trace_err", "-error_file", "errors")
+    async with sipp(lab, folder, scenario, "-m", "1", "-aa", *traces, *(("-p", str(port)) if port else ())):
         yield Party(folder / "trace")
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 @contextlib.asynccontextmanager

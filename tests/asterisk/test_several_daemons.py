@@ -174,7 +174,6 @@ async def test_r22_top_up_at_another_switchs_daemon_reaches_a_call_that_runs_out
         place.daemon(lab, "east", "east") as east,
         place.daemon(other_lab, "west", "west") as west,
     ):
-        await east.heard("lease_gained")
         call = await talking(east)
         await east.heard("warning_due")
         await west.top_up("1.00", "elsewhere")

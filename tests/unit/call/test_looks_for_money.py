@@ -55,6 +55,22 @@ async def test_r22_money_of_another_daemon_lets_a_call_go_on_within_a_look(rig: 
     assert await rig.reserved() == {}
 
 
+async def test_r22_a_call_whose_answer_was_inferred_looks_for_money_before_its_first_tick(rig: Rig) -> None:
+    await rig.subscriber(credit=100 * SECOND)
+    call = await rig.ringing()
+    await rig.kill_daemon()
+    await rig.clock.advance(3)
+    rig.switch.answer(call.session)
+    await rig.clock.advance(1)
+    await rig.start_daemon()
+    await rig.clock.advance(20)
+    await top_up_elsewhere(rig, 50 * SECOND)
+    await rig.clock.advance(2)
+    assert rig.session_of(call).covered_s == 150
+    await rig.clock.advance(100)
+    assert call.caller_alive
+
+
 async def test_r22_money_that_comes_again_is_found_again(rig: Rig) -> None:
     await rig.subscriber(credit=1800 * SECOND)
     call = await rig.talking()
