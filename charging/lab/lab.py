@@ -169,7 +169,6 @@ class Lab:
         except TimeoutError as error:
             raise LabError(f"channels do not end: {await self.switch.channels()}") from error
         await self.switch.cli("database deltree charging")
-        await self.switch.cli("database deltree charging-places")  # of callers whom a killed switch has not let go
 
     def _prepare(self, program: AsteriskProgram) -> None:
         self._folder = LabFolder(program.root)

@@ -178,6 +178,20 @@ async def test_whoever_is_put_in_the_place_of_a_caller_at_voicemail_keeps_that_p
         await lab.switch.cli("module unload res_pjsip_refer.so")
 
 
+async def test_callers_with_whom_the_switch_has_died_keep_no_place_at_a_mailbox(lab: Lab) -> None:
+    async with (
+        serving(StubAgi({"incoming": decide("voicemail")}), lab.agi_port),
+        contextlib.AsyncExitStack() as strangers,
+    ):
+        for nth in range(3):
+            one = await strangers.enter_async_context(raw_call(lab, NUMBER, caller=number_of_caller(nth)))
+            assert await one.is_answered("INVITE", 200, 486) == 200
+        assert not await is_taken_by_voicemail(lab, number_of_caller(8))
+        await lab.switch.kill()
+        await lab.switch.start()
+        assert await is_taken_by_voicemail(lab, number_of_caller(9))
+
+
 async def _hung_up(call: RawCall) -> bool:
     return "BYE" in call.asked
 
