@@ -2,9 +2,9 @@
 one. An account with several numbers has several lines. Pure.
 
 Columns, in any order: ``account`` and ``plan``, and as wanted ``language``, ``email``, ``number``, ``forward_to``,
-``paid_voicemail`` (yes, no, or empty: as the plan says) and ``mailbox``; separated by comma, semicolon or tab. As of
-rate decks, names may be in quotes and have spaces for ``_``, lines may end with separators, and rows that a spreadsheet
-left blank are none.
+``paid_voicemail`` (yes, no, or empty: as the plan says) and ``mailbox``; separated by comma, semicolon, tab or upright
+line. As of rate decks, names may be in quotes and have spaces for ``_``, lines may end with separators, and lines that
+a spreadsheet left blank, that begin with ``#``, or that name the columns once more are no rows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from charging.errors import ConfigError, Problem
 from charging.ledger.accounts import Language
-from charging.tariff.deck_file import csv_text
+from charging.tariff.csv_text import csv_text
 from charging.yaml_text import describe, suggest
 
 BYTES_MAX = 64 * 1024 * 1024
@@ -28,8 +28,10 @@ PART_BYTES_MAX = (PART_ROWS + 1) * LINE_MAX * 4
 """Of the parts in which a file reaches a daemon."""
 NEEDED = ("account", "plan")
 COLUMNS = (*NEEDED, "language", "email", "number", "forward_to", "paid_voicemail", "mailbox")
-SEPARATORS = ",;\t"
+SEPARATORS = ",;\t|"
 _SEP = re.compile(r"\s*sep=.", re.IGNORECASE)
+_AS_TEXT = re.compile(r'="([^"]*)"')
+"""As spreadsheets keep the zeros of a number."""
 VOICEMAIL = {"": None, "yes": True, "no": False}
 
 
@@ -72,7 +74,7 @@ def read_rows(data: bytes, file: str, language: Language) -> tuple[list[ImportRo
         return [], problems
     reader = _Reader(file, separator, names, first + 1, language, [])
     below = enumerate(lines[first + 1 :], first + 2)
-    rows = [reader.row(number, line.rstrip("\r")) for number, line in below if not _is_blank(line)]
+    rows = [reader.row(number, line.rstrip("\r")) for number, line in below if not _is_beside(line, lines[first])]
     if not rows:
         reader.problems.append(Problem(file, "", "no account", "a line for each account or number", first + 2))
     return [row for row in rows if row is not None], reader.problems
@@ -81,9 +83,9 @@ def read_rows(data: bytes, file: str, language: Language) -> tuple[list[ImportRo
 def parts(data: bytes) -> Iterator[tuple[int, bytes]]:
     """A file that can be read (:func:`read_rows` found no problem), in parts of the line that names the columns and
     ``PART_ROWS`` others; and how many rows each has."""
-    lines = data.decode("utf-8-sig").split("\n")
+    lines = csv_text(data, "").split("\n")
     head, *below = lines[_first(lines) :]
-    rows = [line for line in below if not _is_blank(line)]
+    rows = [line for line in below if not _is_beside(line, head)]
     for start in range(0, len(rows), PART_ROWS):
         part = rows[start : start + PART_ROWS]
         yield len(part), "\n".join((head, *part)).encode()
@@ -92,6 +94,11 @@ def parts(data: bytes) -> Iterator[tuple[int, bytes]]:
 def _is_blank(line: str) -> bool:
     """Whether a row has nothing but separators and quotes."""
     return not line.strip(SEPARATORS + ' "\r')
+
+
+def _is_beside(line: str, head: str) -> bool:
+    """Whether a line is no row: it is blank, a remark, or the columns' names once more."""
+    return _is_blank(line) or line.startswith("#") or line.rstrip("\r") == head.rstrip("\r")
 
 
 def _first(lines: Sequence[str]) -> int:
@@ -141,7 +148,10 @@ class _Reader:
         except (csv.Error, ValueError) as error:
             self.problems.append(Problem(self.file, "", f"{error}", "quotes that end in their own line", number))
             return None
-        fields, beyond = [field.strip() for field in fields[: len(self.names)]], fields[len(self.names) :]
+        fields, beyond = (
+            [_AS_TEXT.sub(r"\1", field.strip()) for field in fields[: len(self.names)]],
+            fields[len(self.names) :],
+        )
         if len(fields) < len(self.names) or any(map(str.strip, beyond)):
             found = f"{len(fields) + len(beyond)} columns"
             expected = f"{len(self.names)}, as in line {self.names_line}"

@@ -10,13 +10,13 @@ Kazoo, PortaSwitch, Sippy, Twilio and Yeastar; each has a deck in ``tests/data/d
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
-from functools import lru_cache
 
 import phonenumbers
 
 from charging.pricing.money import MoneyError, parse_euro
+from charging.tariff.deck_words import NO, YES, is_minute, name_says_prices
 
 PRICE_MAX = 10_000 * 1_000_000
 
@@ -32,9 +32,26 @@ COLUMNS = {
         "dial code",
         "dial codes",
         "dialcode",
+        "dst code",
+        "destination code",
+        "dialled digits",
+        "dialed digits",
+        "digits",
+        "prefix number",
         "kengetal",
     ),
-    "name": ("name", "destination", "destination name", "description", "bestemming", "omschrijving"),
+    "name": (
+        "name",
+        "destination",
+        "destination name",
+        "description",
+        "code name",
+        "prefix name",
+        "prefixname",
+        "area name",
+        "bestemming",
+        "omschrijving",
+    ),
     "price": (
         "price",
         "rate",
@@ -49,13 +66,27 @@ COLUMNS = {
         "cost/min",
         "per minute cost",
         "cost per minute",
+        "price per min",
+        "rate per min",
+        "per min rate",
+        "per minute rate",
         "price next",
         "price n",
         "prijs",
         "tarief",
         "prijs per minuut",
     ),
-    "increments": ("increments", "increment", "billing increment", "billing", "interval", "rate increment", "eenheid"),
+    "increments": (
+        "increments",
+        "increment",
+        "billing increment",
+        "billing increments",
+        "billing",
+        "interval",
+        "rate increment",
+        "rateincrement",
+        "eenheid",
+    ),
     "first_increment": (
         "first increment",
         "first interval",
@@ -64,6 +95,7 @@ COLUMNS = {
         "initial increment",
         "initial interval",
         "initial period",
+        "initial duration",
         "initblock",
         "init block",
         "rate minimum",
@@ -82,6 +114,9 @@ COLUMNS = {
         "recurring increment",
         "subsequent increment",
         "subsequent interval",
+        "additional increment",
+        "additional interval",
+        "additional duration",
         "billingblock",
         "billing block",
     ),
@@ -90,6 +125,7 @@ COLUMNS = {
         "connect charge",
         "connect cost",
         "connectcharge",
+        "connectfee",
         "connection fee",
         "connection charge",
         "connection cost",
@@ -110,6 +146,9 @@ COLUMNS = {
         "effective date",
         "effective from",
         "start date",
+        "startdate",
+        "date start",
+        "activation date",
         "ingangsdatum",
     ),
     "valid_to": (
@@ -122,6 +161,10 @@ COLUMNS = {
         "effective till",
         "effective end date",
         "end date",
+        "enddate",
+        "date end",
+        "stop date",
+        "stopdate",
         "expires",
         "expiry",
         "expiry date",
@@ -130,7 +173,7 @@ COLUMNS = {
         "geldig tot",
     ),
     "currency": ("currency", "curr", "ccy", "valuta", "munt"),
-    "unit": ("unit", "per", "price unit", "rate unit", "price per unit", "rate per unit"),
+    "unit": ("unit", "per", "price unit", "rate unit", "rateunit", "price per unit", "rate per unit"),
     "country_code": ("country code", "countrycode", "landcode"),
 }
 """Our name of a column, and the names under which it comes (small letters; ``_`` and spaces are the same)."""
@@ -139,7 +182,10 @@ NEEDED = ("prefix", "price")
 
 KEYS = {name: key for key, known in COLUMNS.items() for name in known}
 
-MONEY = frozenset({"price", "first_price", "connect_fee", "min_charge", "fax_page"})
+PRICES = frozenset({"price", "first_price"})
+"""Of a minute."""
+
+MONEY = PRICES | {"connect_fee", "min_charge", "fax_page"}
 
 MEASURES = frozenset(
     "id no nr row line iso iso2 iso3 mcc mnc mccmnc asr acd pdd priority precedence weight version".split()
@@ -157,18 +203,40 @@ MEASURES = frozenset(
 }
 """Columns of numbers that are no part of the price in force."""
 
+NAMES = frozenset("country land network operator carrier vendor region location".split()) | {
+    "country name",
+    "carrier name",
+}
+"""Columns of names of companies and places."""
+
 WORDS = frozenset(
-    "comment comments note notes remark remarks opmerking opmerkingen country land category network operator carrier "
-    "vendor region type level tier quality route direction change".split()
-) | {"country name", "carrier name", "route type"}
+    "comment comments note notes remark remarks opmerking opmerkingen category type level tier quality route direction"
+    " change".split()
+) | {"route type"}
 """Columns of words. What these say of prices is no price that is charged."""
 
-FOR_PEOPLE = MEASURES | WORDS
+FOR_PEOPLE = MEASURES | NAMES | WORDS
 """What they hold is no part of the price in force."""
 
+_MIDNIGHT = r"(?:[ T]00:00(?::00(?:\.0+)?)?)?"
 _DATE = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[ T]00:00(?::00)?)?|([0-9]{1,2})([-.])([0-9]{1,2})[-.]([0-9]{4})"
+    r"(?:([0-9]{4})([-/]?)([0-9]{2})\2([0-9]{2})|([0-9]{1,2})([-.])([0-9]{1,2})[-.]([0-9]{4}))" + _MIDNIGHT
 )
+_MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DUTCH_MONTHS = {"maa": "mar", "mrt": "mar", "mei": "may", "okt": "oct"}
+_NAMED_MONTH = re.compile(
+    r"(?:(?P<day>[0-9]{1,2})[ -](?P<month>[a-z]{3,9})\.?[ -](?P<year>[0-9]{4})"
+    r"|(?P<month2>[a-z]{3,9})\.? (?P<day2>[0-9]{1,2}),? (?P<year2>[0-9]{4})"
+    r"|(?P<year3>[0-9]{4})-(?P<month3>[a-z]{3,9})-(?P<day3>[0-9]{1,2}))" + _MIDNIGHT,
+    re.IGNORECASE | re.ASCII,
+)
+_MONTHS = re.compile(
+    "jan(?:uary|uari)?|feb(?:ruary|ruari)?|mar(?:ch)?|maart|mrt|apr(?:il)?|may|mei|june?|juni|july?|juli"
+    "|aug(?:ust|ustus)?|sept?(?:ember)?|o[ck]t(?:ober)?|nov(?:ember)?|dec(?:ember)?",
+    re.IGNORECASE,
+)
+_AS_TEXT = re.compile(r'="([0-9+]*)"')
+"""As spreadsheets keep the zeros of a number."""
 _RANGE = re.compile(r"([1-9][0-9]{0,14}) ?- ?([1-9][0-9]{0,14})")
 NAME_MAX = 200
 """Characters; more are left out. Each call keeps the name."""
@@ -202,60 +270,22 @@ FLAGS = frozenset(
 OFFERS = frozenset("active enabled available open offered allowed routable".split())
 """Columns that say that a row is one."""
 
-_NO = frozenset(("", "0", "n", "no", "nee", "false", "none", "-"))
-_YES = frozenset("1 y yes ja true x active enabled available open offered allowed routable ok".split()) | {""}
-_MINUTES = frozenset(("minute", "minutes", "min", "minuut", "1 minute", "1 min", "60", "60 s", "60 sec", "60 seconds"))
-_REMOVED = frozenset(
-    "delete deleted remove removed discontinued closed blocked forbidden inactive disabled suspended unavailable barred"
-    " expired ended withdrawn cancelled canceled obsolete stopped terminated rejected pending inbound incoming".split()
-) | {"not available", "not offered", "not supported", "not carried", "out of service", "no service", "end of life"}
-_PRICING = frozenset(
-    "unit per mode billing rounding round grace discount rebate money currency rate price cost charge fee tax vat btw"
-    " surcharge markup minimum min maximum max time period duration second seconds minute minutes increment interval"
-    " peak weekend evening night effective expiry valid prijs tarief kosten toeslag"
-    " origin originating origination cli".split()
+_IN_EUROS = re.compile(
+    r" ?[\[(]?(?: ?\b(?:in )?(?:eur|euros?)\b| ?€)(?P<minute> ?(?:/|per|p/) ?(?:min|minute|minuut))?[\])]?$"
 )
-"""Words in a column's name by which what stands there has to do with money or time, or with who calls: some carriers
-ask more for calls that come from afar."""
-
-_EVERYONE = frozenset(("all", "any", "*", "default", "standard"))
-
-_ELSEWHERE = re.compile(
-    r"\b(?:USD|GBP|CHF|DKK|SEK|NOK|PLN|AUD|CAD|JPY|INR|CNY|dollars?|pence|(?:euro ?)?(?:cents?|centen)|ct|mills?)\b"
-    r"|[$£¥¢]",
-    re.IGNORECASE,
-)
-_PER = re.compile(r"(?:\bper|/)\s?(?:s|sec|secs|seconds?|seconden?|call|gesprek|hour|uur|h)\b", re.IGNORECASE)
-_PER_WORD = re.compile(r"\bper\s(?:sec|secs|seconds?|seconden?|call|gesprek|hour|uur)\b", re.IGNORECASE)
-_AMOUNT_IN_NAME = re.compile("[0-9][.,][0-9]")
-_TIME = re.compile(r"(?:s|sec|secs|seconds?|seconden?|calls?|hours?|uur|h)", re.IGNORECASE)
-_TERMS = re.compile(
-    r"\b(?:set-?up|surcharge|toeslag|connect\w*|starttarief|fee|minimum|increments?|interval|billed|effective|valid"
-    r"|ingang\w*|geldig|until|till)\b",
-    re.IGNORECASE,
-)
-"""Words for what is charged besides the price, or from when on: with a number they say it."""
-_AMOUNT = re.compile(r"€|\bEUR\b|[0-9][.,][0-9]{2}", re.IGNORECASE)
-_SHARE = re.compile(r"[+-]?[0-9]{1,3}([.,][0-9]+)?\s?%", re.ASCII)
-"""By how much a price has changed, or how many calls come through."""
-_MONTHS = (
-    "(?:jan(?:uary|uari)?|feb(?:ruary|ruari)?|mar(?:ch)?|maart|mrt|apr(?:il)?|may|mei|june?|juni|july?|juli"
-    r"|aug(?:ust|ustus)?|sept?(?:ember)?|o[ck]t(?:ober)?|nov(?:ember)?|dec(?:ember)?)(?![a-z])"
-)
-_MOMENT = re.compile(
-    r"\b(?:1|6|10|12|15|18|20|30|60|120|180)/(?:1|6|10|12|15|18|20|30|60|120|180)\b"
-    r"|\b(?:min|max)(?:imum|imaal)?\b[.:]?\s?[0-9]"
-    rf"|\b(?:from|vanaf|ab|as of|since|starting|per)\s+(?:the\s+)?(?:[0-9]{{1,2}}[ ./-](?:[0-9]|{_MONTHS})|{_MONTHS})",
-    re.IGNORECASE,
-)
-"""Increments, a least or longest time, or from which day on."""
-_NO_CALL = re.compile(r"\b(?:sms|mms|inbound|incoming)\b", re.IGNORECASE)
-"""What a row is of that prices no calls of ours."""
+_A_MINUTE = re.compile(r" [\[(](?:per |/ ?)(?:min|minute|minuut)[\])]$")
 
 
 def plain_name(name: str) -> str:
     """A column's name as :data:`COLUMNS` spells it."""
-    return re.sub(r"[\s_]+", " ", name.strip().lower())
+    plain = re.sub(r"[\s_]+", " ", name.strip().lower())
+    if plain in KEYS:
+        return plain
+    in_euros = _IN_EUROS.search(plain)
+    bare = plain[: in_euros.start()] if in_euros else _A_MINUTE.sub("", plain)
+    key = KEYS.get(bare)
+    is_a_minute = not in_euros or bool(in_euros["minute"])
+    return bare if key in MONEY and (key in PRICES or not is_a_minute) else plain
 
 
 def is_for_people(plain: str) -> bool:
@@ -263,47 +293,11 @@ def is_for_people(plain: str) -> bool:
     return plain in FOR_PEOPLE or plain.startswith("#")
 
 
-@lru_cache(maxsize=4096)
-def may_be_charged(text: str, name: str = "") -> bool:
-    """Whether a field of an unknown column may be money or time: there is a number in it other than 0, or a word for
-    either; or the column's name has one, and the field says anything."""
-    if text.lower() in _NO or not text.strip("0.,"):
-        return False
-    if _has_number(text) or _ELSEWHERE.search(text) or _PER.search(text) or _TIME.fullmatch(text):
-        return True
-    says_all = _is_minute(text) or text.lower() in _EVERYONE
-    return not says_all and not _PRICING.isdisjoint(re.split(r"\W+", name))
-
-
-@lru_cache(maxsize=4096)
-def changes_prices(text: str) -> bool:
-    """Whether words beside the prices (a title, a remark) say that these are meant otherwise than they are read: in
-    another currency or unit, with fees or increments, or from a day on."""
-    return bool(_ELSEWHERE.search(text) or _PER.search(text) or (_TERMS.search(text) and _has_number(text)))
-
-
-@lru_cache(maxsize=4096)
-def speaks_of_prices(text: str) -> bool:
-    """Whether a remark beside a row's price says an amount, increments or a day: it may be another price, or another
-    day, than what is read."""
-    if _SHARE.fullmatch(text):
-        return False
-    return changes_prices(text) or bool(_AMOUNT.search(text) or _MOMENT.search(text))
-
-
-def _has_number(text: str) -> bool:
-    return any(digit in text for digit in "123456789")
-
-
-def says_removed(text: str) -> bool:
-    """Whether a field of a column that is not charged says that its row is no offer of calls (any more)."""
-    return text.lower() in _REMOVED or bool(_NO_CALL.search(text))
-
-
 def prefixes(text: str) -> tuple[str, ...]:
     """One prefix or several (``31, 3120``; ``32484-32487``), each with ``+``."""
     if text.isascii() and text.isdigit() and text[0] != "0" and len(text) <= 15:
         return ("+" + text,)
+    text = _AS_TEXT.sub(r"\1", text)
     parts = re.split(r"[,;|]", text)
     if len(parts) > 1 and any(" " in part.strip() for part in parts):
         # "61 38,39" is Melbourne and another of Australia to some, Melbourne and Italy to others.
@@ -342,7 +336,11 @@ def _range(first: str, last: str) -> list[str]:
 
 def _prefix(text: str) -> str:
     begun, *rest = text.split(" ")
-    if rest and any(rest) and begun.removeprefix("+").removeprefix("00") != _country(begun):
+    others = [one for one in rest if one]
+    are_two = begun.removeprefix("+").removeprefix("00") != _country(begun) or any(
+        one == _country(one) for one in others
+    )
+    if others and are_two and begun != "00":
         raise Refused("one prefix, or several with a comma between", f"{text} may be two: write 81, 82 or 8182")
     digits = text.replace(" ", "")
     digits = digits.removeprefix("+") if digits.startswith("+") else digits.removeprefix("00")
@@ -354,8 +352,7 @@ def _prefix(text: str) -> str:
 
 def shown_name(text: str) -> str:
     """What people call the destination: on one line, without signs that move a cursor, as long as a bill shows."""
-    amount = ("." in text or "," in text) and _AMOUNT_IN_NAME.search(text)
-    if ("per" in text.lower() and _PER_WORD.search(text)) or (amount and _TERMS.search(text)):
+    if name_says_prices(text):
         hint = "the name says that the price is meant otherwise: convert it, then say so no more"
         raise Refused("a name that says nothing of prices", hint)
     shown = text[: 4 * NAME_MAX]
@@ -366,20 +363,26 @@ def shown_name(text: str) -> str:
 
 def price(text: str) -> int:
     """Micro-euro. Zeros beyond the sixth decimal are none: 0.09000000 is a price."""
-    number = re.sub(r"^(?:€|EUR)|(?:€|EUR)$", "", text).strip()
+    number = re.sub(r"^(?:€|EUR)|(?:€|EUR)$", "", text, flags=re.IGNORECASE).strip()
     number = re.sub(r"([.,][0-9]{6})0+$", r"\1", number)
     try:
         amount = parse_euro(number)
     except MoneyError as error:
-        raise Refused(error.expected) from None
+        raise Refused(error.expected, _price_hint(text)) from None
     if amount > PRICE_MAX:
         raise Refused("at most 10000.00")
     return amount
 
 
+def _price_hint(text: str) -> str:
+    if text and not any(map(str.isdigit, text)):
+        return "delete the row where there is no offer"
+    return "a spreadsheet wrote it so: give the column a format of numbers" if re.search("[0-9][eE][+-]", text) else ""
+
+
 def increments(text: str) -> tuple[int, int]:
     """``60/1``, or one number for both; seconds."""
-    parts = [part.strip() for part in text.split("/")]
+    parts = [part.strip().removesuffix("s") for part in text.split("/")]
     if len(parts) > 2 or not all(re.fullmatch(r"[0-9]{1,4}", part) and 1 <= int(part) <= 3600 for part in parts):
         raise Refused("increments in seconds such as 60/1, or 60 for both")
     return int(parts[0]), int(parts[-1])
@@ -387,6 +390,7 @@ def increments(text: str) -> tuple[int, int]:
 
 def first_increment(text: str) -> int:
     """Seconds; 0: like the further ones."""
+    text = text.removesuffix("s")
     if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) > 3600:
         raise Refused("seconds of the first increment, 0 to 3600")
     return int(text)
@@ -394,53 +398,79 @@ def first_increment(text: str) -> int:
 
 def next_increment(text: str) -> int:
     """Seconds."""
+    text = text.removesuffix("s")
     if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= 3600:
         raise Refused("seconds of each further increment, 1 to 3600")
     return int(text)
 
 
 def day(text: str) -> date:
-    """2026-12-01, or with the day first: 1-12-2026 or 1.12.2026."""
+    """2026-12-01, 20261201, 2026/12/01; with the day first, 1-12-2026 or 1.12.2026; or with a month's name."""
     match = _DATE.fullmatch(text)
+    named = None if match else _NAMED_MONTH.fullmatch(text)
     try:
         if match and match[1]:
-            return date(int(match[1]), int(match[2]), int(match[3]))
+            return date(int(match[1]), int(match[3]), int(match[4]))
         if match:
-            return date(int(match[7]), int(match[6]), int(match[4]))
+            return date(int(match[8]), int(match[7]), int(match[5]))
+        if named:
+            year, month, number = (
+                next(filter(None, (named[key], named[f"{key}2"], named[f"{key}3"]))) for key in ("year", "month", "day")
+            )
+            return date(int(year), _month(month), int(number))
     except ValueError:
         pass
-    hint = "with slashes nobody knows which is the month" if "/" in text else ""
-    if match and match[4] and int(match[6]) > 12 >= int(match[4]):
-        hint = "the month seems to come first in this file: write the year first, such as 2026-12-31"
-    raise Refused("a date such as 2026-12-01 or 1-12-2026", hint)
+    raise Refused("a date such as 2026-12-01, 1-12-2026 or 1 Dec 2026", _day_hint(text))
+
+
+def _month(name: str) -> int:
+    """Raises ValueError."""
+    short = name[:3].lower()
+    return _MONTH_NAMES.index(_DUTCH_MONTHS.get(short, short)) + 1 if _MONTHS.fullmatch(name) else 0
+
+
+def _day_hint(text: str) -> str:
+    match = _DATE.fullmatch(text)
+    if match and match[5] and int(match[7]) > 12 >= int(match[5]):
+        return "the month seems to come first in this file: write the year first, such as 2026-12-31"
+    if re.search("[0-9]:[0-9]|[0-9]Z$", text):
+        return "a price counts from a day's beginning: leave the hour out"
+    if "/" in text:
+        return "with slashes nobody knows which is the month"
+    if text.isdecimal():
+        return "a spreadsheet wrote it as a number: give the column a format of dates"
+    if re.search("[^0-9][0-9]{1,2}[-. ][0-9]{2}$|^[0-9]{1,2}[-. ].*[-. ][0-9]{2}$", text) and not text[:4].isdigit():
+        return "write all four digits of the year"
+    return "" if any(map(str.isdigit, text)) else "leave it empty where the price counts already"
 
 
 def is_month_or_day_first(text: str) -> bool:
     """Whether a date can be read with the month first as well, and is another day then."""
     match = _DATE.fullmatch(text)
-    return bool(match and match[5] == "-" and match[4] and int(match[4]) <= 12 and int(match[4]) != int(match[6]))
+    return bool(match and match[6] == "-" and int(match[5]) <= 12 and int(match[5]) != int(match[7]))
 
 
-def never_ends(_text: str) -> str:
-    """No row may end: whether the day itself still counts differs from carrier to carrier."""
+_NO_END = re.compile(r"(?:0000-00-00|9999-12-31)(?:[ T][0-9:]{5,8})?|null|none|never|n/a|-", re.IGNORECASE)
+
+
+def never_ends(text: str) -> str:
+    """No row may end: whether the day itself still counts differs from carrier to carrier. Some write that there is no
+    end."""
+    if _NO_END.fullmatch(text):
+        return ""
     raise Refused("no day on which a price ends", "give the price that follows with its valid_from, or delete the row")
 
 
 def currency(text: str) -> str:
-    """Euros, by any of their names."""
-    if text.upper() not in ("EUR", "EURO", "€"):
+    """Euros, by any of their names; 978 is theirs in ISO 4217."""
+    if text.upper() not in ("EUR", "EURO", "€", "978"):
         raise Refused("EUR", "prices are in euros: convert them")
     return text
 
 
-def _is_minute(text: str) -> bool:
-    plain = re.sub(r"^(?:(?:€|eur|euro)\s?)?(?:per |/)\s?", "", text.lower())
-    return plain in _MINUTES
-
-
 def unit(text: str) -> str:
     """A minute, by any of its names: of what prices are."""
-    if not _is_minute(text):
+    if not is_minute(text):
         raise Refused("a minute, of which prices are", "convert them")
     return text
 
@@ -453,6 +483,26 @@ def country_code(text: str) -> str:
 
 def offered(name: str, text: str) -> None:
     """Raises Refused where a field of one of :data:`FLAGS`, or of :data:`OFFERS`, says that the row is no offer."""
-    if text.lower() not in (_YES if name in OFFERS else _NO):
+    if text.lower() not in (YES if name in OFFERS else NO):
         hint = "delete the row; where no call may go there, give the tariff a destination with refuse: blocked"
         raise Refused("no row that the carrier does not carry", hint)
+
+
+READERS: tuple[tuple[str, Callable[[str], object], object], ...] = (
+    ("prefix", prefixes, None),
+    ("name", shown_name, ""),
+    ("price", price, None),
+    ("first_price", price, None),
+    ("increments", increments, None),
+    ("first_increment", first_increment, None),
+    ("next_increment", next_increment, None),
+    ("connect_fee", price, 0),
+    ("min_charge", price, 0),
+    ("fax_page", price, None),
+    ("valid_from", day, date.min),
+    ("valid_to", never_ends, ""),
+    ("currency", currency, ""),
+    ("unit", unit, ""),
+    ("country_code", country_code, ""),
+)
+"""How a field of each column is read, and what an empty one means."""

@@ -1,8 +1,8 @@
 """Reads a rate deck as carriers send it (CSV) into a :class:`Deck`, or reports every problem at once.
 
 The first line names the columns, in any order and by the names that carriers use (:data:`COLUMNS`). Columns are
-separated by semicolon, comma or tab; decimals have a point or a comma; a byte-order mark is skipped. Amounts are
-euros, prices per minute. Without a column of increments they are 60/60, as in the tariff file.
+separated by semicolon, comma, tab or upright line; decimals have a point or a comma; a byte-order mark is skipped.
+Amounts are euros, prices per minute. Without a column of increments they are 60/60, as in the tariff file.
 
 Nothing in a deck is ignored silently. An unknown column is a warning, or an error if it may be a misspelt known one. A
 row that ends (``valid to``) or is in another currency is an error, because it cannot be charged as it is meant.
@@ -15,41 +15,37 @@ import hashlib
 import io
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from charging.errors import ConfigError, Problem
+from charging.tariff.csv_text import csv_text
 from charging.tariff.deck import Deck, DeckRow
 from charging.tariff.deck_columns import (
     COLUMNS,
     FLAGS,
     KEYS,
     MONEY,
+    NAMES,
     NEEDED,
     OFFERS,
+    READERS,
     WORDS,
     Refused,
-    changes_prices,
-    country_code,
-    currency,
-    day,
-    first_increment,
-    increments,
     is_for_people,
     is_month_or_day_first,
-    may_be_charged,
-    never_ends,
-    next_increment,
     offered,
     plain_name,
-    prefixes,
-    price,
+)
+from charging.tariff.deck_words import (
+    changes_prices,
+    may_be_charged,
+    names_a_price,
     says_removed,
-    shown_name,
     speaks_of_prices,
-    unit,
+    speaks_of_removal,
 )
 from charging.yaml_text import describe, suggest
 
@@ -78,8 +74,13 @@ _FOOTER = re.compile(
     re.IGNORECASE,
 )
 """The last line, where it tells how many rows there are, or the digest of all before it."""
+SEPARATORS = ";\t,|"
 PLAIN_PRICES = "prices in euros a minute, and their fees, increments and dates in columns"
-PLAIN_HINT = "say it in columns, or convert the prices; then delete the line"
+CONVERT = (
+    "prices are in euros a minute, and the tariff says whether with VAT: convert them, and name the column 'price'"
+)
+PLAIN_HINT = "say it in columns, or convert the prices (the tariff says whether they include VAT); then delete the line"
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?")
 _THOUSANDS = re.compile("[1-9][0-9]{0,2}[.,][0-9]{3}")
 FOOTERS_MAX = 4
 """For each of them the whole file is looked at once more."""
@@ -182,21 +183,6 @@ def parse_deck(data: bytes, file: str, progress: Progress | None = None) -> Deck
     return DeckFile(Deck(file, rows), hashlib.sha256(data).digest(), tuple(reader.warnings))
 
 
-def csv_text(data: bytes, file: str) -> str:
-    """What is written in a CSV file, called ``file`` in problems. Raises :class:`ConfigError`."""
-    try:
-        nul = data.find(b"\0")  # a text in UTF-16 has some, and what was torn on a disk
-        place = nul if nul >= 0 else len(data)
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        place = error.start
-    if place < len(data):
-        line = data.count(b"\n", 0, place) + 1
-        found = f"the byte 0x{data[place]:02x}"
-        raise ConfigError([Problem(file, "", found, "text in UTF-8", line, hint="save it as CSV UTF-8")])
-    return text
-
-
 class _Column:
     """Where a value stands, how it is read, and what has been read: prices, names and dates repeat."""
 
@@ -216,12 +202,12 @@ class _Reader:
         self.progress = progress
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
-        self.columns = {key: _Column(key, reader, absent) for key, reader, absent in _READERS}
+        self.columns = {key: _Column(key, reader, absent) for key, reader, absent in READERS}
         self.present: list[tuple[str, _Column]] = []
         """Those that the file has."""
         self.money: list[int] = []
         """Where those of them stand that hold amounts."""
-        self.absent: dict[str, Any] = {key: absent for key, _, absent in _READERS}
+        self.absent: dict[str, Any] = {key: absent for key, _, absent in READERS}
         self.unknown: dict[int, str] = {}
         """Where columns stand that are not known, or have no name."""
         self.flags: dict[int, str] = {}
@@ -233,6 +219,10 @@ class _Reader:
         """How many columns the header has, up to the last one with a name."""
         self.line = 1
         self.text = text
+        self.names: list[str] = []
+        """The first line's fields."""
+        self.titles: list[tuple[int, str]] = []
+        """Lines of words between the rows, with their numbers."""
         self.split_prices: list[int] = []
         """Lines in which a price may be broken in two by its decimal comma."""
         self.points = False
@@ -259,9 +249,7 @@ class _Reader:
                 return []
             for fields in self._counted(lines):
                 self.line = lines.line_num
-                if fields and fields[0].startswith("#") and not any(fields[1:]):
-                    self._comment(fields[0])
-                elif any(map(str.strip, fields)):
+                if any(map(str.strip, fields)) and not self._is_beside(fields):
                     for row in self._rows(fields):
                         self._add(rows, row)
                         made += 1
@@ -307,13 +295,13 @@ class _Reader:
         """How many lines stand before the names of the columns: a title, or the ``sep=;`` of spreadsheets."""
         candidates = body.split("\n", PREAMBLE_MAX + 1)[: PREAMBLE_MAX + 1]
         for index, line in enumerate(candidates):
-            delimiter = max(";\t,", key=line.count)
+            delimiter = max(SEPARATORS, key=line.count)
             names = {plain_name(name.strip('"\r')) for name in line[:HEADER_MAX].split(delimiter)}
             if all(names & set(COLUMNS[key]) for key in NEEDED):
                 self.delimiter = delimiter
                 self._title(candidates[:index])
                 return index
-        self.delimiter = max(";\t,", key=candidates[0].count)
+        self.delimiter = max(SEPARATORS, key=candidates[0].count)
         return 0
 
     def _title(self, lines: list[str]) -> None:
@@ -323,11 +311,24 @@ class _Reader:
         elif title.strip(";,\t ") and not re.fullmatch(r"sep=.", title.strip(";,\t ")):
             self._warn("", f"{describe(title[:60])} before the columns", "nothing there that says how prices are meant")
 
-    def _comment(self, text: str) -> None:
-        if _FOOTER.fullmatch(text.strip()):
+    def _is_beside(self, fields: list[str]) -> bool:
+        """Whether a line is no row, but a remark, a title of the rows below it, or the columns' names once more."""
+        if fields[-1] and fields == self.names:
+            return True
+        said = [text for field in fields if (text := field.strip())]
+        text = said[0]
+        if len(said) > 1 or (not text.startswith("#") and any(map(str.isdigit, text))):
+            return False
+        if _FOOTER.fullmatch(text):
             self._error("", f"{describe(text[:60])} before further rows", "such a line at the end alone")
-        elif changes_prices(text):
+        elif changes_prices(text) or (not text.startswith("#") and may_be_charged(text)):
             self._error("", f"{describe(text[:60])} between the rows", PLAIN_PRICES, PLAIN_HINT)
+        elif speaks_of_removal(text):
+            hint = "delete the rows that it is about, and the line"
+            self._error("", f"{describe(text[:60])} between the rows", "no row that the carrier does not carry", hint)
+        elif not text.startswith("#"):
+            self.titles.append((self.line, text))
+        return True
 
     def _counted(self, lines: Iterator[list[str]]) -> Iterator[list[str]]:
         total = len(self.text)
@@ -348,6 +349,7 @@ class _Reader:
         if len(names) > COLUMNS_MAX:
             self._error("", f"{len(names)} columns", f"at most {COLUMNS_MAX}")
             return
+        self.names = names
         for index, name in enumerate(names):
             plain = plain_name(name)
             key = KEYS.get(plain)
@@ -367,7 +369,7 @@ class _Reader:
         found = describe(";".join(names)) if is_deck else "a line without any"
         for key in NEEDED:
             if not self._has(key):
-                hints = [hint for name in names if (hint := suggest(name, COLUMNS[key]))]
+                hints = [hint for name in names if (hint := _meant(plain_name(name), COLUMNS[key]))]
                 expected = f"a column {key!r} in the first line"
                 self._error("", found, expected, hints[0] if hints else "")
         if not is_deck:
@@ -393,7 +395,7 @@ class _Reader:
         missing = [one for one, key in KEYS.items() if not self._has(key)]
         within = [one for one in missing if one in name.split()]
         found = f"the unknown column {describe(name)}"
-        if hint := suggest(name, within) or suggest(name, missing, cutoff=0.8):
+        if hint := _meant(name, within) or _meant(name, missing, cutoff=0.8):
             self._error("", found, "its name corrected, or no such column", hint)
         else:
             self._warn("", found, "a known column: " + ", ".join(COLUMNS), suggest(name, missing))
@@ -476,7 +478,7 @@ class _Reader:
                 column = "a column that is not known" if name else "a column without a name"
                 self._error(name, f"{describe(text)} in {column}", "no money and no time there", hint)
                 del self.unknown[index]  # once is enough
-            elif name in WORDS and speaks_of_prices(text):
+            elif (name in WORDS and speaks_of_prices(text)) or (name in NAMES and names_a_price(text)):
                 hint = "say it in columns, or begin this one's name with # where people alone read it"
                 self._error(name, describe(text), PLAIN_PRICES, hint)
                 del self.remarks[index]
@@ -530,6 +532,16 @@ class _Reader:
             self.line = free[0][0]
             found = f"{len(free)} prefixes that cost nothing, such as {free[0][1].prefix}"
             self._warn("price", found, "calls there to be free")
+        if numbers := {name for name in map(str.strip, self.columns["name"].read) if _NUMBER.fullmatch(name)}:
+            numbers -= {row.prefix[1:] for _, row in rows.values()}
+            for self.line, row in ((line, row) for line, row in rows.values() if row.name in numbers):
+                hint = "it may be the prefix, and the other one a carrier's own; or a price"
+                self._error("name", describe(row.name), "a name of words", hint)
+                break
+        if self.titles:
+            self.line, title = self.titles[0]
+            found = f"{len(self.titles)} lines of words between the rows, such as {describe(title[:60])}"
+            self._warn("", found, "nothing there that says how prices are meant")
         dates = self.columns["valid_from"].read
         if doubtful := next((text for text in dates if is_month_or_day_first(text.strip())), None):
             self.line = 1
@@ -568,21 +580,7 @@ class _Reader:
             self.warnings.append(Problem(self.file, path, found, expected, self.line, hint=hint))
 
 
-_READERS: tuple[tuple[str, Callable[[str], object], object], ...] = (
-    ("prefix", prefixes, None),
-    ("name", shown_name, ""),
-    ("price", price, None),
-    ("first_price", price, None),
-    ("increments", increments, None),
-    ("first_increment", first_increment, None),
-    ("next_increment", next_increment, None),
-    ("connect_fee", price, 0),
-    ("min_charge", price, 0),
-    ("fax_page", price, None),
-    ("valid_from", day, date.min),
-    ("valid_to", never_ends, ""),
-    ("currency", currency, ""),
-    ("unit", unit, ""),
-    ("country_code", country_code, ""),
-)
-"""How a field of each column is read, and what an empty one means."""
+def _meant(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
+    """Which of the known columns may be meant by a name, and what to do before it is called so; empty: none."""
+    hint = suggest(name, known, cutoff=cutoff)
+    return CONVERT if hint and changes_prices(name) else hint

@@ -88,6 +88,15 @@ async def test_semicolons_a_byte_order_mark_and_other_orders_of_columns_are_read
     ).accounts == 1
 
 
+@pytest.mark.parametrize("coding", ["utf-8", "utf-16"])
+def test_what_a_spreadsheet_makes_of_a_file_is_read_as_a_decks(coding: str) -> None:
+    text = 'account|plan|number|\n# of the north\nanna|light|="0201234567"|\naccount|plan|number|\nbert|light||\n'
+    rows, found = read_rows(text.encode(coding), "f.csv", Language.NL)
+    assert found == []
+    assert [(row.line, row.account, row.number) for row in rows] == [(3, "anna", "0201234567"), (5, "bert", "")]
+    assert [count for count, _ in parts(text.encode(coding))] == [2]
+
+
 async def test_every_problem_is_told_with_its_place_and_nothing_is_written(shop: Shop) -> None:
     found = await problems(
         shop,

@@ -89,7 +89,47 @@ UNDERSTOOD_OR_REFUSED = [
     ("prefix,price,origin\n32,0.05,EEA\n", "'EEA' in a column that is not known"),
     ("prefix,type,price\n32,SMS,0.01\n", "'SMS'"),
     ("prefix,product,price\n32,toll-free inbound,0.01\n", "'toll-free inbound'"),
+    # whether VAT is in the prices says the tariff alone
+    ("Prices excluding VAT\nprefix,price\n32,0.05\n", "'Prices excluding VAT' before the columns"),
+    ("Prijzen excl. btw\nprefix;prijs\n32;0,05\n", "'Prijzen excl. btw' before the columns"),
+    ("Nettopreise\nNetto\nprefix;price\n32;0,05\n", "'Nettopreise Netto' before the columns"),
+    ("prefix,price\n32,0.05\n# prices exclude VAT\n", "'# prices exclude VAT' between the rows"),
+    ("prefix,price,notes\n32,0.05,plus VAT\n", "'plus VAT'"),
+    ("prefix,price,info\n32,0.05,ex btw\n", "'ex btw' in a column that is not known"),
+    ("prefix,name,price\n32,Belgium excl. btw,0.05\n", "'Belgium excl. btw'"),
+    # at which hours, and on which days
+    ("prefix,price,type\n32,0.05,peak\n", "'peak'"),
+    ("prefix,price,category\n32,0.05,Weekend\n", "'Weekend'"),
+    ("prefix,price,days\n32,0.05,Mon-Fri\n", "'Mon-Fri' in a column that is not known"),
+    ("prefix,price,slot\n32,0.05,weekdays\n", "'weekdays' in a column that is not known"),
+    ("prefix,name,price\n32,Belgium off-peak,0.05\n", "'Belgium off-peak'"),
+    ("prefix,price\nWeekend,\n32,0.05\n", "'Weekend' between the rows"),
+    # increments in the name, seconds and dates in a remark
+    ("prefix,name,price\n32,Belgium 30/6,0.05\n", "'Belgium 30/6'"),
+    ("prefix,price,notes\n32,0.05,first 30 sec\n", "'first 30 sec'"),
+    ("prefix,price,notes\n32,0.05,mobile 0.3\n", "'mobile 0.3'"),
+    ("prefix,price,notes\n32,0.05,now 0.05.\n", "'now 0.05.'"),
+    ("prefix,price,notes\n32,0.05,2026-12-01\n", "'2026-12-01'"),
+    ("prefix,price,change\n32,0.05,increase 1 Dec 2026\n", "'increase 1 Dec 2026'"),
+    # a name that is the prefix, where the other one is a carrier's own; or a second price
+    ("prefix,destination,price\n32,3212,0.05\n", "'3212'"),
+    ("prefix,name,price\n32,0.07,0.05\n", "'0.07'"),
+    # words between the rows
+    ("prefix,name,price\n32,B,0.05\nDiscontinued codes:,,\n33,F,0.05\n", "'Discontinued codes:' between the rows"),
+    ("prefix,name,price\n,,ct/min\n32,B,5\n", "'ct/min' between the rows"),
+    ("prefix,name,price\n,,sec\n32,B,0.001\n", "'sec' between the rows"),
+    # prices and dates as others write them
+    ("prefix,price\n32,N/A\n", "'N/A'"),
+    ("prefix;price\n32;5E-02\n", "'5E-02'"),
+    ("prefix,price,effective\n32,0.05,46357\n", "'46357'"),
+    ("prefix,price,effective\n32,0.05,01-Dec-26\n", "'01-Dec-26'"),
+    ("prefix,price,effective\n32,0.05,1 maybe 2026\n", "'1 maybe 2026'"),
+    ("prefix,price,effective\n32,0.05,2026-12-01T00:00:00Z\n", "'2026-12-01T00:00:00Z'"),
+    ("prefix,price,stopdate\n32,0.05,2036-01-01 00:00:00\n", "'2036-01-01 00:00:00'"),
+    ("prefix,price,rateunit\n32,0.05,1s\n", "'1s'"),
     # digits that spaces or commas part
+    ("prefix,price\n32 33 34,0.05\n", "'32 33 34'"),
+    ("prefix,price\n31 32,0.05\n", "'31 32'"),
     ("prefix,price,increments\n32,0.05,6 1\n", "'6 1'"),
     ("prefix,price\n321 322,0.05\n", "'321 322'"),
     ('prefix,price\n"3212,13,14",0.05\n', "'3212,13,14'"),
@@ -125,6 +165,21 @@ def test_what_may_be_money_or_time_is_never_passed_over(text: str, found: str) -
         "prefix,price\n 32 ,0.05\n   ,  \n",
         "prefix,price\n32 3,0.07\n32,0.05\n",
         "prefix,price\n32,0.05\n00 32 3,0.05\n",
+        "prefix|price\n32|0,05\n",
+        "prefix|price\n31;32|0,05\n",
+        "prefix,Rate (EUR)\n32,0.05\n",
+        "prefix;Price [€/min]\n32;0,05\n",
+        "prefix;Preis in Euro;price per minute\n32;;0,05\n",
+        "prefix,price,currency\n32,Eur 0.05,978\n",
+        "prefix,rate,rateunit,connectfee\n32,0.05,60s,0\n",
+        'prefix;price\n="32";0,05\n',
+        "prefix,price,stopdate\n32,0.05,NULL\n",
+        "prefix,price,end date\n32,0.05,0000-00-00 00:00:00\n",
+        "Destination|Code|Price\nEurope||\nBelgium|32|0.05\nDestination|Code|Price\nFrance|33|0.06\nConfidential||\n",
+        "prefix,price,notes\n32,0.05,ASR 55.50%\n33,0.05,checked 1.11.2026\n34,0.05,v2.10 of the list\n",
+        "prefix,price,notes\n32,0.05,one code per call centre\n33,0.05,connected via 2 switches\n",
+        "prefix,price,network,region\n32,0.05,Mills Wireless,CT\n33,0.05,Cent Telecom,\n",
+        "prefix,destination,price\n32,32,0.05\n",
     ],
 )
 def test_what_changes_no_price_beside_one_is_read(text: str) -> None:
@@ -138,3 +193,51 @@ def test_three_decimals_are_decimals_where_the_file_has_no_other_sign(prices: tu
     row = _row_of(f"prefix,price\n32,{prices[0]}\n33,{prices[1]}\n")
     assert row is not None
     assert row.price == 1_234_000
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "2026/12/01",
+        "20261201",
+        "01-Dec-2026",
+        "1 december 2026",
+        "December 1, 2026",
+        "2026-Dec-01",
+        "2026-12-01T00:00:00.000",
+        "1.12.2026 00:00",
+    ],
+)
+def test_a_day_that_can_be_no_other_is_read(typed: str) -> None:
+    text = f'prefix;price;effective\n32;0.05;"{typed}"\n'
+    deck = parse_deck(text.encode(), "deck.csv").deck
+    assert [row.valid_from for row in deck.rows("+32")] == [date(2026, 12, 1)]
+
+
+@pytest.mark.parametrize("name", ["mrt", "maart", "mei", "okt", "Sept"])
+def test_a_month_is_read_in_dutch_and_english(name: str) -> None:
+    deck = parse_deck(f"prefix;price;effective\n32;0.05;2 {name} 2026\n".encode(), "deck.csv").deck
+    months = {"mrt": 3, "maart": 3, "mei": 5, "okt": 10, "Sept": 9}
+    assert [row.valid_from for row in deck.rows("+32")] == [date(2026, months[name], 2)]
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-8-sig"])
+def test_what_a_spreadsheet_saves_as_unicode_is_read(coding: str) -> None:
+    assert _row_of("prefix\tname\tprice\n32\tBelgië\t0,05\n") is not None
+    deck = parse_deck("prefix\tname\tprice\n32\tBelgië\t0,05\n".encode(coding), "deck.csv").deck
+    assert [row.name for row in deck.rows("+32")] == ["België"]
+
+
+def test_half_a_character_of_unicode_is_a_file_that_broke_off() -> None:
+    with pytest.raises(ConfigError, match="half a character"):
+        parse_deck("prefix\tprice\n32\t0,05\n".encode("utf-16")[:-1], "deck.csv")
+
+
+@pytest.mark.parametrize("name", ["price (ct)", "price per second", "rate USD", "rate (mills)", "price excl vat"])
+def test_a_price_in_another_unit_is_told_to_be_converted_and_not_only_renamed(name: str) -> None:
+    """Who renamed the column, as the refusal advised, asked for a hundred times the price."""
+    with pytest.raises(ConfigError) as error:
+        parse_deck(f"prefix,{name}\n32,5\n".encode(), "deck.csv")
+    assert {problem.hint.partition(":")[0] for problem in error.value.problems} == {
+        "prices are in euros a minute, and the tariff says whether with VAT"
+    }
