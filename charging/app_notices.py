@@ -20,13 +20,12 @@ from pydantic import SecretStr
 
 from charging.call.storage import Record
 from charging.call.told import CallSettled, FaxSettled, TickPosted, VoicemailSettled
-from charging.clock import Clock
+from charging.clock import Bell, Clock
 from charging.engine.desk import MissedCall
 from charging.engine.ports import Observer
 from charging.engine.told import LeftMessageCharged, Told
 from charging.errors import LedgerError
 from charging.ledger.port import Store
-from charging.notify.bell import Bell
 from charging.notify.missed import Call
 from charging.notify.missed_desk import MissedDesk
 from charging.notify.notifier import Notifier

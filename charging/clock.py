@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 MICROSECONDS = 1_000_000
+
+WATCH_S = 1
+"""Between two looks for a step of the wall clock, where nothing else reads it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,6 +70,66 @@ class Clock(Protocol):
 
     async def sleep_until(self, mono_us: int) -> None:
         """Return once the monotonic clock has reached ``mono_us``; at once if it has."""
+
+
+class Bell:
+    """One task rests by it; anyone rings it, and never waits."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """There is work: end the rest, or let the next one end at once."""
+        self._rung.set()
+
+    async def rest(self, seconds: float) -> None:
+        """Return once rung since the last rest ended, or after ``seconds``."""
+        await self.rest_until(self._clock.now().plus(seconds).mono_us)
+
+    async def rest_until(self, mono_us: int | None) -> None:
+        """Return once rung since the last rest ended, or at that monotonic reading; ``None``: only once rung."""
+        sleep = None if mono_us is None else asyncio.create_task(self._clock.sleep_until(mono_us))
+        try:
+            if sleep is not None:
+                sleep.add_done_callback(self._slept)
+            await self._rung.wait()
+        finally:
+            self._rung.clear()
+            if sleep is not None:
+                sleep.remove_done_callback(self._slept)
+                sleep.cancel()
+
+    def _slept(self, _sleep: asyncio.Task[None]) -> None:
+        self._rung.set()
+
+
+class WatchedClock:
+    """Both clocks, of which every reading is compared with the last: a step of the wall clock is told before the
+    reading is used. So a daemon that was frozen acts on nothing before it knows of the step."""
+
+    def __init__(self, clock: Clock, tolerance_ms: int, stepped: Callable[[Instant, Instant], None]) -> None:
+        """``stepped`` is called with the last reading before a step and the first after it. The clocks may part by
+        ``tolerance_ms`` between two readings: they are slewed."""
+        self._clock = clock
+        self._tolerance_us = tolerance_ms * 1000
+        self._stepped = stepped
+        self._last = clock.now()
+
+    def now(self) -> Instant:
+        """Read the clocks."""
+        before, now = self._last, self._clock.now()
+        self._last = now
+        by_us = now.wall_us - now.mono_us - (before.wall_us - before.mono_us)  # `parted_us`: a tick asks a dozen times
+        if abs(by_us) > self._tolerance_us:
+            self._stepped(before, now)
+        return now
+
+    async def watch(self) -> NoReturn:
+        """Read the clocks each WATCH_S seconds, for ever."""
+        while True:
+            await self._clock.sleep_until(self._clock.now().mono_us + WATCH_S * MICROSECONDS)
+            self.now()
 
 
 class SystemClock:

@@ -16,9 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from charging.call import told
-from charging.call.commands import Context, Doubt, Post, Step, Tell
+from charging.call.commands import Doubt, Post, Step, Tell
 from charging.call.events import KeptAnswer, Posted
-from charging.call.model import Pending, Session, State
+from charging.call.model import Context, Pending, Session, State
 from charging.call.transfers import adopt
 from charging.frozen import replace
 from charging.ledger.model import Opened, OpenSession, Outcome

@@ -1,4 +1,4 @@
-"""What a step of the core is given (`Context`) and returns (`Step`): the session, and commands. Pure.
+"""What a step of the core returns: the session, and commands. Pure.
 
 The runner carries out the commands in order, and handles each answer before the next event.
 """
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from charging.call import told
 from charging.call.events import HangupOrdered, SwitchSaid
-from charging.call.model import Policy, Session
-from charging.clock import MICROSECONDS, Instant
+from charging.call.model import Context, Session
+from charging.clock import Instant
 from charging.frozen import replace
 from charging.ledger.model import Transfer
 
@@ -66,11 +66,6 @@ class SetDeadline:
     backstop: Instant
     callee_uid: str
     caller_uid: str
-
-    @property
-    def deadlines(self) -> tuple[tuple[str, Instant], ...]:
-        """The instant at which to cut each channel, by unique id."""
-        return (self.callee_uid, self.at), (self.caller_uid, self.backstop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,21 +135,6 @@ class Step(NamedTuple):
 
     session: Session
     commands: tuple[Command, ...] = ()
-
-
-class Context(NamedTuple):
-    """What every handler is given besides the session and the event."""
-
-    now: Instant
-    policy: Policy
-
-    def in_s(self, seconds: float) -> int:
-        """The monotonic reading, in µs, that many seconds from now."""
-        return self.now.mono_us + round(seconds * MICROSECONDS)
-
-    def is_due(self, mono_us: int | None) -> bool:
-        """Whether a wake-up is set and its moment has come."""
-        return mono_us is not None and mono_us <= self.now.mono_us
 
 
 def stay(session: Session, _event: object, _context: Context) -> Step:

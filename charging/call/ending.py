@@ -24,7 +24,6 @@ from charging.call.cdr import cdr_document, cut_by, deadline_ms
 from charging.call.commands import (
     AskSwitch,
     Command,
-    Context,
     Find,
     Forget,
     HangUp,
@@ -46,7 +45,7 @@ from charging.call.events import (
     Woke,
 )
 from charging.call.failover import reassert_within, recover
-from charging.call.model import Duration, Pending, Proof, Session, State
+from charging.call.model import Context, Duration, Pending, Proof, Session, State
 from charging.call.switch_events import (
     BridgeLeft,
     ChannelEnded,
@@ -61,11 +60,51 @@ from charging.frozen import replace
 from charging.ledger.balances import rooms
 from charging.ledger.model import Closed, Kept, Outcome
 
+BRIDGE_LEFT_GRACE_S = 2
+"""Between leaving the bridge and the channel's end, before the switch is asked whether the call is over."""
+
 RETRY_MAX_S = 30
 """Between two attempts to book a call that is over; the attempts never end."""
 
 REPLANS_MAX = 5
 """So often is a refused transfer planned again at once (other calls were faster)."""
+
+
+# --- a running call seems to end -----------------------------------------------------------------------------
+
+
+def leg_left(session: Session, event: BridgeLeft, context: Context) -> Step:
+    """A party of a running call has left its bridge: its channel's end should follow."""
+    if event.uid not in (session.callee_uid, session.caller_uid):
+        return Step(session)
+    if event.uid == session.caller_uid:
+        session = replace(session, caller_left=True, kept_alone=session.prompting and event.remaining == 1)
+    if session.left is not None:
+        return Step(session)
+    check = context.in_s(BRIDGE_LEFT_GRACE_S)
+    return Step(replace(session, left=context.now, left_us=event.at_us, check_mono_us=check))
+
+
+def leg_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
+    """The forwarded leg's end is the call's. The caller's channel may end before (a Local channel that is optimised
+    away, an attended transfer): then the switch is asked. If the leg ends while the caller is still in the bridge,
+    another channel may have replaced it, unpaid: the switch is asked, and the caller hung up."""
+    if event.uid == session.callee_uid:
+        return _callee_ended(session, context)
+    if event.uid != session.caller_uid:
+        return Step(session)
+    gone = replace(session, caller_gone=True, check_mono_us=context.in_s(BRIDGE_LEFT_GRACE_S))
+    return Step(gone, (AskSwitch(),) if session.kept_alone else ())
+
+
+def _callee_ended(session: Session, context: Context) -> Step:
+    tells: tuple[Command, ...] = ()
+    if session.replaced and not session.hangup_reason:
+        session = replace(session, hangup_reason="replaced")
+        tells = (Tell(told.LegReplaced()),)
+    ending = begin_ending(session, context)
+    over = session.caller_gone or session.caller_left
+    return Step(ending.session, (*tells, *(ending.commands if over else (AskSwitch(),))))
 
 
 def begin_ending(session: Session, context: Context) -> Step:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 
 from charging.call import told
 from charging.call.booking import set_aside
-from charging.call.commands import Context, Post, ReadBalances, Step, Tell
-from charging.call.model import Pending, Session, Short
+from charging.call.commands import Post, ReadBalances, Step, Tell
+from charging.call.model import Context, Pending, Session, Short
 from charging.call.transfers import Extension, final_charge, grants_for, reserve_transfer, within_means
 from charging.frozen import replace
 from charging.ledger.balances import held_rooms, rooms

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
@@ -82,6 +82,21 @@ class Policy:
     def is_shared(self) -> bool:
         """Whether other daemons share the ledger, and so may open sessions of this switch."""
         return self.short_poll_s > 0
+
+
+class Context(NamedTuple):
+    """What every step of a session is given besides the session and the event."""
+
+    now: Instant
+    policy: Policy
+
+    def in_s(self, seconds: float) -> int:
+        """The monotonic reading, in µs, that many seconds from now."""
+        return self.now.mono_us + round(seconds * MICROSECONDS)
+
+    def is_due(self, mono_us: int | None) -> bool:
+        """Whether a wake-up is set and its moment has come."""
+        return mono_us is not None and mono_us <= self.now.mono_us
 
 
 class State(StrEnum):

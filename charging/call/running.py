@@ -25,7 +25,6 @@ from charging.call.booking import (
 from charging.call.commands import (
     AskSwitch,
     Command,
-    Context,
     HangUp,
     Keep,
     PlayPrompt,
@@ -37,7 +36,7 @@ from charging.call.commands import (
     hang_up_all,
     order_end,
 )
-from charging.call.ending import REPLANS_MAX, begin_ending
+from charging.call.ending import BRIDGE_LEFT_GRACE_S, REPLANS_MAX, begin_ending
 from charging.call.events import (
     BalancesRead,
     ClockJumped,
@@ -53,11 +52,9 @@ from charging.call.events import (
     Woke,
 )
 from charging.call.failover import reassert_within, recover
-from charging.call.model import Session, Short, State
+from charging.call.model import Context, Session, Short, State
 from charging.call.switch_events import (
     BridgeEntered,
-    BridgeLeft,
-    ChannelEnded,
     ChannelReplaced,
     DialEnded,
     TransferKind,
@@ -73,9 +70,6 @@ DEADLINE_TOLERANCE_MS = 1000
 
 DOUBTFUL_MAX = 8
 """So many orders of unknown outcome are remembered."""
-
-BRIDGE_LEFT_GRACE_S = 2
-"""Between leaving the bridge and the channel's end, before the switch is asked whether the call is over."""
 
 ANSWER_GRACE_MS = 5000
 """Between a leg's answer and its bridge."""
@@ -134,42 +128,9 @@ def transfer_seen(session: Session, event: TransferSeen, context: Context) -> St
     return order_end(session, "transferred", "transfer", told.TransferCut(event.kind))
 
 
-def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
-    if event.uid not in (session.callee_uid, session.caller_uid):
-        return Step(session)
-    if event.uid == session.caller_uid:
-        session = replace(session, caller_left=True, kept_alone=session.prompting and event.remaining == 1)
-    if session.left is not None:
-        return Step(session)
-    check = context.in_s(BRIDGE_LEFT_GRACE_S)
-    return Step(replace(session, left=context.now, left_us=event.at_us, check_mono_us=check))
-
-
 def channel_replaced(session: Session, event: ChannelReplaced, _context: Context) -> Step:
     """Another channel takes the forwarded leg's place in the bridge, as the end of that leg will confirm."""
     return Step(replace(session, replaced=True) if event.uid == session.callee_uid else session)
-
-
-def channel_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
-    """The forwarded leg's end is the call's. The caller's channel may end before (a Local channel that is optimised
-    away, an attended transfer): then the switch is asked. If the leg ends while the caller is still in the bridge,
-    another channel may have replaced it, unpaid: the switch is asked, and the caller hung up."""
-    if event.uid == session.callee_uid:
-        return _leg_ended(session, context)
-    if event.uid != session.caller_uid:
-        return Step(session)
-    gone = replace(session, caller_gone=True, check_mono_us=context.in_s(BRIDGE_LEFT_GRACE_S))
-    return Step(gone, (AskSwitch(),) if session.kept_alone else ())
-
-
-def _leg_ended(session: Session, context: Context) -> Step:
-    tells: tuple[Command, ...] = ()
-    if session.replaced and not session.hangup_reason:
-        session = replace(session, hangup_reason="replaced")
-        tells = (Tell(told.LegReplaced()),)
-    ending = begin_ending(session, context)
-    over = session.caller_gone or session.caller_left
-    return Step(ending.session, (*tells, *(ending.commands if over else (AskSwitch(),))))
 
 
 def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:

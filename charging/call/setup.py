@@ -8,7 +8,6 @@ from charging.call.commands import (
     AskSwitch,
     Become,
     Command,
-    Context,
     Keep,
     Post,
     ReadBalances,
@@ -29,7 +28,7 @@ from charging.call.events import (
     SwitchSilent,
     Woke,
 )
-from charging.call.model import Means, Session, State
+from charging.call.model import Context, Means, Session, State
 from charging.call.switch_events import (
     ChannelEnded,
     DialEnded,

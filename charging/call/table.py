@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from charging.call import ending, fax, oneoff, running, setup, voicemail
-from charging.call.commands import Command, Context, Step, hang_up, stay
+from charging.call.commands import Command, Step, hang_up, stay
 from charging.call.events import (
     AnswerDoubtful,
     BalancesRead,
@@ -42,7 +42,7 @@ from charging.call.events import (
     Woke,
 )
 from charging.call.fax import Fax
-from charging.call.model import Policy, Session, State
+from charging.call.model import Context, Policy, Session, State
 from charging.call.oneoff import Piece
 from charging.call.storage import Record
 from charging.call.switch_events import (
@@ -99,8 +99,8 @@ TABLE: dict[State, dict[type, Handler]] = {
             on(DialStarted, stay),
             on(DialEnded, running.dial_ended),
             on(BridgeEntered, running.bridge_entered),
-            on(BridgeLeft, running.bridge_left),
-            on(ChannelEnded, running.channel_ended),
+            on(BridgeLeft, ending.leg_left),
+            on(ChannelEnded, ending.leg_ended),
             on(ChannelReplaced, running.channel_replaced),
             on(TransferSeen, running.transfer_seen),
             on(SwitchSaid, running.switch_said),

@@ -245,8 +245,7 @@ def _short(
     """R14: what is missing, as the operator's notice says it; shorter where no mail is set up that it could name."""
     from charging.notify.model import FaxRefused, NoticeKind
     from charging.notify.policy import plain
-    from charging.notify.render import Operator, Templates
-    from charging.notify.words import filters
+    from charging.notify.render import Operator, Templates, filters
 
     facts = FaxRefused(
         document=plain(document),

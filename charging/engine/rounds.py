@@ -23,13 +23,13 @@ from charging.call import commands as do
 from charging.call.events import BalancesRead, DeadlineSet, Event, Posted, SwitchSaid, SwitchSilent
 from charging.call.model import State
 from charging.call.storage import Record
-from charging.clock import Clock
+from charging.clock import Bell, Clock, Instant
 from charging.engine import told
 from charging.engine.looker import Looker
 from charging.engine.ports import Observer, Switch
 from charging.errors import LedgerError, SwitchError
 from charging.ledger.port import Ledger
-from charging.tasks import end, first_of
+from charging.tasks import end
 
 TOGETHER_US = 100_000
 """What falls due within one such stretch is woken at its end: at most so much later than it wished. A tick is due a
@@ -85,8 +85,8 @@ class Rounds:
         """Who wants to be woken, by the end of the stretch in which that is."""
         self._ends: list[int] = []
         """The ends of those stretches: a heap."""
-        self._sleeps_until_us: int | None = None
-        self._sooner = asyncio.Event()
+        self._rests_until_us: int | None = None
+        self._sooner = Bell(clock)
         self._failure: BaseException | None = None
         self._ready: deque[Acting] = deque()
         """Who goes on in the next turn of the loop."""
@@ -119,8 +119,8 @@ class Rounds:
             self._due[end_us] = {}
             heapq.heappush(self._ends, end_us)
         self._due[end_us][acting] = None
-        if self._sleeps_until_us is None or end_us < self._sleeps_until_us:
-            self._sooner.set()
+        if self._rests_until_us is None or end_us < self._rests_until_us:
+            self._sooner.ring()
 
     async def run(self) -> NoReturn:
         """Wake sessions when they are due, for ever. Raises the error that a session failed with: it is a fault of the
@@ -128,9 +128,8 @@ class Rounds:
         try:
             while self._failure is None:
                 self._wake_due()
-                self._sooner.clear()
-                self._sleeps_until_us = self._ends[0] if self._ends else None
-                await self._sleep(self._sleeps_until_us)
+                self._rests_until_us = self._ends[0] if self._ends else None
+                await self._sooner.rest_until(self._rests_until_us)
             raise self._failure
         finally:
             self._is_over = True
@@ -142,13 +141,6 @@ class Rounds:
             for acting in self._due.pop(heapq.heappop(self._ends)):
                 acting.alarm_us = None
                 acting.wake()
-
-    async def _sleep(self, until_us: int | None) -> None:
-        """Return at that moment, or as soon as an earlier one is set."""
-        if until_us is None:
-            await self._sooner.wait()
-            return
-        await first_of(self._clock.sleep_until(until_us), self._sooner.wait())
 
     # --- whose turn -------------------------------------------------------------------------------------------
 
@@ -183,7 +175,7 @@ class Rounds:
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
-        self._sooner.set()
+        self._sooner.ring()
 
     def _go_on(self) -> None:
         if self._is_over:
@@ -298,11 +290,13 @@ class Rounds:
             # This daemon was frozen: another may have moved these calls' deadlines since.
             self._answer([(acting, SwitchSilent("set_deadline")) for acting, _ in asked])
             return
-        orders = [one for _, command in asked for one in command.deadlines]
+        orders: list[tuple[str, Instant]] = []
+        for _, command in asked:
+            orders += (command.callee_uid, command.at), (command.caller_uid, command.backstop)
         failed = iter(await self._switch.set_deadlines(orders))
         answers: list[tuple[Acting, Event]] = []
         for acting, command in asked:
-            errors = [error for error in [next(failed) for _ in command.deadlines] if error is not None]
+            errors = [error for error in (next(failed), next(failed)) if error is not None]
             if errors:
                 self._observe(told.SwitchFailed(str(errors[0]), type(errors[0]).__name__), acting.session)
             answers.append((acting, SwitchSilent("set_deadline") if errors else DeadlineSet(command.covered_s)))

@@ -21,7 +21,7 @@ from charging.call.model import STEPS_MAX, Policy, Session, Short, State
 from charging.call.storage import Record, overdue_s, revive
 from charging.call.switch_events import BridgeEntered, ChannelReplaced, DialEnded, DialStarted, SwitchEvent
 from charging.call.told import SessionReasserted
-from charging.clock import MICROSECONDS, Clock, Instant
+from charging.clock import MICROSECONDS, Clock, Instant, WatchedClock, parted_us
 from charging.engine import told
 from charging.engine.booked import DELETE_AT_ONCE_MAX, BookedRecords
 from charging.engine.closed import ClosedRecords
@@ -69,8 +69,6 @@ DELETE_ORDERS_MAX = 20
 DELETE_PAUSE_S = 1
 """Orders to delete after one look, and between two of them: more records a second than calls can be decided, so that a
 stranger who rings and rings leaves no more in the switch than is taken out."""
-
-CLOCK_WATCH_S = 1
 
 NO_SESSION = "nosession-"
 """How the black box's key of a call begins that never got a session."""
@@ -127,7 +125,9 @@ class Registry:
         self._stray: frozenset[str] = frozenset()
         """Sessions of channels that the last look saw and nobody charges."""
         self._found, self._found_again_us = asyncio.Event(), 0
-        self._tasks, self._watched = Tasks(), clock.now()
+        self._tasks = Tasks()
+        self._watched = WatchedClock(clock, policy.clock_jump_ms, self._stepped)
+        self.now = self._watched.now
         self._looker = Looker(switch)
         self.rounds = Rounds(ledger, switch, self._looker, clock, observe, lambda: self.leads())
         self._steps: deque[SeenStep] = deque(maxlen=STEPS_MAX)
@@ -138,7 +138,7 @@ class Registry:
             self._tasks.begin(self.rounds.run(), "rounds")
             self._tasks.begin(self._audit_for_ever(), "session-audit")
             self._tasks.begin(self._housekeep_for_ever(), "black-box-housekeeping")
-            self._tasks.begin(self._watch_clock_for_ever(), "clock-watch")
+            self._tasks.begin(self._watched.watch(), "clock-watch")
             await self._tasks.failure()
         finally:
             await self._tasks.end()
@@ -569,27 +569,14 @@ class Registry:
     def _is_nobodys(self, key: str) -> bool:
         return key not in self._runners and key not in self._booked
 
-    # --- the clocks -------------------------------------------------------------------------------------------
-
-    async def _watch_clock_for_ever(self) -> NoReturn:
-        """Look for steps of the wall clock: a step moves the switch's deadlines, and they are set again at once."""
-        while True:
-            await self._pause(CLOCK_WATCH_S)
-            self.now()
-
-    def now(self) -> Instant:
-        """Read the clocks. A step of the wall clock is offered to every session first, so that a daemon that was frozen
-        acts on nothing before it knows of the step."""
-        before = self._watched
-        self._watched = now = self._clock.now()
-        by_us = now.wall_us - now.mono_us - (before.wall_us - before.mono_us)  # `parted_us`: a tick asks a dozen times
-        if abs(by_us) > self.policy.clock_jump_ms * 1000:
-            self.observe(told.ClockJumped(by_us // 1000))
-            jumped = ClockJumped(by_us, before.mono_us)
-            self._steps.append(SeenStep(self._watched.mono_us, jumped))
-            for runner in self._runners.values():
-                runner.offer(jumped)
-        return now
+    def _stepped(self, before: Instant, after: Instant) -> None:
+        """The wall clock was stepped: tell every session. A step moves the switch's deadlines, which are set again at
+        once."""
+        jumped = ClockJumped(parted_us(before, after), before.mono_us)
+        self.observe(told.ClockJumped(jumped.by_us // 1000))
+        self._steps.append(SeenStep(after.mono_us, jumped))
+        for runner in self._runners.values():
+            runner.offer(jumped)
 
     async def _pause(self, seconds: float) -> None:
         await self._clock.sleep_until(self._clock.now().mono_us + round(seconds * MICROSECONDS))

@@ -13,13 +13,12 @@ from typing import NoReturn
 
 import structlog
 
-from charging.clock import Clock
+from charging.clock import Bell, Clock
 from charging.errors import LedgerError, LedgerUnavailable
 from charging.ledger.accounts import Account, Status
 from charging.ledger.balances import spendable
 from charging.ledger.documents import Document, Documents, Put
 from charging.ledger.port import Store
-from charging.notify.bell import Bell
 from charging.notify.missed import Batch, Call, Missed
 from charging.notify.model import Notice
 from charging.notify.notifier import Notifier

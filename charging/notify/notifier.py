@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from charging.call.pieces import allowance
-from charging.clock import Clock
+from charging.clock import Bell, Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account
 from charging.ledger.balances import ruled_by, spendable
@@ -27,7 +27,6 @@ from charging.ledger.documents import Document, Documents
 from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import Balance
 from charging.ledger.port import Store
-from charging.notify.bell import Bell
 from charging.notify.model import Notice
 from charging.notify.outbox import Outbox
 from charging.notify.policy import Headroom, Standing, due, forward_cost, headroom

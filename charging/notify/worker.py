@@ -18,9 +18,8 @@ from typing import NoReturn, Protocol
 
 import structlog
 
-from charging.clock import MICROSECONDS, Clock
+from charging.clock import MICROSECONDS, Bell, Clock
 from charging.errors import LedgerError
-from charging.notify.bell import Bell
 from charging.notify.outbox import CLAIM_S, Entry, Outbox
 from charging.notify.render import BadAddress, TemplateError, Templates, message_of
 from charging.notify.settings import Mail

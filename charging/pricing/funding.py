@@ -25,9 +25,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from charging.pricing.calendar import MICROSECONDS, month_and_edge_us
-from charging.pricing.money import ceil_div
 from charging.pricing.packs import PACK, ends_us
-from charging.pricing.rate import FOREVER_S, Rate, Regime
+from charging.pricing.rate import FOREVER_S, Rate, Regime, ceil_div
 
 CREDIT = "credit"
 """The source of seconds that money pays."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from enum import StrEnum
 from math import lcm
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -25,7 +26,6 @@ from charging.pricing.calendar import (
     next_window_edge_us,
     open_window,
 )
-from charging.pricing.money import Rounding, largest_rounding_to, round_div
 from charging.pricing.packs import MONTH_ORDER, PACK, PackRules, edition_of, last_day_of, name_of
 from charging.stored import NEWER, ROW, SORTED
 
@@ -36,6 +36,53 @@ MAX_CALL_S = 14_400
 """Four hours: how long a call may last where the plan does not say."""
 REHEARSAL_PRICE = 10_000
 """Micro-euro a second; at least one of the tariff's rounding."""
+
+
+class Rounding(StrEnum):
+    """How an exact fraction becomes a whole number; amounts are never negative, so *up* is away from zero."""
+
+    UP = "up"
+    """Any remainder counts as a whole."""
+    DOWN = "down"
+    """A remainder is dropped."""
+    HALF_UP = "half_up"
+    """To the nearest; exactly half goes up."""
+    HALF_DOWN = "half_down"
+    """To the nearest; exactly half goes down."""
+    HALF_EVEN = "half_even"
+    """To the nearest; exactly half goes to the even neighbour (bankers' rounding)."""
+
+
+def ceil_div(n: int, d: int) -> int:
+    """``n / d`` rounded up; ``d`` is positive."""
+    return -(-n // d)
+
+
+def round_div(n: int, d: int, rounding: Rounding) -> int:
+    """``n / d`` rounded as named; ``n`` is not negative and ``d`` is positive."""
+    assert n >= 0, n
+    assert d > 0, d
+    if rounding is Rounding.UP:
+        return -(-n // d)
+    if rounding is Rounding.DOWN:
+        return n // d
+    if rounding is Rounding.HALF_UP:
+        return (2 * n + d) // (2 * d)
+    whole, rest = divmod(n, d)
+    if 2 * rest != d:
+        return whole + (2 * rest > d)
+    return whole + (whole & 1 if rounding is Rounding.HALF_EVEN else 0)
+
+
+def largest_rounding_to(limit: int, d: int, rounding: Rounding) -> int:
+    """The largest ``n`` with ``round_div(n, d, rounding) <= limit``: the inverse of :func:`round_div`."""
+    if rounding is Rounding.UP:
+        return limit * d
+    if rounding is Rounding.DOWN:
+        return (limit + 1) * d - 1
+    twice_half = (2 * limit + 1) * d
+    half_stays = rounding is Rounding.HALF_DOWN or (rounding is Rounding.HALF_EVEN and limit % 2 == 0)
+    return twice_half // 2 if half_stays else (twice_half - 1) // 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from charging.pricing.money import CENT, Rounding, round_div
+from charging.pricing.money import CENT
+from charging.pricing.rate import Rounding, round_div
 
 
 @dataclass(frozen=True, slots=True)

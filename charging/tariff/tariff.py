@@ -22,10 +22,10 @@ import phonenumbers
 
 from charging.errors import Problem
 from charging.pricing.calendar import local_reading, month_name
-from charging.pricing.money import Rounding, format_euro
+from charging.pricing.money import format_euro
 from charging.pricing.packs import MONTH_ORDER, PackRules, PackTerms, monthly
 from charging.pricing.pieces import PAGES, PieceRules
-from charging.pricing.rate import Band, Rate, Step, gross_price
+from charging.pricing.rate import Band, Rate, Rounding, Step, gross_price
 from charging.pricing.vat import NO_VAT, Vat
 from charging.tariff.deck import Deck, DeckRow
 from charging.tariff.plans import Pack, Plan

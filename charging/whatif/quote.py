@@ -23,9 +23,9 @@ from charging.pricing.funding import (
     plan,
     runs,
 )
-from charging.pricing.money import AMOUNT_MAX, MICRO, format_euro, round_div
+from charging.pricing.money import AMOUNT_MAX, MICRO, format_euro
 from charging.pricing.packs import PackTerms
-from charging.pricing.rate import Rate
+from charging.pricing.rate import Rate, round_div
 from charging.pricing.vat import format_percent
 from charging.tariff.tariff import Refusal, Tariff
 

@@ -14,8 +14,7 @@ from zoneinfo import ZoneInfo
 
 from charging.pricing.calendar import Window
 from charging.pricing.funding import Segment
-from charging.pricing.money import Rounding
-from charging.pricing.rate import Rate, Step
+from charging.pricing.rate import Rate, Rounding, Step
 
 
 @dataclass(frozen=True)

@@ -335,7 +335,7 @@ def run(story: Story, store: Callable[[FakeClock], Store] = MemoryStore) -> Outc
         patch("charging.engine.sessions.AUDIT_S", story.setting.audit_s),
         patch("charging.engine.sessions.AUDIT_MAX_S", story.setting.audit_s),
         patch("charging.engine.sessions.HOUSEKEEPING_S", story.setting.audit_s),
-        patch("charging.engine.sessions.CLOCK_WATCH_S", story.setting.pace),
+        patch("charging.clock.WATCH_S", story.setting.pace),
         patch("charging.service.caretaker.REST_S", 60 * story.setting.pace),
         asyncio.Runner(loop_factory=StoryLoop) as runner,
     ):

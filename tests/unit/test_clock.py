@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
-from charging.clock import Instant, SystemClock, boot_of_machine, parted_us
+from charging.clock import WATCH_S, Bell, Instant, SystemClock, WatchedClock, boot_of_machine, parted_us
+from tests.fakes.clock import FakeClock
 
 
 def test_a_boot_has_one_name_and_each_another(tmp_path: Path) -> None:
@@ -29,3 +31,76 @@ def test_two_processes_of_a_machine_read_the_same_clocks() -> None:
 
 def test_clocks_part_by_what_one_of_them_was_stepped() -> None:
     assert parted_us(Instant(10, 100), Instant(30, 150)) == 30
+
+
+async def test_a_rest_ends_when_it_is_rung_or_when_its_time_is_over() -> None:
+    clock = FakeClock()
+    bell, ends = Bell(clock), list[int]()
+
+    async def rests() -> None:
+        for seconds in (10, 10, 10):
+            await bell.rest(seconds)
+            ends.append(clock.now().mono_us // 1_000_000)
+
+    began = clock.now().mono_us // 1_000_000
+    task = asyncio.create_task(rests())
+    await clock.advance(9.9)
+    assert not ends
+    await clock.advance(0.1)
+    await clock.advance(3)
+    bell.ring()
+    await clock.advance(0)
+    await clock.advance(9.9)
+    assert ends == [began + 10, began + 13], "the sleep of a rest that was rung does not end the next"
+    await clock.advance(0.1)
+    await task
+    assert ends[2:] == [began + 23]
+    assert clock.sleepers == 0
+
+
+async def test_a_ring_between_two_rests_ends_the_next_at_once() -> None:
+    clock = FakeClock()
+    bell = Bell(clock)
+    bell.ring()
+    await bell.rest(10)
+    resting = asyncio.create_task(bell.rest_until(None))
+    await clock.advance(100)
+    assert not resting.done(), "without a time it waits until it is rung"
+    bell.ring()
+    await resting
+
+
+async def test_a_rest_that_is_broken_off_leaves_no_sleep_behind() -> None:
+    clock = FakeClock()
+    resting = asyncio.create_task(Bell(clock).rest(10))
+    await clock.advance(1)
+    resting.cancel()
+    await asyncio.gather(resting, return_exceptions=True)
+    await clock.advance(0)
+    assert resting.cancelled()
+    assert clock.sleepers == 0
+
+
+async def test_a_step_is_told_once_before_the_reading_that_shows_it() -> None:
+    clock, steps = FakeClock(), list[tuple[int, int]]()
+    watched = WatchedClock(clock, 500, lambda before, after: steps.append((parted_us(before, after), before.mono_us)))
+    clock.step_wall(0.5)
+    assert watched.now() == clock.now()
+    assert not steps, "clocks are slewed by so much"
+    before = clock.now()
+    clock.step_wall(-0.501)
+    watched.now()
+    watched.now()
+    assert steps == [(-501_000, before.mono_us)]
+
+
+async def test_a_step_is_seen_though_nothing_reads_the_clocks() -> None:
+    clock, steps = FakeClock(), list[int]()
+    watched = WatchedClock(clock, 500, lambda before, after: steps.append(parted_us(before, after)))
+    watching = asyncio.create_task(watched.watch())
+    await clock.advance(WATCH_S / 2)
+    clock.step_wall(3600)
+    await clock.advance(WATCH_S)
+    assert steps == [3_600_000_000]
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)

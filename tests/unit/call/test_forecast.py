@@ -17,8 +17,7 @@ from charging.ledger.balances import bundle, grant, promo
 from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.pricing.calendar import Window
-from charging.pricing.money import Rounding
-from charging.pricing.rate import Band, Step
+from charging.pricing.rate import Band, Rounding, Step
 from charging.service.quotes import Asked, Quotes
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Price, RateTable, Tariff

@@ -18,8 +18,8 @@ from charging.clock import MICROSECONDS
 from charging.ledger.balances import promo
 from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
-from charging.pricing.money import round_div
 from charging.pricing.packs import pack_of
+from charging.pricing.rate import round_div
 from charging.service.quotes import Asked, Quotes
 from charging.tariff.plans import Pack
 from charging.whatif.quote import Quote

@@ -16,8 +16,8 @@ from charging.call.cdr import iso
 from charging.ledger.balances import bundle, grant, granted
 from charging.ledger.model import Kind, Leg, Transfer
 from charging.pricing.calendar import Window
-from charging.pricing.money import Rounding, parse_euro
-from charging.pricing.rate import Band, Step
+from charging.pricing.money import parse_euro
+from charging.pricing.rate import Band, Rounding, Step
 from charging.tariff.tariff import Price, RateTable, Tariff
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff, plan, with_short_code

@@ -22,9 +22,8 @@ from charging.notify.model import (
     MissedCalls,
     NoticeKind,
 )
-from charging.notify.render import SHIPPED, Operator, Rendered, TemplateError, Templates, problems
+from charging.notify.render import HARD_SPACE, SHIPPED, Operator, Rendered, TemplateError, Templates, filters, problems
 from charging.notify.samples import samples
-from charging.notify.words import HARD_SPACE, filters
 
 OPERATOR = Operator("Bell & Sons <BV>", "https://www.voice.example/top-up?a=1&b=2")
 TEMPLATES = Templates(OPERATOR)

@@ -9,9 +9,8 @@ import pytest
 
 from charging.ledger.accounts import Language
 from charging.notify.model import MissedCalls, NoticeKind
-from charging.notify.render import Operator, Templates
+from charging.notify.render import HARD_SPACE, Operator, Templates
 from charging.notify.samples import samples
-from charging.notify.words import HARD_SPACE
 
 TEMPLATES = Templates(Operator("Bell", "https://www.voice.example/top-up"))
 

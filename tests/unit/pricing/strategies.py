@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 from hypothesis import strategies as st
 
 from charging.pricing.calendar import Window
-from charging.pricing.money import MICRO, Rounding
-from charging.pricing.rate import Band, Rate, Step
+from charging.pricing.money import MICRO
+from charging.pricing.rate import Band, Rate, Rounding, Step
 
 ZONES = ["Europe/Amsterdam", "America/New_York", "Australia/Lord_Howe", "America/Santiago", "Asia/Kathmandu"]
 

@@ -22,8 +22,8 @@ from charging.pricing.funding import (
     only_rounding_pays,
     plan,
 )
-from charging.pricing.money import AMOUNT_MAX, MICRO, Rounding
-from charging.pricing.rate import Band, Rate, Step
+from charging.pricing.money import AMOUNT_MAX, MICRO
+from charging.pricing.rate import Band, Rate, Rounding, Step
 from charging.stored import Codec
 from tests.fakes import reference_rater as reference
 

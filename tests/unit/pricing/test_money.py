@@ -8,17 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charging.pricing.money import (
-    AMOUNT_MAX,
-    MICRO,
-    MoneyError,
-    Rounding,
-    ceil_div,
-    format_euro,
-    largest_rounding_to,
-    parse_euro,
-    round_div,
-)
+from charging.pricing.money import AMOUNT_MAX, MICRO, MoneyError, format_euro, parse_euro
+from charging.pricing.rate import Rounding, ceil_div, largest_rounding_to, round_div
 from tests.fakes import reference_rater as reference
 
 
