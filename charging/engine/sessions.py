@@ -99,9 +99,8 @@ class Registry:
         self.leads = leads
         """Whether this daemon is the one that ticks the switch; without a lease there is no other."""
         self.ledger, self.switch, self.observe = ledger, switch, observe
-        self._clock = clock
+        self._clock, self._switch_id = clock, switch_id
         self.policy = self.usual = policy  # a drain changes the first
-        self._switch_id = switch_id
         self._charge_message = charge_message
         self._findings, self._undecided = findings, undecided
         self._explained: OrderedDict[str, None] = OrderedDict()  # keys of records: why nothing was decided is kept
@@ -125,10 +124,9 @@ class Registry:
         self._stray: frozenset[str] = frozenset()
         """Sessions of channels that the last look saw and nobody charges."""
         self._found, self._found_again_us = asyncio.Event(), 0
-        self._tasks = Tasks()
         self._watched = WatchedClock(clock, policy.clock_jump_ms, self._stepped)
         self.now = self._watched.now
-        self._looker = Looker(switch)
+        self._tasks, self._looker = Tasks(), Looker(switch)
         self.rounds = Rounds(ledger, switch, self._looker, clock, observe, lambda: self.leads())
         self._steps: deque[SeenStep] = deque(maxlen=STEPS_MAX)
 
