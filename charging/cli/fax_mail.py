@@ -17,9 +17,10 @@ from charging.cli.failure import Refusal, say
 from charging.cli.options import options
 from charging.clock import SystemClock
 from charging.errors import ChargingError
-from charging.fax.authentic import why_not
+from charging.fax.authentic import came_from_its_server, why_not
 from charging.fax.mail import MAIL_BYTES_MAX, Letter, Wrong, domain_of, read_letter, the_number
 from charging.fax.reply import Words, reply_to, too_little, words
+from charging.fax.signed import why_open
 from charging.ledger.accounts import Language
 from charging.pricing.money import parse_euro
 from charging.service.fax_address import digest_of
@@ -172,7 +173,12 @@ def _unproven(letter: Letter, proof: Proof) -> str | None:
         return "neither --recipient nor fax.mail_domains tells where faxes are taken"
     if proof.domains.isdisjoint(letter.addressed_at):
         return "its To does not name this address, so another may have handed in what was written to someone else"
-    return why_not(letter.authentication, proof.server, letter.domain) or None
+    if why := why_not(letter.authentication, proof.server, letter.domain):
+        return why
+    if came_from_its_server(letter.stamped or letter.authentication[:1], proof.server, letter.domain):
+        return None
+    now_us = SystemClock().now().wall_us
+    return why_open(letter.signatures, letter.domain, letter.date, now_us) or None
 
 
 def _submit(client: Client, letter: Letter, payer: Payer, mail: Mail | None) -> Words | None:

@@ -54,6 +54,26 @@ def why_not(headers: Sequence[str], server: str, domain: str) -> str:
     return f"neither DMARC nor an SPF or DKIM of {domain} itself passes"
 
 
+def came_from_its_server(stamped: Sequence[str], server: str, domain: str) -> bool:
+    """Whether ``server`` says that a mail of ``domain``, which is proven, came from a machine of that domain (SPF), so
+    that nobody else handed it in.
+
+    ``stamped`` are the Authentication-Results that only the receiving server writes, for SPF and DMARC are told in
+    headers of their own by some. The envelope's domain may be one below or above the From's (RFC 7489, 3.1.2).
+    """
+    results = (one for header in stamped for one in _parsed(header, server) or ())
+    return any(
+        one.method == "spf" and one.outcome == "pass" and _are_related(one.properties.get(_ALIGNED["spf"], ""), domain)
+        for one in results
+    )
+
+
+def _are_related(envelope: str, domain: str) -> bool:
+    domain = domain.lower()
+    above = "." in envelope and domain.endswith(f".{envelope}")
+    return envelope == domain or envelope.endswith(f".{domain}") or above
+
+
 def _parsed(header: str, server: str) -> tuple[Result, ...] | None:
     """The results of a header that is the server's; none where it is malformed. ``None``: it is another server's."""
     parts = _statements(header[: HEADER_MAX + 1])

@@ -30,6 +30,7 @@ from functools import partial
 from typing import TypeVar
 
 from charging.fax.authentic import HEADER as AUTHENTICATION_RESULTS
+from charging.fax.signed import HEADER as DKIM_SIGNATURE
 
 MAIL_BYTES_MAX = 50_000_000
 ADDRESS_LENGTH_MAX = 254
@@ -66,6 +67,7 @@ _ENTRIES = re.compile("[,;:]")
 _ANGLE = re.compile("<([^<>]*)>")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
 _HEAD_END = re.compile(rb"\n\r?\n")
+_WHITE_SPACE = b" \t\r\n"
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _SPACED_FROM = re.compile(rb"^From[ \t]+:", re.MULTILINE)
 _ONCE = ("From", "To", "Subject", "Date", "Message-ID")
@@ -117,6 +119,12 @@ class Letter:
     """When it says that it was written, in its own words; empty: it does not say."""
     authentication: tuple[str, ...] = ()
     """Its ``Authentication-Results``, the topmost first: for `charging.fax.authentic`."""
+    stamped: tuple[str, ...] = ()
+    """Of them, those above its first ``Received``: only the receiving server writes there."""
+    signatures: tuple[str, ...] = ()
+    """Its ``DKIM-Signature`` headers: for `charging.fax.signed`."""
+    body: str = ""
+    """A digest of its whole body without white space, which a signature may leave open (RFC 6376, 3.4.4)."""
 
     @property
     def domain(self) -> str:
@@ -125,11 +133,11 @@ class Letter:
 
     @property
     def key(self) -> str:
-        """The same mail delivered twice is the same fax. By its date: a signature covers it, and not always its
-        Message-ID (RFC 6376, 5.4.1), with another of which whoever got a mail of a customer could hand it in again."""
-        document = self.document if isinstance(self.document, bytes) else b""
+        """The same mail delivered twice is the same fax. Made of what a signature covers only, so that whoever got a
+        mail of a customer cannot hand it in as another: of the date, not of the Message-ID (RFC 6376, 5.4.1), and of
+        the body as it stands, not of the document, which the headers of the mail may have read in another way."""
         sent = self.date or self.message_id
-        parts = (self.sender.casefold(), sent, str(self.target), hashlib.sha256(document).hexdigest())
+        parts = (self.sender.casefold(), sent, str(self.target), self.body)
         return KEY_PREFIX + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
@@ -160,6 +168,9 @@ def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: s
         secret=_secret(recipients),
         date=_header(message, "Date"),
         authentication=tuple(_headers(message, AUTHENTICATION_RESULTS)),
+        stamped=tuple(_stamped(message)),
+        signatures=tuple(_headers(message, DKIM_SIGNATURE)),
+        body=_body_digest(data),
     )
 
 
@@ -254,6 +265,21 @@ def _headers(message: EmailMessage, name: str) -> list[str]:
 def _header(message: EmailMessage, name: str) -> str:
     """The first of them; empty where there is none."""
     return next(iter(_headers(message, name)), "")
+
+
+def _stamped(message: EmailMessage) -> list[str]:
+    """The Authentication-Results above the first Received; none where no server says that it received the mail."""
+    names = [name.lower() for name, _ in message.raw_items()]
+    if "received" not in names:
+        return []
+    above = names[: names.index("received")].count(AUTHENTICATION_RESULTS.lower())
+    return _headers(message, AUTHENTICATION_RESULTS)[:above]
+
+
+def _body_digest(data: bytes) -> str:
+    end = _HEAD_END.search(data)
+    body = b"" if end is None else data[end.end() :]
+    return hashlib.sha256(body.translate(None, _WHITE_SPACE)).hexdigest()
 
 
 def _subject(message: EmailMessage) -> str:

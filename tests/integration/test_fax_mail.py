@@ -8,9 +8,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from email import message_from_string
 from email.message import EmailMessage
 from email.policy import default
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -334,6 +336,40 @@ def test_mail_that_a_customer_wrote_to_somebody_else_is_no_fax_of_his(
     """Its signature stays good, whoever hands it in, and for whatever number."""
     out, why = submitted(command, monkeypatch, genuine(), "--recipient", "fax+31900123456@fax.example")
     assert (out, "its To does not name this address" in why) == ("", True)
+
+
+SIGNATURE = b"DKIM-Signature: v=1; a=rsa-sha256; d=example.nl; s=k1;\n h=From:%s; bh=aaaa=; b=bbbb\n"
+SPF = b"Authentication-Results: mx.voice.example; spf=pass smtp.mailfrom=anna@example.nl\n"
+
+
+def signed(covered: bytes, *above: bytes) -> bytes:
+    """A mail of now, whose signature covers these headers."""
+    sent = f"Date: {format_datetime(datetime.now(UTC))}".encode()
+    given = genuine().replace(b"Date: Sun, 29 Nov 2026 12:00:00 +0100", sent)
+    return b"".join(above) + given.replace(
+        b"From:", b"Received: by mx.voice.example\n" + SIGNATURE % covered + b"From:", 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "why_not"),
+    [
+        (signed(b"To:Subject:Date"), ""),
+        (signed(b"Date:Subject:Message-ID"), "does not cover To,"),
+        (signed(b"Date:Subject:Message-ID", SPF), ""),
+        (signed(b"Date:Subject:Message-ID").replace(b"DKIM", SPF + b"DKIM", 1), "does not cover To,"),
+        (signed(b"To:Subject"), "does not cover Date,"),
+        (signed(b"To:Subject:Date").replace(b"bh=", b"l=5; bh="), "covers a part of the body"),
+        (signed(b"To:Subject:Date").replace(b"202", b"201"), "its Date is not within 30 days"),
+    ],
+)
+def test_mail_that_only_a_signature_proves_is_a_fax_if_it_covers_who_where_and_when(
+    command: Command, monkeypatch: pytest.MonkeyPatch, data: bytes, why_not: str
+) -> None:
+    """Else whoever got any mail of a customer could write our address into it, or hand it in once for each date."""
+    out, why = submitted(command, monkeypatch, data, "--recipient", "fax@example.nl")
+    assert (out == "", why_not in why) == (why_not != "", True)
+    assert ("only a DKIM signature proves it" in why) is (why_not != "")
 
 
 @pytest.mark.parametrize("domains", ["", ", mail_domains: [fax.voice.example, Fax.Other.Example]"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charging.fax.authentic import HEADER_MAX, why_not
+from charging.fax.authentic import HEADER_MAX, came_from_its_server, why_not
 
 SERVER = "mx.voice.example"
 
@@ -98,3 +98,28 @@ def test_header_of_another_server_is_passed_over() -> None:
 def test_any_text_is_read_and_proves_nothing(noise: str) -> None:
     assert not is_proven(noise)
     assert not is_proven(f"{SERVER}; {noise}")
+
+
+@pytest.mark.parametrize(
+    ("stamped", "came"),
+    [
+        (["dmarc=pass header.from=example.nl; spf=pass smtp.mailfrom=anna@example.nl"], True),
+        (["dmarc=pass header.from=example.nl", "spf=pass smtp.mailfrom=bounces.Example.nl"], True),
+        (["dmarc=pass header.from=example.nl", "spf=pass smtp.mailfrom=evil.nl"], False),
+        (["dmarc=pass header.from=example.nl", "spf=softfail smtp.mailfrom=example.nl"], False),
+        (["spf=pass smtp.helo=example.nl"], False),
+        (["spf=pass smtp.mailfrom=nl"], False),
+        (["spf=pass smtp.mailfrom=notexample.nl"], False),
+        (["spf=pass"], False),
+        ([], False),
+    ],
+)
+def test_mail_came_from_its_domains_machine_where_the_server_says_so(stamped: list[str], came: bool) -> None:
+    headers = [f"{SERVER}; {one}" for one in stamped]
+    assert came_from_its_server(headers, SERVER, "Example.nl") is came
+    assert not came_from_its_server([f"other.example; {one}" for one in stamped], SERVER, "Example.nl")
+
+
+def test_mail_came_from_a_machine_of_the_domain_above_its_own() -> None:
+    headers = [f"{SERVER}; spf=pass smtp.mailfrom=example.nl"]
+    assert came_from_its_server(headers, SERVER, "sales.example.nl")
