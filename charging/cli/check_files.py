@@ -70,6 +70,7 @@ def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Fin
     yield from _mail(config, settings.mail)
     yield from _places(settings)
     yield from _ledger(settings)
+    yield from _customer_page(settings)
     yield from _payments(config, settings)
     yield from _webhooks(config, settings)
     yield from _openid(settings)
@@ -174,6 +175,16 @@ def _openid(settings: Settings) -> Iterator[Finding]:
     else:
         back = f"{console.openid_url}{OPENID_BACK}"
         yield ok("console", f"{console.openid_issuer} answers; it must send browsers back to {back}")
+
+
+def _customer_page(settings: Settings) -> Iterator[Finding]:
+    """Whether customers can be told apart by their addresses, by which bad links and hooks are counted. A warning, since
+    calls do without."""
+    page = settings.customer_page
+    if page is None or page.trusted_proxies or urlsplit(page.url).scheme != "https":
+        return
+    why = "all visitors seem to come from the proxy that speaks TLS, so one stranger's bad links keep everybody out"
+    yield warning("customer page", f"{why}: name the proxy by customer_page.trusted_proxies")
 
 
 def _payments(config: Config | None, settings: Settings) -> Iterator[Finding]:

@@ -141,13 +141,14 @@ class Till:
     async def hook(self, request: Request) -> Response:
         """The provider says that something has happened. It says again what we do not take in (5xx), and is thanked for
         what is none of ours. What it has not said counts as a stranger's: where it signs nothing, what names nothing of
-        ours."""
+        ours. Of strangers there may be so many from an address, and none of them keeps out what is signed."""
         address = neighbourhood(request.client.host if request.client is not None else "unknown")
-        if self._strange.wait_s(address, self._clock.now().mono_us):
-            return Response(status_code=429)
         body = await read_body(request)
         now_s = self._clock.now().wall_us // MICROSECONDS
         id = self._provider.told(request.path_params.get("payment", ""), request.headers, body, now_s)
+        is_proven = self._provider.signs and id is not None
+        if not is_proven and self._strange.wait_s(address, self._clock.now().mono_us):
+            return Response(status_code=429)
         if id is None:
             self._strange.take(address, self._clock.now().mono_us)
             return Response(status_code=400)

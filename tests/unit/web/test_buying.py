@@ -546,6 +546,20 @@ async def test_what_stripe_has_signed_and_is_none_of_ours_locks_nobody_out(shop:
     await market.http.aclose()
 
 
+async def test_what_stripe_has_signed_is_read_however_many_strangers_come_from_its_address(shop: Shop) -> None:
+    """Behind a proxy that the settings do not name all have one address, and who had paid waited for his credit."""
+    await shop.anna()
+    market = Market(shop, Stripe())
+    await market.begun()
+    market.double.only().status = "paid"
+    unsigned = httpx.Request("POST", f"{PLACE.url}/hooks/stripe", content=b"{}")
+    codes = [await market.post(unsigned) for _ in range(tills.HOOKS_PER_MINUTE + 1)]
+    assert codes[-1] == 429
+    assert await market.tell() == 200
+    assert await market.credit() == 25 * EURO
+    await market.http.aclose()
+
+
 async def test_a_hook_that_names_none_of_our_payments_is_logged_sparingly(market: Market) -> None:
     stranger = Kept("tr_1", "f" * 32, "25.00", "EUR", "", f"{PLACE.url}/hooks/mollie/{'f' * 32}", "paid")
     if market.double.name == "stripe":
