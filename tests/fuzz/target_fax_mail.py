@@ -6,9 +6,10 @@ from __future__ import annotations
 from email import message_from_bytes
 from email.policy import SMTP
 
-from charging.fax.authentic import why_not
+from charging.fax.authentic import came_from_its_server, why_not
 from charging.fax.mail import ADDRESS_LENGTH_MAX, KEY_PREFIX, Letter, Wrong, is_plain_address, read_letter
 from charging.fax.reply import Words, reply_to, words
+from charging.fax.signed import why_open
 from charging.ledger.accounts import Language
 from charging.service.refusal import Obstacle
 from charging.tariff.written_numbers import written_numbers
@@ -26,6 +27,8 @@ def read(data: bytes) -> None:
     letter = read_letter(data)
     if letter is not None:
         why_not(letter.authentication, SERVER, letter.domain)
+        came_from_its_server(letter.stamped, SERVER, letter.domain)
+        why_open(letter.signatures, letter.domain, letter.date, AT_US)
         if not isinstance(letter.target, Wrong):
             written_numbers(letter.target, "NL")
     read_letter(data, envelope_sender="a@example.nl", recipient="fax+31201234567@example.nl")
