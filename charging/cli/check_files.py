@@ -178,8 +178,8 @@ def _openid(settings: Settings) -> Iterator[Finding]:
 
 
 def _customer_page(settings: Settings) -> Iterator[Finding]:
-    """Whether customers can be told apart by their addresses, by which bad links and hooks are counted. A warning, since
-    calls do without."""
+    """Whether customers can be told apart by their addresses, by which bad links and hooks are counted. A warning,
+    since calls do without."""
     page = settings.customer_page
     if page is None or page.trusted_proxies or urlsplit(page.url).scheme != "https":
         return
