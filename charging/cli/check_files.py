@@ -183,7 +183,7 @@ def _customer_page(settings: Settings) -> Iterator[Finding]:
     page = settings.customer_page
     if page is None or page.trusted_proxies or urlsplit(page.url).scheme != "https":
         return
-    why = "all visitors seem to come from the proxy that speaks TLS, so one stranger's bad links keep everybody out"
+    why = "all visitors seem to come from the proxy that speaks TLS, so one stranger's bad links keep all others out"
     yield warning("customer page", f"{why}: name the proxy by customer_page.trusted_proxies")
 
 
