@@ -43,6 +43,7 @@ from charging.call.cdr import iso
 from charging.call.model import LoopEvidence, Policy, State
 from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.descriptors import raise_limit, shares, wanted
+from charging.engine.black_boxes import BlackBoxes
 from charging.engine.desk import Desk, nobody_is_told
 from charging.engine.findings import Findings
 from charging.engine.leadership import LeaseKeeper
@@ -50,7 +51,8 @@ from charging.engine.left_messages import LeftMessages
 from charging.engine.observer import MeteredMail, MeteredObserver
 from charging.engine.overload import CrowdWatch, LoadWatch
 from charging.engine.ports import Observer
-from charging.engine.sessions import Registry
+from charging.engine.recovery import Recovery
+from charging.engine.sessions import OpenSessions, Registry
 from charging.engine.spool import SpoolWatch
 from charging.engine.undecided import Undecided
 from charging.errors import ChargingError, LedgerError
@@ -107,6 +109,8 @@ class Engine:
     control: CallControl | None
     """``None``: the switch is played."""
     registry: Registry
+    recovery: Recovery
+    black_boxes: BlackBoxes
     load: LoadWatch
     spool: SpoolWatch
     lease: LeaseKeeper
@@ -133,12 +137,12 @@ class Engine:
     def follow_switch(self) -> Coroutine[Any, Any, NoReturn]:
         """Handle the events of the switch, for ever, and reconcile whenever the link comes up."""
         if isinstance(self.link, PlayedSwitch):
-            return self.link.run(self.registry.deliver, self.registry.reconcile)
-        return self.link.run(self.heard, self.registry.reconcile)
+            return self.link.run(self.registry.deliver, self.recovery.reconcile)
+        return self.link.run(self.heard, self.recovery.reconcile)
 
     async def calls_come_first(self, most_s: float) -> None:
         """Return when the running calls are paid ahead again, or after this many seconds."""
-        await calls_come_first(self.clock, self.link, self.registry, most_s)
+        await calls_come_first(self.clock, self.link, self.registry.open, most_s)
 
     async def after_calls(self, work: Coroutine[Any, Any, None]) -> None:
         """Begin a duty when the running calls are paid ahead again."""
@@ -188,7 +192,7 @@ class Engine:
 
     def status(self) -> str:
         """Return a line on the state of calls, for people."""
-        calls = sum(one.answered is not None for one in self.registry.sessions())
+        calls = sum(one.answered is not None for one in self.registry.open.calls())
         why = [f"{part}: {reason}" for part, reason in self.ailing().items()]
         return f"{calls} calls; {'; '.join(why) or 'all is well'}"
 
@@ -243,12 +247,14 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         policy=policy,
         switch_id=settings.switch.id,
         observe=observe,
-        charge_message=LeftMessages(store, tariff.current, clock, observe, policy).charge,
-        undecided=Undecided(store.directory, tariff.current, clock, settings.switch.id, decisions.keep),
         findings=Findings(store, clock, observe),
         leads=lambda: lease.holds,
     )
-    _count_sessions(metrics, registry)
+    recovery = Recovery(registry)
+    left = LeftMessages(store, tariff.current, clock, observe, policy)
+    undecided = Undecided(store.directory, tariff.current, clock, settings.switch.id, decisions.keep)
+    black_boxes = BlackBoxes(recovery, left.charge, undecided)
+    _count_sessions(metrics, registry.open)
     load = LoadWatch(clock, observe, metrics.loop_lag_seconds.observe)
     spool = SpoolWatch(clock, observe, spool_free_of(settings), metrics.set_spool_free)
     desk = Desk(
@@ -271,7 +277,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     telephones = Telephones(desk, switch, clock) if isinstance(switch, PlayedSwitch) else None
     time = ProvenTime(store, clock, metrics.expiry_held.set)
     caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed, believed=time.believed)
-    calls = link, control, registry, load, spool, lease, sources, agi, fax
+    calls = link, control, registry, recovery, black_boxes, load, spool, lease, sources, agi, fax
     rest = caretaker, decisions, notices, Supervisor(), telephones
     return Engine(config, clock, metrics, store, health, tariff, *calls, *rest)
 
@@ -385,28 +391,30 @@ def _fax(
     )
 
 
-def _count_sessions(metrics: Metrics, registry: Registry) -> None:
+def _count_sessions(metrics: Metrics, sessions: OpenSessions) -> None:
     """Set the gauges, when they are read."""
 
     def count(phase: str) -> Callable[[], float]:
         return lambda: sum(
-            number for state, number in registry.counts().items() if _PHASES.get(state, "ended") == phase
+            number for state, number in sessions.counts().items() if _PHASES.get(state, "ended") == phase
         )
 
     for phase in ("setup", "running", "ended"):
         metrics.sessions_open.labels(phase).set_function(count(phase))
     metrics.calls_live.set_function(count("running"))
-    metrics.session_overdue_seconds.set_function(registry.overdue_s)
-    metrics.tick_overdue_seconds.set_function(registry.tick_overdue_s)
+    metrics.session_overdue_seconds.set_function(sessions.overdue_s)
+    metrics.tick_overdue_seconds.set_function(sessions.tick_overdue_s)
 
 
 def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:
     """Everything that a daemon does all the time, by name of task. A duty that ends brings the daemon down."""
     duties: dict[str, Coroutine[Any, Any, None]] = {
-        "registry": engine.registry.run(),
+        "sessions": engine.registry.run(),
+        "session-audit": engine.recovery.run(),
+        "black-boxes": engine.black_boxes.run(),
         "load-watch": engine.load.run(),
         "spool-watch": engine.spool.run(),
-        "lease": engine.lease.run(engine.registry),
+        "lease": engine.lease.run(engine.recovery),
         "ami-link": engine.follow_switch(),
         "switch-address": engine.sources.watch(engine.clock),
         "tariff-watch": engine.tariff.watch(),
@@ -493,7 +501,7 @@ async def _announce(engine: Engine, listening: Listening) -> None:
 
 def _take_leave(engine: Engine) -> None:
     """Log how many calls live on their reservations, and when they are cut if no daemon comes back."""
-    views = [call_view(one, engine.clock.now(), True, one.posted, 0) for one in engine.registry.sessions()]
+    views = [call_view(one, engine.clock.now(), True, one.posted, 0) for one in engine.registry.open.calls()]
     ends = sorted(view.covered_until_us for view in views if view.covered_until_us is not None)
     told = {"first_cut": iso(ends[0]), "last_cut": iso(ends[-1])} if ends else {}
     log.info("daemon_stopping", open_sessions=len(views), calls=len(ends), **told)

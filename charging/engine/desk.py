@@ -42,8 +42,9 @@ from charging.call.storage import Record, revive
 from charging.call.transfers import grants_for, reserve_transfer
 from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, Instant
+from charging.engine.booked import NO_SESSION
 from charging.engine.ports import Observer, Switch
-from charging.engine.sessions import NO_SESSION, Registry
+from charging.engine.sessions import Registry
 from charging.engine.subscribers import find_subscriber, is_among, spellings
 from charging.engine.told import CallDecided, CallerNotLookedUp, MessageNotSold
 from charging.errors import LedgerError, LinkDown, SwitchError
@@ -234,7 +235,7 @@ class Desk:
             raise
 
     async def _decide_unanswered(self, session: str, dial_status: str, notes: Notes) -> Answer:
-        runner = self._registry.find(session)
+        runner = self._registry.open.find(session)
         record = await self._record_of(session) if runner is None else runner.session
         notes.begun_by(record)
         number = await self._store.directory.number(record.number)
@@ -267,7 +268,7 @@ class Desk:
     async def abandoned(self, session: str) -> None:
         """The answer could not be delivered: ask the switch what came of it."""
         notes = Notes(Turn.DELIVERY, self._clock.now(), session=session)
-        if (runner := self._registry.find(session)) is not None:
+        if (runner := self._registry.open.find(session)) is not None:
             notes.begun_by(runner.session)
             runner.offer(AnswerDoubtful())
         self._undecided(notes, Fallback.NOT_DELIVERED, "")
@@ -279,7 +280,7 @@ class Desk:
         self._undecided(notes, why, " ".join(filter(None, (notes.detail, detail))))
 
     def _undecided(self, notes: Notes, why: Fallback, detail: str) -> None:
-        self._registry.explained(NO_SESSION + notes.caller_uid)
+        self._registry.booked.explain(NO_SESSION + notes.caller_uid)
         self._keep(notes.failed(why, detail, self._clock.now(), self._switch_id))
 
     def _noted(self, notes: Notes, answer: Answer) -> Answer:
@@ -336,7 +337,7 @@ class Desk:
         daemon that stands by knows no forwards, only whether the account has an open call. A forward that is not
         dialled yet is not recognised by its caller: he may have hung up and called again.
         """
-        forwards = self._registry.unanswered(subscriber.account.id)
+        forwards = self._registry.open.unanswered(subscriber.account.id)
         if not (forwards or request.diverted or request.is_diverted_further):
             return None
         number, spelled = subscriber.number.number, cache(partial(spellings, self._tariff()))

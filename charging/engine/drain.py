@@ -67,7 +67,7 @@ class Drain:
         if not policy.drain_s:
             return Drained(is_on=False)
         paid, ringing, behind = list[Session](), list[Session](), list[Session]()
-        for one in self._registry.sessions():
+        for one in self._registry.open.calls():
             if one.state in (State.RESERVED, State.RINGING):
                 ringing.append(one)
             elif one.state is State.RUNNING:
@@ -82,7 +82,7 @@ class Drain:
 
     def _all_reach(self, reach_s: int) -> bool:
         now = self._clock.now()
-        return all(reaches(one, now, reach_s) for one in self._registry.sessions() if one.state is State.RUNNING)
+        return all(reaches(one, now, reach_s) for one in self._registry.open.calls() if one.state is State.RUNNING)
 
 
 def reaches(session: Session, now: Instant, reach_s: int) -> bool:

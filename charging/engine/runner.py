@@ -37,6 +37,13 @@ NO_ANSWERS: list[Event] = []
 """Of all that are at rest; never changed."""
 
 
+class Legs(Protocol):
+    """Where sessions are found by their forwarded leg."""
+
+    def leg_changed(self, runner: SessionRunner, was: str, now: str) -> None:
+        """The forwarded leg's unique id was ``was`` and is ``now``; empty if there is no leg."""
+
+
 class Home(Protocol):
     """What all sessions of one switch share."""
 
@@ -44,6 +51,10 @@ class Home(Protocol):
     switch: Switch
     ledger: Ledger
     observe: Observer
+
+    @property
+    def open(self) -> Legs:
+        """All that are open."""
 
     def leads(self) -> bool:
         """Whether this daemon is the one that ticks the switch."""
@@ -59,9 +70,6 @@ class Home(Protocol):
 
     def doubt(self) -> None:
         """Our copy of the open sessions may be incomplete: reload them at the next audit."""
-
-    def leg_changed(self, runner: SessionRunner, was: str, now: str) -> None:
-        """The forwarded leg's unique id was ``was`` and is ``now``; empty if there is no leg."""
 
     def ended(self, runner: SessionRunner) -> None:
         """The session is closed."""
@@ -147,7 +155,7 @@ class SessionRunner:
     def _becomes(self, after: Record) -> None:
         before, self.session = self.session, after
         if before is not after and leg_of(before) != leg_of(after):
-            self._home.leg_changed(self, leg_of(before), leg_of(after))
+            self._home.open.leg_changed(self, leg_of(before), leg_of(after))
 
     # --- a turn -----------------------------------------------------------------------------------------------
 

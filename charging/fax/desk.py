@@ -154,7 +154,7 @@ class FaxDesk:
             return Refused(Code.UNAVAILABLE, "the switch is out of reach", "nothing was charged; send it again later")
         if not self.registry.leads():
             return Refused(Code.UNAVAILABLE, "another daemon leads this switch", "send it by that one")
-        if len(self.registry.faxes()) + self.opening >= self.at_once:
+        if len(self.registry.open.faxes()) + self.opening >= self.at_once:
             message = f"all lines are busy: {self.at_once} faxes are being sent now"
             return Refused(Code.UNAVAILABLE, message, "nothing was charged; send it again in a minute")
         return None

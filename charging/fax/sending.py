@@ -265,7 +265,7 @@ class Faxes:
 
     def _repeated(self, desk: FaxDesk, known: FaxView, draft: Fax) -> FaxSent | Refused:
         """The answer to a key that was used before."""
-        runner = desk.registry.find(known.session)
+        runner = desk.registry.open.find(known.session)
         fax = None if runner is None else runner.session
         if known.ended is None and not (isinstance(fax, Fax) and (fax.ordered or fax.seen)):
             return _in_doubt(known.session)
@@ -309,7 +309,7 @@ class Faxes:
         except SwitchError as error:
             log.warning("fax_order_doubted", session=fax.id, error=str(error))
             return _in_doubt(fax.id)
-        if (runner := desk.registry.find(fax.id)) is not None:
+        if (runner := desk.registry.open.find(fax.id)) is not None:
             runner.offer(FaxOrdered())
         return FaxSent(view_of(fax), created=True)
 
@@ -321,7 +321,7 @@ class Faxes:
             return view
         if view.ended is not None:
             return Refused(Code.CONFLICT, f"the fax is over ({view.state})", "there is nothing to cancel")
-        runner = None if self._desk is None else self._desk.registry.find(session)
+        runner = None if self._desk is None else self._desk.registry.open.find(session)
         if runner is None:
             return Refused(Code.CONFLICT, f"no daemon here looks after fax {session}", "ask the one that sends it")
         runner.offer(HangupOrdered("cancelled"))

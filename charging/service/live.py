@@ -57,14 +57,14 @@ class RegistryCalls:
         self._registry = registry
 
     def of(self, account: str) -> Sequence[Session]:
-        return self._registry.sessions_of(account)
+        return self._registry.open.calls_of(account)
 
     def get(self, session: str) -> Session | None:
-        runner = self._registry.find(session)
+        runner = self._registry.open.find(session)
         return runner.session if runner is not None and isinstance(runner.session, Session) else None
 
     def hang_up(self, session: str, reason: str) -> bool:
-        runner = self._registry.find(session)
+        runner = self._registry.open.find(session)
         if runner is None:
             return False
         runner.offer(HangupOrdered(reason))

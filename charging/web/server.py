@@ -92,7 +92,7 @@ async def serve_control(daemon: Daemon, ready: asyncio.Event | None = None) -> N
             "version": __version__,
             "switch": settings.switch.id,
             "ami": str(daemon.link.state.value),
-            "calls": str(daemon.registry.counts().total()),
+            "calls": str(daemon.registry.open.counts().total()),
             "ailing": "; ".join(f"{part}: {why}" for part, why in daemon.ailing().items()),
             "tariff": f"{tariff.revision} {tariff.digest}",
             **({"sandbox": "no Asterisk, and no money is real"} if settings.sandbox else {}),

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from charging.engine.sessions import HOUSEKEEPING_S
+from charging.engine.black_boxes import HOUSEKEEPING_S
 from charging.lab import Call, Lab
 from tests.asterisk.stub_agi import StubAgi
 from tests.asterisk.waiting import eventually

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from charging.engine.sessions import AUDIT_S
+from charging.engine.recovery import AUDIT_S
 from charging.lab import Call, Lab
 from charging.lab.audio import Sound
 from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ

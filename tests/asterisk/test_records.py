@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from charging.asterisk.control import KEY_ENDS
-from charging.engine.sessions import HOUSEKEEPING_S
+from charging.engine.black_boxes import HOUSEKEEPING_S
 from charging.lab import CallState, Lab, mobile
 from charging.lab.ami import LabAmi, Message
 from tests.asterisk.engine import engine, is_as_long

@@ -7,15 +7,18 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import MappingProxyType
+from typing import NoReturn
 
 from agi.port import Answer, IncomingCall
 from charging.call.decided import Decided
 from charging.call.events import BlackBoxRead
 from charging.call.model import Policy, Session
 from charging.call.storage import Record
+from charging.engine.black_boxes import BlackBoxes
 from charging.engine.desk import Desk, MissedCall
 from charging.engine.findings import Findings
 from charging.engine.left_messages import LeftMessages
+from charging.engine.recovery import Recovery
 from charging.engine.runner import SessionRunner
 from charging.engine.sessions import Registry
 from charging.engine.told import Told, UnexpectedEventMet, fields_of, name_of
@@ -27,6 +30,7 @@ from charging.ledger.port import Store
 from charging.pricing.rate import Step
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Destination, Price, RateTable, Refusal, Tariff, TopUps
+from charging.tasks import Tasks
 from tests.fakes.clock import FakeClock
 from tests.fakes.switch import FakeCall, FakeSwitch
 
@@ -68,24 +72,26 @@ class Rig:
         self.told: list[Told] = []
         self.missed: list[MissedCall] = []
         self.decided: list[Decided] = []
-        self.registry, self.desk = self._engine()
+        self.wire()
         self._task: asyncio.Task[object] | None = None
         self._calls = 0
 
-    def _engine(self) -> tuple[Registry, Desk]:
+    def wire(self) -> None:
+        """Make the daemon's parts; nothing runs yet."""
         left = LeftMessages(self.store, lambda: self.tariff, self.clock, self.observe, self.policy)
-        registry = Registry(
+        self.registry = registry = Registry(
             ledger=self.store,
             switch=self.switch,
             clock=self.clock,
             policy=self.policy,
             switch_id="test",
             observe=self.observe,
-            charge_message=left.charge,
             findings=Findings(self.store, self.clock, self.observe),
-            undecided=Undecided(self.store.directory, lambda: self.tariff, self.clock, "test", self.decided.append),
         )
-        desk = Desk(
+        self.recovery = Recovery(registry)
+        undecided = Undecided(self.store.directory, lambda: self.tariff, self.clock, "test", self.decided.append)
+        self.black_boxes = BlackBoxes(self.recovery, left.charge, undecided)
+        self.desk = Desk(
             store=self.store,
             tariff=lambda: self.tariff,
             registry=registry,
@@ -97,7 +103,16 @@ class Rig:
             missed=self._note_missed,
             keep=self.decided.append,
         )
-        return registry, desk
+
+    async def run(self) -> NoReturn:
+        """Serve the sessions, and the daemon's duties to them."""
+        tasks = Tasks()
+        try:
+            for duty in (self.registry.run(), self.recovery.run(), self.black_boxes.run()):
+                tasks.begin(duty, "duty")
+            await tasks.failure()
+        finally:
+            await tasks.end()
 
     async def _note_missed(self, call: MissedCall) -> None:
         self.missed.append(call)
@@ -113,12 +128,12 @@ class Rig:
     # --- the daemon -------------------------------------------------------------------------------------------
 
     async def start_daemon(self) -> None:
-        self.registry, self.desk = self._engine()
+        self.wire()
         self.switch.deliver = self.registry.deliver
-        self._task = asyncio.create_task(self.registry.run(), name="registry")
+        self._task = asyncio.create_task(self.run(), name="engine")
         await asyncio.sleep(0)
         self.switch.begin()
-        await self.registry.reconcile()
+        await self.recovery.reconcile()
         self.switch.reconciled()
         await self.clock.advance(0)
 
@@ -203,7 +218,7 @@ class Rig:
         await self.clock.advance(0)
 
     def runner_of(self, call: FakeCall) -> SessionRunner:
-        runner = self.registry.find(call.session)
+        runner = self.registry.open.find(call.session)
         assert runner is not None, "the session is open"
         return runner
 

@@ -13,12 +13,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from charging.call.events import BlackBoxRead
 from charging.call.model import Policy
 from charging.clock import Clock, SystemClock
 from charging.engine.findings import Findings
 from charging.engine.sessions import Registry
-from charging.engine.undecided import Undecided
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.service.live import RegistryCalls
@@ -38,9 +36,6 @@ def _registry(store: Store, switch: FakeSwitch, clock: Clock) -> Registry:
     def observe(what: object, session: object = None) -> None:
         return
 
-    async def no_message(key: str, box: BlackBoxRead) -> bool:
-        return True
-
     return Registry(
         ledger=store,
         switch=switch,
@@ -48,9 +43,7 @@ def _registry(store: Store, switch: FakeSwitch, clock: Clock) -> Registry:
         policy=Policy(),
         switch_id="test",
         observe=observe,
-        charge_message=no_message,
         findings=Findings(store, clock, observe),
-        undecided=Undecided(store.directory, make_tariff, clock, "test", lambda _decided: None),
     )
 
 

@@ -100,9 +100,9 @@ async def start(killing: KillingStore, switch: FakeSwitch, plan: str = "pro", fo
 
     async def run() -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(registry.run())
+            tasks.create_task(rig.run())
             await asyncio.sleep(0)
-            tasks.create_task(keeper.run(registry))
+            tasks.create_task(keeper.run(rig.recovery))
 
     daemon = Daemon(rig, killing, keeper, asyncio.create_task(run()))
     await daemon.pass_time(0)

@@ -122,7 +122,7 @@ async def by_the_next_call(store: Store) -> None:
     clock = FakeClock(wall_us=at("2027-11-20T13:00"))
     assert await store.directory.put_number(Number(NUMBER, "bert", forward_to=TARGET))
     rig = Rig(clock, store, FakeSwitch(clock), Policy(), the_tariff())
-    await rig.registry.reconcile()
+    await rig.recovery.reconcile()
     answer = await rig.desk.incoming(IncomingCall(NUMBER, "+31107654321", "u1", "PJSIP/world-1"))
     assert answer.reason == "free_minutes"
     await rig.kill_daemon()

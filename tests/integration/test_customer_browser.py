@@ -140,7 +140,7 @@ async def upload(page: Page, size: int, target: str) -> None:
 
 
 async def faxes(customers: Customers) -> list[str]:
-    return [one.id for one in customers.scene.rig.registry.faxes()]
+    return [one.id for one in customers.scene.rig.registry.open.faxes()]
 
 
 PLACES = ("/", "/calls", "/settings", "/fax", "/buy", "/no-such-page")

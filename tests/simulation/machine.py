@@ -17,11 +17,13 @@ from charging.call.model import Policy
 from charging.call.storage import Record
 from charging.call.switch_events import SwitchEvent
 from charging.clock import Instant
+from charging.engine.black_boxes import BlackBoxes
 from charging.engine.desk import Desk
 from charging.engine.findings import Findings
 from charging.engine.leadership import LeaseKeeper
 from charging.engine.left_messages import LeftMessages
 from charging.engine.ports import Legs, Look, PromptResult
+from charging.engine.recovery import Recovery
 from charging.engine.sessions import Registry
 from charging.engine.told import Told, UnexpectedEventMet, name_of
 from charging.engine.undecided import Undecided
@@ -338,7 +340,8 @@ class Daemon:
         self.clock = own = MachineClock(clock, self.process, boot)
         self.ledger = LedgerLine(store, self.process, chance, counts)
         self.line = SwitchLine(switch, clock, self.process, chance, counts)
-        self.lease, self.registry = self._engine(policy, tariff, lease_s)
+        self.lease, self.registry = self._engine(policy, lease_s)
+        self.recovery, self.black_boxes = self._recovery(policy, tariff)
         self.desk = Desk(
             store=self.ledger.as_store,
             tariff=tariff,
@@ -353,7 +356,7 @@ class Daemon:
         self.line.hear = self.registry.deliver
         self._tasks: list[asyncio.Task[NoReturn]] = []
 
-    def _engine(self, policy: Policy, tariff: Callable[[], Tariff], lease_s: int) -> tuple[LeaseKeeper, Registry]:
+    def _engine(self, policy: Policy, lease_s: int) -> tuple[LeaseKeeper, Registry]:
         seen = self.ledger.as_store
         lease = LeaseKeeper(
             seen.leases,
@@ -371,12 +374,16 @@ class Daemon:
             policy=policy,
             switch_id=self.switch_id,
             observe=self._observe,
-            charge_message=LeftMessages(seen, tariff, self.clock, self._observe, policy).charge,
             findings=Findings(seen, self.clock, self._observe),
-            undecided=Undecided(seen.directory, tariff, self.clock, self.switch_id, lambda _decided: None),
             leads=lambda: lease.holds,
         )
         return lease, registry
+
+    def _recovery(self, policy: Policy, tariff: Callable[[], Tariff]) -> tuple[Recovery, BlackBoxes]:
+        seen, recovery = self.ledger.as_store, Recovery(self.registry)
+        left = LeftMessages(seen, tariff, self.clock, self._observe, policy)
+        undecided = Undecided(seen.directory, tariff, self.clock, self.switch_id, lambda _decided: None)
+        return recovery, BlackBoxes(recovery, left.charge, undecided)
 
     def _office(self, tariff: Callable[[], Tariff], fax: FaxDesk) -> tuple[Caretaker, Service]:
         seen, changed = self.ledger.as_store, self.registry.funds_changed
@@ -388,7 +395,8 @@ class Daemon:
 
     def start(self) -> None:
         """The ordinary start."""
-        duties = self.registry.run(), self.lease.run(self.registry), self.caretaker.run(), self._keep_link()
+        engine = self.registry.run(), self.recovery.run(), self.black_boxes.run()
+        duties = *engine, self.lease.run(self.recovery), self.caretaker.run(), self._keep_link()
         self._tasks = [asyncio.create_task(duty) for duty in duties]
 
     def _die(self) -> None:
@@ -427,7 +435,7 @@ class Daemon:
             if not self.line.is_up:
                 continue
             try:
-                await self.registry.reconcile(restarted=self.line.starts != started)
+                await self.recovery.reconcile(restarted=self.line.starts != started)
                 self.line.reconciled()
                 started = self.line.starts
             except SwitchError:

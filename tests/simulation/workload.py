@@ -135,7 +135,7 @@ class Workload:
 
     async def _reconcile(self) -> None:
         try:
-            await self.rig.registry.reconcile()
+            await self.rig.recovery.reconcile()
         except SwitchError:  # the link is dropped again, for it proves nothing until this is done
             self.rig.switch.up = False
 
@@ -176,7 +176,7 @@ class Workload:
         self.forgotten |= self._opened_in_vain - await self._known()  # what is taken over comes from the ledger
         gained: list[asyncio.Task[None]] = []
         registry = self.rig.registry
-        self.store.reserved = lambda: gained.append(asyncio.create_task(registry.lead(registry.epoch)))
+        self.store.reserved = lambda: gained.append(asyncio.create_task(self.rig.recovery.lead(registry.epoch)))
         await self._new_call()
         self.store.reserved = None
         await asyncio.gather(*gained)
@@ -244,7 +244,7 @@ class Workload:
         self.rig.switch.up = True
         self.rig.switch.disobeys, self._disobeyed = lambda: False, False
         if self.alive:
-            await self.rig.registry.reconcile()
+            await self.rig.recovery.reconcile()
         else:
             await self.rig.start_daemon()
             self.alive = True
@@ -275,7 +275,7 @@ class Workload:
 
     def _check_enforced(self, call: FakeCall) -> None:
         """Nobody who has paid is cut early: the switch holds the deadline that its session believes it to hold."""
-        runner = self.rig.registry.find(call.session) if self.alive else None
+        runner = self.rig.registry.open.find(call.session) if self.alive else None
         if runner is None or not isinstance(session := runner.session, Session) or not session.anchored:
             return
         assert call.answered is not None

@@ -314,7 +314,7 @@ async def test_silent_link_charges_nothing_and_reserves_nothing_until_it_speaks(
     assert (await rig.balance()).posted == 10 * EURO
     assert rig.session_of(call).covered_s == 120
     rig.switch.up = True
-    await rig.registry.reconcile()
+    await rig.recovery.reconcile()
     await rig.clock.advance(2)
     assert (await rig.balance()).posted < 10 * EURO
     assert rig.session_of(call).covered_s > 150
@@ -329,7 +329,7 @@ async def test_call_that_ended_while_the_link_was_down_is_charged_exactly(rig: R
     rig.switch.end(call.session)
     await rig.clock.advance(30)
     rig.switch.up = True
-    await rig.registry.reconcile()
+    await rig.recovery.reconcile()
     await rig.clock.advance(10)
     assert (await last_cdr(rig))["billed_s"] == 30
     assert await rig.reserved() == {}
@@ -430,7 +430,7 @@ async def test_r3_answer_missed_by_a_dead_daemon_is_charged_from_the_answer_thou
     await rig.start_daemon()
     await rig.clock.advance(31)
     rig.switch.restart()
-    await rig.registry.reconcile(True)
+    await rig.recovery.reconcile(True)
     await rig.clock.advance(20)
     cdr = await last_cdr(rig)
     assert (cdr["proof"], cdr["billed_s"]) == ("unproven", 60)
@@ -441,7 +441,7 @@ async def test_call_lost_with_its_switch_is_charged_to_the_last_proven_second(ri
     await rig.talking()
     await rig.clock.advance(61)
     rig.switch.restart()
-    await rig.registry.reconcile(True)
+    await rig.recovery.reconcile(True)
     await rig.clock.advance(20)
     cdr = await last_cdr(rig)
     assert (cdr["proof"], cdr["billed_s"]) == ("unproven", 60)

@@ -301,7 +301,7 @@ async def test_a_step_that_was_seen_is_not_billed_though_the_link_was_down_at_th
         rig.switch.end(call.session)
         await rig.clock.advance(45)
         rig.switch.up = True
-        await rig.registry.reconcile()
+        await rig.recovery.reconcile()
         await rig.clock.advance(10)
         booked = await cdr(rig)
         assert (call.true_ms, booked["billed_s"]) == (60_100, billed_s)
@@ -346,7 +346,7 @@ async def test_steps_that_take_one_another_back_take_nothing_off() -> None:
         rig.switch.end(call.session)
         await rig.clock.advance(30)
         rig.switch.up = True
-        await rig.registry.reconcile()
+        await rig.recovery.reconcile()
         await rig.clock.advance(10)
         assert ((await cdr(rig))["billed_s"], (await cdr(rig))["proof"]) == (20, "black_box")
 
@@ -367,7 +367,7 @@ async def test_a_step_that_was_seen_before_the_answer_was_is_not_billed(restarts
             rig.switch.up = True
             await rig.start_daemon()
         rig.switch.up = True
-        await rig.registry.reconcile()
+        await rig.recovery.reconcile()
         await rig.clock.advance(10)
         assert (call.true_ms, (await cdr(rig))["billed_s"]) == (20_100, 20)
 
@@ -390,7 +390,7 @@ async def test_a_step_after_an_end_that_nobody_heard_of_makes_the_call_no_longer
             rig.switch.up = True
             await rig.start_daemon()
         rig.switch.up = True
-        await rig.registry.reconcile()
+        await rig.recovery.reconcile()
         await rig.clock.advance(10)
         booked = await cdr(rig)
         assert (call.true_ms, booked["billed_s"], booked["proof"]) == (20_100, 20, "clock_jump")
@@ -412,7 +412,7 @@ async def test_never_less_is_billed_than_was_proven_while_the_call_lasted() -> N
     rig.switch.end(call.session)
     await clock.advance(30)
     rig.switch.up = True
-    await rig.registry.reconcile()
+    await rig.recovery.reconcile()
     await clock.advance(10)
     assert 60 <= (await cdr(rig))["billed_s"] <= 66
     await rig.kill_daemon()
@@ -504,7 +504,7 @@ async def test_our_own_lateness_is_no_step_of_a_clock(late_s: float, heard: bool
         assert call.countdown is not None
         call.countdown.cancel()
         call.deadline_mono_us = None
-        await rig.registry.reconcile()
+        await rig.recovery.reconcile()
         await rig.clock.advance(0)
         assert rig.heard("answer_inferred") == [{"past_ms": 0}]
         for event in waiting if heard else ():
@@ -512,7 +512,7 @@ async def test_our_own_lateness_is_no_step_of_a_clock(late_s: float, heard: bool
         await rig.clock.advance(0.204)
         rig.switch.deliver = rig.registry.deliver if left else lambda _event: None
         await rig.hang_up(call)
-        await rig.registry.reconcile()
+        await rig.recovery.reconcile()
         await rig.clock.advance(10)
         booked = await cdr(rig)
         true_ms = round(late_s * 1000) + 204
@@ -547,14 +547,14 @@ async def test_a_daemon_that_takes_a_call_over_knows_of_the_step_that_it_saw_whi
             rig.switch.answer(call.session)
             await rig.clock.advance(61)
         rig.registry.leads = lambda: False
-        await rig.registry.stand_by()
+        await rig.recovery.stand_by()
         if not answered_before:
             rig.switch.answer(call.session)
         await rig.clock.advance(10)
         rig.clock.step_wall(step_s)
         await rig.clock.advance(3)
         rig.registry.leads = lambda: True
-        await rig.registry.lead(1)
+        await rig.recovery.lead(1)
         await rig.clock.advance(50.1)
         await rig.hang_up(call)
         await rig.clock.advance(20)
@@ -589,11 +589,11 @@ async def test_a_step_that_is_seen_after_an_answer_that_it_came_before_is_none_o
             await rig.start_daemon()
         else:
             rig.registry.leads = lambda: False
-            await rig.registry.stand_by()
+            await rig.recovery.stand_by()
             if heir == "watched elsewhere":
                 rig.clock.boot = "of another machine"
             rig.registry.leads = lambda: True
-            await rig.registry.lead(1)
+            await rig.recovery.lead(1)
         await rig.clock.advance(200)
         assert not rig.heard("answer_moved")
         booked = await cdr(rig)

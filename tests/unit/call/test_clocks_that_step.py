@@ -44,7 +44,7 @@ class Absence:
                 await rig.kill_daemon()
             case "without the lease":
                 rig.registry.leads = lambda: False
-                await rig.registry.stand_by()
+                await rig.recovery.stand_by()
             case "without the link":
                 rig.switch.up = False
 
@@ -62,10 +62,10 @@ class Absence:
                 await rig.start_daemon()
             case "without the lease":
                 rig.registry.leads = lambda: True
-                await rig.registry.lead(1)
+                await rig.recovery.lead(1)
             case "without the link":
                 rig.switch.up = True
-                await rig.registry.reconcile()
+                await rig.recovery.reconcile()
 
     async def wait(self, seconds: float) -> None:
         if self.frozen:

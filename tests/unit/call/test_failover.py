@@ -14,7 +14,7 @@ import pytest
 from charging.call.model import Policy
 from charging.clock import MICROSECONDS
 from charging.engine.closed import KEPT_S, ClosedRecords
-from charging.engine.sessions import AUDIT_S
+from charging.engine.recovery import AUDIT_S
 from charging.ledger.balances import bundle, promo
 from charging.ledger.model import CREDIT, LEGS_MAX, Balance, Kind, Leg, OpenSession, Transfer
 from charging.pricing.packs import pack_of

@@ -92,7 +92,7 @@ async def test_a_look_over_a_silent_link_asks_nobody(rig: Rig) -> None:
     await rig.clock.advance(60)
     assert rig.session_of(call).covered_s == 1800
     rig.switch.up = True
-    await rig.registry.reconcile()
+    await rig.recovery.reconcile()
     await rig.clock.advance(2)
     assert rig.session_of(call).covered_s == 1800 + 1000
 

@@ -112,12 +112,12 @@ async def test_an_answer_that_nobody_heard_does_not_come_before_a_step_that_was_
         rig.clock.step_wall(step_s)
         await rig.clock.advance(2)
         rig.registry.leads = lambda: False
-        await rig.registry.stand_by()
+        await rig.recovery.stand_by()
         await rig.clock.advance(3)
         rig.switch.answer(call.session)
         await rig.clock.advance(15)
         rig.registry.leads = lambda: True
-        await rig.registry.lead(1)
+        await rig.recovery.lead(1)
         await rig.clock.advance(200)
         booked = await cdr(rig)
         assert (call.true_ms, booked["billed_s"], booked["overrun_s"]) == (180_003, 180, 0)

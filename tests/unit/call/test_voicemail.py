@@ -16,7 +16,7 @@ from charging.call.cdr import iso
 from charging.call.model import Policy
 from charging.call.switch_events import ChannelEnded
 from charging.clock import MICROSECONDS
-from charging.engine.sessions import HOUSEKEEPING_S
+from charging.engine.black_boxes import HOUSEKEEPING_S
 from charging.ledger.accounts import Language, Status
 from charging.ledger.books.archive import archive
 from charging.ledger.books.portable import Counts

@@ -45,7 +45,7 @@ async def test_call_that_ends_with_the_link_away_and_its_deadline_unset_waits_in
         assert len(rig.heard("switch_failed")) <= 40, "it asks once a second"
         rig.switch.up = True
         await rig.clock.advance(10)
-        assert rig.registry.sessions() == []
+        assert rig.registry.open.calls() == []
         assert await rig.reserved() == {}
 
 

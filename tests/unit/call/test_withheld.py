@@ -52,6 +52,6 @@ async def test_a_paid_voicemail_keeps_it_too_over_a_restart() -> None:
         answer = await rig.ring(withheld=True)
         await rig.kill_daemon()
         await rig.start_daemon()
-        runner = rig.registry.find(answer.session or "")
+        runner = rig.registry.open.find(answer.session or "")
         assert runner is not None
         assert runner.session.withheld is True  # type: ignore[union-attr]

@@ -9,11 +9,11 @@ import pytest
 from charging.call.events import Event, SwitchSaid
 from charging.call.switch_events import BridgeLeft
 from charging.clock import MICROSECONDS
-from charging.engine import rounds, sessions
+from charging.engine import rounds
 from charging.engine.looker import Looker
 from charging.engine.ports import Legs, Look
+from charging.engine.recovery import AUDIT_MAX_S, AUDIT_S, Recovery
 from charging.engine.runner import SessionRunner
-from charging.engine.sessions import AUDIT_MAX_S, AUDIT_S
 from charging.errors import SwitchError
 from tests.fakes.rig import EURO, Rig, make_rig
 from tests.fakes.switch import FakeCall
@@ -83,7 +83,7 @@ async def test_after_a_restart_calls_are_asked_about_together_and_no_list_of_all
     await rig.start_daemon()
     await rig.clock.advance(2)
     assert all(rig.session_of(call).confirmed for call in calls)
-    assert rig.registry.are_paid_ahead()
+    assert rig.registry.open.are_paid_ahead()
     assert lists == 0
     assert sum(asked) == len(calls)
     assert max(asked) == 2
@@ -103,7 +103,7 @@ async def test_a_call_that_the_switch_told_of_while_it_listed_its_channels_knows
         return found
 
     monkeypatch.setattr(rig.switch, "look", listed)
-    rig.registry._found.set()
+    rig.registry.found.set()
     await rig.clock.advance(0.2)
     assert rig.session_of(call).left is not None
 
@@ -121,7 +121,7 @@ async def test_a_call_that_the_switch_told_of_while_the_list_was_gone_through_kn
         hear(runner, said)
 
     monkeypatch.setattr(SessionRunner, "hear", heard)
-    rig.registry._found.set()
+    rig.registry.found.set()
     await rig.clock.advance(0.2)
     assert rig.session_of(call).left is not None
 
@@ -144,13 +144,13 @@ async def test_after_a_look_that_took_long_the_next_waits_longer_and_within_boun
 ) -> None:
     """R23: a list of very many channels must not keep the calls themselves from being charged."""
     pauses: list[float] = []
-    due = sessions.Registry._audit_due
+    due = Recovery._audit_due
 
-    async def noting(registry: sessions.Registry, pause_s: float) -> None:
+    async def noting(recovery: Recovery, pause_s: float) -> None:
         pauses.append(pause_s)
-        await due(registry, pause_s)
+        await due(recovery, pause_s)
 
-    monkeypatch.setattr(sessions.Registry, "_audit_due", noting)
+    monkeypatch.setattr(Recovery, "_audit_due", noting)
     look = rig.switch.look
     lasts_s = [0.05, 0.3, 600.0, 0.05]
 
@@ -168,13 +168,13 @@ async def test_what_is_in_doubt_waits_for_one_usual_pause_however_long_the_last_
 ) -> None:
     """Calls whose task is missing are paid no further ahead: the next audit reloads them."""
     restored: list[int] = []
-    restore = rig.registry._restore
+    restore = rig.recovery.restore
 
     async def noting() -> None:
         restored.append(rig.clock.now().mono_us)
         await restore()
 
-    monkeypatch.setattr(rig.registry, "_restore", noting)
+    monkeypatch.setattr(rig.recovery, "restore", noting)
     look = rig.switch.look
     lasts_s = [float(AUDIT_S)]
 

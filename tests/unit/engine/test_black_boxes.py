@@ -13,8 +13,8 @@ import pytest
 from charging.call.decide import Decision
 from charging.call.decided import FALLBACK, Fallback, TurnedAway, explanation
 from charging.call.events import BlackBoxRead
+from charging.engine.black_boxes import HOUSEKEEPING_S, LOOKED_UP_A_TURN_MAX, NOTED_A_TURN_MAX
 from charging.engine.booked import DELETE_AT_ONCE_MAX, BookedRecords
-from charging.engine.sessions import HOUSEKEEPING_S, LOOKED_UP_A_TURN_MAX, NOTED_A_TURN_MAX
 from charging.errors import LinkDown
 from charging.ledger.model import Kept, Kind
 from charging.service.decisions import QUEUE_MAX
@@ -61,7 +61,7 @@ async def test_a_look_at_many_records_lets_calls_between(rig: Rig) -> None:
     """Strangers can ring often while no daemon runs; each call leaves a record."""
     box = BlackBoxRead(True, "BUSY", number="+31201234567", by_leg=True)
     rig.switch.records = {f"nosession-{number}.1": box for number in range(1_000)}
-    looking = asyncio.create_task(rig.registry._housekeep())
+    looking = asyncio.create_task(rig.black_boxes._housekeep())
     assert await turns_of(looking) >= 4 * 1_000 // Breath.TURNS, "four times through all"
     assert await looking
 
@@ -79,7 +79,10 @@ async def test_records_of_calls_that_were_turned_away_go_faster_than_a_stranger_
 
 async def test_calls_that_are_over_leave_nothing_behind_in_the_daemon(rig: Rig) -> None:
     def held() -> dict[str, int]:
-        return {name: len(value) for name, value in vars(rig.registry).items() if isinstance(value, Sized)}
+        home = rig.registry
+        parts = (home, home.open, home.booked, home.closed, home.rounds, rig.recovery, rig.black_boxes)
+        members = ((f"{type(part).__name__}.{name}", one) for part in parts for name, one in vars(part).items())
+        return {name: len(one) for name, one in members if isinstance(one, Sized)}
 
     await rig.clock.advance(60)
     before = held()
@@ -193,11 +196,11 @@ async def test_calls_of_a_newer_version_go_on_are_booked_and_said_once(rig: Rig)
 async def test_daemon_that_stands_by_deletes_nothing(rig: Rig) -> None:
     session = await ended_call(rig)
     rig.registry.leads = lambda: False
-    await rig.registry.stand_by()
+    await rig.recovery.stand_by()
     await rig.clock.advance(60)
     assert rig.switch.deleted == []
     rig.registry.leads = lambda: True
-    await rig.registry.lead(2)
+    await rig.recovery.lead(2)
     await rig.clock.advance(11)
     assert rig.switch.deleted == [[session]]
 

@@ -102,9 +102,9 @@ async def test_it_ends_by_order_and_when_asterisk_has_been_restarted(rig: Rig) -
     assert not Drain(rig.registry, rig.clock).end().is_on
     assert (await rig.ring()).quota_s == 120
     await begin(rig, refuse_new=True)
-    await rig.registry.reconcile(restarted=False)
+    await rig.recovery.reconcile(restarted=False)
     assert (await rig.ring()).reason == "draining", "the link was lost and is back: Asterisk is the same"
-    await rig.registry.reconcile(restarted=True)
+    await rig.recovery.reconcile(restarted=True)
     assert (await rig.ring()).quota_s == 120
     assert len(rig.heard("drain_begun")) == len(rig.heard("drain_ended")) == 2
 

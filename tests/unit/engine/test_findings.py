@@ -13,8 +13,9 @@ import pytest
 from charging.call.events import BlackBoxRead
 from charging.call.switch_events import BridgeEntered, ChannelEnded, DialEnded
 from charging.clock import MICROSECONDS
+from charging.engine.black_boxes import BOOKED_A_TURN_MAX, HOUSEKEEPING_S
 from charging.engine.findings import COLLECTION, Booked, Kind, booked_by, contradiction
-from charging.engine.sessions import AUDIT_S, BOOKED_A_TURN_MAX, HOUSEKEEPING_S
+from charging.engine.recovery import AUDIT_S
 from charging.ledger.metered import PARTS
 from charging.ledger.port import IDS_REMEMBERED_S, Store
 from tests.fakes.rig import EURO, Rig, make_rig
@@ -262,7 +263,7 @@ async def test_leg_that_talks_without_a_session_is_hung_up_within_seconds_and_to
     await rig.clock.advance(2 * AUDIT_S)
     assert {fields["session"] for fields in rig.heard("leg_without_session")} == {call.session}
     assert call.callee_uid in rig.switch.hung_up
-    assert not rig.registry.sessions(), "no event makes a session"
+    assert not rig.registry.open.calls(), "no event makes a session"
 
 
 async def test_caller_who_was_moved_while_it_rang_is_the_operators_own(rig: Rig) -> None:

@@ -17,8 +17,8 @@ from charging.call.switch_events import SwitchEvent
 from charging.clock import MICROSECONDS
 from charging.engine.leadership import LeaseKeeper
 from charging.engine.looker import Looker
+from charging.engine.recovery import AUDIT_S
 from charging.engine.rounds import Rounds
-from charging.engine.sessions import AUDIT_S
 from charging.errors import LedgerUnavailable, LinkDown
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import OpenSession
@@ -64,7 +64,7 @@ class Daemon:
         self.keeper: LeaseKeeper
 
     async def start(self) -> None:
-        self.rig.registry, self.rig.desk = self.rig._engine()
+        self.rig.wire()
         registry = self.rig.registry
         self.keeper = LeaseKeeper(
             self.rig.store.leases,
@@ -76,9 +76,9 @@ class Daemon:
             fit=self.hears_the_switch,
         )
         registry.leads = lambda: self.keeper.holds
-        self.tasks = [asyncio.create_task(registry.run())]
+        self.tasks = [asyncio.create_task(self.rig.run())]
         await asyncio.sleep(0)
-        self.tasks.append(asyncio.create_task(self.keeper.run(registry)))
+        self.tasks.append(asyncio.create_task(self.keeper.run(self.rig.recovery)))
 
     def hears_the_switch(self) -> bool:
         proven = self.link.proven_mono_us
@@ -218,8 +218,8 @@ async def test_daemon_that_loses_its_lease_while_it_looks_for_sessions_brings_no
         return found
 
     monkeypatch.setattr(one.rig.store, "sessions", slowly)
-    await one.rig.registry.reconcile()
-    assert one.rig.registry.sessions() == []
+    await one.rig.recovery.reconcile()
+    assert one.rig.registry.open.calls() == []
 
 
 async def test_take_over_that_lasts_longer_than_a_lease_is_finished(
@@ -425,10 +425,10 @@ async def test_call_decided_in_the_moment_in_which_the_lease_is_gained_is_ticked
     one, two = pair
     await two.kill()
     await one.rig.subscriber(credit=10_000 * SECOND)
-    taking_over = asyncio.create_task(one.rig.registry.lead(one.rig.registry.epoch))
+    taking_over = asyncio.create_task(one.rig.recovery.lead(one.rig.registry.epoch))
     answer = await one.rig.ring()
     assert answer.session is not None
-    assert one.rig.registry.find(answer.session) is not None
+    assert one.rig.registry.open.find(answer.session) is not None
     await taking_over
     call = one.rig.switch.dial(answer.session, answer.quota_s or 0, "u1")
     one.rig.switch.answer(call.session)
@@ -438,4 +438,4 @@ async def test_call_decided_in_the_moment_in_which_the_lease_is_gained_is_ticked
     await one.rig.clock.advance(10)
     assert (await one.rig.balance()).posted == 9_800 * SECOND
     assert await one.rig.reserved() == {}
-    assert one.rig.registry.sessions() == []
+    assert one.rig.registry.open.calls() == []

@@ -144,7 +144,7 @@ async def test_a_tick_that_waits_is_seen(rig: Rig, waits_s: int, seen_s: int) ->
     session = runner.session
     assert isinstance(session, Session)
     runner.session = replace(session, tick_mono_us=rig.clock.now().plus(-waits_s).mono_us)
-    assert rig.registry.tick_overdue_s() == seen_s
+    assert rig.registry.open.tick_overdue_s() == seen_s
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ async def test_calls_are_paid_ahead_though_there_is_always_one_whose_tick_is_due
     now = rig.clock.now()
     ticks = {"answered": now.plus(left_s - session.enforced_s), "tick_mono_us": now.plus(-0.1).mono_us}
     runner.session = replace(session, **{"confirmed": True, **ticks, **changed})
-    assert rig.registry.are_paid_ahead() is is_ahead
+    assert rig.registry.open.are_paid_ahead() is is_ahead
 
 
 @pytest.mark.parametrize(

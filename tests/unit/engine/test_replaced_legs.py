@@ -47,8 +47,8 @@ async def test_the_call_whose_leg_is_replaced_is_told_so(restarts: bool) -> None
         await rig.subscriber(credit=10 * EURO)
         call = await rig.talking()
         if restarts:
-            await rig.registry.stand_by()
-            await rig.registry.reconcile()
+            await rig.recovery.stand_by()
+            await rig.recovery.reconcile()
             await rig.clock.advance(1)
         rig.registry.deliver(ChannelReplaced(call.callee_uid))
         await rig.hang_up(call)

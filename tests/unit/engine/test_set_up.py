@@ -8,7 +8,7 @@ import pytest
 
 from agi.port import Declined, IncomingCall, Unproven
 from charging.call.model import Policy
-from charging.engine.sessions import AUDIT_S
+from charging.engine.recovery import AUDIT_S
 from charging.errors import SwitchError
 from charging.ledger.accounts import REHEARSAL, Account, Language, Number, Status
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
@@ -130,7 +130,7 @@ async def test_a_call_that_the_switch_does_not_have_reserves_nothing() -> None:
             with pytest.raises(Unproven):
                 await rig.ring()
         assert not await rig.reserved()
-        assert rig.registry.sessions() == []
+        assert rig.registry.open.calls() == []
         assert (await rig.ring()).decision == "forward", "a true one"
 
 

@@ -45,8 +45,8 @@ class Box(Rig):
 async def box() -> AsyncIterator[Box]:
     box = Box(FakeClock())
     tasks = [
-        asyncio.create_task(box.registry.run()),
-        asyncio.create_task(box.played.run(box.registry.deliver, box.registry.reconcile)),
+        asyncio.create_task(box.run()),
+        asyncio.create_task(box.played.run(box.registry.deliver, box.recovery.reconcile)),
     ]
     await box.clock.advance(0)
     yield box

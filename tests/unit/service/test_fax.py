@@ -356,7 +356,7 @@ async def test_fax_stored_by_version_0_1_goes_on(office: Office) -> None:
 async def test_look_at_the_switch_before_the_order_came_there_ends_nothing(office: Office) -> None:
     office.trouble = ActionRefused("pretend that it is on its way")
     await office.send()
-    await office.rig.registry.reconcile()
+    await office.rig.recovery.reconcile()
     await office.rig.clock.advance(DIAL_WITHIN_S - 1)
     assert (await office.rig.reserved())["credit"] == 3 * PAGE
 

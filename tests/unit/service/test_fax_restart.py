@@ -22,10 +22,10 @@ async def test_r9_fax_that_may_have_died_with_the_switch_is_not_dialled_again(
     await office.send()
     office.rig.switch.calls.clear()
     if stands_by:
-        await registry.stand_by()
-    await registry.reconcile(restarted=True)
+        await office.rig.recovery.stand_by()
+    await office.rig.recovery.reconcile(restarted=True)
     if stands_by:
-        await registry.lead(registry.epoch)
+        await office.rig.recovery.lead(registry.epoch)
     await office.rig.clock.advance(120)
     assert await office.rig.reserved() == {}
     assert (await office.rig.balance()).posted == EURO, "no page was confirmed"

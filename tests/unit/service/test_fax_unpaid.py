@@ -150,7 +150,7 @@ async def test_a_fax_that_held_a_line_for_longer_than_what_was_left_is_booked_al
 async def test_a_fax_of_a_version_that_counted_none_holds_its_price_alone(office: Office) -> None:
     bounded(office)
     view = await office.sent("a")
-    runner = office.rig.registry.find(view.session)
+    runner = office.rig.registry.open.find(view.session)
     assert runner is not None
     assert isinstance(runner.session, Fax)
     old = replace(runner.session, unpaid_max_s=None, day="")

@@ -69,9 +69,9 @@ async def test_a_session_that_should_have_been_over_long_ago_is_named_and_shown(
     """A ghost: nothing ticks it and nothing books it, and its money stays reserved. A call of 120 s."""
     await rig.subscriber(credit=EURO)
     call = await rig.talking() if talks else await rig.ringing()
-    for runner in rig.registry._runners.values():
+    for runner in rig.registry.open.runners.values():
         runner.stop()
-    rig.registry._runners = {}
+    rig.registry.open.runners = {}
     assert await findings(rig, 120 + OVERDUE_S) == []
     (found,) = await findings(rig, 121 + OVERDUE_S)
     assert (found.fault, found.account, found.subject) == (Fault.OVERDUE, "anna", f"session {call.session}")
@@ -80,13 +80,13 @@ async def test_a_session_that_should_have_been_over_long_ago_is_named_and_shown(
 
 async def test_the_longest_overdue_of_the_open_sessions_is_told(rig: Rig) -> None:
     await rig.subscriber(credit=EURO)
-    assert rig.registry.overdue_s() == 0
+    assert rig.registry.open.overdue_s() == 0
     call = await rig.talking()
     await rig.clock.advance(300)
-    assert rig.registry.overdue_s() == 0, "it is paid ahead"
+    assert rig.registry.open.overdue_s() == 0, "it is paid ahead"
     runner = rig.runner_of(call)
     runner.session = replace(rig.session_of(call), tick_mono_us=None, check_mono_us=None, funding=(), held={})
-    assert rig.registry.overdue_s() == 300
+    assert rig.registry.open.overdue_s() == 300
 
 
 @pytest.mark.parametrize("after_s", [0, 1])
