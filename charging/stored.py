@@ -231,6 +231,7 @@ class Codec(Generic[T]):
     ) -> None:
         """``tag``: members that say what kind of text this is, in front of the record's own. ``older``: by the names of
         members that only older versions wrote, what makes today's of each."""
+        self.record = record
         self._tag = dict(tag or {})
         self._head = to_json(self._tag).decode()[:-1] + ("," if self._tag else "")
         self._older = {f'"{name}":': convert for name, convert in (older or {}).items()}
