@@ -24,7 +24,7 @@ from agi.routes import routes_for
 from agi.server import AgiLimits, AgiOutcome, AgiServer
 from charging import __version__
 from charging.app_notices import Notices
-from charging.app_start import CALLS_FIRST_S, ROUNDS_WAIT_S, calls_come_first, spare_collector
+from charging.app_start import CALLS_FIRST_S, ROUNDS_WAIT_S, calls_come_first, spare_collector, upgrade_ledger
 from charging.app_surroundings import (
     accepted_of,
     mail_trouble,
@@ -62,8 +62,6 @@ from charging.fax.folder import DocumentFolder, FolderSettings
 from charging.ledger.metered import LedgerHealth, metered
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
-from charging.ledger.sqlite.store import SqliteStore
-from charging.ledger.sqlite.upgrade import due, rehearsed, upgrade
 from charging.metrics import Metrics
 from charging.sandbox import ground
 from charging.sandbox.desk import Telephones
@@ -75,7 +73,7 @@ from charging.service.decisions import DecisionKeeper
 from charging.service.live import call_view
 from charging.service.privacy import NumberHider
 from charging.service.proven_time import ProvenTime
-from charging.settings import Config, Settings
+from charging.settings import Config
 from charging.sources import Sources
 from charging.supervisor import Supervisor
 from charging.tariff.in_force import TariffInForce
@@ -250,10 +248,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         findings=Findings(store, clock, observe),
         leads=lambda: lease.holds,
     )
-    recovery = Recovery(registry)
-    left = LeftMessages(store, tariff.current, clock, observe, policy)
-    undecided = Undecided(store.directory, tariff.current, clock, settings.switch.id, decisions.keep)
-    black_boxes = BlackBoxes(recovery, left.charge, undecided)
+    recovery, black_boxes = _recovery(registry, store, tariff, decisions)
     _count_sessions(metrics, registry.open)
     load = LoadWatch(clock, observe, metrics.loop_lag_seconds.observe)
     spool = SpoolWatch(clock, observe, spool_free_of(settings), metrics.set_spool_free)
@@ -280,6 +275,15 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     calls = link, control, registry, recovery, black_boxes, load, spool, lease, sources, agi, fax
     rest = caretaker, decisions, notices, Supervisor(), telephones
     return Engine(config, clock, metrics, store, health, tariff, *calls, *rest)
+
+
+def _recovery(
+    registry: Registry, store: Store, tariff: TariffInForce, decisions: DecisionKeeper
+) -> tuple[Recovery, BlackBoxes]:
+    clock, recovery = registry.clock, Recovery(registry)
+    left = LeftMessages(store, tariff.current, clock, registry.observe, registry.policy)
+    undecided = Undecided(store.directory, tariff.current, clock, registry.switch_id, decisions.keep)
+    return recovery, BlackBoxes(recovery, left.charge, undecided)
 
 
 def _lease(config: Config, clock: Clock, store: Store, link: AmiLink | PlayedSwitch, observe: Observer) -> LeaseKeeper:
@@ -509,31 +513,11 @@ def _take_leave(engine: Engine) -> None:
     engine.supervisor.tell(STOPPING=1, STATUS=f"{len(ends)} calls live on what they have reserved{until}")
 
 
-async def _upgrade_ledger(settings: Settings, clock: Clock) -> None:
-    """Upgrade an older program's SQLite ledger to our schema, after a copy, and log it: calls must not wait for an
-    operator. Other daemons may use a Redis, so there it is left to `charging ledger upgrade`."""
-    file = settings.ledger.sqlite_file
-    if file is None or (step := await asyncio.to_thread(due, file)) is None:
-        return
-    if settings.sandbox:  # a real ledger is refused before anything changes it
-        with rehearsed(step) as made:
-            store = SqliteStore(made)
-            await store.open()
-            try:
-                await ground.check(store.documents, is_sandbox=True)
-            finally:
-                await store.close()
-    copy = step.copy_at(clock.now().wall_us)
-    log.warning("ledger_upgrade_began", schema=step.stored, to=step.newest, copy=str(copy))
-    await asyncio.to_thread(upgrade, step, copy)
-    log.warning("ledger_upgrade_done", schema=step.newest, copy=str(copy))
-
-
 async def serve(engine: Engine, stop: asyncio.Event, hung_up: asyncio.Event | None = None) -> None:
     """Run a daemon until ``stop`` is set; reload whenever ``hung_up`` is. Raises the error that brought it down:
     ChargingError if the cause is outside (a port that is taken, a ledger that does not open)."""
     settings = engine.config.settings
-    await _upgrade_ledger(settings, engine.clock)
+    await upgrade_ledger(settings, engine.clock)
     await engine.store.open()
     duties = Tasks()
     try:

@@ -6,10 +6,19 @@ whatever can wait does, and nothing searches through thousands of new objects fo
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from typing import Protocol
 
+import structlog
+
 from charging.clock import Clock
+from charging.ledger.sqlite.store import SqliteStore
+from charging.ledger.sqlite.upgrade import due, rehearsed, upgrade
+from charging.sandbox import ground
+from charging.settings import Settings
+
+log = structlog.get_logger("charging.app")
 
 GARBAGE_MANY = 20_000
 """New objects, before those that refer to each other in circles are searched for."""
@@ -55,3 +64,23 @@ def spare_collector(*, youngest_only: bool = False) -> None:
     gc.collect(0 if youngest_only else 2)
     gc.freeze()
     gc.set_threshold(GARBAGE_MANY, 20, 50)
+
+
+async def upgrade_ledger(settings: Settings, clock: Clock) -> None:
+    """Upgrade an older program's SQLite ledger to our schema, after a copy, and log it: calls must not wait for an
+    operator. Other daemons may use a Redis, so there it is left to `charging ledger upgrade`."""
+    file = settings.ledger.sqlite_file
+    if file is None or (step := await asyncio.to_thread(due, file)) is None:
+        return
+    if settings.sandbox:  # a real ledger is refused before anything changes it
+        with rehearsed(step) as made:
+            store = SqliteStore(made)
+            await store.open()
+            try:
+                await ground.check(store.documents, is_sandbox=True)
+            finally:
+                await store.close()
+    copy = step.copy_at(clock.now().wall_us)
+    log.warning("ledger_upgrade_began", schema=step.stored, to=step.newest, copy=str(copy))
+    await asyncio.to_thread(upgrade, step, copy)
+    log.warning("ledger_upgrade_done", schema=step.newest, copy=str(copy))

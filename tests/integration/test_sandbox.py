@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from charging.app import _upgrade_ledger
+from charging.app_start import upgrade_ledger
 from charging.cli import main
 from charging.cli.sandbox import sandbox_at
 from charging.clock import SystemClock
@@ -197,11 +197,11 @@ async def test_an_older_ledger_is_upgraded_if_it_is_a_sandboxs_and_else_refused_
     sandbox.config.write_text(sandbox.config.read_text().replace("var/charging.db", "var/old.db"))
     settings = load_config(sandbox.config).settings
     if is_marked:
-        await _upgrade_ledger(settings, SystemClock())
+        await upgrade_ledger(settings, SystemClock())
         assert schema_of(file) == max(schema_versions())
         return
     with pytest.raises(ChargingError, match="was not made by a sandbox"):
-        await _upgrade_ledger(settings, SystemClock())
+        await upgrade_ledger(settings, SystemClock())
     assert (schema_of(file), [one.name for one in file.parent.glob("old.db*")]) == (before, ["old.db"])
 
 
