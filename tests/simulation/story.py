@@ -332,9 +332,9 @@ def run(story: Story, store: Callable[[FakeClock], Store] = MemoryStore) -> Outc
     with (
         patch("charging.fax.sending.asyncio.to_thread", _at_once),
         patch("charging.engine.desk.token", lambda size: names.randbytes(size).hex()),
-        patch("charging.engine.sessions.AUDIT_S", story.setting.audit_s),
-        patch("charging.engine.sessions.AUDIT_MAX_S", story.setting.audit_s),
-        patch("charging.engine.sessions.HOUSEKEEPING_S", story.setting.audit_s),
+        patch("charging.engine.recovery.AUDIT_S", story.setting.audit_s),
+        patch("charging.engine.recovery.AUDIT_MAX_S", story.setting.audit_s),
+        patch("charging.engine.black_boxes.HOUSEKEEPING_S", story.setting.audit_s),
         patch("charging.clock.WATCH_S", story.setting.pace),
         patch("charging.service.caretaker.REST_S", 60 * story.setting.pace),
         asyncio.Runner(loop_factory=StoryLoop) as runner,
