@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import socket
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -17,14 +17,14 @@ from pydantic import SecretStr
 from charging.call.running import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
 from charging.clock import Clock
 from charging.door import listen
-from charging.errors import ChargingError
+from charging.errors import ChargingError, ConfigError
 from charging.fax.folder import why_unwritable
 from charging.ledger.accounts import Language
 from charging.notify.render import Operator, Templates
 from charging.notify.render import problems as problems_of_templates
 from charging.notify.settings import Mail
 from charging.notify.smtp import Smtp
-from charging.settings import Settings
+from charging.settings import LISTENERS, Settings
 from charging.tariff.accepted import Accepted, Brake
 from charging.tariff.in_force import what_counts
 from charging.tariff.tariff import Tariff
@@ -80,18 +80,20 @@ def wrong_templates(mail: Mail | None) -> list[str]:
 
 def taken_addresses(settings: Settings) -> Iterator[str]:
     """Which sections of the settings cannot listen where they say, and why. Only meaningful while no daemon of these
-    settings runs."""
-    for section in ("agi", "http", "api"):
-        wanted = getattr(settings, section)
-        if wanted is None:
-            continue
-        try:
-            held: list[socket.socket] = listen(wanted.host, wanted.port, section)
-        except ChargingError as error:
-            yield str(error)
-        else:
-            for one in held:
-                one.close()
+    settings runs. All are held until the last was tried: two of them may be one address by two names."""
+    held: dict[int, str] = {}
+    with ExitStack() as sockets:
+        for section in LISTENERS:
+            if (wanted := getattr(settings, section)) is None:
+                continue
+            try:
+                for one in listen(wanted.host, wanted.port, section):
+                    sockets.enter_context(one)
+                held[wanted.port] = section
+            except ChargingError as error:
+                other = held.get(wanted.port)
+                own = f"{section}.port: {wanted.host}:{wanted.port} is that of {other}; give each section its own"
+                yield own if other else str(error)
 
 
 def unusable_socket(settings: Settings) -> Iterator[str]:
@@ -118,11 +120,32 @@ def unusable_fax_folder(settings: Settings) -> Iterator[str]:
         yield f"fax.folder: {why}; no fax is sent until it is mended"
 
 
+def unusable_editions_folder(settings: Settings) -> Iterator[str]:
+    """Why the tariff that counts cannot be kept; nothing if it can. Without a copy a restart knows none before it."""
+    if why := why_unwritable(settings.editions_folder):
+        yield f"editions.folder: {why}"
+
+
+def unusable_log_file(settings: Settings) -> Iterator[str]:
+    """Why the log's file cannot be written; nothing if it can, or if there is none. It is not made here."""
+    if (file := settings.logs.file) is None:
+        return
+    if file.is_dir():
+        yield f"logs.file: {file} is a folder; name a file in it"
+    elif not file.parent.is_dir():
+        yield f"logs.file: {file}: there is no folder {file.parent}; make it"
+    elif not os.access(file if file.exists() else file.parent, os.W_OK):
+        yield f"logs.file: {file} may not be written; give it to the daemon's user"
+
+
 async def mail_trouble(mail: Mail, password: SecretStr | None) -> str:
     """Why the mail server cannot be used; empty: it can."""
     try:
         server = Smtp(mail.model_copy(update={"timeout_s": min(mail.timeout_s, MAIL_S)}), password)
         await server.open()
+        await server.try_sender()
+    except ConfigError as error:
+        return f"{error}; mails wait in the ledger for {mail.give_up_after_h} h"
     except ChargingError as error:
         return (
             f"mail.host: {error}; mails wait in the ledger for {mail.give_up_after_h} h: mend it, or the section mail"

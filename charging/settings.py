@@ -9,8 +9,10 @@ nobody but its owner and group may read. Relative paths start at the folder of t
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -21,8 +23,9 @@ from urllib.parse import unquote
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, model_validator
 
 from charging.errors import ConfigError, Problem
+from charging.ledger.redis import url as redis_url
 from charging.notify.settings import Mail
-from charging.web.settings import WEBHOOKS_MAX, Api, Console, CustomerPage, Webhook, signing_keys
+from charging.web.settings import FRONTS, WEBHOOKS_MAX, Api, Console, CustomerPage, Webhook, signing_keys
 from charging.yaml_model import (
     BASE_FOLDER,
     EnvironmentName,
@@ -125,6 +128,10 @@ def _redis_url(text: str) -> str:
     if not _REDIS_URL.fullmatch(text):
         found = f"{text.partition('://')[0]}://…"  # the rest may be a slip with a secret in it
         raise refusal("SCHEME://HOST:PORT/NUMBER, for sentinels and clusters with several HOST:PORT", found=found)
+    try:
+        redis_url.parse(text)
+    except ValueError as error:
+        raise refusal(redis_url.EXPECTED, found=redis_url.without_secrets(text), hint=str(error)) from error
     return text
 
 
@@ -368,7 +375,7 @@ def _ami_secret(reader: _SecretReader, settings: Settings) -> SecretStr | None:
     ami = settings.switch.ami
     if settings.sandbox:
         return SecretStr("")
-    return reader.read(("switch", "ami", "secret"), ami.secret_env, ami.secret_file)
+    return reader.read(("switch", "ami", "secret"), ami.secret_env, ami.secret_file, is_stripped=True)
 
 
 def _webhook_secrets(
@@ -395,6 +402,11 @@ def _webhook_secrets(
     return tuple(found), problems
 
 
+LISTENERS = ("agi", "http", *FRONTS)
+"""The sections that have a port each."""
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
 def _too_real(document: Document, settings: Settings, payment_key: SecretStr | None) -> Iterator[Problem]:
     """What a sandbox must not touch: another's ledger, and real money."""
     if settings.ledger.sqlite_file is None:
@@ -413,15 +425,24 @@ def is_test_key(key: SecretStr) -> bool:
 
 
 def _addresses_taken_twice(document: Document, settings: Settings) -> Iterator[Problem]:
-    """Two sections cannot listen on one port."""
-    everywhere = ("0.0.0.0", "::")  # noqa: S104  read, not listened on
-    names = ("agi", "http", "api", "console", "customer_page")
-    sections = {name: getattr(settings, name) for name in names if getattr(settings, name)}
+    """Two sections cannot listen on one port, and none where the switch's manager interface does."""
+    sections = {name: one for name in LISTENERS if (one := getattr(settings, name))}
+    ami = settings.switch.ami
     for (first, one), (second, other) in combinations(sections.items(), 2):
-        hosts = {one.host, other.host}
-        if one.port == other.port and (len(hosts) == 1 or hosts.intersection(everywhere)):
+        if one.port == other.port and _meet(one.host, other.host):
             expected = f"another port than that of {first} ({one.host}:{one.port})"
             yield document.problem((second, "port"), f"port {other.port}", expected, "give each section its own")
+    for name, one in sections.items():
+        if one.port == ami.port and ami.host in _LOOPBACK and _meet(one.host, ami.host):
+            expected = f"another port than that of the manager interface, switch.ami ({ami.host}:{ami.port})"
+            yield document.problem((name, "port"), f"port {one.port}", expected, "give each its own")
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether who listens at two hosts is in each other's way on the same port, by their names alone."""
+    everywhere = {"0.0.0.0", "::"}  # noqa: S104  read, not listened on
+    hosts = {one, other}
+    return len(hosts) == 1 or bool(hosts & everywhere) or ("localhost" in hosts and hosts <= set(_LOOPBACK))
 
 
 def ledger_password(settings: Settings, environ: Mapping[str, str] = os.environ) -> SecretStr | None:
@@ -463,17 +484,27 @@ class _SecretReader:
     environ: Mapping[str, str]
     problems: list[Problem]
 
-    def read(self, key: DocumentPath, variable: str | None, file: Path | None) -> SecretStr | None:
-        """The secret that ``…_env`` or ``…_file`` refers to; ``None`` for none, or with a problem noted."""
+    def read(
+        self, key: DocumentPath, variable: str | None, file: Path | None, *, is_stripped: bool = False
+    ) -> SecretStr | None:
+        """The secret that ``…_env`` or ``…_file`` refers to; ``None`` for none, or with a problem noted.
+
+        ``is_stripped``: the other side takes spaces away from the ends of its own copy, so one that has them there
+        never fits (Asterisk does so with all that its configuration says).
+        """
         stem = str(key[-1])
         if variable is not None:
-            path = (*key[:-1], f"{stem}_env")
-            hint = f"set it, or name a file by {stem}_file"
-            return self._checked(path, self.environ.get(variable), f"the environment variable {variable}", hint)
-        if file is not None:
-            path = (*key[:-1], f"{stem}_file")
-            return self._checked(path, self._content(path, file), f"the file {file}")
-        return None
+            path, where = (*key[:-1], f"{stem}_env"), f"the environment variable {variable}"
+            secret, hint = self.environ.get(variable), f"set it, or name a file by {stem}_file"
+        elif file is not None:
+            path, where = (*key[:-1], f"{stem}_file"), f"the file {file}"
+            secret, hint = self._content(path, file), ""
+        else:
+            return None
+        if secret and is_stripped and secret != secret.strip():
+            self._note(path, "a space at an end of the secret", f"a secret without one in {where}")
+            return None
+        return self._checked(path, secret, where, hint)
 
     def _content(self, path: DocumentPath, file: Path) -> str | None:
         """systemd's copy of the file goes first (``LoadCredential=NAME:FILE``): so one setting serves the unit, whose
@@ -482,6 +513,8 @@ class _SecretReader:
             file = Path(passed, file.name)
         try:
             mode = file.stat().st_mode
+            if stat.S_ISDIR(mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             # The group may read: systemd shows credentials so (by an ACL), and root:charging 0640 is usual in /etc.
             if mode & 0o037:
                 self._note(
@@ -492,7 +525,11 @@ class _SecretReader:
                 )
                 return None
             with file.open("rb") as stream:
-                return stream.read(SECRET_MAX_BYTES).decode().rstrip("\r\n")
+                content = stream.read(SECRET_MAX_BYTES + 1)
+            if len(content) > SECRET_MAX_BYTES:
+                self._note(path, f"{file}: more than {SECRET_MAX_BYTES} bytes", "a file that holds the secret alone")
+                return None
+            return content.decode().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "bytes that are not UTF-8"
             self._note(path, f"{file}: {reason}", "a file that holds the secret")

@@ -81,7 +81,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.pricing": (),
     "charging.yaml_text": (),
     "charging.yaml_model": ("charging.yaml_text",),
-    "charging.settings": (*READING, "charging.notify.settings", "charging.web.settings"),
+    "charging.settings": (*READING, "charging.ledger.redis.url", "charging.notify.settings", "charging.web.settings"),
     "charging.logs": (),
     "charging.metrics": (),
     "charging.tariff": (*PRICES, "charging.metrics"),

@@ -16,8 +16,10 @@ from charging.app_surroundings import (
     missing_prompts,
     taken_addresses,
     tariff_that_counts,
+    unusable_editions_folder,
     unusable_fax_folder,
     unusable_ledger_folder,
+    unusable_log_file,
     unusable_socket,
     wrong_templates,
 )
@@ -139,6 +141,8 @@ def _places(settings: Settings) -> Iterator[Finding]:
         return
     yield from (problem("ports", text) for text in taken_addresses(settings))
     yield from (problem("control", text) for text in unusable_socket(settings))
+    yield from (problem("logs", text) for text in unusable_log_file(settings))
+    yield from (warning("tariff", text) for text in unusable_editions_folder(settings))
     yield from (warning("fax", text) for text in unusable_fax_folder(settings))
 
 
@@ -157,8 +161,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     except ConfigError:
         yield unknown("ledger", f"{settings.ledger.url}: not opened without its password")
     except ChargingError as error:
-        cure = "" if file is not None else "; is it running, and is ledger.url its address?"
-        yield problem("ledger", f"{error}{cure}")
+        yield problem("ledger", str(error))
     else:
         yield from (warning("ledger", text) for text in warnings)
         yield ok("ledger", f"{settings.ledger.url}: {how}")

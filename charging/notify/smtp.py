@@ -33,6 +33,14 @@ WHY_LENGTH_MAX = 300
 _POLICY = re.compile(r"\b5\.7\.[0-9]{1,3}\b")
 
 
+_KEYS = (
+    (re.compile(r"STARTTLS|WRONG_VERSION_NUMBER|CERTIFICATE|encryption|EOF|^454\b", re.I), "mail.tls and mail.ca_file"),
+    (re.compile(r"AUTH|^5(30|34|35)\b", re.I), "mail.user and its password"),
+    (re.compile(r"^5[0-9][0-9]\b"), "mail.sender_address, and whether the server takes mails of this machine"),
+)
+"""By what a server says, which settings are mostly at fault. The first that fits counts."""
+
+
 class MailServerTrouble(ChargingError):
     """The mail server cannot be used now."""
 
@@ -81,8 +89,21 @@ class Smtp:
             await within(float(mail.timeout_s), _greet(client))
         except Exception as error:  # of whatever type: the driver's faults are no end of ours
             client.close()
-            raise MailServerTrouble(f"{mail.host}:{mail.port} ({mail.tls}): {_said(error)}") from error
+            raise MailServerTrouble(f"{mail.host}:{mail.port} ({mail.tls}): {_said(error)}{_cure(error)}") from error
         self._client = client
+
+    async def try_sender(self) -> None:
+        """Name the sender, as for a mail, and take it back: some servers only then say that they want TLS or a login.
+        Raises MailServerTrouble."""
+        mail, client = self._mail, self._client
+        assert client is not None, "opened"
+        try:
+            await within(float(mail.timeout_s), client.mail(mail.sender_address))
+            await within(float(mail.timeout_s), client.rset())
+        except Exception as error:  # as in `open`
+            self._drop()
+            said = f"the sender {mail.sender_address} is refused: {_said(error)}{_cure(error)}"
+            raise MailServerTrouble(f"{mail.host}:{mail.port} ({mail.tls}): {said}") from error
 
     async def send(self, message: EmailMessage) -> Verdict:
         """Hand over one mail. Raises MailServerTrouble when the connection is of no use any more; whether the server
@@ -147,6 +168,12 @@ def _said(error: BaseException) -> str:
     return _one_line(f"{type(error).__name__}: {error}")
 
 
+def _cure(error: BaseException) -> str:
+    """Which key of the settings to look at, in brackets; empty if the words of the error say it."""
+    said = _said(error)
+    return next((f" (look at {keys})" for words, keys in _KEYS if words.search(said)), "")
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())[:WHY_LENGTH_MAX]
 
@@ -155,5 +182,6 @@ def _tls_context(mail: Mail) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=mail.ca_file)
     except (OSError, ssl.SSLError) as error:
-        problem = Problem(str(mail.ca_file), "", getattr(error, "strerror", None) or str(error), "certificates in PEM")
+        found = f"{mail.ca_file}: {getattr(error, 'strerror', None) or error}"
+        problem = Problem("", "mail.ca_file", found, "certificates in PEM")
         raise ConfigError([problem]) from error

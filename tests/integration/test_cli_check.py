@@ -126,7 +126,7 @@ def test_payments_that_are_not_real_or_are_never_told_of_are_warned_of(
 ) -> None:
     monkeypatch.setenv("TEST_AMI_SECRET", "right")
     monkeypatch.setenv("TEST_PAYMENT_KEY", key)
-    page = {"url": url, "payment_provider": "mollie", "payment_key_env": "TEST_PAYMENT_KEY"}
+    page = {"port": free_port(), "url": url, "payment_provider": "mollie", "payment_key_env": "TEST_PAYMENT_KEY"}
     mode = "sandbox: yes\n" if sandbox else ""
     place.config.write_text(f"{place.config.read_text()}customer_page: {json.dumps(page)}\n{mode}")
     ran = Command(place, capsys)("check", "--json")

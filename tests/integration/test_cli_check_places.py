@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -15,6 +16,8 @@ import pytest
 
 from charging.lab.ports import free_port
 from tests.integration.command import Command, Place
+from tests.integration.redis_servers import RedisServer
+from tests.integration.smtp_server import Certificate, Mailbox, mail_server
 from tests.integration.test_cli_check import MAIL, graded
 
 
@@ -48,6 +51,78 @@ def test_ports_folders_and_the_mail_server_are_looked_at_before_the_start(
     said = started.err.splitlines()[-1].removeprefix("charging: ")
     assert said in ports or said in control
     assert not (place.folder / "ledger.db-wal").exists()
+
+
+@pytest.mark.parametrize("section", ["agi", "http", "api", "console", "customer_page"])
+def test_every_section_that_listens_is_looked_at(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, section: str
+) -> None:
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        kept = [line for line in place.config.read_text().splitlines() if not line.startswith(f"{section}:")]
+        place.config.write_text("\n".join([*kept, f"{section}: {{port: {port}}}\n"]))
+        (told,) = graded(Command(place, capsys)("check"), "problem")
+    assert f"{section}.port: cannot listen on 127.0.0.1:{port}: Address already in use; free it" in told
+
+
+def test_two_sections_at_one_address_by_two_names_are_found(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a name leads to."""
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    port = free_port()
+    text = re.sub(r"^http: .*$", f"http: {{port: {port}}}", place.config.read_text(), flags=re.MULTILINE)
+    place.config.write_text(f"{text}api: {{host: 127.1, port: {port}}}\n")
+    (told,) = graded(Command(place, capsys)("check"), "problem")
+    assert f"api.port: 127.1:{port} is that of http; give each section its own" in told
+
+
+@pytest.mark.parametrize(
+    ("section", "grade", "told"),
+    [
+        ("logs: {file: none/log}\n", "problem", "logs.file: {}/none/log: there is no folder {}/none; make it"),
+        ("logs: {file: .}\n", "problem", "logs.file: {} is a folder; name a file in it"),
+        ("editions: {folder: tariff.yaml}\n", "warning", "editions.folder: {}/tariff.yaml is no folder; choose"),
+    ],
+)
+def test_where_logs_and_tariffs_are_kept_is_looked_at(
+    place: Place,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    section: str,
+    grade: str,
+    told: str,
+) -> None:
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    place.config.write_text(place.config.read_text() + section)
+    ran = Command(place, capsys)("check")
+    (found,) = graded(ran, grade)
+    assert told.replace("{}", str(place.folder)) in found
+    assert ran.code == (1 if grade == "problem" else 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [("", "mail.tls and mail.ca_file"), (", tls: starttls, ca_file: ca.pem", "mail.user and its password")],
+    ids=["TLS", "a login"],
+)
+def test_what_a_mail_server_asks_for_once_it_hears_of_a_sender_is_told_with_its_keys(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, settings: str, key: str
+) -> None:
+    """It greets everyone."""
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    certificate = Certificate.made(place.folder)
+    shutil.copy(certificate.cert, place.folder / "ca.pem")
+    with mail_server(Mailbox(), starttls=certificate.context(), auth=True) as port:
+        mail = MAIL.format("words").replace("mail: {", f"mail: {{port: {port}{settings}, ")
+        place.config.write_text(place.config.read_text() + mail)
+        (told,) = (line for line in graded(Command(place, capsys)("check"), "warning") if line.split()[1] == "mail")
+    assert f"127.0.0.1:{port}" in told
+    assert "530 " in told
+    assert f"(look at {key})" in told
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
@@ -104,6 +179,46 @@ def test_a_redis_that_is_not_there_is_told_with_its_key(
     told = graded(Command(place, capsys)("check"), "problem")[-1]
     assert "the Redis ledger did not answer" in told
     assert told.endswith("is it running, and is ledger.url its address?")
+
+
+@pytest.mark.parametrize(
+    ("end", "server", "key"),
+    [
+        ("/0", ("requirepass sesame",), "name its password by ledger.password_env or ledger.password_file"),
+        ("/99", (), "look at the number at the end of ledger.url"),
+        ("/0", ("replicaof 127.0.0.1 1",), "it is a replica: name the master in ledger.url, or its sentinels"),
+        ("/0", ("maxmemory 1000",), "config set maxmemory"),
+        ("/0", ("user default on nopass ~other:* +@all",), "ACL SETUSER USER ~PREFIX:*"),
+    ],
+    ids=["password", "database", "replica", "full", "rights"],
+)
+def test_what_a_redis_refuses_is_told_with_the_key_or_the_command_that_mends_it(
+    place: Place,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+    server: tuple[str, ...],
+    key: str,
+) -> None:
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    with RedisServer(place.folder, *server) as redis:
+        url = f"redis://127.0.0.1:{redis.port}{end}"
+        place.config.write_text(re.sub(r"sqlite:[^\s\"']+", url, place.config.read_text()))
+        told = graded(Command(place, capsys)("check"), "problem")[-1]
+    assert key in told
+    assert "is it running" not in told
+
+
+def test_replicas_that_ledger_url_asks_for_and_that_are_not_there_are_told(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    with RedisServer(place.folder) as redis:
+        url = f"redis://127.0.0.1:{redis.port}/0?min_replicas_ack=1"
+        place.config.write_text(re.sub(r"sqlite:[^\s\"']+", url, place.config.read_text()))
+        told = graded(Command(place, capsys)("check"), "warning")
+    (found,) = (line for line in told if "min_replicas_ack" in line)
+    assert "NOTHING IS BOOKED: min_replicas_ack=1 in ledger.url, and it has 0 replicas" in found
 
 
 def test_a_folder_that_may_not_be_written_is_told_with_the_key() -> None:

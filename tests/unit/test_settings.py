@@ -303,6 +303,9 @@ def test_value_out_of_its_range_is_refused(section: str, line: str, expected: st
         ("http: {port: 4600}\napi: {port: 4600, host: '::'}\n", "api.port"),
         ("api: {port: 4600}\nconsole: {port: 4600}\n", "console.port"),
         ("api: {port: 4600}\ncustomer_page: {port: 4600}\n", "customer_page.port"),
+        ("agi: {port: 4600, host: localhost}\nhttp: {port: 4600}\n", "http.port"),
+        ("console: {port: 9479}\napi:\n", "console.port"),
+        ("agi: {port: 4600, host: 127.0.0.3}\nhttp: {port: 4600, host: localhost}\n", ""),
         ("agi: {port: 4600}\nhttp: {port: 4600, host: 127.0.0.2}\n", ""),
         ("agi: {port: 4600}\nhttp: {port: 4601}\n", ""),
     ],
@@ -312,9 +315,28 @@ def test_two_sections_on_one_port_are_refused(sections: str, wrong: str) -> None
         config_of(MINIMAL + sections)
         return
     problem = problems_of(MINIMAL + sections)[wrong]
-    assert problem.found == "port 4600"
+    assert problem.found in ("port 4600", "port 9479")
     assert problem.expected.startswith("another port than that of ")
     assert problem.hint == "give each section its own"
+
+
+@pytest.mark.parametrize(
+    ("ami", "section", "is_refused"),
+    [
+        ("", "agi: {port: 5038}\n", True),
+        ("", "http: {port: 5038, host: 0.0.0.0}\n", True),
+        ("    host: localhost\n    port: 5039\n", "api: {port: 5039}\n", True),
+        ("", "api: {port: 5039}\n", False),
+        ("    host: 192.0.2.1\n", "agi: {port: 5038}\n", False),
+    ],
+)
+def test_the_port_of_the_switch_on_this_machine_is_no_sections(ami: str, section: str, is_refused: bool) -> None:
+    text = MINIMAL.replace("  ami:\n", f"  ami:\n{ami}") + section
+    key = f"{section.partition(':')[0]}.port"
+    if not is_refused:
+        config_of(text)
+        return
+    assert problems_of(text)[key].expected.startswith("another port than that of the manager interface, switch.ami (")
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -388,6 +410,12 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_file() -> None:
         "redis://[::1",
         "redis://h?",
         "redis://h?a b",
+        "redis://h/0?min_replica_ack=1",
+        "redis://h/0?min_replicas_ack=one",
+        "redis://h/first",
+        "redis+sentinel://h",
+        "redis+cluster://h/1",
+        "rediss://h?tls=no",
     ],
 )
 def test_ledger_url_of_another_form_is_refused(url: str) -> None:
@@ -488,6 +516,9 @@ def test_secret_file_of_owner_and_group_is_read_without_its_line_end(tmp_path: P
         (b"\n", 0o600, "nothing"),
         (b"a\nAction: Command\n", 0o600, "a control character in the secret"),
         (b"\xff", 0o600, "bytes that are not UTF-8"),
+        (b"sesame \n", 0o600, "a space at an end of the secret"),
+        (b"\xc2\xa0sesame", 0o600, "a space at an end of the secret"),
+        (b"s" * 4097, 0o600, "more than 4096 bytes"),
     ],
 )
 def test_secret_file_that_is_unsafe_or_empty_is_refused(tmp_path: Path, content: bytes, mode: int, found: str) -> None:
@@ -496,6 +527,19 @@ def test_secret_file_that_is_unsafe_or_empty_is_refused(tmp_path: Path, content:
     (problem,) = caught.value.problems
     assert problem.path == "switch.ami.secret_file"
     assert found in problem.found
+
+
+def test_spaces_at_the_ends_of_a_secret_are_refused_only_where_asterisk_takes_them_away(tmp_path: Path) -> None:
+    assert file_config(secret_file(tmp_path, b"open sesame\n", 0o600)).ami_secret.get_secret_value() == "open sesame"
+    text = MINIMAL.replace("url: sqlite:///money.db", "url: redis://h\n  password_env: PASSWORD")
+    config = config_of(text, {"AMI": "sesame", "PASSWORD": " sesame "})
+    assert config.ledger_password is not None
+    assert config.ledger_password.get_secret_value() == " sesame "
+
+
+def test_a_folder_is_no_secret(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Is a directory"):
+        file_config(tmp_path)
 
 
 def test_secret_file_that_is_missing_is_refused(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from redis.exceptions import MovedError, NoScriptError, ReadOnlyError, RedisClus
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
+from charging.ledger.redis.cures import cure_of
 from charging.ledger.redis.dump import dump
 from charging.ledger.redis.pipeline import Command, Pipelines
 from charging.ledger.redis.url import RedisUrl
@@ -95,7 +96,8 @@ def translate(error: Exception) -> LedgerError:
     if not isinstance(error, _EXPECTED):
         where = traceback.extract_tb(error.__traceback__)[-1:]
         log.error("redis_driver_fault", why=f"{type(error).__name__}: {error}", where=str(where))
-    return LedgerUnavailable(f"the Redis ledger did not answer: {str(error) or type(error).__name__}")
+    said = str(error) or type(error).__name__
+    return LedgerUnavailable(f"the Redis ledger did not answer: {said}{cure_of(error)}")
 
 
 class RedisClient:
@@ -254,7 +256,8 @@ class RedisClient:
         told: dict[str, Any] = {}
         with suppress(LedgerUnavailable):  # not allowed, or renamed
             told = await self._of_every_node("CONFIG", "GET", "appendfsync")
-        return [text for node, info in infos.items() for text in _node_warnings(node, info, told.get(node))]
+        wanted = self._url.min_replicas_ack
+        return [text for node, info in infos.items() for text in _node_warnings(node, info, told.get(node), wanted)]
 
     async def _of_every_node(self, *words: str) -> dict[str, Any]:
         """Each master's answer to a command."""
@@ -314,7 +317,7 @@ class RedisClient:
         return self._sentinel is not None and isinstance(error, _MASTER_LOST)
 
 
-def _node_warnings(node: str, info: Mapping[str, Any], told: Any) -> list[str]:
+def _node_warnings(node: str, info: Mapping[str, Any], told: Any, replicas_wanted: int) -> list[str]:
     """``told``: the answer to ``CONFIG GET appendfsync``; ``None``: there was none."""
     found = []
     if not info.get("aof_enabled"):
@@ -330,7 +333,12 @@ def _node_warnings(node: str, info: Mapping[str, Any], told: Any) -> list[str]:
         )
     if (policy := info.get("maxmemory_policy", "noeviction")) != "noeviction":
         found.append(f"Redis {node}: maxmemory-policy is {policy}: it may evict money; set noeviction")
-    if not info.get("connected_slaves"):
+    if (replicas := info.get("connected_slaves", 0)) < replicas_wanted:
+        found.append(
+            f"Redis {node}: NOTHING IS BOOKED: min_replicas_ack={replicas_wanted} in ledger.url, and it has {replicas} "
+            "replicas; connect more, or ask for fewer"
+        )
+    elif not replicas:
         found.append(f"Redis {node}: it has no replica: with its disk, the ledger is gone")
     return found
 

@@ -134,7 +134,8 @@ def create(path: Path) -> None:
     try:
         os.close(_opened(path))
     except OSError as error:
-        raise LedgerUnavailable(f"ledger {path}: {error.strerror}; {FOLDER_ADVICE}") from error
+        advice = "name a file in ledger.url" if isinstance(error, IsADirectoryError) else FOLDER_ADVICE
+        raise LedgerUnavailable(f"ledger {path}: {error.strerror}; {advice}") from error
 
 
 def assert_ledger(path: Path) -> None:
