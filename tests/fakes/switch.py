@@ -103,6 +103,10 @@ class FakeSwitch:
         """A daemon that has just been started connects: until it has reconciled, nothing is proven."""
         self._proven, self._is_reconciled = None, False
 
+    def reconnect(self) -> None:
+        """The link is up again: until the daemon has reconciled, no more is proven than before."""
+        self.up, self._is_reconciled = True, False
+
     def reconciled(self) -> None:
         """It has; the link proves the past from now on."""
         self._proven, self._is_reconciled = self.clock.now().mono_us, True

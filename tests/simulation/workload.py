@@ -129,13 +129,17 @@ class Workload:
         self.topped_up += amount
 
     async def _toggle_link(self) -> None:
-        self.rig.switch.up = not self.rig.switch.up
-        if self.rig.switch.up and self.alive:
+        if self.rig.switch.up:
+            self.rig.switch.up = False
+            return
+        self.rig.switch.reconnect()
+        if self.alive:
             await self._reconcile()
 
     async def _reconcile(self) -> None:
         try:
             await self.rig.recovery.reconcile()
+            self.rig.switch.reconciled()
         except SwitchError:  # the link is dropped again, for it proves nothing until this is done
             self.rig.switch.up = False
 
@@ -241,10 +245,11 @@ class Workload:
 
     async def _mend_faults(self) -> None:
         self.store.failing = 0.0
-        self.rig.switch.up = True
+        self.rig.switch.reconnect()
         self.rig.switch.disobeys, self._disobeyed = lambda: False, False
         if self.alive:
             await self.rig.recovery.reconcile()
+            self.rig.switch.reconciled()
         else:
             await self.rig.start_daemon()
             self.alive = True
