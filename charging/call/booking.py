@@ -1,4 +1,9 @@
-"""The one reading of a ledger's answer, and what every phase of a call does with it. Pure.
+"""A call's bookings: what is asked of the ledger, and the one reading of its answer. Pure.
+
+At every step the whole call is priced again: what its settled seconds cost is posted, what its further reserved
+seconds would cost on top is held. A transfer moves only the differences, so pieces never add up wrong.
+
+What every phase of a call does with the answer:
 
 ============  ====================================================  =================================================
 reading       the ledger says                                       so
@@ -13,15 +18,294 @@ Lost          the session is not ours, or our books differ          let go of it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from zoneinfo import ZoneInfo
 
 from charging.call import told
 from charging.call.commands import Doubt, Post, Step, Tell
 from charging.call.events import KeptAnswer, Posted
-from charging.call.model import Context, Pending, Session, State
-from charging.call.transfers import adopt
+from charging.call.model import Context, Pending, Session, Short, State
+from charging.clock import MICROSECONDS
 from charging.frozen import replace
-from charging.ledger.model import Opened, OpenSession, Outcome
+from charging.ledger.balances import (
+    bundle,
+    divided,
+    due_grant,
+    granted,
+    held_rooms,
+    is_money,
+    left,
+    rooms,
+    ruled_by,
+    spendable,
+)
+from charging.ledger.model import (
+    AMOUNT_MAX,
+    CALLS,
+    LEGS_MAX,
+    Balance,
+    Closed,
+    Kept,
+    Kind,
+    Leg,
+    Opened,
+    OpenSession,
+    Outcome,
+    SessionChange,
+    Transfer,
+    day_spend,
+)
+from charging.pricing.calendar import day_name, month_name
+from charging.pricing.funding import Funding, Pools, bundle_use, charge, consumed, plan
+from charging.pricing.packs import PACK, PACKS_MAX, last_day_of
+
+# --- how far the money goes -------------------------------------------------------------------------------------
+
+
+def months_between(zone: ZoneInfo, from_us: int, until_us: int) -> tuple[str, ...]:
+    """The month or the two months (``YYYY-MM``, in ``zone``) of a stretch of less than 28 days."""
+    first, last = (month_name(zone, moment) for moment in (from_us, until_us))
+    return (first,) if first == last else (first, last)
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """What a session should settle and hold next."""
+
+    funding: Funding
+    fixed_s: int
+    short: Short
+    promos: Mapping[str, int] = field(default_factory=dict)
+    """Micro-euro that it may take of promotional credit, by balance, in the order in which they pay."""
+
+    @property
+    def covered_s(self) -> int:
+        """How many seconds from the answer it pays for."""
+        return self.funding[-1].end_s if self.funding else 0
+
+
+def extend(session: Session, balances: Mapping[str, Balance], used_s: int, target_s: int) -> Extension:
+    """Plan to settle up to the increment that holds second ``used_s``, and to reserve up to second ``target_s`` or as
+    far as the money goes. What is not settled yet is planned again, so that free seconds which another call gave back
+    are used first (R10)."""
+    fixed = consumed(session.rate, session.start_us, session.funding, session.fixed_s)
+    fixed_s = fixed[-1].end_s if fixed else 0
+    # Never less than is covered already: the switch's deadline is not moved back.
+    target_s = max(min(target_s, session.rate.max_call_s), fixed_s, session.covered_s)
+    credit = _credit_pool(session, balances)
+    cap = _cap_pool(session, balances)
+    pools = Pools(min(credit, cap), _bundle_pools(session, balances, bundle_use(fixed), target_s))
+    planned = plan(session.rate, session.start_us, fixed, pools, target_s)
+    short = Short.NO
+    if planned.at_maximum:
+        short = Short.COST
+    elif planned.short:
+        short = Short.DAY if cap < credit else Short.MONEY
+    elif planned.covered_s >= session.rate.max_call_s:
+        short = Short.CAP
+    used = consumed(session.rate, session.start_us, planned.funding, max(used_s, fixed_s))
+    promos = rooms(balances, session.day, session.held)
+    return Extension(planned.funding, used[-1].end_s if used else 0, short, promos)
+
+
+def within_means(session: Session, balances: Mapping[str, Balance], billed_s: int) -> Funding:
+    """Plan what pays for a call that is over, up to second ``billed_s`` or as far as the money goes. A larger plan's
+    addition to a month's bundle does not count: closing makes only the first grant of a month."""
+    balances = {key: one for key, one in balances.items() if not key.startswith(granted(""))}
+    fixed = consumed(session.rate, session.start_us, session.funding, session.fixed_s)
+    target_s = max(billed_s, fixed[-1].end_s if fixed else 0)
+    credit = min(_credit_pool(session, balances), _cap_pool(session, balances))
+    pools = Pools(credit, _bundle_pools(session, balances, bundle_use(fixed), target_s))
+    return plan(session.rate, session.start_us, fixed, pools, target_s).funding
+
+
+def _credit_pool(session: Session, balances: Mapping[str, Balance]) -> int:
+    """What the whole call may cost, in micro-euro: the available credit, and what the call itself has posted and
+    holds."""
+    own = sum(amount for part in (session.held, session.posted) for key, amount in part.items() if is_money(key))
+    return max(0, spendable(balances, session.day, session.held).available + own)
+
+
+def _cap_pool(session: Session, balances: Mapping[str, Balance]) -> int:
+    if session.day_cap is None:
+        return AMOUNT_MAX
+    key = day_spend(session.day)
+    left = session.day_cap + balances.get(key, Balance()).available
+    return max(0, left + session.held.get(key, 0) + session.posted.get(key, 0))
+
+
+def _bundle_pools(
+    session: Session, balances: Mapping[str, Balance], fixed: Mapping[str, int], target_s: int
+) -> dict[str, int]:
+    """Free seconds by month beyond the settled part: what is left, the grant that is due, and what the call holds
+    unused. A month whose bundle does not pay for this destination is left out."""
+    until_us = session.start_us + target_s * MICROSECONDS
+    pools: dict[str, int] = {}
+    if session.rate.packs:
+        pools |= pack_pools(session, balances, fixed)
+    for month in months_between(session.rate.zone_info, session.start_us, until_us):
+        if not session.rate.paid_by(ruled_by(balances, month, session.granted_as, session.free_seconds)):
+            continue
+        key = bundle(month)
+        available = left(balances, month, session.free_seconds).available
+        own = session.held.get(key, 0) + session.posted.get(key, 0) - fixed.get(key, 0)
+        pools[key] = max(0, available + own)
+    return pools
+
+
+def pack_pools(session: Session, balances: Mapping[str, Balance], fixed: Mapping[str, int] = {}) -> dict[str, int]:
+    """Seconds left beyond the settled part, in the packs that pay for this destination and have not ended: those that
+    the call holds, and the next in paying order, PACKS_MAX in all. Empty packs are left out."""
+    day = day_name(session.rate.zone_info, session.start_us + session.fixed_s * MICROSECONDS)
+    held = {name for name in session.held if name.startswith(PACK)}
+    every = (name for name in {*balances, *held} if name.startswith(PACK))
+    packs = [name for name in every if session.rate.pack_rules(name) is not None]
+    pools: dict[str, int] = {}
+    for name in sorted((name for name in packs if last_day_of(name) >= day), key=session.rate.paying_order):
+        mine = session.held.get(name, 0) + session.posted.get(name, 0) - fixed.get(name, 0)
+        left_s = max(0, balances.get(name, Balance()).available + mine)
+        if left_s and (name in held or len(held | pools.keys()) < PACKS_MAX):
+            pools[name] = left_s
+    return pools
+
+
+# --- what is asked of the ledger --------------------------------------------------------------------------------
+
+
+def grants_for(session: Session, funding: Funding, balances: Mapping[str, Balance], at_us: int) -> tuple[Transfer, ...]:
+    """The grants that are due of the bundles in this funding. The ledger skips a grant that was made meanwhile."""
+    used = (source for source in sorted(bundle_use(funding)) if not source.startswith(PACK))
+    months = (source.removeprefix("bundle:") for source in used)
+    plan = session.granted_as
+    due = (due_grant(session.account, month, balances, session.free_seconds, at_us, plan) for month in months)
+    return tuple(one for one in due if one is not None)
+
+
+def _wanted(
+    session: Session, funding: Funding, fixed_s: int, promos: Mapping[str, int]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """What the whole call should have posted and should hold, by balance. ``promos`` is the most that each promotional
+    balance may pay, in micro-euro."""
+    fixed = consumed(session.rate, session.start_us, funding, fixed_s)
+    cost, most = (charge(session.rate, session.start_us, part) for part in (fixed, funding))
+    posted = divided(cost, promos, session.posted) | bundle_use(fixed)
+    whole = divided(most, promos, session.posted) | bundle_use(funding)
+    if session.day_cap is not None:
+        key = day_spend(session.day)
+        posted[key], whole[key] = cost, most
+    held = {key: amount - posted.get(key, 0) for key, amount in whole.items()}
+    return posted, held
+
+
+def _legs(session: Session, posted: Mapping[str, int], held: Mapping[str, int]) -> tuple[Leg, ...]:
+    floors = {CALLS: -session.max_calls}
+    if session.day_cap is not None:
+        floors[day_spend(session.day)] = -session.day_cap
+    legs = []
+    for key in sorted({*posted, *held, *session.posted, *session.held}):
+        taken = posted.get(key, 0) - session.posted.get(key, 0)
+        reserved = held.get(key, 0) - session.held.get(key, 0)
+        if taken or reserved:
+            legs.append(Leg(key, -taken, reserved, floors.get(key, 0)))
+    return tuple(legs)
+
+
+def reserve_transfer(session: Session, extension: Extension, at_us: int, reason: str) -> tuple[Session, Transfer]:
+    """Make the transfer that opens the session with its first reservation, and the session that it leaves. ``reason``
+    says why the call is forwarded; ``at_us`` is wall clock."""
+    posted, held = _wanted(session, extension.funding, 0, extension.promos)
+    held[CALLS] = 1
+    legs = _legs(session, posted, held)
+    enforced_s = min(extension.covered_s, session.rate.max_call_s)
+    after = adopt(session, extension.funding, 0, extension.short, legs, enforced_s=enforced_s, reason=reason)
+    change = Opened(session.switch, after.to_json(), session.epoch, session.follows)
+    return after, _transfer(session, Kind.RESERVE, at_us, legs, change)
+
+
+def extend_transfer(
+    session: Session, extension: Extension, balances: Mapping[str, Balance], at_us: int, mono_us: int
+) -> Pending | None:
+    """Make a tick's transfer; ``None`` if nothing changes. ``balances`` are those that it was planned with, ``at_us``
+    is wall clock, ``mono_us`` monotonic.
+
+    The transfer has no legs if the next stretch costs nothing more (a free destination, a maximum that is reached, a
+    minimum that is not). It is made all the same, since the deadline follows what is stored.
+    """
+    posted, held = _wanted(session, extension.funding, extension.fixed_s, extension.promos)
+    held[CALLS] = session.held.get(CALLS, 0)
+    legs = _legs(session, posted, held)
+    if not legs and extension.funding == session.funding:
+        return None
+    after = adopt(session, extension.funding, extension.fixed_s, extension.short, legs)
+    change = Kept(after.to_json(), session.epoch, session.follows)
+    transfer = _transfer(session, Kind.EXTEND, at_us, legs, change)
+    grants = grants_for(session, extension.funding, balances, at_us)
+    return Pending(transfer, grants, extension.funding, extension.fixed_s, extension.short, mono_us)
+
+
+def final_charge(session: Session, billed_s: int) -> tuple[dict[str, int], Funding]:
+    """What ``billed_s`` seconds cost in all, by balance, and the funding that they used."""
+    used = consumed(session.rate, session.start_us, session.funding, billed_s)
+    end_s = used[-1].end_s if used else 0
+    posted, _ = _wanted(session, used, end_s, session.promos or held_rooms(session.held))
+    return posted, used
+
+
+def close_transfer(
+    session: Session, billed_s: int, cdr: str, ended_us: int, at_us: int
+) -> tuple[Session, Transfer] | None:
+    """Make the last transfer (the exact charge, the rest given back) and the session that it leaves. ``None`` if there
+    are too many balances for one transfer: a fail-over has lost the ticks that settled them."""
+    posted, used = final_charge(session, billed_s)
+    legs = _legs(session, posted, {})
+    if len(legs) > LEGS_MAX:
+        return None
+    kind = Kind.SETTLE if any(leg.posted for leg in legs) or any(session.posted.values()) else Kind.RELEASE
+    after = adopt(session, used, used[-1].end_s if used else 0, session.short, legs)
+    return after, _transfer(session, kind, at_us, legs, Closed(cdr, ended_us, session.epoch, session.follows))
+
+
+def _transfer(session: Session, kind: Kind, at_us: int, legs: tuple[Leg, ...], change: SessionChange) -> Transfer:
+    return Transfer(
+        id=f"{session.id}/{session.sequence}/{kind}",
+        account=session.account,
+        kind=kind,
+        at_us=at_us,
+        legs=legs,
+        session=session.id,
+        change=change,
+        reason="call",
+    )
+
+
+def adopt(
+    session: Session, funding: Funding, fixed_s: int, short: Short, legs: tuple[Leg, ...], **further: Any
+) -> Session:
+    """Return the session after a transfer with these legs was applied; nothing is pending any more. ``further`` changes
+    other fields with it."""
+    posted, held = dict(session.posted), dict(session.held)
+    for leg in legs:
+        posted[leg.balance] = posted.get(leg.balance, 0) - leg.posted
+        held[leg.balance] = held.get(leg.balance, 0) + leg.reserved
+    return replace(
+        session,
+        funding=funding,
+        fixed_s=fixed_s,
+        short=short,
+        posted={key: amount for key, amount in posted.items() if amount},
+        held={key: amount for key, amount in held.items() if amount},
+        promos={},
+        sequence=session.sequence + 1,
+        replans=0,
+        pending=None,
+        retry_mono_us=None,
+        **further,
+    )
+
+
+# --- what the ledger answers ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

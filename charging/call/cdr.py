@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from charging.call.booking import final_charge
 from charging.call.model import Duration, Session, Short
-from charging.call.transfers import final_charge
 from charging.clock import MICROSECONDS
 from charging.ledger.balances import PROMO, is_money
 from charging.pricing.money import format_euro

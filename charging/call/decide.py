@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from charging.call.booking import Extension, extend
 from charging.call.model import LoopEvidence, Policy, Session, Short
-from charging.call.transfers import Extension, extend
 from charging.clock import Instant
 from charging.frozen import replace
 from charging.ledger.accounts import Account, Number, Status

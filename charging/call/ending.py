@@ -11,6 +11,8 @@ from charging.call.booking import (
     Unknown,
     after_booking,
     ask_later,
+    close_transfer,
+    grants_for,
     is_awaited,
     lose,
     post_again,
@@ -19,6 +21,7 @@ from charging.call.booking import (
     set_aside,
     settled_by,
     tell_tick,
+    within_means,
 )
 from charging.call.cdr import cdr_document, cut_by, deadline_ms
 from charging.call.commands import (
@@ -49,11 +52,6 @@ from charging.call.model import Context, Duration, Pending, Proof, Session, Stat
 from charging.call.switch_events import (
     BridgeLeft,
     ChannelEnded,
-)
-from charging.call.transfers import (
-    close_transfer,
-    grants_for,
-    within_means,
 )
 from charging.clock import MICROSECONDS
 from charging.frozen import replace

@@ -9,10 +9,9 @@ import json
 from collections.abc import Callable, Mapping
 
 from charging.call import told
-from charging.call.booking import set_aside
+from charging.call.booking import Extension, final_charge, grants_for, reserve_transfer, set_aside, within_means
 from charging.call.commands import Post, ReadBalances, Step, Tell
 from charging.call.model import Context, Pending, Session, Short
-from charging.call.transfers import Extension, final_charge, grants_for, reserve_transfer, within_means
 from charging.frozen import replace
 from charging.ledger.balances import held_rooms, rooms
 from charging.ledger.model import AMOUNT_MAX, CALLS, CREDIT, LEGS_MAX, Balance, Leg, OpenSession, day_spend

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from charging.call.booking import extend, months_between, pack_pools
 from charging.call.decide import Reason, Setup, Subscriber, Turned, afford, draft_of, obstacle
 from charging.call.model import Policy, Session, Short
-from charging.call.transfers import extend, months_between, pack_pools
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
 from charging.ledger.accounts import Account, Number

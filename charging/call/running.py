@@ -15,6 +15,8 @@ from charging.call.booking import (
     Unknown,
     after_booking,
     ask_later,
+    extend,
+    extend_transfer,
     is_awaited,
     lose,
     post_again,
@@ -60,7 +62,6 @@ from charging.call.switch_events import (
     TransferKind,
     TransferSeen,
 )
-from charging.call.transfers import extend, extend_transfer
 from charging.clock import MICROSECONDS, Instant, parted_us
 from charging.frozen import replace
 from charging.ledger.model import CREDIT

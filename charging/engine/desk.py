@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from agi.port import Answer, Declined, IncomingCall, Unproven
+from charging.call.booking import grants_for, reserve_transfer
 from charging.call.decide import (
     CAME_BACK,
     DRAINING,
@@ -39,7 +40,6 @@ from charging.call.events import AnswerDoubtful, ForwardFailed
 from charging.call.model import Policy, Session, State
 from charging.call.pieces import Allowance, allowance
 from charging.call.storage import Record, revive
-from charging.call.transfers import grants_for, reserve_transfer
 from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine.booked import NO_SESSION

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from charging.call import table
+from charging.call.booking import extend, extend_transfer
 from charging.call.commands import AskSwitch, Command, HangUp, Post, ReadBalances, ReadBlackBox, SetDeadline, Tell
 from charging.call.events import (
     BalancesRead,
@@ -34,7 +35,6 @@ from charging.call.switch_events import (
     TransferSeen,
 )
 from charging.call.told import EventContradicted, TickPostponed
-from charging.call.transfers import extend, extend_transfer
 from charging.clock import Instant
 from charging.errors import UnexpectedEvent
 from charging.ledger.model import CREDIT, Applied, Balance, Outcome
