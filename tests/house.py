@@ -22,7 +22,6 @@ MANY_METHODS: dict[str, int] = {
     "charging.demo.watch.Watch": 16,
     "charging.engine.desk.Desk": 24,
     "charging.engine.rounds.Rounds": 27,
-    "charging.engine.runner.SessionRunner": 16,
     "charging.fax.sending.Faxes": 23,
     "charging.lab.daemon.DaemonProcess": 19,
     "charging.lab.process.AsteriskProcess": 17,

@@ -269,11 +269,9 @@ class SessionRunner:
     def _start_prompt(self, command: do.PlayPrompt) -> None:
         """Play a prompt beside the mailbox: it takes seconds to start, and the call's money must not wait for it."""
         task = asyncio.create_task(self._play(command), name=f"prompt-{self.session.id}")
-        self._prompts = {task, *(self._prompts or ())}
-        task.add_done_callback(self._prompt_ended)
-
-    def _prompt_ended(self, task: asyncio.Task[None]) -> None:
-        self._prompts = {one for one in self._prompts or () if one is not task} or None
+        self._prompts = self._prompts or set()
+        self._prompts.add(task)
+        task.add_done_callback(self._prompts.discard)
 
     async def _play(self, command: do.PlayPrompt) -> None:
         try:

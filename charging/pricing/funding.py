@@ -177,11 +177,6 @@ def plan(rate: Rate, start_us: int, fixed: Funding, pools: Pools, target_s: int)
     return planner.result()
 
 
-def affordable_seconds(rate: Rate, start_us: int, pools: Pools) -> int:
-    """How long a new call can last on these pools: 0…``max_call_s``."""
-    return plan(rate, start_us, (), pools, rate.max_call_s).covered_s
-
-
 def cost_of_seconds(rate: Rate, start_us: int, seconds: int) -> int:
     """What a call of ``seconds`` costs without free minutes, in micro-euro."""
     weight, credit_s = _weigh(rate, start_us, _ALL_CREDIT, seconds)

@@ -64,13 +64,16 @@ Place = tuple[int, str]
 def cdr_shown(document: str) -> dict[str, Any] | None:
     """A CDR as the present actor may see it: customers do not see a caller who withheld the number. ``None`` if it
     cannot be read. Every CDR that leaves for a program goes through here."""
+    cdr = _object(document)
+    return for_customer(cdr) if cdr is not None and is_for_customer() else cdr
+
+
+def _object(document: str) -> dict[str, Any] | None:
     try:
         cdr: Any = json.loads(document)
     except ValueError:
         return None
-    if not isinstance(cdr, dict):
-        return None
-    return for_customer(cdr) if is_for_customer() else cdr
+    return cdr if isinstance(cdr, dict) else None
 
 
 def for_customer(cdr: dict[str, Any]) -> dict[str, Any]:
@@ -80,11 +83,7 @@ def for_customer(cdr: dict[str, Any]) -> dict[str, Any]:
 
 def without_numbers(document: str) -> str:
     """A CDR's JSON with the numbers of others hidden; a text that is no JSON object is left to the audit's reader."""
-    try:
-        cdr: Any = json.loads(document)
-    except ValueError:
-        return document
-    if not isinstance(cdr, dict):
+    if (cdr := _object(document)) is None:
         return document
     shown = {name: cdr[name] for name in OTHERS_NUMBERS if isinstance(cdr.get(name), str)}
     kept = {name: hidden(number) for name, number in shown.items()}
@@ -93,11 +92,7 @@ def without_numbers(document: str) -> str:
 
 def without_people(document: str) -> str:
     """A CDR's JSON without anything that identifies a person."""
-    try:
-        cdr: Any = json.loads(document)
-    except ValueError:
-        return document
-    if not isinstance(cdr, dict):
+    if (cdr := _object(document)) is None:
         return document
     kept = cdr | {name: HIDDEN for name in PERSONAL if cdr.get(name)}
     return document if kept == cdr else json.dumps(kept, separators=(",", ":"))

@@ -18,7 +18,6 @@ from charging.pricing.funding import (
     CREDIT,
     Pools,
     Segment,
-    affordable_seconds,
     charge,
     consumed,
     cost_of_seconds,
@@ -29,6 +28,7 @@ from charging.pricing.rate import Band, Rate, Step
 from charging.stored import Codec
 from charging.tariff.deck_file import parse_deck
 from charging.tariff.tariff import Prefixes
+from tests.unit.pricing.strategies import affordable_seconds
 
 START_US = 1_793_790_000 * MICRO
 HOUR_S = 3600

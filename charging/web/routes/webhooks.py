@@ -21,7 +21,6 @@ lists = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
 EventId = Annotated[str, told(FEED_CURSOR, max_length=20, description="its id in the stream of all accounts")]
 Count = Annotated[int, Field(ge=0, le=2**53)]
-WHEN_MAX = 2**53
 RESENT_AT_ONCE = 100
 
 

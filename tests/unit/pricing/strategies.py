@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import strategies as st
 
 from charging.pricing.calendar import Window
+from charging.pricing.funding import Pools, plan
 from charging.pricing.money import MICRO
 from charging.pricing.rate import Band, Rate, Rounding, Step
 
@@ -87,3 +88,8 @@ def starts(draw: st.DrawFn, rate: Rate) -> int:
 MONTHS = [f"bundle:{month}" for month in "2026-03 2026-04 2026-09 2026-10 2026-11 2026-12 2027-01".split()]
 pools = st.fixed_dictionaries({month: st.one_of(st.just(0), st.integers(0, 500)) for month in MONTHS})
 money = st.one_of(st.integers(0, 3 * MICRO), st.integers(0, 100 * MICRO))
+
+
+def affordable_seconds(rate: Rate, start_us: int, pools: Pools) -> int:
+    """How long a new call can last on these pools: 0…``max_call_s``."""
+    return plan(rate, start_us, (), pools, rate.max_call_s).covered_s

@@ -14,7 +14,6 @@ from charging.pricing.funding import (
     CREDIT,
     Pools,
     Segment,
-    affordable_seconds,
     bundle_use,
     charge,
     consumed,
@@ -26,6 +25,7 @@ from charging.pricing.money import AMOUNT_MAX, MICRO
 from charging.pricing.rate import Band, Rate, Rounding, Step
 from charging.stored import Codec
 from tests.fakes import reference_rater as reference
+from tests.unit.pricing.strategies import affordable_seconds
 
 NOV, DEC = "bundle:2026-11", "bundle:2026-12"
 CENT = 10_000

@@ -9,7 +9,6 @@ from charging.pricing.funding import (
     CREDIT,
     FundingPlan,
     Pools,
-    affordable_seconds,
     bundle_use,
     charge,
     consumed,
@@ -20,7 +19,7 @@ from charging.pricing.money import AMOUNT_MAX
 from charging.pricing.rate import Rate
 from charging.stored import Codec
 from tests.fakes import reference_rater as reference
-from tests.unit.pricing.strategies import money, pools, rates, starts
+from tests.unit.pricing.strategies import affordable_seconds, money, pools, rates, starts
 
 data = st.data()
 targets = st.integers(0, 1000)
