@@ -1,6 +1,6 @@
-"""A small AMI client for the lab's own use: to steer the world and to look at the switch as a bystander.
+"""A small AMI client for the lab: it steers the world, and watches the switch from outside.
 
-The daemon's link to the switch is another one, hardened and under test: the judge should share no code with it.
+It shares no code with the daemon's link to the switch, which is under test.
 """
 
 from __future__ import annotations

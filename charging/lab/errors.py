@@ -1,4 +1,4 @@
-"""What can go wrong with the lab itself."""
+"""Errors of the lab itself."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""A block of ports for each lab, and single ports for what runs beside it, so that nothing side by side ever meets.
+"""A block of ports for each lab, and single ports for programs beside it, so that no two use the same port.
 
-All lie below the range from which the kernel hands out ports by itself (32768 and up): a port that it names as free may
-be another program's, or be named twice, before anyone listens there. A lock on a small file says who holds a block;
-the kernel drops it with the owner, however that ends, ``kill -9`` included. Single ports are dealt in turn to all
-processes of a user, so one comes again only after all others.
+All are below the range from which the kernel picks ports (32768 and up): a port that the kernel names as free may be
+taken by another program, or be named twice, before anyone listens on it. A file lock holds a block; the kernel drops
+the lock when its owner ends, also by ``kill -9``. Single ports are dealt in turn to all processes of a user, so a port
+comes again only after all others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who asks, from one process to the other: a header on the control socket, whose mode is the permission."""
+"""Says who makes a request that one process sends to another: a header on the control socket, for its owner alone."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a front for browsers asks and orders: the resources of the public interface, without its gate.
+"""How the pages for browsers use the public interface's resources, without its gate.
 
-So a page shows what the interface says, and an act is checked and carried out as a program's is: in the daemon.
+A page shows what the interface answers. An act is checked and carried out in the daemon, as a program's is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a CDR has, as programs read it: the record itself, told by a document of its members."""
+"""The CDR as programs read it: a model of each of its members, for the OpenAPI document."""
 
 from __future__ import annotations
 

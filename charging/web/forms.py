@@ -1,7 +1,7 @@
-"""The forms that texts in requests have, said where other programs read it: in the OpenAPI document.
+"""The patterns of texts in requests, as the OpenAPI document states them for other programs.
 
-They are only told here; the service checks what it is given, and says what it expected in better words than a pattern.
-A test sends the running application whatever these forms allow and forbid.
+These patterns only describe. The service checks what it is given, and its errors say what it expected. A test sends the
+running application texts that the patterns allow and texts that they forbid.
 """
 
 from __future__ import annotations

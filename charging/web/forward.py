@@ -1,7 +1,6 @@
-"""What the public interface's process hands on to the daemon: changes, and what only the daemon knows.
+"""Forwards requests from the public interface's process to the daemon: changes, and what only the daemon knows.
 
-All else is read in this process, so that nothing which takes long to read, count or write out is done where calls are
-decided.
+Everything else is read in this process, so that no long read or count runs in the process that decides calls.
 """
 
 from __future__ import annotations

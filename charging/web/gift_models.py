@@ -1,4 +1,4 @@
-"""What goes over the wire of gifts with an end: promotional credit, packs of minutes."""
+"""Requests and answers about gifts that end on a day: promotional credit and packs of minutes."""
 
 from __future__ import annotations
 

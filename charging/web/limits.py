@@ -1,7 +1,7 @@
-"""How often someone may ask: so many times a minute, whose first may all come at once. Pure; time is an argument.
+"""Rate limits: how many requests a minute a key may make; the first ones may come at once. Pure; time is an argument.
 
-Each key has one number, the time at which all that it has asked would have been spread evenly. A key whose time has
-passed is as good as forgotten, so memory is bounded by forgetting whoever has not asked for longest.
+For each key one number is kept: the time at which its requests, spread evenly, would end (GCRA). A key whose time has
+passed has its whole allowance again and can be dropped; memory is bounded by dropping the key that asked longest ago.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Serving an application inside the daemon: by uvicorn, on a Unix socket or a port, as something to await.
+"""Serves an application inside the daemon, by uvicorn, on a Unix socket or a port.
 
-uvicorn is a program of its own by habit: it takes the signals and ends the process. Here it does neither. A server
-ends when its task is cancelled, after giving requests in flight a moment to end.
+By default uvicorn handles the process's signals and ends the process. Here it does neither: a server ends when its task
+is cancelled, after requests in flight have had a moment to end.
 """
 
 from __future__ import annotations

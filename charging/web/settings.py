@@ -1,6 +1,6 @@
 """The section ``api`` of charging.yaml: where the website and other programs ask; ``console``: where the operator's
-people look and act in their browsers; and ``customer_page``: where his customers do. Left out, nothing is served
-there. And ``webhooks``: programs of the operator's that are told what happens."""
+people look and act in their browsers; and ``customer_page``: where the customers do. A section that is missing serves
+nothing. And ``webhooks``: the operator's own programs, which events are posted to."""
 
 from __future__ import annotations
 

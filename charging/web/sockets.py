@@ -1,4 +1,4 @@
-"""Unix sockets, as files that may be left over."""
+"""Unix sockets: whether anyone listens on one, or a killed process left its file behind."""
 
 from __future__ import annotations
 

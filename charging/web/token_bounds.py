@@ -1,7 +1,6 @@
-"""What a token that is bound to an account, or to a largest amount, may ask.
+"""What a token may request that is bound to one account or to a largest amount.
 
-What is not known to concern its account alone is refused: a path that is new here is closed to bound tokens until it is
-entered.
+A path that is not listed here is refused to such tokens, so a new route is closed to them until it is added.
 """
 
 from __future__ import annotations

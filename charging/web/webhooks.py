@@ -1,10 +1,11 @@
 """Webhooks: what happens is posted to the operator's own programs (`charging.web.signed_post`), in the process that
 does not decide calls.
 
-To one endpoint each account's events are sent one after the other, and those of several accounts at the same time. The
-place is behind what all of them have got to, so who is killed in between tells some again. While the receiver is away
-one event alone is tried, and all waits, in the stream itself, so it misses nothing. What it refuses becomes a letter
-and is tried again, later each time; meanwhile the other accounts go on (`charging.service.webhooks`).
+An endpoint gets each account's events one after the other, and those of several accounts at the same time. The stored
+place is the one up to which all accounts were served, so a process that is killed sends some events twice. While the
+receiver does not answer, one event is tried and all others wait in the stream: none is lost. An event that the
+receiver refuses becomes a letter, which is tried again, later each time; meanwhile the other accounts go on
+(`charging.service.webhooks`).
 """
 
 from __future__ import annotations

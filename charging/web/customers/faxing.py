@@ -1,7 +1,7 @@
-"""Sending a fax from the page: what it would cost is told at once, and it is sent once the customer has said so (R14).
+"""Sending a fax from the page: the page shows the price, and the fax is sent once the customer confirms (R14).
 
-Between the two the document waits here, in memory: it is nobody else's, and gone with this process.
-What is said before is not what is relied on: the daemon counts and checks again when it is sent.
+Until then the document is kept in this process's memory, for this customer alone; a restart loses it. The daemon counts
+the pages and checks the credit again when the fax is sent.
 """
 
 from __future__ import annotations

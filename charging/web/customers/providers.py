@@ -1,8 +1,8 @@
-"""Payment providers: Mollie and Stripe, each as far as its documentation goes that a payment here needs.
+"""Payment providers: Mollie and Stripe, as far as a payment here needs them.
 
-What a payment has become is asked of the provider, over TLS, with the operator's key. What reaches our hooks says no
-more than "look": Mollie posts an id without a signature, and so means it (docs.mollie.com/reference/webhooks); Stripe
-signs what it posts (docs.stripe.com/webhooks), and what has no good signature is not even looked at.
+The state of a payment is read from the provider, over TLS, with the operator's key. A hook only says that it changed:
+Mollie posts an id without a signature, as documented (docs.mollie.com/reference/webhooks); Stripe signs what it posts
+(docs.stripe.com/webhooks), and a post without a valid signature is ignored.
 """
 
 from __future__ import annotations

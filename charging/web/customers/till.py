@@ -1,8 +1,8 @@
-"""Buying credit: begun on the customer's page, paid at the provider, and credited by what that answers (R2, R22).
+"""Buying credit: the customer begins on the page and pays at the provider, whose answer is credited (R2, R22).
 
-The amount is one of those on sale when it is begun; a browser only says which. The daemon notes the payment before the
-provider hears of it, so none is ever paid that we do not know. A hook, the customer's coming back and time itself make
-us look; each look is the same, and books at most once.
+The amount is one of those on sale at that moment; the browser only says which. The daemon stores the payment before the
+provider is asked for it, so every payment is known. A hook, the customer's return and a timer each make the daemon ask
+the provider; every such look does the same, and books at most once.
 """
 
 from __future__ import annotations

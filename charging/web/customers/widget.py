@@ -1,8 +1,8 @@
 """The balance widget: one script in the operator's own pages, which shows a customer what he has left (R5).
 
-It asks with a token that is bound to one account and good for minutes; there are no cookies, so no site can ask in a
-customer's name that was not given his token. It is answered the balance, and nothing else. A browser hands the answer
-to the sites of the list alone.
+The script sends a token that is bound to one account and valid for minutes. There are no cookies: a site without that
+token cannot ask in the customer's name. The answer is the balance, and nothing else. Browsers pass the answer only to
+the sites that the settings list (CORS).
 """
 
 from __future__ import annotations
