@@ -6,6 +6,7 @@ ActionTimeout, ActionRefused); "that channel is gone" is an expected outcome and
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -39,6 +40,11 @@ TOLD_AT_ONCE_MAX = 1_000
 KEY_ENDS = "0123456789abcdefghijklmnopqrstuvwxyz.-"
 """What a record's key can end with (capitals count as small letters). Session ids end with sixteen of them, the unique
 ids of calls without a session with ten: a part is a sixteenth of all, or a tenth."""
+NO_KEY = ""
+"""An older dialplan wrote so for a leg whose session someone had taken off: no call can be named by it."""
+NO_KEY_ADVICE = (
+    "it is deleted; compare it with the CDRs of that time, and charge what is missing with `charging account correct`"
+)
 STATUS_VARIABLES = f"{variables.SESSION},{variables.LEG},{variables.SWITCH},TIMEOUT(absolute)"
 ALONE_VARIABLES = f"{STATUS_VARIABLES},{variables.ANSWERED},{variables.NOW}"
 
@@ -152,18 +158,7 @@ class CallControl:
         """Have the dialplan delete records, since AMI may not. It does so after this returns and does not report it: a
         later look at the black box shows what is left. Raises ValueError for a text that is no key."""
         for pack in list(packed(keys)):
-            await self._link.action(
-                "Originate",
-                {
-                    "Channel": variables.MAINTENANCE_CHANNEL,
-                    "Context": variables.MAINTENANCE_CONTEXT,
-                    "Exten": variables.MAINTENANCE_IDLE_EXTENSION,
-                    "Priority": "1",
-                    "Async": "true",
-                    "Timeout": str(MAINTENANCE_TIMEOUT_MS),
-                    "Variable": [f"{variables.inherited(variables.FORGET)}={pack}", variables.NO_CDR],
-                },
-            )
+            await self._link.action(*_forget(pack))
 
     async def send_fax(self, order: FaxOrder) -> None:
         """Have a fax dialled and sent. The channel's id is made from the session's, so a second order of it fails."""
@@ -230,10 +225,14 @@ class CallControl:
         key by a pattern is asked for all.)
         """
         records: dict[str, BlackBoxRecord] = {}
+        had_been_said = NO_KEY in self._unreadable
         for sign in KEY_ENDS if self._many_records else ():
             await self._read_records(records, {"Key": f"%{sign}"})
         if not records:
             await self._read_records(records, {})
+        if NO_KEY in self._unreadable and not had_been_said:
+            with contextlib.suppress(ActionRefused):  # a login without `originate` deletes no record
+                await self._link.action(*_forget(variables.FORGET_SEPARATOR))
         self._many_records = len(records) > TOLD_AT_ONCE_MAX
         return records
 
@@ -270,7 +269,11 @@ class CallControl:
         record = parse_record(key, entry.get("Val")) if is_key(key) else None
         if record is None and key not in self._unreadable:
             self._unreadable.add(key)
-            log.warning("black_box_record_unreadable", key=key, found=entry.get("Val")[:200])
+            found = entry.get("Val")[:200]
+            if key == NO_KEY:
+                log.warning("black_box_record_without_key", found=found, advice=NO_KEY_ADVICE)
+            else:
+                log.warning("black_box_record_unreadable", key=key, found=found)
         return record
 
 
@@ -281,6 +284,20 @@ def _is_gone(error: Exception) -> bool:
 
 def _hang_up(channel_uid: str, cause: int = CAUSE_NORMAL) -> Order:
     return "Hangup", {"Channel": channel_uid, "Cause": str(cause)}
+
+
+def _forget(pack: str) -> Order:
+    """Have the dialplan delete the records of these keys; between two separators, or before the first, stands the
+    empty one."""
+    return "Originate", {
+        "Channel": variables.MAINTENANCE_CHANNEL,
+        "Context": variables.MAINTENANCE_CONTEXT,
+        "Exten": variables.MAINTENANCE_IDLE_EXTENSION,
+        "Priority": "1",
+        "Async": "true",
+        "Timeout": str(MAINTENANCE_TIMEOUT_MS),
+        "Variable": [f"{variables.inherited(variables.FORGET)}={pack}", variables.NO_CDR],
+    }
 
 
 def _cut(channel_uid: str, left_ms: int) -> Order:

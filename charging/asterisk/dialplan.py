@@ -49,6 +49,8 @@ _LINE = re.compile(r"(exten|same)\s*=>?\s*(.*)")
 _PRIORITY = re.compile(r"(n|\d+)(?:\(([^)]*)\))?")
 _COMMENT = re.compile(r"(?<!\\);.*")
 _WORD = re.compile(r"[\w.-]+")
+_CODE = re.compile(r"_?[*#]|[hit]$|\d{1,5}$")
+"""Extensions that no forwarded number is: feature codes, short numbers, what runs when something is over."""
 _BRACKETS = re.compile(r"\$?[({][^(){}]*[)}]")
 
 
@@ -202,6 +204,23 @@ def lines_behind(lines: list[Line], context: str) -> list[Line]:
         reached |= further
         waiting += further
     return [line for line in lines if line.context in reached]
+
+
+def answered_before_dialled(behind: list[Line]) -> list[Line]:
+    """Of the operator's own lines that run for a forward, those that answer it before the phone is dialled, as far as
+    one extension says it: before a ``Dial`` of the trunk, or before it goes to a context of these that has one."""
+    dialling = {line.context for line in behind if is_trunk_dial(line)}
+    found: dict[Line, None] = {}
+    answering: dict[tuple[str, str], Line] = {}
+    for line in behind:
+        answer = answering.get((line.context, line.exten))
+        words = _WORD.findall(line.data)
+        leads = not dialling.isdisjoint((*words, *(f"macro-{word}" for word in words)))
+        if answer is not None and (leads or is_trunk_dial(line)):
+            found[answer] = None
+        if _answers(line) and not _CODE.match(line.exten):
+            answering.setdefault((line.context, line.exten), line)
+    return list(found)
 
 
 def is_trunk_dial(line: Line) -> bool:

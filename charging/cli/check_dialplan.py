@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from charging.asterisk import variables
 from charging.asterisk.dialplan import (
     Line,
+    answered_before_dialled,
     contexts,
     dial_options,
     differences,
@@ -212,6 +213,10 @@ def _through_your_dialplan(context: str, dialled: str, lines: list[Line]) -> Ite
     what = f"forwards go through your own context {context}; which trunk it dials is not seen from here"
     yield unknown(PART, f"{what}: {see} must say false, false and more than 0")
     behind = lines_behind(lines, context)
+    for line in answered_before_dialled(behind):
+        where = f"[{line.context}] {line.exten}: {line.application}"
+        why = "answers forwards before the phone does: they are charged while it rings, and never `not answered`"
+        yield problem(PART, f"{where} {why}; take it out there, or dial the trunk itself ({PREFIX} = PJSIP/)")
     hands_on = any(HOPS in line.data for line in behind)
     for line in filter(is_trunk_dial, behind):
         yield from _your_dial(line, hands_on)

@@ -285,6 +285,9 @@ class SessionRunner:
         except SwitchError as error:
             self._home.observe(told.SwitchFailed(str(error), type(error).__name__), self.session)
             result = PromptResult.FAILED
+        except Exception:  # a fault of ours: the call must not wait for this prompt's end, and asyncio logs the fault
+            self.offer(PromptPlayed(command.prompt, PromptResult.FAILED))
+            raise
         self.offer(PromptPlayed(command.prompt, result))
 
 

@@ -27,7 +27,7 @@ MODULES = (
         "res_stasis_playback",
     ),
     *("res_stasis_snoop", "res_ari", "res_ari_model", "res_ari_channels", "res_ari_bridges", "res_ari_events"),
-    "app_stasis",
+    *("app_stasis", "res_rtp_multicast", "chan_rtp"),
 )
 HTTP = "[general]\nenabled = yes\nbindaddr = 127.0.0.1\nbindport = {port}\n"
 ARI = "[general]\nenabled = yes\n[operator]\ntype = user\npassword = operator\n"
@@ -45,6 +45,10 @@ class Ari:
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
+    async def delete(self, path: str) -> None:
+        answer = await self.http.delete(path)
+        assert answer.is_success, answer.text
+
     async def in_application(self, how_many: int) -> list[str]:
         """The unique ids of channels that its dialplan has handed to it, once there are so many."""
 
@@ -55,9 +59,11 @@ class Ari:
 
         return await eventually(there, f"{how_many} channels in the application", 40)
 
-    async def joined(self, *channels: str) -> None:
-        bridge = (await self.post("/bridges", type="mixing"))["id"]
+    async def joined(self, *channels: str) -> str:
+        """The id of the bridge."""
+        bridge = str((await self.post("/bridges", type="mixing"))["id"])
         await self.post(f"/bridges/{bridge}/addChannel", channel=",".join(channels))
+        return bridge
 
 
 @contextlib.asynccontextmanager

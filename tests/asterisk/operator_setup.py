@@ -54,6 +54,14 @@ GOES_ON_AFTER = "+31850000069"
 """As the subscriber hangs up, his caller goes on in the operator's dialplan."""
 QUEUE_ADORNED = "+31850000074"
 TWO_SUBSCRIBERS = "+31850000075"
+FEATURES_TO_US = "+31850000051"
+"""Its caller may transfer the subscriber to a subscriber's number."""
+IN_ARI = "+31850000052"
+"""The operator's own ARI application has the caller."""
+AGENT = "+31850000053"
+"""Asks for agent 1001, who has logged in, or not."""
+DIRECTORY = "+31850000054"
+"""He chooses a subscriber by the first letters of a name."""
 OTHER = "+31850000002"
 """The second subscriber that it rings."""
 
@@ -81,6 +89,15 @@ exten => {WITH_FEATURES},1,Set(__TRANSFER_CONTEXT=operator)
  same => n,Dial(Local/{NUMBER}@charging-incoming,,tTkKxXhHwW)
 exten => {WITH_FEATURES_N},1,Set(__TRANSFER_CONTEXT=operator)
  same => n,Dial(Local/{NUMBER}@charging-incoming/n,,tTkKxXhHwW)
+exten => {FEATURES_TO_US},1,Set(__TRANSFER_CONTEXT=charging-incoming)
+ same => n,Dial(Local/{NUMBER}@charging-incoming,,tTkKxXhHwW)
+exten => {IN_ARI},1,Goto(operator,in-ari,1)
+exten => {AGENT},1,Answer()
+ same => n(again),AgentRequest(1001)
+ same => n,Wait(1)
+ same => n,Goto(again)
+exten => {DIRECTORY},1,Answer()
+ same => n,Directory(directory,charging-incoming)
 exten => {COMPLETES_CALLS},1,Set(CALLCOMPLETION(cc_agent_policy)=generic)
  same => n,Set(CALLCOMPLETION(cc_monitor_policy)=generic)
  same => n,Dial(Local/{NUMBER}@charging-incoming,2)
@@ -146,6 +163,8 @@ exten => picks,1,Answer()
  same => n,TryExec(${{PICKS}})
  same => n,Set(GLOBAL(PICKED)=nobody)
 exten => in-ari,1,Stasis(operator)
+exten => logs-in,1,Answer()
+ same => n,AgentLogin(1001,s)
 exten => adds,1,Answer()
  same => n,BridgeAdd(${{ADDS}})
 exten => spies,1,Answer()
@@ -183,6 +202,15 @@ type = bridge
 type = user
 quiet = yes
 """
+AGENTS = """
+[general]
+[1001]
+fullname = Anna
+"""
+DIRECTORY_MAILBOX = f"""
+[directory]
+0{NUMBER.removeprefix("+31")} => 1234,Anna Wvu
+"""
 FEATURE_CODES = """
 [general](+)
 featuredigittimeout = 5000
@@ -207,6 +235,7 @@ context = parkedcalls
 MODULES = (
     *("app_echo", "app_queue", "res_parking", "app_directed_pickup", "res_pjsip_refer", "app_channelredirect"),
     *("app_confbridge", "app_followme", "app_bridgewait", "func_callcompletion", "app_page", "app_bridgeaddchan"),
+    *("app_agent_pool", "app_directory", "res_mutestream"),
 )
 """On builds that lack some of them what they do cannot be tried."""
 
@@ -271,12 +300,13 @@ async def press_and_say(lab: Lab, call: Call, code: str, number: str, *, on_mobi
 async def operator_setup(lab: Lab, contexts: str = DIALPLAN) -> AsyncIterator[None]:
     """The operator's contexts and queue are there, and gone afterwards."""
     etc = lab.switch.folder / "etc"
-    dialplan = etc / "extensions.conf"
-    before = dialplan.read_text()
-    texts = {"queues": QUEUES, "res_parking": PARKING, "followme": FOLLOWME, "confbridge": CONFBRIDGE}
+    dialplan, voicemail = etc / "extensions.conf", etc / "voicemail.conf"
+    before, boxes = dialplan.read_text(), voicemail.read_text()
+    texts = {"queues": QUEUES, "res_parking": PARKING, "followme": FOLLOWME, "confbridge": CONFBRIDGE, "agents": AGENTS}
     for name, text in texts.items():
         (etc / f"{name}.conf").write_text(text)
     dialplan.write_text(before + contexts)
+    voicemail.write_text(boxes + DIRECTORY_MAILBOX)
     await lab.switch.cli("dialplan reload")  # first: a queue's member whose context is not there is invalid for good
     for module in MODULES:
         await lab.switch.cli(f"module load {module}.so")
@@ -285,6 +315,7 @@ async def operator_setup(lab: Lab, contexts: str = DIALPLAN) -> AsyncIterator[No
     finally:
         await lab.reset()  # Asterisk dies of a segmentation fault if a module is unloaded under a parked call
         dialplan.write_text(before)
+        voicemail.write_text(boxes)
         await lab.switch.cli("dialplan reload")
         for module in MODULES:
             await lab.switch.cli(f"module unload {module}.so")

@@ -67,17 +67,36 @@ def calls(number: str, *headers: str, max_forwards: int = 70) -> str:
 
 def answers() -> str:
     """The subscriber's phone is rung, and answers at once."""
+    return taken_in() + says("180 Ringing") + takes_the_call()
+
+
+def taken_in() -> str:
+    """The subscriber's phone is rung, and has said nothing yet."""
     taken = "".join(
         _TAKEN.format(regexp=regexp, header=header, name=name)
-        for regexp, header, name in ((".*", "From", "peer"), (".*", "To", "me"), ("sip:[^>]*", "Contact", "target"))
+        for regexp, header, name in (
+            (".*", "From", "peer"),
+            (".*", "To", "me"),
+            ("sip:[^>]*", "Contact", "target"),
+            (".*", "Via", "via"),
+            (".*", "Call-ID", "call"),
+            (".*", "CSeq", "invite"),
+        )
     )
-    said = f"{_OURS.format(tag=';tag=callee')}{_CONTACT}\n"
-    return (
-        f'<recv request="INVITE"><action>{taken}<assignstr assign_to="us" value="[$me];tag=callee"/></action></recv>'
-        + _send("SIP/2.0 180 Ringing\n" + said)
-        + _send("SIP/2.0 200 OK\n" + said, _sdp(TALKING))
-        + '<recv request="ACK"></recv>'
-    )
+    return f'<recv request="INVITE"><action>{taken}<assignstr assign_to="us" value="[$me];tag=callee"/></action></recv>'
+
+
+def says(status: str, *headers: str, early: bool = False) -> str:
+    """It answers the INVITE by which it is rung, whatever it was asked in between; ``early``: it talks already."""
+    more = "".join(f"{line}\n" for line in headers)
+    theirs = "Via:[$via]\nFrom:[$peer]\nTo:[$me];tag=callee\nCall-ID:[$call]\nCSeq:[$invite]\n"
+    contact = "" if "Contact:" in more else f"{_CONTACT}\n"
+    return _send(f"SIP/2.0 {status}\n{theirs}{contact}{more}", _sdp(TALKING) if early else "")
+
+
+def takes_the_call() -> str:
+    """It answers, and talks."""
+    return says("200 OK", early=True) + '<recv request="ACK"></recv>'
 
 
 def requests(method: str, *headers: str, cseq: int, sdp: str = "") -> str:
@@ -134,9 +153,9 @@ class Party:
 
     @property
     def connected_s(self) -> float:
-        """From its answer to the first BYE of whichever side, or the word of its transfer; for who answers."""
+        """From its answer's ACK to the first BYE of whichever side, or the word of its transfer; for who answers."""
         told = self.messages()
-        answer = next(one for one in told if one.was_sent and one.first_line == "SIP/2.0 200 OK")
+        answer = next(one for one in told if not one.was_sent and one.first_line.startswith("ACK "))
         end = next(one for one in told if one.first_line.startswith(("BYE ", "NOTIFY ")))
         return (end.at_us - answer.at_us) / 1e6
 
@@ -174,10 +193,12 @@ def _micros(stamp: str) -> int:
 @contextlib.asynccontextmanager
 async def plays(lab: Lab, folder: Path, *steps: str, port: int = 0) -> AsyncIterator[Party]:
     """SIPp plays the steps towards the switch; what is left of them is not played when the block is left."""
-    used = '<Reference variables="us,me,peer,target"/>'
+    used = '<Reference variables="us,me,peer,target,via,call,invite"/>'
     head = '<?xml version="1.0" encoding="UTF-8" ?>\n<!DOCTYPE scenario SYSTEM "sipp.dtd">\n'
     body = "\n".join((*steps, used)).replace("><", ">\n<")
-    unset = '<nop><action><assignstr assign_to="me" value="x"/></action></nop>' if "INVITE sip:" in steps[0] else ""
+    only_rung = ("me", "via", "call", "invite")
+    unset = "".join(f'<nop><action><assignstr assign_to="{one}" value="x"/></action></nop>' for one in only_rung)
+    unset = unset if "INVITE sip:" in steps[0] else ""
     scenario = f'{head}<scenario name="steps">\n{unset}{body}\n</scenario>\n'
     traces = ("-trace_msg", "-message_file", "trace", "-trace_err", "-error_file", "errors")
     async with sipp(lab, folder, scenario, "-m", "1", "-aa", *traces, *(("-p", str(port)) if port else ())):

@@ -146,6 +146,26 @@ async def leg_into_a_holding_bridge(one: Swapped) -> None:
     await one.redirect(await one.name("callee"), "holding")
 
 
+async def leg_logs_in_as_an_agent(one: Swapped) -> None:
+    await one.redirect(await one.name("callee"), "logs-in")
+
+
+async def leg_is_muted_and_recorded(one: Swapped) -> None:
+    leg = await one.name("callee")
+    await one.lab.switch.action("MuteAudio", {"Channel": leg, "Direction": "all", "State": "on"})
+    await one.lab.switch.action("MixMonitor", {"Channel": leg, "File": "swapped.wav"})
+    await one.ticks()
+    await one.lab.switch.action("StopMixMonitor", {"Channel": leg})
+
+
+async def leg_is_sent_digits(one: Swapped) -> None:
+    leg = await one.name("callee")
+    for digit in "*98#":
+        await one.lab.switch.action("PlayDTMF", {"Channel": leg, "Digit": digit, "Receive": "true"})
+        await one.lab.switch.action("PlayDTMF", {"Channel": leg, "Digit": digit})
+    await one.lab.switch.action("SendText", {"Channel": leg, "Message": "hello"})
+
+
 async def channelredirect_of_the_leg(one: Swapped) -> None:
     await one.originate("colleague", "ChannelRedirect", f"{await one.name('callee')},operator,elsewhere,1")
 
@@ -267,6 +287,17 @@ def pressed(code: str, then: str = "", *, on_mobile: bool) -> Act:
             await press_and_say(one.lab, one.call, code, then, on_mobile=on_mobile)
         else:
             await one.call.press(code, on_mobile=on_mobile)
+
+    return act
+
+
+def blindly_transferred(leg: str, context: str, exten: str) -> Act:
+    """By AMI, as that party."""
+
+    async def act(one: Swapped) -> None:
+        await one.ticks()
+        where = {"Context": context, "Exten": exten}
+        await one.lab.switch.action("BlindTransfer", {"Channel": await one.name(leg), **where})
 
     return act
 

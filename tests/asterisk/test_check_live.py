@@ -278,6 +278,10 @@ async def test_local_channels_in_the_way_and_callers_who_were_answered_before(la
     assert checked.of(Grade.PROBLEM) == []
     assert checked.says(Grade.UNKNOWN, "your own context outbound", "pjsip show endpoint")
     assert checked.says(Grade.WARNING, "[outbound] _+X.: Dial(PJSIP/${EXTEN}@world)", "add b(charging-onward^s^1)")
+    answering = replace(there, new=there.new.replace("1,Dial", "1,Answer()\n same => n,Dial"))
+    async with edited(lab, *local[:2], answering):
+        checked = await check(daemon)
+    assert checked.says(Grade.PROBLEM, "[outbound] _+X.: Answer answers forwards before the phone does")
     onward = replace(there, new=there.new.replace("@world)", "@world,,b(charging-onward^s^1)K)"))
     async with edited(lab, *local[:2], onward):
         checked = await check(daemon)

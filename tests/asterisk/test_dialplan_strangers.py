@@ -396,6 +396,13 @@ PRIVATE = {
         "<sip:restricted@c.example>",
         ("P-Asserted-Identity: <sip:+31201234567@c.example>",),
     ),
+    **{
+        f"{user}@ with PAI": (
+            f"<sip:{user}@c.example>",
+            ("P-Asserted-Identity: <sip:+31201234567@c.example>",),
+        )
+        for user in ("unavailable", "Unknown", "private", "WITHHELD")
+    },
     "From of nowhere with PAI": (
         "<sip:unavailable@unknown.invalid>",
         ("P-Asserted-Identity: <sip:+31201234567@c.example>",),
@@ -431,6 +438,10 @@ PRIVATE = {
 OPEN = {
     "plain From": ("<sip:+31201234567@c.example>", ()),
     "PAI": ("<sip:stranger@c.example>", ("P-Asserted-Identity: <sip:+31201234567@c.example>",)),
+    "PAI, and a From that only looks like it": (
+        "<sip:unavailable.smith@private.example>",
+        ("P-Asserted-Identity: <sip:+31201234567@c.example>",),
+    ),
     "Privacy: session": ("<sip:+31201234567@not-invalid.example>", ("Privacy: session",)),
     "Privacy: none": (
         "<sip:+31201234567@c.example>",

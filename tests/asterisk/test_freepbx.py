@@ -1,9 +1,9 @@
 """Our recipe for FreePBX (docs/attach.md) in a dialplan of its shape, on the real Asterisk.
 
 FreePBX itself is not here: its contexts, variables and options are as its generators write them (core 17.0.18.4,
-ringgroups 17.0.2.4, queues 17.0.1.6, customappsreg 17.0.1: inbound routes, custom destinations, ring groups, queues,
-outbound routes and the trunk's macro), without their sounds and databases. The members of ring groups and queues are
-digits alone: both take a + off.
+ringgroups 17.0.2.4, queues 17.0.1.6, customappsreg 17.0.1, findmefollow, ivr: inbound routes, custom destinations, ring
+groups, queues, Follow Me, menus, outbound routes and the trunk's macro), without their sounds and databases. The
+members of ring groups and queues are digits alone: both take a + off.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ pytestmark = pytest.mark.asterisk
 
 RING_GROUP = "+31850000070"
 IN_QUEUE = "+31850000071"
+FOLLOW_ME = "+31850000072"
+MENU = "+31850000073"
+"""An IVR, whose choice 0 is the ring group."""
 MEMBER = NUMBER.removeprefix("+")
 
 SHAPE = f"""
@@ -37,6 +40,8 @@ SHAPE = f"""
 exten => {NUMBER},1,Goto(from-pstn,${{EXTEN}},1)
 exten => {RING_GROUP},1,Goto(from-pstn,${{EXTEN}},1)
 exten => {IN_QUEUE},1,Goto(from-pstn,${{EXTEN}},1)
+exten => {FOLLOW_ME},1,Goto(from-pstn,${{EXTEN}},1)
+exten => {MENU},1,Goto(from-pstn,${{EXTEN}},1)
 
 [from-pstn]
 include => from-pstn-custom
@@ -53,6 +58,8 @@ exten => _.!,1,Set(__DIRECTION=INBOUND)
  same => n,Set(CALLERID(num-pres)=allowed_not_screened)
  same => n,GotoIf($["${{EXTEN}}" = "{RING_GROUP}"]?ext-group,600,1)
  same => n,GotoIf($["${{EXTEN}}" = "{IN_QUEUE}"]?ext-queues,700,1)
+ same => n,GotoIf($["${{EXTEN}}" = "{FOLLOW_ME}"]?followme-sub,100,1)
+ same => n,GotoIf($["${{EXTEN}}" = "{MENU}"]?ivr-1,s,1)
  same => n(dest-ext),Goto(from-pstn-charging,${{FROM_DID}},1)
 [ext-group]
 exten => 600,1,Playtones(ring)
@@ -62,6 +69,21 @@ exten => 600,1,Playtones(ring)
  same => n,Set(__EXTTOCALL={MEMBER})
  same => n,Dial(Local/{MEMBER}@from-internal/n,20,HhtrQ(NO_ANSWER)U(macro-auto-blkvm)b(func-apply-sipheaders^s^1))
 exten => h,1,Hangup()
+[ivr-1]
+exten => s,1,Set(_IVR_CONTEXT=${{CONTEXT}})
+ same => n,Answer()
+ same => n,WaitExten(20)
+exten => 0,1,Set(__ivrreturn=0)
+ same => n,Goto(ext-group,600,1)
+[followme-sub]
+exten => 100,1,Set(CONNECTEDLINE(num,i)=${{EXTEN}})
+ same => n,Set(__EXTTOCALL=${{EXTEN}})
+ same => n,Set(_FMGRP=${{EXTEN}})
+ same => n,Dial(Local/FMPR-100@from-internal&Local/FMGL-{NUMBER}#@from-internal,22,HhTtrIb(func-apply-sipheaders^s^1))
+[findmefollow-ringallv2]
+exten => _FMPR-.,1,Wait(20)
+exten => _FMGL-.,1,Set(__EXTTOCALL=${{EXTEN:5}})
+ same => n,Dial(Local/${{EXTEN:5:-1}}@from-internal/n,20,HhTtrIU(macro-auto-blkvm)b(func-apply-sipheaders^s^1))
 [ext-queues]
 exten => 700,1,Answer()
  same => n,Set(__NODEST=700)
@@ -81,6 +103,7 @@ exten => s,1,Set(__MACRO_RESULT=)
 
 [from-internal]
 include => from-internal-custom
+include => findmefollow-ringallv2
 include => outrt-1
 exten => h,1,Hangup()
 [outrt-1]
@@ -125,6 +148,7 @@ exten => _[+0-9].,1,Set(__DIRECTION=INBOUND)
  same => n,Goto(charging-incoming,${{EXTEN}},1)
 [from-internal-custom]
 exten => {MEMBER},1,Goto(from-pstn-charging,+${{EXTEN}},1)
+exten => {NUMBER},1,Goto(from-pstn-charging,${{EXTEN}},1)
 [macro-dialout-trunk-predial-hook]
 exten => s,1,ExecIf($["${{CHARGING_HOPS}}" != ""]?Gosub(func-set-sipheader,s,1(Max-Forwards,${{CHARGING_HOPS}})))
  same => n,Return()
@@ -146,12 +170,19 @@ async def freepbx(lab: Lab, trunk: str = "PJSIP/${OUTNUM}@world", *, outbound: b
 
 
 @pytest.mark.parametrize("outbound", [False, True], ids=["past its routes", "by its routes"])
-@pytest.mark.parametrize("way_in", [NUMBER, RING_GROUP, IN_QUEUE], ids=["inbound route", "ring group", "queue"])
+@pytest.mark.parametrize(
+    "way_in",
+    [NUMBER, RING_GROUP, IN_QUEUE, FOLLOW_ME, MENU],
+    ids=["inbound route", "ring group", "queue", "follow me", "IVR"],
+)
 async def test_forward_is_charged_exactly_behind_its_inbound_routes(
     lab: Lab, tmp_path: Path, way_in: str, outbound: bool
 ) -> None:
     async with freepbx(lab, outbound=outbound), engine(lab, tmp_path) as live:
         call = await lab.place_call(way_in)
+        if way_in == MENU:
+            await call.wait_state(CallState.ANSWERED)
+            await call.press("0", on_mobile=False)
         await live.heard("tick_posted", times=2, deadline_s=30)
         await call.mobile_hangs_up()
         await call.wait_end(15)

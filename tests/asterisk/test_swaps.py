@@ -6,7 +6,10 @@ ends with it, or it is ended at once with a reason. Never free, never silent. do
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -17,11 +20,14 @@ from charging.lab.call import MobileLeg
 from tests.asterisk.engine import MEASURES_APART_S, SECOND, Engine, engine, every_page, is_as_long
 from tests.asterisk.operator_setup import (
     ADORNED,
+    AGENT,
     ANSWERED_INTO_A_CONFERENCE,
     CALLEE_STAYS,
     COLLEAGUE_TRANSFERS,
     COMPLETES_CALLS,
+    DIRECTORY,
     EARLY_MEDIA,
+    FEATURES_TO_US,
     FOLLOW_ME,
     GOES_ON_AFTER,
     LOCAL_M,
@@ -48,6 +54,7 @@ from tests.asterisk.swapped import (
     Swapped,
     atxfer_ordered,
     barged_into,
+    blindly_transferred,
     both_into_a_conference,
     both_redirected,
     bridge_application_takes_the_caller,
@@ -62,9 +69,12 @@ from tests.asterisk.swapped import (
     everything_reloaded,
     leg_into_a_conference,
     leg_into_a_holding_bridge,
+    leg_is_muted_and_recorded,
     leg_is_parked_and_comes_back,
     leg_is_parked_and_fetched,
+    leg_is_sent_digits,
     leg_kicked_out_of_its_bridge,
+    leg_logs_in_as_an_agent,
     leg_of_the_only_call,
     leg_redirected_to_us,
     nothing,
@@ -127,6 +137,15 @@ SWAPS: dict[str, tuple[str, Act, str]] = {
     "LocalOptimizeAway": (RING_GROUP_N, optimised_away, GOES_ON),
     "BridgeAdd": (STRAIGHT, someone_is_added, WHILE_CALLER_TALKS),
     "BridgeAdd, the caller leaves": (STRAIGHT, someone_is_added_and_the_caller_leaves, GOES_ON),
+    "leg logs in as an agent": (STRAIGHT, leg_logs_in_as_an_agent, GOES_ON),
+    "leg muted, recorded": (STRAIGHT, leg_is_muted_and_recorded, GOES_ON),
+    "leg is sent a text and digits": (STRAIGHT, leg_is_sent_digits, GOES_ON),
+    "leg transfers blindly to us": (STRAIGHT, blindly_transferred("callee", "charging-incoming", OTHER), TRANSFERRED),
+    "caller transfers blindly to us": (
+        STRAIGHT,
+        blindly_transferred("caller", "charging-incoming", OTHER),
+        TRANSFERRED,
+    ),
     "leg redirected to us": (STRAIGHT, leg_redirected_to_us, ENDS),
     "queue's caller parks": (QUEUE_WITH_FEATURES, pressed("#7", on_mobile=False), GOES_ON),
     "queue's caller transfers to us": (QUEUE_WITH_FEATURES, pressed("#1", "55#", on_mobile=False), TRANSFERRED),
@@ -265,32 +284,141 @@ async def _has_ended(mobile: MobileLeg) -> bool:
     return mobile.ended_us is not None
 
 
-@pytest.mark.parametrize("exten", ["colleague", "conference"])
+@dataclass
+class OwnForward:
+    """A forward whose caller is no call of the lab's."""
+
+    live: Engine
+    heard: int
+    """Ticks before it."""
+
+    async def ticks(self, more: int) -> None:
+        self.heard += more
+        await self.live.heard("tick_posted", ENDS_S, times=self.heard)
+
+
+@contextlib.asynccontextmanager
+async def forward_of_the_operators_own(live: Engine) -> AsyncIterator[OwnForward]:
+    """In the block he makes it, and ends it: it was charged exactly."""
+    await live.nothing_reserved()
+    posted, rung = await live.posted(), len(live.lab.world.stray_mobiles)
+    before = {one["session"] for one in await every_page(live.daemon, "/cdrs")}
+    yield OwnForward(live, len(live.daemon.events("tick_posted")))
+
+    async def booked() -> list[dict[str, Any]]:
+        return [one for one in await every_page(live.daemon, "/cdrs") if one["session"] not in before]
+
+    (cdr,) = await eventually(booked, "the CDR", ENDS_S)
+    (mobile,) = live.lab.world.stray_mobiles[rung:]
+    await eventually(lambda: _has_ended(mobile), "the mobile's end", ENDS_S)
+    del live.lab.world.stray_mobiles[rung:]
+    assert cdr["proof"] == "black_box"
+    assert is_as_long(cdr, mobile.connected_s), cdr
+    await live.nothing_reserved()
+    assert await live.posted() == posted - cdr["billed_s"] * SECOND
+
+
+@pytest.mark.parametrize("exten", ["colleague", "conference", "logs-in"])
 async def test_forward_that_the_operator_originates_is_charged_like_a_callers(
     lab: Lab, shared: Engine, exten: str
 ) -> None:
-    """Click to dial, or a conference that rings its members: AMI Originate of a Local channel into our context."""
-    await shared.nothing_reserved()
-    posted, rung = await shared.posted(), len(lab.world.stray_mobiles)
-    before = {one["session"] for one in await every_page(shared.daemon, "/cdrs")}
-    heard = len(shared.daemon.events("tick_posted"))
+    """Click to dial, a conference that rings its members, an agent who works at home: AMI Originate of a Local channel
+    into our context."""
+    async with forward_of_the_operators_own(shared) as forward:
+        await _originated(lab, exten)
+        await forward.ticks(2)
+        leg = await leg_of_the_only_call(shared)
+        await lab.switch.action("Hangup", {"Channel": leg, "Cause": "16"})
+
+
+async def _originated(lab: Lab, exten: str, how: str = "") -> None:
     where = {"Context": "operator", "Exten": exten, "Priority": "1", "CallerID": "+31201119999", "Async": "true"}
-    await lab.switch.action("Originate", {"Channel": f"Local/{STRAIGHT}@charging-incoming", **where})
-    await shared.heard("tick_posted", ENDS_S, times=heard + 2)
-    leg = await leg_of_the_only_call(shared)
-    await lab.switch.action("Hangup", {"Channel": leg, "Cause": "16"})
+    await lab.switch.action("Originate", {"Channel": f"Local/{STRAIGHT}@charging-incoming{how}", **where})
 
-    async def booked() -> list[dict[str, Any]]:
-        return [one for one in await every_page(shared.daemon, "/cdrs") if one["session"] not in before]
 
-    (cdr,) = await eventually(booked, "the CDR", ENDS_S)
-    (mobile,) = lab.world.stray_mobiles[rung:]
-    del lab.world.stray_mobiles[rung:]
-    assert cdr["proof"] == "black_box"
-    assert cdr["billed_s"] >= 3
-    assert mobile.was_answered
+async def test_subscriber_who_has_logged_in_as_an_agent_is_charged_until_he_leaves(lab: Lab, shared: Engine) -> None:
+    """He waits, talks to who asks for him (AgentRequest), and waits again: one call, and his to the end."""
+    async with forward_of_the_operators_own(shared) as forward:
+        await _originated(lab, "logs-in", "/n")
+        await forward.ticks(1)
+        call = await lab.place_call(AGENT)
+
+        async def talk() -> bool:
+            found = await lab.switch.channels()
+            bridges = [one["BridgeId"] for one in found]
+            asks = next((one["BridgeId"] for one in found if one["Application"] == "AgentRequest"), "")
+            return asks != "" and bridges.count(asks) > 1
+
+        await eventually(talk, "the agent and who asked for him to talk", ENDS_S)
+        await forward.ticks(2)
+        await call.hang_up()
+        await call.wait_state(CallState.ENDED, ENDS_S)
+        await forward.ticks(1)
+        await lab.switch.action("Hangup", {"Channel": await leg_of_the_only_call(shared), "Cause": "16"})
+
+
+async def test_caller_who_chooses_a_subscriber_in_a_directory_is_charged_like_any(lab: Lab, shared: Engine) -> None:
+    call = await lab.place_call(DIRECTORY)
+    await call.wait_state(CallState.ANSWERED, ENDS_S)
+    posted, heard = await shared.posted(), len(shared.daemon.events())
+
+    async def rings() -> bool:
+        await call.press("988", on_mobile=False)  # Wvu
+        await call.press("1", on_mobile=False)
+        return bool(call.mobiles)
+
+    async with asyncio.timeout(60):
+        while not await rings():  # noqa: ASYNC110  a voice asks, and does not tell us when
+            await asyncio.sleep(2)
+    await call.wait_for(lambda: call.mobile.was_answered, "the mobile's answer", ENDS_S)
+
+    async def joined() -> str | None:
+        lines = shared.daemon.events()[heard:]
+        return next((one["session"] for one in lines if one["event"] == "bridge_joined"), None)
+
+    one = Swapped(shared, call, await eventually(joined, "the bridge to be told", ENDS_S), posted, heard)
+    await one.ticks(2)
+    await call.mobile_hangs_up()
+    assert (await one.is_charged_exactly())["hangup_reason"] == ""
+
+
+@pytest.mark.parametrize("how", ["blindly", "attended", "before it answers"])
+async def test_caller_who_transfers_a_forward_to_another_subscribers_number(lab: Lab, shared: Engine, how: str) -> None:
+    """By the codes of the operator's ``Dial``. Blindly the forward ends, and nobody is called. Else the two subscribers
+    talk, each on his own money."""
+    await shared.daemon.patch(f"/numbers/{OTHER}", {"forward_to": mobile.answers(3 if "before" in how else 0)})
+    rung = len(lab.world.stray_mobiles)
+    one = await talking(shared, FEATURES_TO_US)
+    before = {cdr["session"] for cdr in await every_page(shared.daemon, "/cdrs")}
+    first, decided = one.call.mobile, len(one.told("call_decided"))
+    code = "#1" if how == "blindly" else "*2"
+    await press_and_say(lab, one.call, code, f"{OTHER.replace('+31', '0')}#")
+    if how != "blindly":
+        await shared.until(lambda: _are_decided(one, decided + 1), "a second decision", ENDS_S)
+        if how == "attended":
+            await one.ticks(3)
+        await one.call.hang_up()
+        await one.ticks(4)
+        await lab.switch.action("Hangup", {"Channel": await one.name("callee"), "Cause": "16"})
     await shared.nothing_reserved()
-    assert await shared.posted() == posted - cdr["billed_s"] * SECOND
+    new = [cdr for cdr in await every_page(shared.daemon, "/cdrs") if cdr["session"] not in before]
+    cdrs = {cdr["account"]: cdr for cdr in new}
+    await eventually(lambda: _has_ended(first), "the mobile's end", ENDS_S)
+    assert is_as_long(cdrs["anna"], first.connected_s), (cdrs, first)
+    assert cdrs["anna"]["hangup_reason"] == ("transferred" if how == "blindly" else "")
+    if how == "blindly":
+        assert len(new) == 1
+    else:
+        (second,) = [*one.call.mobiles[1:], *lab.world.stray_mobiles[rung:]]
+        await eventually(lambda: _has_ended(second), "the other mobile's end", ENDS_S)
+        assert is_as_long(cdrs["other-1"], second.connected_s), (cdrs, second)
+        assert {cdr["proof"] for cdr in new} == {"black_box"}
+    del lab.world.stray_mobiles[rung:]
+    await one.call.hang_up()
+
+
+async def _are_decided(one: Swapped, times: int) -> bool:
+    return len(one.told("call_decided")) >= times
 
 
 @pytest_asyncio.fixture(loop_scope="session")

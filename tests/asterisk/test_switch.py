@@ -233,6 +233,20 @@ async def test_the_longest_order_to_delete_that_is_made_is_taken(lab: Lab, engin
     await _until_deleted(lab)
 
 
+async def test_a_record_without_a_key_is_deleted_and_the_others_stay(lab: Lab, engine: Engine) -> None:
+    """As a dialplan before wrote it for a leg whose session had been taken off."""
+    await lab.switch.cli("database put charging s-1 v2|dial=BUSY")
+    await lab.switch.cli('database put charging "" v2|dial=ANSWER')
+    assert set(await lab.switch.black_box()) == {"", "s-1"}
+    for _ in range(2):  # the first look asks by how keys end, as there may be many
+        assert list(await engine.control.black_box()) == ["s-1"]
+    async with asyncio.timeout(30):
+        while set(await lab.switch.black_box()) != {"s-1"}:  # noqa: ASYNC110  another process has no event for us
+            await asyncio.sleep(0.02)
+    await engine.control.delete_records(["s-1"])
+    await _until_deleted(lab)
+
+
 async def _until_deleted(lab: Lab) -> None:
     async with asyncio.timeout(30):
         while await lab.switch.black_box():  # noqa: ASYNC110  another process has no event for us

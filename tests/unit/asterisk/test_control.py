@@ -273,7 +273,7 @@ async def test_of_a_switch_that_knows_no_patterns_all_are_asked_for(control: Cal
     assert list(await control.black_box()) == ["s-1"]
 
 
-@pytest.mark.parametrize("key", ["s-1,x", "s-1:s-2", "a/b", "${SHELL(id)}", "s 1", "", "k" * 201])
+@pytest.mark.parametrize("key", ["s-1,x", "s-1:s-2", "a/b", "${SHELL(id)}", "s 1", "k" * 201])
 async def test_a_record_whose_key_the_dialplan_can_not_have_written_is_left_alone_and_said_once(
     control: CallControl, link: RecordingLink, key: str
 ) -> None:
@@ -282,6 +282,25 @@ async def test_a_record_whose_key_the_dialplan_can_not_have_written_is_left_alon
     with capture_logs() as logs:
         assert await control.black_box() == await control.black_box() == {}
     assert [line["event"] for line in logs] == ["black_box_record_unreadable"]
+
+
+@pytest.mark.parametrize("may_delete", [True, False])
+async def test_a_record_without_a_key_is_said_and_deleted_once(
+    control: CallControl, link: RecordingLink, may_delete: bool
+) -> None:
+    """It is no call's that can be named; a login without `originate` deletes no record."""
+    odd = AmiMessage.of(Event="DBGetTreeResponse", Key="/charging/", Val="v2|dial=ANSWER|answered=1.000|ended=5.000")
+    whole = AmiMessage.of(Event="DBGetTreeResponse", Key="/charging/s-1", Val="v2|dial=BUSY")
+    link.replies["DBGetTree"] = Reply(AmiMessage.of(), (odd, whole))
+    if not may_delete:
+        link.refuse["Originate"] = ActionRefused("Originate: Permission denied")
+    with capture_logs() as logs:
+        for _ in range(2):
+            assert list(await control.black_box()) == ["s-1"]
+    assert [(line["event"], line["found"]) for line in logs] == [("black_box_record_without_key", odd.get("Val"))]
+    assert "charging account correct" in logs[0]["advice"]
+    (ordered,) = [fields for name, fields in link.orders if name == "Originate"]
+    assert ordered["Variable"][0] == "__CHARGING_FORGET=:"
 
 
 @pytest.mark.parametrize("branch", BRANCHES)

@@ -10,6 +10,7 @@ import pytest
 from charging.asterisk.dialplan import (
     STAKES,
     Line,
+    answered_before_dialled,
     contexts,
     dial_options,
     differences,
@@ -204,3 +205,43 @@ def test_dials_behind_a_context_are_found_through_includes_and_subroutines() -> 
     assert [dial_options(line) for line in found] == ["TkU(a,(b,c))b(x^s^1(1,2))", "${OPTIONS}K"]
     assert [option_letters(dial_options(line)) for line in found] == ["TkUb", "K"]
     assert dial_options(Line("one", "s", "", "Dial", "PJSIP/nobody")) == ""
+
+
+ANSWERING = """
+[from-inside]
+include => routes
+include => codes
+[routes]
+exten => _+X.,1,{first}
+ same => n,{then}
+exten => h,1,Answer()
+[trunk]
+exten => s,1,NoOp()
+ same => n,Dial(PJSIP/${{ARG1}}@carrier)
+ same => n,Answer()
+ same => n,Playback(busy)
+[macro-other]
+exten => s,1,Dial(PJSIP/${{ARG1}}@other)
+[codes]
+exten => *97,1,Answer()
+ same => n,Gosub(trunk,s,1(1))
+exten => 100,1,Answer()
+ same => n,Dial(PJSIP/100)
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "answers"),
+    [
+        ("Answer()", "Dial(PJSIP/${EXTEN}@carrier)", True),
+        ("Playback(please-wait)", "Gosub(trunk,s,1(${EXTEN}))", True),
+        ("Read(pin)", "Macro(other,${EXTEN})", True),
+        ("Playback(please-wait,noanswer)", "Gosub(trunk,s,1(${EXTEN}))", False),
+        ("Progress()", "Dial(PJSIP/${EXTEN}@carrier)", False),
+        ("Dial(PJSIP/${EXTEN}@carrier)", "Answer()", False),
+    ],
+)
+def test_what_answers_a_forward_before_its_phone_is_dialled_is_found(first: str, then: str, answers: bool) -> None:
+    """Not what is said after nobody answered, and not in feature codes."""
+    behind = lines_behind(shipped_lines(ANSWERING.format(first=first, then=then)), "from-inside")
+    assert [(line.context, line.exten) for line in answered_before_dialled(behind)] == [("routes", "_+X.")] * answers

@@ -150,6 +150,23 @@ async def test_r17_a_warning_that_the_calls_end_overtakes_was_not_heard(rig: Rig
     assert [one["result"] for one in rig.heard("prompt_played")] == ["unheard"]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_r17_a_warning_that_fails_by_a_fault_of_ours_is_over_and_the_call_goes_on(rig: Rig) -> None:
+    """Else the call would wait for its end, and be kept alone in its bridge for it."""
+
+    async def broken(session: str, sequence: int, callee_uid: str, language: str, prompt: str) -> PromptResult:
+        raise ZeroDivisionError
+
+    rig.switch.play_prompt = broken  # type: ignore[method-assign]
+    await rig.subscriber(credit=20 * SECOND)
+    call = await rig.talking()
+    await rig.clock.advance(5)
+    assert [one["result"] for one in rig.heard("prompt_played")] == ["failed"]
+    assert not call.ended.is_set()
+    await rig.clock.advance(60)
+    assert (await rig.balance()).posted == 0
+
+
 async def test_r17_warning_plays_at_once_when_less_is_left(rig: Rig) -> None:
     await rig.subscriber(credit=20 * SECOND)
     await rig.talking()
