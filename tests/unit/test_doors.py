@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.doors import AT_MOST, walk_all
+import re
+from pathlib import Path
+
+from tests.benchmarks.doors import AT_MOST, HOUSE, ROOT, walk_all
 
 
 async def test_no_walk_enters_more_files_than_before() -> None:
     entered = {walk.name: len(walk.files) for walk in await walk_all()}
     assert entered.keys() == AT_MOST.keys()
     assert not {name: files for name, files in entered.items() if files > AT_MOST[name]}
+
+
+def test_the_page_names_steps_of_the_walks_that_there_are() -> None:
+    page = (ROOT / "docs/internals.md").read_text(encoding="utf-8")
+    walks = page.partition("## Six walks")[2].partition("\n## ")[0].partition("More files than these")[0]
+    texts = {path: path.read_text(encoding="utf-8") for room in HOUSE for path in Path(room).rglob("*.py")}
+    for paragraph in walks.split("\n\n**")[1:]:
+        last = ""
+        for file, name in re.findall(r"`(?:((?:\w+/)*\w+\.py)(?:::)?)?(\w+)?`", paragraph):
+            last = file or last
+            found = [text for path, text in texts.items() if last and str(path).endswith(f"/{last}")]
+            assert not file or len(found) == 1, file
+            if file and name:
+                assert f"def {name}(" in found[0], (file, name)
