@@ -75,12 +75,8 @@ class Rounds:
         leads: Callable[[], bool],
     ) -> None:
         """``leads`` says whether this daemon may give orders to the switch."""
-        self._ledger = ledger
-        self._switch = switch
-        self._looker = looker
-        self._clock = clock
-        self._observe = observe
-        self._leads = leads
+        self.questions = Questions(self, ledger, switch, looker, observe, leads)
+        self.clock = clock
         self._due: dict[int, dict[Acting, None]] = {}
         """Who wants to be woken, by the end of the stretch in which that is."""
         self._ends: list[int] = []
@@ -95,12 +91,6 @@ class Rounds:
         self._waiting: list[tuple[int, int, Acting]] = []
         """Who acts once others are through: a heap, by when each is cut."""
         self._order = count()
-        self._reads: list[tuple[Acting, do.ReadBalances]] = []
-        self._posts: list[tuple[Acting, do.Post]] = []
-        self._deadlines: list[tuple[Acting, do.SetDeadline]] = []
-        self._looks: list[tuple[Acting, do.AskSwitch]] = []
-        self._asked: dict[asyncio.Task[None], Sequence[Acting]] = {}
-        """What is asked for now, and who waits for it."""
         self._is_over = False
 
     # --- when -------------------------------------------------------------------------------------------------
@@ -133,10 +123,10 @@ class Rounds:
             raise self._failure
         finally:
             self._is_over = True
-            await end(self._asked)
+            await self.questions.end()
 
     def _wake_due(self) -> None:
-        now_us = self._clock.now().mono_us
+        now_us = self.clock.now().mono_us
         while self._ends and (self._ends[0] <= now_us or not self._due[self._ends[0]]):
             for acting in self._due.pop(heapq.heappop(self._ends)):
                 acting.alarm_us = None
@@ -162,18 +152,15 @@ class Rounds:
             self._is_called = True
             asyncio.get_running_loop().call_soon(self._turn)
 
-    async def end(self) -> None:
-        """End all questions of sessions that were stopped, and return when they have ended."""
-        await end(self._asked)
-
     def _turn(self) -> None:
         self._is_called = False
         try:
             self._go_on()
         except Exception as error:  # noqa: BLE001  whatever it is, it is raised by run
-            self._fail(error)
+            self.fail(error)
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """Have `run` raise the error: it is a fault of the program."""
         self._failure = self._failure or error
         self._sooner.ring()
 
@@ -183,9 +170,16 @@ class Rounds:
         for _ in range(min(len(self._ready), A_TURN_MAX)):
             if self._ready.popleft().go_on():
                 self._next()
-        self._ask()
+        self.questions.put()
         if self._ready:
             self._call()
+
+    def answer(self, answers: Sequence[tuple[Acting, Event | None]]) -> None:
+        """Give each session its answer, and let them go on at once."""
+        for acting, event in answers:
+            acting.answered(event)
+            self._ready.append(acting)
+        self._go_on()
 
     def _next(self) -> None:
         """One session has finished: another acts in its place."""
@@ -197,10 +191,39 @@ class Rounds:
     def _cut_at_us(self, acting: Acting) -> int:
         """When a running call is cut, as a monotonic reading; any other session counts as due now, since it holds up a
         caller or other calls' money."""
-        session, now = acting.session, self._clock.now()
+        session, now = acting.session, self.clock.now()
         return now.mono_us + max(0, session.due_us - now.wall_us) if session.state is State.RUNNING else now.mono_us
 
-    # --- what they ask for ------------------------------------------------------------------------------------
+
+class Questions:
+    """What sessions ask for: together, or each for itself."""
+
+    def __init__(
+        self,
+        turns: Rounds,
+        ledger: Ledger,
+        switch: Switch,
+        looker: Looker,
+        observe: Observer,
+        leads: Callable[[], bool],
+    ) -> None:
+        """``turns`` takes the answers; ``leads`` says whether this daemon may give orders to the switch."""
+        self._turns = turns
+        self._ledger = ledger
+        self._switch = switch
+        self._looker = looker
+        self._observe = observe
+        self._leads = leads
+        self._reads: list[tuple[Acting, do.ReadBalances]] = []
+        self._posts: list[tuple[Acting, do.Post]] = []
+        self._deadlines: list[tuple[Acting, do.SetDeadline]] = []
+        self._looks: list[tuple[Acting, do.AskSwitch]] = []
+        self._asked: dict[asyncio.Task[None], Sequence[Acting]] = {}
+        """What is asked for now, and who waits for it."""
+
+    async def end(self) -> None:
+        """End all questions of sessions that were stopped, and return when they have ended."""
+        await end(self._asked)
 
     def ask(self, acting: Acting, command: do.ReadBalances | do.Post | do.SetDeadline | do.AskSwitch) -> None:
         """Ask, together with what other sessions ask for in this turn."""
@@ -222,9 +245,10 @@ class Rounds:
 
     async def _answered_by(self, acting: Acting, command: C, asks: Callable[[C], Awaitable[Event | None]]) -> None:
         acting.answered(await asks(command))
-        self.again(acting)  # its next question joins those of sessions that were answered in this turn
+        self._turns.again(acting)  # its next question joins those of sessions that were answered in this turn
 
-    def _ask(self) -> None:
+    def put(self) -> None:
+        """Ask for all that has come together in this turn."""
         reads, self._reads = self._reads, []
         posts, self._posts = self._posts, []
         deadlines, self._deadlines = self._deadlines, []
@@ -247,15 +271,9 @@ class Rounds:
         waiting = self._asked.pop(task)
         if task.cancelled():
             for acting in waiting:  # they were stopped: others act in their place
-                self.again(acting)
+                self._turns.again(acting)
         elif (error := task.exception()) is not None:
-            self._fail(error)
-
-    def _answer(self, answers: Sequence[tuple[Acting, Event | None]]) -> None:
-        for acting, event in answers:
-            acting.answered(event)
-            self._ready.append(acting)
-        self._go_on()
+            self._turns.fail(error)
 
     async def _read(self, asked: Sequence[tuple[Acting, do.ReadBalances]]) -> None:
         try:
@@ -266,7 +284,7 @@ class Rounds:
         for (acting, command), one in zip(asked, found, strict=True):
             balances = self._unless_failed(acting, one)
             answers.append((acting, BalancesRead(balances, command.looks)))
-        self._answer(answers)
+        self._turns.answer(answers)
 
     async def _post(self, asked: Sequence[tuple[Acting, do.Post]]) -> None:
         try:
@@ -276,7 +294,7 @@ class Rounds:
         answers = []
         for (acting, post), one in zip(asked, found, strict=True):
             answers.append((acting, Posted(post.transfer, self._unless_failed(acting, one))))
-        self._answer(answers)
+        self._turns.answer(answers)
 
     def _unless_failed(self, acting: Acting, answer: Any) -> Any:
         """Return the ledger's answer; ``None`` if it is an error, which is logged."""
@@ -288,7 +306,7 @@ class Rounds:
     async def _set_deadlines(self, asked: Sequence[tuple[Acting, do.SetDeadline]]) -> None:
         if not self._leads():
             # This daemon was frozen: another may have moved these calls' deadlines since.
-            self._answer([(acting, SwitchSilent("set_deadline")) for acting, _ in asked])
+            self._turns.answer([(acting, SwitchSilent("set_deadline")) for acting, _ in asked])
             return
         orders: list[tuple[str, Instant]] = []
         for _, command in asked:
@@ -300,10 +318,10 @@ class Rounds:
             if errors:
                 self._observe(told.SwitchFailed(str(errors[0]), type(errors[0]).__name__), acting.session)
             answers.append((acting, SwitchSilent("set_deadline") if errors else DeadlineSet(command.covered_s)))
-        self._answer(answers)
+        self._turns.answer(answers)
 
     async def _look(self, asked: Sequence[tuple[Acting, do.AskSwitch]]) -> None:
-        now_us = self._clock.now().mono_us
+        now_us = self._turns.clock.now().mono_us
         found = await self._looker.ask([(acting.session, command) for acting, command in asked], now_us)
         answers: list[tuple[Acting, Event]] = []
         for (acting, command), one in zip(asked, found, strict=True):
@@ -311,10 +329,10 @@ class Rounds:
                 self.aside(acting, command, partial(self._look_everywhere, acting))
             else:
                 answers.append((acting, self._unless_silent(acting, one)))
-        self._answer(answers)
+        self._turns.answer(answers)
 
     async def _look_everywhere(self, acting: Acting, command: do.AskSwitch) -> Event:
-        now_us = self._clock.now().mono_us
+        now_us = self._turns.clock.now().mono_us
         try:
             return await self._looker.ask_everywhere(acting.session, command, now_us)
         except SwitchError as error:

@@ -222,7 +222,7 @@ class SessionRunner:
             case do.Tell(what):
                 home.observe(what, self.session)
             case do.ReadBalances() | do.Post() | do.SetDeadline() | do.AskSwitch():
-                home.rounds.ask(self, command)
+                home.rounds.questions.ask(self, command)
                 return False
             case do.Forget():
                 assert self.booked is not None, "noted before it is carried out"
@@ -236,7 +236,7 @@ class SessionRunner:
             case do.PlayPrompt():
                 self._start_prompt(command)
             case do.Find() | do.Keep() | do.ReadBlackBox() | do.HangUp():
-                home.rounds.aside(self, command, self._ask)
+                home.rounds.questions.aside(self, command, self._ask)
                 return False
         return True
 

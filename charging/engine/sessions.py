@@ -207,7 +207,7 @@ class Registry:
         runners = list(self.open.runners.values())
         for runner in runners:
             runner.stop()
-        await self.rounds.end()
+        await self.rounds.questions.end()
         for runner in runners:
             self.ended(runner)
         self.doubt()

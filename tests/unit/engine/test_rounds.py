@@ -62,7 +62,7 @@ class Asking(Sleeper):
 
     def go_on(self) -> bool:
         if self.asks:
-            self._queue.aside(self, do.Doubt(), self._never)
+            self._queue.questions.aside(self, do.Doubt(), self._never)
         return not self.asks
 
     async def _never(self, _command: do.Doubt) -> NoReturn:
@@ -150,7 +150,7 @@ async def test_a_session_that_begins_while_those_before_it_are_ended_has_its_tur
     queue.take(stopped)
     await settle()
     assert stopped.asks
-    ending = asyncio.create_task(queue.end())
+    ending = asyncio.create_task(queue.questions.end())
     await asyncio.sleep(0)
     stopped.asks = False
     queue.take(Sleeper(lambda: went_on.append("new")))
