@@ -51,7 +51,6 @@ _COMMENT = re.compile(r"(?<!\\);.*")
 _WORD = re.compile(r"[\w.-]+")
 _CODE = re.compile(r"_?[*#]|[hit]$|\d{1,5}$")
 """Extensions that no forwarded number is: feature codes, short numbers, what runs when something is over."""
-_BRACKETS = re.compile(r"\$?[({][^(){}]*[)}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,10 +237,3 @@ def dial_options(line: Line) -> str:
         else:
             arguments[-1] += character
     return arguments[2] if len(arguments) > 2 else ""
-
-
-def option_letters(options: str) -> str:
-    """The letters of Dial's options without their arguments; what stands in a variable is not known."""
-    while (bare := _BRACKETS.sub("", options)) != options:
-        options = bare
-    return options

@@ -17,7 +17,6 @@ from charging.asterisk.dialplan import (
     differences,
     is_trunk_dial,
     lines_behind,
-    option_letters,
     running_lines,
     shipped_lines,
     ways_in,
@@ -229,9 +228,6 @@ def _your_dial(line: Line, hands_on: bool) -> Iterator[Finding]:
     if not hands_on and ONWARD not in options:
         why = "a call that loops over several switches goes round until its money is gone (Max-Forwards begins again)"
         yield warning(PART, f"{where}: {why}; add {ONWARD} to its options, or see docs/attach.md for FreePBX")
-    if parking := "".join(letter for letter in "kK" if letter in option_letters(options)):
-        why = "lets a party park the subscriber's phone, which then talks to nobody for free"
-        yield warning(PART, f"{where}: the option {parking} {why}; leave it out where forwards leave")
 
 
 async def _endpoint(look: Look, name: str) -> AsyncIterator[Finding]:

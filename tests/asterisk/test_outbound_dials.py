@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from charging.lab import CallState, Lab
-from tests.asterisk.engine import NUMBER, Engine, engine
+from tests.asterisk.engine import NUMBER, Engine, engine, is_as_long
 from tests.asterisk.operator_setup import DIALPLAN, STRAIGHT, feature_codes, operator_setup, press_and_say
 from tests.asterisk.parties import operator_sets
 from tests.asterisk.swapped import ENDS_S, Swapped, talking
@@ -149,3 +149,26 @@ async def test_transfer_that_such_a_dial_allows_leads_nowhere(
         await one.is_charged_exactly()
         await _nobody_is_left(one)
     assert not one.told("call_decided")[1:]
+
+
+@pytest.mark.parametrize("how", ["Redirect", "Park"])
+async def test_forward_ends_exactly_where_the_operator_takes_away_what_is_behind_it(
+    lab: Lab, shared: Engine, how: str
+) -> None:
+    """The channel to the phone is his own there: what he does with it then is no call of ours."""
+    async with operator_sets(lab, "CHARGING_DIAL_SUFFIX", f"@{CONTEXTS['plain']}"):
+        one = await talking(shared, STRAIGHT)
+        await one.ticks()
+        channels = await lab.switch.channels()
+        behind = next(ch["Channel"] for ch in channels if ch["Application"] == "AppDial" and "PJSIP/" in ch["Channel"])
+        if how == "Redirect":
+            await one.redirect(behind, "elsewhere")
+        else:
+            await lab.switch.action("Park", {"Channel": behind, "Parkinglot": "default"})
+        await one.call.wait_state(CallState.ENDED, ENDS_S)
+        cdr = await one.cdr()
+        assert (cdr["proof"], cdr["hangup_reason"]) == ("black_box", "")
+        assert is_as_long(cdr, one.call.duration_s), cdr
+        await shared.nothing_reserved()
+        await one.call.mobile_hangs_up()
+        await _nobody_is_left(one)

@@ -16,7 +16,6 @@ from charging.asterisk.dialplan import (
     differences,
     is_trunk_dial,
     lines_behind,
-    option_letters,
     running_lines,
     shipped_lines,
     ways_in,
@@ -203,7 +202,6 @@ def test_dials_behind_a_context_are_found_through_includes_and_subroutines() -> 
     found = [line for line in lines_behind(shipped_lines(OUTBOUND), "from-inside") if is_trunk_dial(line)]
     assert [line.context for line in found] == ["macro-trunk", "macro-other"]
     assert [dial_options(line) for line in found] == ["TkU(a,(b,c))b(x^s^1(1,2))", "${OPTIONS}K"]
-    assert [option_letters(dial_options(line)) for line in found] == ["TkUb", "K"]
     assert dial_options(Line("one", "s", "", "Dial", "PJSIP/nobody")) == ""
 
 
