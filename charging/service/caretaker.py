@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
-from functools import partial
 from typing import NoReturn
 
 import structlog
@@ -76,70 +75,30 @@ Balances = Mapping[str, Balance]
 log = structlog.get_logger(__name__)
 
 
-class Caretaker:
-    """Ends what has lapsed."""
+class Lapses:
+    """Ends what has lapsed of one account."""
 
     def __init__(
-        self,
-        store: Store,
-        tariff: Callable[[], Tariff],
-        clock: Clock,
-        expired: Callable[[str], None] = lambda _account: None,
-        *,
-        believed: Callable[[], Awaitable[bool]],
+        self, store: Store, tariff: Callable[[], Tariff], clock: Clock, expired: Callable[[str], None]
     ) -> None:
-        """``expired(account)`` is called after each expiry; it must not wait. ``believed()``: whether the wall clock is
-        right (`charging.service.proven_time`); while it is not, there is no round."""
         self._store = store
         self._tariff = tariff
         self._clock = clock
         self._expired = expired
-        self._believed = believed
         self._months = Months(store, tariff, clock)
         self._changes = Changes(store, clock)
-        self._round: date | None = None
-        """The day of the last round that was finished."""
-        self._done_to = ""
-        """Where a round that the ledger interrupted goes on."""
-        self._postponed: dict[str, None] = {}
-
-    async def run(self) -> NoReturn:
-        """For ever."""
-        while True:
-            try:
-                await self.turn()
-            except LedgerError as error:
-                log.warning("round_interrupted", why=str(error))
-            await self._clock.sleep_until(self._clock.now().plus(REST_S).mono_us)
-
-    async def turn(self) -> None:
-        """Do what is due now: postponed accounts, and the round if its day has come. Raises LedgerError."""
-        if not await self._believed():
-            return
-        for account in list(self._postponed):
-            stored = await self._store.directory.account(account)
-            if stored is None or await self._look_safely(stored):
-                del self._postponed[account]
-        today = self._today()
-        if self._round != today:
-            looked = await self._make_round()
-            self._round, self._done_to = today, ""
-            log.info("round_made", accounts=looked, postponed=len(self._postponed))
 
     async def look(self, account: Account) -> bool:
         """Let expire what has lapsed of one account, and grant what its plan still owes it. ``False`` if a running call
         holds some of what has lapsed: look again later. Raises LedgerError."""
         balances = await self._store.balances(account.id)
-        month = self._tariff().month_of(self._clock.now().wall_us)
+        month, today = self._tariff().month_of(self._now_us), self._today().isoformat()
         if self._months.due(account, balances) is not None:
             await self._months.raise_to_plan(account.id)
-        past = [
-            await self._expire_bundle(account.id, name, "month_ended", balances)
-            for name in past_months(balances, month)
-        ]
-        past += [await self._expire_promo(account.id, name, balances) for name in self._ended(PROMO, balances)]
-        packs = [name for kind in PACKS for name in self._ended(kind, balances)]
-        past += [await self._expire_bundle(account.id, name, "ended", balances) for name in packs]
+        ended = [(name, "month_ended") for name in past_months(balances, month)]
+        ended += [(name, "ended") for kind in PACKS for name in _ended(kind, balances, today)]
+        past = [await self._expire_pieces(account.id, name, reason, balances) for name, reason in ended]
+        past += [await self._expire_promo(account.id, name, balances) for name in _ended(PROMO, balances, today)]
         await self._close_counters(account.id, balances)
         return await self._expire_credit(account, balances) and all(past)
 
@@ -159,99 +118,61 @@ class Caretaker:
         if names:
             await self._store.drop_balances(account, names)
 
-    async def _make_round(self) -> int:
-        looked = 0
-        async for account in self._store.directory.accounts():
-            if account.id <= self._done_to:
-                continue
-            if not await self._look_safely(account):
-                self._postpone(account.id)
-            self._done_to = account.id
-            looked += 1
-            if looked % PAGE_ACCOUNTS == 0:
-                await self._clock.sleep_until(self._clock.now().plus(PAGE_REST_S).mono_us)
-        return looked
-
-    async def _look_safely(self, account: Account) -> bool:
-        """A fault of ours about one account stops neither the others nor, with this task, the daemon and its calls."""
-        try:
-            return await self.look(account)
-        except LedgerError:
-            raise
-        except Exception as error:  # noqa: BLE001  see above
-            log.error("account_not_looked_at", account=account.id, why=f"{type(error).__name__}: {error}")
-            return True
-
-    def _postpone(self, account: str) -> None:
-        if len(self._postponed) < POSTPONED_MAX:
-            self._postponed[account] = None
-
-    def _today(self) -> date:
-        return self._tariff().day_of(self._clock.now().wall_us)
-
-    async def _expire_bundle(self, account: str, name: str, reason: str, balances: Balances) -> bool:
+    async def _until_gone(
+        self, account: str, name: str, balances: Balances, due: Callable[[Balance, int], Awaitable[Transfer | bool]]
+    ) -> bool:
+        """Let a balance expire, reading it again when a call has moved it meanwhile. ``due`` is given the balance and
+        the number of the attempt, and makes the transfer, or says that nothing is due (``True``), or that a call holds
+        it up (``False``). Returns whether nothing is left to do."""
         number = 1
         for _ in range(TRIES_MAX):
-            left = balances.get(name, Balance())
-            if left.reserved:
-                return False
-            if left.available <= 0:
-                return True
-            outcome = await self._apply(expire(account, name, name, left.available, self._now_us, number, reason))
+            found = await due(balances.get(name, Balance()), number)
+            if isinstance(found, bool):
+                return found
+            outcome = await self._apply(found)
             if outcome is Outcome.CREATED:
                 return True
             number += outcome in _ID_IS_USED
             balances = await self._store.balances(account)
         return False
 
-    def _ended(self, kind: str, balances: Balances) -> list[str]:
-        """Balances of a kind, each named by its last day, whose last day is over and of which something is left."""
-        today = self._today().isoformat()
-        found = (name for name, one in balances.items() if name.startswith(kind) and one.posted > 0)
-        days = ((name, name.removeprefix(kind)[: len(today)]) for name in found)
-        return sorted(name for name, day in days if len(day) == len(today) and day < today)
+    async def _expire_pieces(self, account: str, name: str, reason: str, balances: Balances) -> bool:
+        """Free seconds, pages or messages of a month or a pack."""
 
-    def _is_of(self, last: str, session: OpenSession) -> bool:
-        """Whether it was set up by that day. One that a fail-over lost is opened again later than that."""
-        return (day_of_set_up(session.state) or self._tariff().day_of(session.opened_us).isoformat()) <= last
+        async def due(left: Balance, number: int) -> Transfer | bool:
+            if left.reserved or left.available <= 0:
+                return not left.reserved
+            return expire(account, name, name, left.available, self._now_us, number, reason)
+
+        return await self._until_gone(account, name, balances, due)
 
     async def _expire_promo(self, account: str, name: str, balances: Balances) -> bool:
         """What is left of promotional credit lapses once all that was set up by its last day is over: until then that
         may go on taking it."""
-        number = 1
-        for _ in range(TRIES_MAX):
-            left = balances.get(name, Balance())
+        last = name.removeprefix(PROMO)
+
+        def is_of(session: OpenSession) -> bool:  # one that a fail-over lost is opened again later than it was set up
+            return (day_of_set_up(session.state) or self._tariff().day_of(session.opened_us).isoformat()) <= last
+
+        async def due(left: Balance, number: int) -> Transfer | bool:
             if left.posted <= 0:
                 return True
-            last = name.removeprefix(PROMO)
-            if left.reserved or any(map(partial(self._is_of, last), await self._store.sessions(account=account))):
+            if left.reserved or any(map(is_of, await self._store.sessions(account=account))):
                 return False
-            outcome = await self._apply(expire(account, name, name, left.available, self._now_us, number, "ended"))
-            if outcome is Outcome.CREATED:
-                return True
-            number += outcome in _ID_IS_USED
-            balances = await self._store.balances(account)
-        return False
+            return expire(account, name, name, left.available, self._now_us, number, "ended")
+
+        return await self._until_gone(account, name, balances, due)
 
     async def _expire_credit(self, account: Account, balances: Balances) -> bool:
-        number = 1
-        for _ in range(TRIES_MAX):
-            credit = balances.get(CREDIT, Balance())
-            if credit.posted <= 0:
-                return True
-            life = await self._life(account)
+        async def due(credit: Balance, number: int) -> Transfer | bool:
+            life = await self._life(account) if credit.posted > 0 else None
             if life is None or life.last_day >= self._today():
                 return True
             if credit.reserved:
                 return False  # using it moves the date; if it is given back unused, it lapses then
-            outcome = await self._apply(
-                credit_expiry(account.id, life.last_day, credit.available, self._now_us, number)
-            )
-            if outcome is Outcome.CREATED:
-                return True
-            number += outcome in _ID_IS_USED
-            balances = await self._store.balances(account.id)
-        return False
+            return credit_expiry(account.id, life.last_day, credit.available, self._now_us, number)
+
+        return await self._until_gone(account.id, CREDIT, balances, due)
 
     async def _life(self, account: Account) -> CreditLife | None:
         """Until when the account's credit can be used; the journal is read only where that decides."""
@@ -288,6 +209,92 @@ class Caretaker:
             self._expired(transfer.account)
         return outcome
 
+    def _today(self) -> date:
+        return self._tariff().day_of(self._now_us)
+
     @property
     def _now_us(self) -> int:
         return self._clock.now().wall_us
+
+
+def _ended(kind: str, balances: Balances, today: str) -> list[str]:
+    """Balances of a kind, each named by its last day, whose last day is over and of which something is left."""
+    found = (name for name, one in balances.items() if name.startswith(kind) and one.posted > 0)
+    days = ((name, name.removeprefix(kind)[: len(today)]) for name in found)
+    return sorted(name for name, day in days if len(day) == len(today) and day < today)
+
+
+class Caretaker:
+    """Makes the round: looks at every account once a day, and again at those that a call held up."""
+
+    def __init__(
+        self,
+        store: Store,
+        tariff: Callable[[], Tariff],
+        clock: Clock,
+        expired: Callable[[str], None] = lambda _account: None,
+        *,
+        believed: Callable[[], Awaitable[bool]],
+    ) -> None:
+        """``expired(account)`` is called after each expiry; it must not wait. ``believed()``: whether the wall clock is
+        right (`charging.service.proven_time`); while it is not, there is no round."""
+        self._store = store
+        self._tariff = tariff
+        self._clock = clock
+        self._believed = believed
+        self.lapses = Lapses(store, tariff, clock, expired)
+        self._round: date | None = None
+        """The day of the last round that was finished."""
+        self._done_to = ""
+        """Where a round that the ledger interrupted goes on."""
+        self._postponed: dict[str, None] = {}
+
+    async def run(self) -> NoReturn:
+        """For ever."""
+        while True:
+            try:
+                await self.turn()
+            except LedgerError as error:
+                log.warning("round_interrupted", why=str(error))
+            await self._clock.sleep_until(self._clock.now().plus(REST_S).mono_us)
+
+    async def turn(self) -> None:
+        """Do what is due now: postponed accounts, and the round if its day has come. Raises LedgerError."""
+        if not await self._believed():
+            return
+        for account in list(self._postponed):
+            stored = await self._store.directory.account(account)
+            if stored is None or await self._look_safely(stored):
+                del self._postponed[account]
+        today = self._tariff().day_of(self._clock.now().wall_us)
+        if self._round != today:
+            looked = await self._make_round()
+            self._round, self._done_to = today, ""
+            log.info("round_made", accounts=looked, postponed=len(self._postponed))
+
+    async def _make_round(self) -> int:
+        looked = 0
+        async for account in self._store.directory.accounts():
+            if account.id <= self._done_to:
+                continue
+            if not await self._look_safely(account):
+                self._postpone(account.id)
+            self._done_to = account.id
+            looked += 1
+            if looked % PAGE_ACCOUNTS == 0:
+                await self._clock.sleep_until(self._clock.now().plus(PAGE_REST_S).mono_us)
+        return looked
+
+    async def _look_safely(self, account: Account) -> bool:
+        """A fault of ours about one account stops neither the others nor, with this task, the daemon and its calls."""
+        try:
+            return await self.lapses.look(account)
+        except LedgerError:
+            raise
+        except Exception as error:  # noqa: BLE001  see above
+            log.error("account_not_looked_at", account=account.id, why=f"{type(error).__name__}: {error}")
+            return True
+
+    def _postpone(self, account: str) -> None:
+        if len(self._postponed) < POSTPONED_MAX:
+            self._postponed[account] = None

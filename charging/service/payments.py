@@ -142,7 +142,7 @@ class Payments:
             return Refused(Code.UNAVAILABLE, message, "pay one of them, or wait until one is over")
         now_us = self._clock.now().wall_us
         payment = Payment(_new_id(account, now_us), account, provider, amount, now_us)
-        body, due_us = _CODEC.dump(payment), self._next(payment)
+        body, due_us = _CODEC.dump(payment), _next(payment, self._clock.now().wall_us)
         if await self._store.documents.put_document(COLLECTION, payment.id, body, due_us) is Put.EXISTS:
             return Refused(Code.CONFLICT, "the payment's id was taken", "try again")
         return payment
@@ -190,12 +190,12 @@ class Payments:
     def _settled(self, newest: Payment, outcome: Outcome, booked: tuple[State, str] | None) -> Payment:
         """What an answer makes of a payment as it is stored now: another answer may have come between. What is credited
         stays so, and what was taken back."""
-        state, why = newest.state, newest.why
+        state, why, now_us = newest.state, newest.why, self._clock.now().wall_us
         if state is not State.CREDITED and booked is not None:
             state, why = booked
         elif outcome.is_over and not outcome.is_paid and (state is State.OPEN or why == UNASKED):
             state, why = State.FAILED, ""
-        elif state is State.OPEN and self._is_old(newest):
+        elif state is State.OPEN and now_us - newest.made_us > OPEN_DAYS * DAY_US:
             state, why = State.FAILED, f"not paid in {OPEN_DAYS} days"
         return replace(newest, state=state, why=why, taken_back=newest.taken_back or outcome.taken_back)
 
@@ -204,11 +204,12 @@ class Payments:
         failed, one without an answer for too long becomes stuck, and one that failed long ago is deleted."""
 
         def changed(payment: Payment) -> Payment | None:
-            if self._is_forgotten(payment):
+            age_us = self._clock.now().wall_us - payment.made_us
+            if payment.state is State.FAILED and age_us >= KEPT_DAYS * DAY_US:
                 return None
-            if payment.state is State.OPEN and payment.reference and self._is_old(payment):
+            if payment.state is State.OPEN and payment.reference and age_us > OPEN_DAYS * DAY_US:
                 return replace(payment, state=State.STUCK, why=UNASKED)
-            if payment.state is State.OPEN and self._is_unmade(payment):
+            if payment.state is State.OPEN and not payment.reference and age_us > UNMADE_S * MICROSECONDS:
                 return replace(payment, state=State.FAILED, why="the provider never had it")
             return payment
 
@@ -276,7 +277,7 @@ class Payments:
                 if await self._store.documents.delete_document(document):
                     return before
             elif await self._store.documents.update_document(
-                replace(document, body=_CODEC.dump(payment), due_us=self._next(payment))
+                replace(document, body=_CODEC.dump(payment), due_us=_next(payment, self._clock.now().wall_us))
             ):
                 self._tell(before, payment)
                 return payment
@@ -295,25 +296,15 @@ class Payments:
             self._count(TAKEN_BACK)
             log.error("payment_taken_back", **facts)
 
-    def _next(self, payment: Payment) -> int | None:
-        """When it is looked at next: the longer it is open, the later; what was never paid when it is forgotten."""
-        if payment.state is State.FAILED:
-            return payment.made_us + KEPT_DAYS * DAY_US
-        if payment.state is not State.OPEN:
-            return None
-        now_us = self._clock.now().wall_us
-        age_s = max(0, now_us - payment.made_us) // MICROSECONDS
-        return now_us + min(LOOK_MOST_S, max(FIRST_LOOK_S, age_s)) * MICROSECONDS
 
-    def _is_unmade(self, payment: Payment) -> bool:
-        return not payment.reference and self._clock.now().wall_us - payment.made_us > UNMADE_S * MICROSECONDS
-
-    def _is_old(self, payment: Payment) -> bool:
-        return self._clock.now().wall_us - payment.made_us > OPEN_DAYS * DAY_US
-
-    def _is_forgotten(self, payment: Payment) -> bool:
-        is_long_ago = self._clock.now().wall_us - payment.made_us >= KEPT_DAYS * DAY_US
-        return payment.state is State.FAILED and is_long_ago
+def _next(payment: Payment, now_us: int) -> int | None:
+    """When it is looked at next: the longer it is open, the later; what was never paid when it is forgotten."""
+    if payment.state is State.FAILED:
+        return payment.made_us + KEPT_DAYS * DAY_US
+    if payment.state is not State.OPEN:
+        return None
+    age_s = max(0, now_us - payment.made_us) // MICROSECONDS
+    return now_us + min(LOOK_MOST_S, max(FIRST_LOOK_S, age_s)) * MICROSECONDS
 
 
 def _beginning(account: str) -> str:

@@ -130,7 +130,7 @@ async def test_r19_a_subscription_paid_while_the_round_walks_counts(house: House
     assert stale is not None
     await house.until("2027-11-22T00:00")
     await house.edit(plan="light", paid_at_us=house.clock.now().wall_us)
-    assert await house.caretaker.look(stale)
+    assert await house.caretaker.lapses.look(stale)
     assert (await house.balance()).posted == 10 * EURO
 
 
