@@ -41,7 +41,7 @@ from charging.service.webhooks import Webhooks
 from charging.settings import Config, Settings
 from charging.tariff.in_force import TariffHere
 from charging.tariff.reading import give_way
-from charging.tasks import Tasks
+from charging.tasks import Tasks, deaf_to_hangup
 from charging.web.api import api_app
 from charging.web.asks import Asks
 from charging.web.console.app import console_app
@@ -138,13 +138,14 @@ async def _run(
     """Run one process to its end; returns its exit code."""
     descriptors = [(front, one.fileno()) for front, of_front in listeners.items() for one in of_front]
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *program,
-        *(f"{front}={number}" for front, number in descriptors),
-        stdin=pipe,
-        stdout=pipe,
-        pass_fds=[number for _, number in descriptors],
-    )
+    with deaf_to_hangup():
+        process = await asyncio.create_subprocess_exec(
+            *program,
+            *(f"{front}={number}" for front, number in descriptors),
+            stdin=pipe,
+            stdout=pipe,
+            pass_fds=[number for _, number in descriptors],
+        )
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -245,7 +246,6 @@ async def _serve(
         loop.add_reader(daemon, gone.set)
         for number in (signal.SIGTERM, signal.SIGINT):  # a supervisor or a terminal tells every process of the daemon
             loop.add_signal_handler(number, gone.set)
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # edits are noticed without being told
         duties.begin(_stay_alive(clock), "alive")
         duties.begin(_watch(tariff, clock), "tariff-watch")
         duties.begin(_tell_uses(tokens, to_daemon, clock), "token-uses")

@@ -9,13 +9,30 @@ here until it has been carried out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 CANCEL_AGAIN_S = 5.0
 """Longer than any clean-up of a task that is told to stop: being told again would break it off."""
 
 T = TypeVar("T")
+
+
+@contextmanager
+def deaf_to_hangup() -> Iterator[None]:
+    """A process that is started within hears no SIGHUP. `systemctl kill --signal=HUP` tells every process of the unit,
+    those that are just starting too, and it means the daemon; who knows nothing of it would end.
+
+    It is the mask that a process inherits (signal(7)); our own handler hears of it later. Nothing may be awaited within
+    but the start, which asyncio carries out before it waits: the mask is this thread's.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 class Tasks:

@@ -21,6 +21,7 @@ from charging.call.fax import send_s
 from charging.fax import jpeg, pdf, sandbox
 from charging.fax.tiff import blank_pages, doubtful_page, page_count
 from charging.service.refusal import Code, Obstacle, Refused
+from charging.tasks import deaf_to_hangup
 
 TIME_S = 60
 CPU_S = 30
@@ -331,7 +332,7 @@ async def _run(room: Room, file_bytes: int, program: str, *arguments: str, is_a_
 
 async def _ended(command: list[str], room: Room) -> int | None:
     """The program's exit code; ``None``: its time was over. It can start no others, so that nothing is left of it."""
-    with room.said.open("wb") as said:
+    with room.said.open("wb") as said, deaf_to_hangup():
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,

@@ -26,6 +26,7 @@ from charging.tariff.accepted import Accepted
 from charging.tariff.deck_file import DeckCache
 from charging.tariff.file import files_of, load_tariff
 from charging.tariff.tariff import Tariff
+from charging.tasks import deaf_to_hangup
 
 _MAIN = "import sys; from charging.tariff.reading import main; main(*map(int, sys.argv[1:]))"
 PROGRAM = (sys.executable, "-P", "-c", _MAIN)
@@ -105,9 +106,10 @@ async def read_in_child(
         pipe = asyncio.subprocess.PIPE
         try:
             request = await asyncio.to_thread(given.write, (path, files, decks, accepted))
-            process = await asyncio.create_subprocess_exec(
-                *program, *map(str, descriptors), stdin=pipe, stdout=pipe, stderr=pipe, pass_fds=descriptors
-            )
+            with deaf_to_hangup():
+                process = await asyncio.create_subprocess_exec(
+                    *program, *map(str, descriptors), stdin=pipe, stdout=pipe, stderr=pipe, pass_fds=descriptors
+                )
             answer, said = await _asked(process, request, deadline_s)
         except TimeoutError:
             return _broken_off(path, files, decks, f"a reader that has not finished after {deadline_s:g} s")

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -22,10 +23,14 @@ class Release:
     extras: Sequence[str] = ()
     yanked: str = ""
     """The reason; empty: it is not yanked."""
+    tag: str = "py3-none-any"
+    """For which machines it was built."""
+    python: str = ""
+    """For which versions of Python, such as ``>=3.99``; empty: for all."""
 
     @property
     def file(self) -> str:
-        return f"{self.name}-{self.version}-py3-none-any.whl"
+        return f"{self.name}-{self.version}-{self.tag}.whl"
 
     def wheel(self) -> bytes:
         info = f"{self.name}-{self.version}.dist-info"
@@ -35,7 +40,7 @@ class Release:
         files = {
             f"{self.name}.py": f"VERSION = {self.version!r}\n",
             f"{info}/METADATA": "\n".join(headers) + "\n",
-            f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {self.tag}\n",
         }
         files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
         packed = io.BytesIO()
@@ -62,7 +67,8 @@ class Index:
         for one in self.releases:
             if one.name == name:
                 yanked = f' data-yanked="{one.yanked}"' if one.yanked else ""
-                links.append(f'<a href="/files/{one.file}"{yanked}>{one.file}</a>')
+                python = f' data-requires-python="{escape(one.python)}"' if one.python else ""
+                links.append(f'<a href="/files/{one.file}"{yanked}{python}>{one.file}</a>')
         return f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>"
 
 

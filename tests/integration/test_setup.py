@@ -203,6 +203,34 @@ def test_a_withdrawn_version_is_one_line_with_what_to_do(folder: Path, index: In
     ]
 
 
+@pytest.mark.parametrize(
+    ("left", "told"),
+    [
+        (Release("tomlish", "1.0", tag="cp311-cp311-win_amd64"), "tomlish==1.0 has no wheel for this machine"),
+        (Release("tomlish", "1.0", tag="cp399-cp399-manylinux_2_17_x86_64"), "tomlish==1.0 has no wheel for"),
+        (Release("tomlish", "1.0", python=">=3.99"), "tomlish==1.0 has no wheel for this machine"),
+    ],
+    ids=["another system", "another Python", "another version of it"],
+)
+def test_a_version_that_is_there_for_other_machines_alone_is_not_told_as_withdrawn(
+    folder: Path, index: Index, left: Release, told: str
+) -> None:
+    index.releases = [one for one in index.releases if one.name != "tomlish"] + [left]
+    code, said = set_up(folder, index.url, COVER.pin("[toml]") + PLUGIN.pin() + left.pin())
+    (line,) = said
+    assert code == 1
+    assert told in line
+    assert "another Python, or take another version: .ci/setup lock tomlish" in line
+
+
+def test_a_withdrawn_version_is_told_so_though_another_is_there_for_other_machines(folder: Path, index: Index) -> None:
+    left = Release("tomlish", "2.0", tag="cp311-cp311-win_amd64")
+    index.releases = [one for one in index.releases if one.name != "tomlish"] + [left]
+    code, (line,) = set_up(folder, index.url)
+    assert code == 1
+    assert "tomlish==1.0 was withdrawn" in line
+
+
 def test_a_file_that_is_another_than_was_locked_is_refused(folder: Path, index: Index) -> None:
     index.releases[0] = Release("cover", "1.0", requires=["something-else"])
     code, (line,) = set_up(folder, index.url)

@@ -113,6 +113,15 @@ async def test_child_that_dies_is_a_problem_that_says_how(path: Path, program: t
     assert [one.found for one in reading.problems] == [found]
 
 
+async def test_child_that_every_process_of_the_daemon_is_told_to_reload_with_reads_on(path: Path) -> None:
+    """`systemctl kill --signal=HUP charging`."""
+    *before, main = reading.PROGRAM
+    program = (*before, f"import os, signal; os.kill(os.getpid(), signal.SIGHUP); {main}")
+    found = await read_in_child(path, (path,), DeckCache(), program=program)
+    assert found.problems == ()
+    assert found.tariff is not None
+
+
 async def test_child_that_hangs_is_ended(path: Path, tmp_path: Path) -> None:
     mark = tmp_path / "pid"
     reading = await read_in_child(path, (path,), DeckCache(), program=hangs(mark), deadline_s=2)
