@@ -5,7 +5,8 @@ Every port of the daemon has one, so that nobody who connects and says nothing t
 - connections are accepted one at a time and counted; a listener never holds more than its limit (and the sum of all
   limits fits into the process: `charging.descriptors`);
 - with all places taken, the one that has been idle for longest makes room for the newcomer: who has something to say
-  says it at once;
+  says it at once. If none is idle, one that owes the rest of a request, or to take its answer, makes room for a
+  newcomer whose address holds fewer places. An address that holds many takes none from one that holds few;
 - a listener can keep places for those who have yet to say what they want, and for what must be answered always; and let
   in so many at a time, so that who comes again and again costs the process a small share;
 - addresses that have no business here are turned away before they cost anything;
@@ -17,9 +18,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from enum import Enum
+from itertools import chain
 from typing import NoReturn, Protocol
 
 import structlog
@@ -36,6 +38,8 @@ AT_ONCE_MAX = 16
 """Let in in one turn of the loop: a flood must not hold it."""
 PACE_S = 0.05
 """The rest after as many as are let in at a time."""
+SHARE = 4
+"""An address with more than such a part of the places takes none from an address with fewer."""
 LOG_EVERY_S = 10
 """Each kind of refusal is logged at most so often; the metric counts every one."""
 
@@ -54,7 +58,7 @@ class Turned(Enum):
     FULL = "full"
     """Every place is taken by someone who is being served."""
     CROWDED_OUT = "crowded_out"
-    """Was idle for longest when all places were taken."""
+    """Was idle for longest when all places were taken, or owed something and its address held most of them."""
     SILENT = "silent"
     """Said nothing, or took nothing, for too long."""
     NO_DESCRIPTOR = "no_descriptor"
@@ -104,11 +108,15 @@ class Abortable(Protocol):
 class Guest:
     """One connection that was let in. Whoever serves it tells the door how it stands."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, peer: str = "") -> None:
+        """``peer``: its address."""
+        self.peer = peer
         self._door = door
         self._connection: Abortable | None = None
+        self._is_in = True
         self.crowded_out = False
         door.waiting[self] = None
+        door.places[peer] += 1
 
     def came(self, connection: Abortable) -> None:
         """It is open, and idle."""
@@ -119,7 +127,17 @@ class Guest:
     def idle(self) -> None:
         """It has yet to say what it wants: it may have to make room."""
         self._door.busy.discard(self)
+        self._door.owing.pop(self, None)
         self._door.waiting[self] = None
+
+    def owes(self) -> None:
+        """It is served, and the next step is its own: to send more, or to take what was sent to it."""
+        if self in self._door.busy:
+            self._door.owing[self] = None
+
+    def owes_nothing(self) -> None:
+        """The next step is ours."""
+        self._door.owing.pop(self, None)
 
     def is_served(self, *, always: bool = False) -> bool:
         """It has said what it wants; it keeps its place. ``False``: it is cut off, for those that are left are kept for
@@ -146,8 +164,15 @@ class Guest:
 
     def left(self) -> None:
         """It is closed."""
+        if not self._is_in:
+            return
+        self._is_in = False
         self._door.waiting.pop(self, None)
         self._door.busy.discard(self)
+        self._door.owing.pop(self, None)
+        self._door.places[self.peer] -= 1
+        if not self._door.places[self.peer]:
+            del self._door.places[self.peer]
 
     @property
     def waits(self) -> bool:
@@ -180,6 +205,10 @@ class Door:
         self.waiting: dict[Guest, None] = {}
         """In the order in which they fell idle."""
         self.busy: set[Guest] = set()
+        self.owing: dict[Guest, None] = {}
+        """Those of them who owe something, in the order in which they came to."""
+        self.places: Counter[str] = Counter()
+        """How many each address holds."""
         self._name = name
         self._listeners = listeners
         self._limit = limit
@@ -218,18 +247,30 @@ class Door:
         for listener in self._listeners:
             listener.close()
 
-    def may_enter(self, connection: socket.socket) -> bool:
+    def enter(self, connection: socket.socket) -> Guest | None:
+        """Give the connection a place; ``None``: it has to go."""
         peer, own = _addresses(connection)
         if not self._admits(peer, own):
             self.turn(Turned.SOURCE, peer)
-            return False
+            return None
         if len(self.waiting) + len(self.busy) < self._limit:
-            return True
-        if self.waiting:
-            next(iter(self.waiting)).make_room()
-            return True
-        self.turn(Turned.FULL, peer)
-        return False
+            return Guest(self, peer)
+        goes = self._who_goes(peer)
+        if goes is None:
+            self.turn(Turned.FULL, peer)
+            return None
+        goes.make_room()
+        return Guest(self, peer)
+
+    def _who_goes(self, peer: str) -> Guest | None:
+        """Who makes room for a newcomer: the one that has been idle for longest, unless the newcomer's address holds a
+        large share already, and more than that one's; else whoever is idle or owes something of the address that holds
+        most places. ``None`` if the newcomer's would hold as many."""
+        oldest = next(iter(self.waiting), None)
+        if oldest is not None and self.places[peer] <= max(self._limit // SHARE, self.places[oldest.peer]):
+            return oldest
+        most = max(chain(self.waiting, self.owing), key=lambda one: self.places[one.peer], default=None)
+        return most if most is not None and self.places[peer] + 1 < self.places[most.peer] else None
 
     def turn(self, why: Turned, peer: str = "") -> None:
         """Count and say that someone was turned away, or out."""
@@ -282,9 +323,10 @@ class _Knocks:
                 self._wait_a_while(NO_DESCRIPTOR_WAIT_S)
                 return False
             return True  # the caller has gone again, or the network has
-        if self._door.may_enter(connection):
+        guest = self._door.enter(connection)
+        if guest is not None:
             connection.setblocking(False)
-            self._receive(Guest(self._door), connection)
+            self._receive(guest, connection)
         else:
             connection.close()
         self._come += 1

@@ -31,7 +31,7 @@ def pictures(document: bytes) -> list[slice]:
     """Where they stand in a PDF."""
     found = (at for at in places(document, _BEGIN) if document[max(0, at - 8) : at].endswith(_BEFORE))
     begins = [*islice(found, PICTURES_MAX), len(document)]
-    return [slice(at, min(end_of_stream(document, at), following)) for at, following in pairwise(begins)]
+    return [slice(at, end_of_stream(document, at, following)) for at, following in pairwise(begins)]
 
 
 def as_tiff(found: Sequence[bytes]) -> bytes | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
+from itertools import pairwise
 
 HEAD, HEAD_WITHIN = b"%PDF-", 1024
 """What readers of PDF look for, and in how many bytes (Acrobat's implementation notes to PDF 1.7, 3.4.1)."""
@@ -34,10 +35,11 @@ def places(document: bytes, what: bytes, start: int = 0) -> Iterator[int]:
         start += len(what)
 
 
-def end_of_stream(document: bytes, start: int) -> int:
-    """Where the data of a stream ends that begins there."""
-    end = document.find(b"endstream", start)
-    return len(document) if end < 0 else end
+def end_of_stream(document: bytes, start: int, before: int) -> int:
+    """Where the data of a stream ends that begins at ``start``; ``before`` is where it must have ended. Whoever looks
+    further for an end that is not there reads all of a document once for each stream, and holds the calls meanwhile."""
+    end = document.find(b"endstream", start, before)
+    return before if end < 0 else end
 
 
 def is_cut_off(document: bytes) -> bool:
@@ -54,12 +56,12 @@ def uncropped(document: bytes) -> bytes:
     """The document without crop boxes. Those in packed objects go too, where these can be packed again in as few
     bytes."""
     made, left = bytearray(document.replace(_CROP, _NOTHING[0])), UNPACKED_MAX
-    for at in places(document, _PACKED):
+    for at, following in pairwise([*places(document, _PACKED), len(document)]):
         head = document.find(_STREAM, at, at + _HEAD_BYTES)
         if head < 0:
             continue
         start = head + len(_STREAM) + (2 if document.startswith(b"\r\n", head + len(_STREAM)) else 1)
-        packed, unpacking = document[start : end_of_stream(document, start)], zlib.decompressobj()
+        packed, unpacking = document[start : end_of_stream(document, start, following)], zlib.decompressobj()
         try:
             plain = unpacking.decompress(packed, left)
         except zlib.error:

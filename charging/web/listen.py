@@ -178,6 +178,7 @@ class _Guarded(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self._guest.owes()
         self._standstill = self.loop.call_later(self._limits.standstill_s, self._guest.was_silent)
 
     def resume_writing(self) -> None:
@@ -185,6 +186,8 @@ class _Guarded(H11Protocol):
         if self._standstill is not None:
             self._standstill.cancel()
             self._standstill = None
+        if self._owes != "body":
+            self._guest.owes_nothing()
 
     def _look(self) -> None:
         """What the client owes now. A deadline begins with the debt, and no byte of it puts it off."""
@@ -200,6 +203,10 @@ class _Guarded(H11Protocol):
             self._guest.idle()
         elif not self._guest.is_served(always=self.scope["method"] == "GET" and self.scope["path"] in self._always):
             return
+        elif owes == "body" or self._standstill is not None:
+            self._guest.owes()
+        else:
+            self._guest.owes_nothing()
         if owes != "nothing":
             limit_s = self._limits.idle_s if owes == "request" else self._limits.body_s
             self._deadline = self.loop.call_later(limit_s, self._too_late)

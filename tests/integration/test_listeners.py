@@ -58,6 +58,8 @@ class Place:
 
     def __init__(self, reach: Callable[[], Coroutine[Any, Any, Connection]], turned: list[Turned]) -> None:
         self._reach = reach
+        self.port = 0
+        """Where there is one."""
         self._writers: list[asyncio.StreamWriter] = []
         self.turned = turned
 
@@ -93,6 +95,7 @@ async def served(kind: str, folder: Path, limits: HttpLimits = PATIENT, **front:
         port = free_port()
         serving = asyncio.create_task(serve_port(application(), "127.0.0.1", port, ready, front=shown))
         place = Place(lambda: asyncio.open_connection("127.0.0.1", port), turned)
+        place.port = port
     await ready.wait()
     try:
         yield place
@@ -165,6 +168,76 @@ async def test_whoever_is_being_served_keeps_the_place_and_the_newcomer_is_turne
             writer.write(b"hello")
             await reader.readline()
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+
+
+LARGE = REQUEST.replace(b"hello", b"large")
+BODY_OWED = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+
+
+@pytest.mark.parametrize("owed", [BODY_OWED, LARGE, 3 * LARGE])
+async def test_one_address_that_owes_something_on_all_places_makes_room_for_another(
+    tmp_path: Path, owed: bytes
+) -> None:
+    """Bodies that do not come, and answers that are not taken, kept everyone else out for as long as their limits."""
+    async with served("http", tmp_path) as place:
+        for _ in range(LIMIT):
+            reader, writer = await place.connect()
+            writer.write(owed)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 ")
+            writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport reads, too
+
+        async def another(address: str) -> bytes:
+            reader, writer = await asyncio.open_connection("127.0.0.1", place.port, local_addr=(address, 0))
+            writer.write(REQUEST)
+            said = b""
+            with contextlib.suppress(ConnectionError):
+                said = await reader.readline()
+            writer.transport.abort()
+            return said
+
+        async with asyncio.timeout(10):
+            while not (said := await another("127.0.0.2")):  # noqa: ASYNC110 - until the system holds no more answers
+                await asyncio.sleep(0)
+        assert said.startswith(b"HTTP/1.1 200")
+        assert Turned.CROWDED_OUT in place.turned
+
+
+async def test_of_two_addresses_that_owe_something_the_one_with_more_places_makes_room(tmp_path: Path) -> None:
+    async with served("http", tmp_path) as place:
+        readers = []
+        for index in range(LIMIT):
+            address = "127.0.0.2" if index == 0 else "127.0.0.3"
+            reader, writer = await asyncio.open_connection("127.0.0.1", place.port, local_addr=(address, 0))
+            writer.write(BODY_OWED)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 100")
+            readers.append((reader, writer))
+        await place.answers()
+        assert place.turned == [Turned.CROWDED_OUT]
+        (first, writes), (second, _) = readers[:2]
+        assert await is_cut_off(second) == b"\r\n"
+        writes.write(b"hello")
+        await first.readline()
+        assert (await first.readline()).startswith(b"HTTP/1.1 200"), "who came first and holds one place keeps it"
+        for _, writer in readers:
+            writer.transport.abort()
+
+
+async def test_an_address_with_most_places_takes_none_from_who_has_yet_to_say_something(tmp_path: Path) -> None:
+    """Who had come in was crowded out by the next of those who held all other places, before he was heard."""
+    async with served("http", tmp_path) as place:
+        for _ in range(LIMIT):
+            reader, writer = await place.connect()
+            writer.write(BODY_OWED)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 100")
+        mine, writes = await asyncio.open_connection("127.0.0.1", place.port, local_addr=("127.0.0.2", 0))
+        await eventually(lambda: place.turned == [Turned.CROWDED_OUT])
+        for _ in range(3):
+            newcomer, _ = await place.connect()
+            assert await is_cut_off(newcomer) == b""
+        writes.write(REQUEST)
+        assert (await mine.readline()).startswith(b"HTTP/1.1 200")
+        assert place.turned == [Turned.CROWDED_OUT] + 3 * [Turned.FULL]
+        writes.transport.abort()
 
 
 async def test_what_is_always_answered_has_places_that_nothing_else_takes(tmp_path: Path) -> None:
