@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from charging.frozen import quick
 
+
+@quick
 @dataclass(frozen=True, slots=True)
 class IncomingCall:
     """A new call; all values have been validated and bounded."""
@@ -29,6 +32,7 @@ class IncomingCall:
     """What the conversation has had the switch note on the channel; the switch, asked by another way, must say it."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the dialplan is to do."""

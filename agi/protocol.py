@@ -29,6 +29,7 @@ from dataclasses import dataclass
 
 from charging.asterisk import variables
 from charging.errors import LocalProtocolError, RemoteProtocolError
+from charging.frozen import quick
 
 MAX_PENDING_BYTES = 16 * 1024
 """Of an unfinished header, or an unfinished answer. Asterisk's own headers are below 2 KiB."""
@@ -67,6 +68,7 @@ HEADER_NAMES = (
 """The lines of a header, in order; ``agi_arg_1``, ``agi_arg_2``… follow."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Request:
     """The header with which the dialplan opens the conversation."""
@@ -116,6 +118,9 @@ class Receiver:
     def receive(self, data: bytes) -> list[Message]:
         """Take more bytes, and return the messages that they complete. Raises RemoteProtocolError; the receiver is then
         of no further use."""
+        if self._has_request and self._is_one_line(data):
+            message = self._answer_line(_text(data[:-1]))
+            return [] if message is None else [message]
         self._buffer += data
         messages: list[Message] = []
         if not self._has_request:
@@ -129,6 +134,11 @@ class Receiver:
                 messages.append(message)
         self._bound(self._pending + len(self._buffer))
         return messages
+
+    def _is_one_line(self, data: bytes) -> bool:
+        """Whether the bytes are one whole line, with nothing unfinished before it: so nearly all answers come."""
+        whole = not self._buffer and self._usage is None and data.find(b"\n") == len(data) - 1
+        return whole and 0 < len(data) <= MAX_PENDING_BYTES
 
     def _header(self) -> str | None:
         """The lines up to the first empty one."""
@@ -148,7 +158,7 @@ class Receiver:
         if end < 0:
             self._searched = len(self._buffer)
             return None
-        line = self._buffer[:end].decode("utf-8", "replace").rstrip("\r")
+        line = _text(self._buffer[:end])
         del self._buffer[: end + 1]
         self._searched = 0
         self._pending += end + 1
@@ -174,31 +184,40 @@ class Receiver:
         return _result(line)
 
 
+def _text(line: bytes | bytearray) -> str:
+    return line.decode("utf-8", "replace").rstrip("\r")
+
+
+ARGUMENTS_MAX = 8
+"""No question of the dialplan has more."""
 _ASKED = {"agi_network_script", "agi_channel", "agi_uniqueid"}
-_HEADER = re.compile("".join(f"{name}: {'(.*)' if name in _ASKED else '.*'}\n" for name in HEADER_NAMES))
+_BEGUN = "".join(f"{name}: {'(.*)' if name in _ASKED else '.*'}\n" for name in HEADER_NAMES)
+_ARGUMENTS = "".join(f"(?:agi_arg_{number}: (.*)\n" for number in range(1, ARGUMENTS_MAX + 1)) + ")?" * ARGUMENTS_MAX
+_HEADER = re.compile(_BEGUN + _ARGUMENTS)
 
 
 def _request(header: str) -> Request:
-    found = _HEADER.match(header)
+    found = _HEADER.fullmatch(header)
     if found is None:
         raise RemoteProtocolError(_misfit(header))
-    script, channel, unique_id = [value.rstrip("\r") for value in found.groups()]
-    arguments = []
-    for position, line in enumerate(header[found.end() : -1].split("\n"), 1) if found.end() < len(header) else ():
-        name, separator, value = line.partition(": ")
-        if not separator or name != f"agi_arg_{position}":
-            raise RemoteProtocolError(f"found the header line {line[:80]!r}, expected agi_arg_{position}")
-        arguments.append(value.rstrip("\r"))
-    return Request(script.partition("?")[0].strip("/"), channel, unique_id, tuple(arguments))
+    values = found.groups()
+    if "\r" in header:
+        values = tuple([value and value.rstrip("\r") for value in values])
+    script, channel, unique_id, *arguments = values
+    given = ARGUMENTS_MAX - arguments.count(None)
+    return Request(script.partition("?")[0].strip("/"), channel, unique_id, tuple(arguments[:given]))
 
 
 def _misfit(header: str) -> str:
-    """How a header's first lines differ from Asterisk's."""
+    """How a header's lines differ from Asterisk's."""
     lines = header.split("\n")[:-1]
-    for name, line in zip(HEADER_NAMES, lines, strict=False):
+    names = (*HEADER_NAMES, *(f"agi_arg_{number}" for number in range(1, ARGUMENTS_MAX + 1)))
+    for name, line in zip(names, lines, strict=False):
         if not line.startswith(f"{name}: "):
             return f"found the header line {line[:80]!r}, expected {name}"
-    return f"the header ends before its line {HEADER_NAMES[len(lines)]}"
+    if len(lines) < len(HEADER_NAMES):
+        return f"the header ends before its line {HEADER_NAMES[len(lines)]}"
+    return f"more than {ARGUMENTS_MAX} arguments"
 
 
 def proof(secret: str) -> bytes:

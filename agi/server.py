@@ -19,7 +19,7 @@ import structlog
 
 from agi.port import Declined, Unproven
 from agi.protocol import HungUp, Message, Receiver, Request, Result, assigning, check_assigned, check_proof, proof
-from charging.clock import Clock
+from charging.clock import Clock, Deadlines
 from charging.door import Admits, Door, Guest, Sparing, Turned, listen
 from charging.door import Observer as DoorObserver
 from charging.errors import LocalProtocolError, RemoteProtocolError
@@ -98,6 +98,8 @@ class AgiServer:
         self.limits = limits or AgiLimits()
         self.observer = observer
         self.open: set[Conversation] = set()
+        self.to_prove: Deadlines[Conversation] = Deadlines(self.limits.header_s, Conversation.late)
+        self.to_answer: Deadlines[Conversation] = Deadlines(self.limits.request_s, Conversation.late)
         self._sparing = Sparing(clock)
         self._admits = admits
         self._turned = turned
@@ -139,6 +141,8 @@ class AgiServer:
             if one.task is None:  # else it could prove its request, and its route begin, while the others end
                 one.end(AgiOutcome.STOPPED)
         await end([one.task for one in self.open if one.task is not None])
+        for one in [*self.open]:  # it was stopped before its route began
+            one.end(AgiOutcome.STOPPED)
 
     def say(self, level: str, event: str, **fields: object) -> None:
         """Log an event that any client can cause, sparingly; the metric counts each."""
@@ -166,7 +170,7 @@ class Conversation:
         """What the switch notes on the channel whose conversation this is."""
         self.hung_up = False
         """Whether the channel was reported to be hung up."""
-        self.task: asyncio.Task[AgiOutcome] | None = None
+        self.task: asyncio.Task[None] | None = None
         """In which the route answers, once the request is proven."""
         self._server = server
         self._guest = guest
@@ -181,8 +185,10 @@ class Conversation:
         self._route = UNKNOWN_ROUTE
         self._began = server.clock.now()
         self._is_late = False
+        self._has_begun = False
+        """Whether its route has: a task may be stopped before its first step."""
         self._is_over = False
-        self._deadline = self._loop.call_later(server.limits.header_s, self._late)
+        server.to_prove.begin(self)
         self._loop.add_reader(connection.fileno(), self._readable)
         server.open.add(self)
         guest.came(self)
@@ -206,7 +212,7 @@ class Conversation:
         if self._is_over:
             return
         self._is_over = True
-        self._deadline.cancel()
+        (self._server.to_prove if self.task is None else self._server.to_answer).end(self)
         if self._fault is None:
             self._loop.remove_reader(self._connection.fileno())
         self._connection.close()
@@ -284,53 +290,60 @@ class Conversation:
         check_proof(answer, self.secret)
         server = self._server
         self._guest.is_served()
-        self._deadline.cancel()
         route = server.routes.get(request.script)
         if route is None:
             server.say("warning", "agi_route_unknown", route=request.script[:80], known=sorted(server.routes))
             self.end(AgiOutcome.UNKNOWN_ROUTE)
             return
         self._route = request.script
-        self._deadline = self._loop.call_later(server.limits.request_s, self._late)
+        server.to_prove.end(self)
+        server.to_answer.begin(self)
         self.task = self._loop.create_task(self._answer(route, request), name="agi")
-        self.task.add_done_callback(self._answered)
 
-    def _late(self) -> None:
+    def late(self) -> None:
+        """Its deadline has passed."""
         self._is_late = True
         if self.task is None:
             self.end(AgiOutcome.HEADER_LATE)
-        else:
-            self.task.cancel()
+            return
+        self.task.cancel()
+        if not self._has_begun:
+            self.end(AgiOutcome.STOPPED)
 
     # --- the answer -----------------------------------------------------------------------------------------------
 
-    async def _answer(self, route: Route, request: Request) -> AgiOutcome:
-        say = self._server.say
+    async def _answer(self, route: Route, request: Request) -> None:
+        self._has_begun, outcome = True, AgiOutcome.STOPPED
         try:
             await route(request, self)
+            outcome = AgiOutcome.ANSWERED
         except asyncio.CancelledError:
             if not self._is_late:
                 raise
+            outcome = AgiOutcome.DEADLINE
             deadline_s = self._server.limits.request_s
-            say("error", "agi_deadline_passed", route=request.script, deadline_s=deadline_s)
-            return AgiOutcome.DEADLINE
-        except Declined as error:
-            say("info", "agi_request_declined", route=request.script, why=str(error))
-            return AgiOutcome.DECLINED
-        except Unproven as error:
-            say("warning", "agi_call_unproven", route=request.script, error=str(error))
-            return AgiOutcome.UNPROVEN
-        except CallerLeft as error:
-            say("info", "agi_caller_left", route=request.script, error=str(error))
-            return AgiOutcome.CALLER_LEFT
-        except (RemoteProtocolError, LocalProtocolError) as error:
-            say("warning", "agi_request_refused", route=request.script, error=str(error))
-            return AgiOutcome.BAD_REQUEST
-        except Exception:
-            log.exception("agi_route_failed", route=request.script)
-            return AgiOutcome.FAILED
-        return AgiOutcome.ANSWERED
+            self._server.say("error", "agi_deadline_passed", route=request.script, deadline_s=deadline_s)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is logged, and ends this conversation alone
+            outcome = self._failed(request, error)
+        finally:
+            self.end(outcome)
 
-    def _answered(self, task: asyncio.Task[AgiOutcome]) -> None:
-        """The route has ended, or was stopped before its first step."""
-        self.end(AgiOutcome.STOPPED if task.cancelled() else task.result())
+    def _failed(self, request: Request, error: Exception) -> AgiOutcome:
+        """Log why the route gave no answer."""
+        say, script = self._server.say, request.script
+        match error:
+            case Declined():
+                say("info", "agi_request_declined", route=script, why=str(error))
+                return AgiOutcome.DECLINED
+            case Unproven():
+                say("warning", "agi_call_unproven", route=script, error=str(error))
+                return AgiOutcome.UNPROVEN
+            case CallerLeft():
+                say("info", "agi_caller_left", route=script, error=str(error))
+                return AgiOutcome.CALLER_LEFT
+            case RemoteProtocolError() | LocalProtocolError():
+                say("warning", "agi_request_refused", route=script, error=str(error))
+                return AgiOutcome.BAD_REQUEST
+            case _:
+                log.error("agi_route_failed", route=script, exc_info=error)
+                return AgiOutcome.FAILED

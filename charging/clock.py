@@ -13,9 +13,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Generic, NoReturn, Protocol, TypeVar
 
 MICROSECONDS = 1_000_000
+
+T = TypeVar("T")
 
 WATCH_S = 1
 """Between two looks for a step of the wall clock, where nothing else reads it."""
@@ -143,3 +145,39 @@ class SystemClock:
     async def sleep_until(self, mono_us: int) -> None:
         while (left := mono_us - time.monotonic_ns() // 1000) > 0:  # noqa: ASYNC110  waits for time itself
             await asyncio.sleep(left / MICROSECONDS)
+
+
+class Deadlines(Generic[T]):
+    """One deadline of the same length for each of many. All share one timer of the loop: nearly all are over long
+    before, and a timer that is made and cancelled costs as much as the rest of a short wait."""
+
+    def __init__(self, seconds: float, late: Callable[[T], None]) -> None:
+        """``late`` is called for each that is not over after ``seconds``; it must not raise."""
+        self._seconds = seconds
+        self._late = late
+        self._until: dict[T, float] = {}
+        """In the order in which they are due, by the loop's clock."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, one: T) -> None:
+        """From now on it has ``seconds``. It has no deadline yet."""
+        loop = asyncio.get_running_loop()
+        self._until[one] = until = loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = loop.call_at(until, self._look, loop)
+
+    def end(self, one: T) -> None:
+        """It is over, or was never begun."""
+        self._until.pop(one, None)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer, now = None, loop.time()
+        late = []
+        for one, until in self._until.items():
+            if until > now:
+                self._timer = loop.call_at(until, self._look, loop)
+                break
+            late.append(one)
+        for one in late:
+            if self._until.pop(one, None) is not None:  # else another that was late has ended it
+                self._late(one)

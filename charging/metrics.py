@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import cache
 from itertools import product
 
 from prometheus_client import (
@@ -426,6 +427,7 @@ class Metrics:
 
     def _counter(self, name: str, text: str, *labels: str, known: Iterable[Iterable[str]] = ()) -> Counter:
         counter = Counter(name, text, labels, registry=self.registry)
+        counter.labels = cache(counter.labels)  # type: ignore[method-assign]  # a look-up costs twice the counting
         values = list(known)
         if values:
             for one in product(*values):
@@ -436,4 +438,6 @@ class Metrics:
         return Gauge(name, text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, buckets: Iterable[float], *labels: str) -> Histogram:
-        return Histogram(name, text, labels, buckets=tuple(buckets), registry=self.registry)
+        histogram = Histogram(name, text, labels, buckets=tuple(buckets), registry=self.registry)
+        histogram.labels = cache(histogram.labels)  # type: ignore[method-assign]  # as a counter's
+        return histogram

@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NoReturn
 
 import structlog
@@ -20,6 +21,10 @@ log = structlog.get_logger(__name__)
 
 RESOLVE_EVERY_S = 30
 RESOLVE_DEADLINE_S = 5.0
+
+PAIRS_KNOWN = 1_024
+"""Of two addresses, for which it is remembered whether the first may come in: to read one takes as long as to accept
+its connection."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -33,9 +38,13 @@ class Sources:
         self._switch_host = switch_host
         self._switch: frozenset[Address] = frozenset()
         self._is_local = False
+        self._known = lru_cache(PAIRS_KNOWN)(self._admits)
 
     def admits(self, peer: str, own: str) -> bool:
         """Whether a connection from ``peer``, which has reached our address ``own``, may come in."""
+        return self._known(peer, own)
+
+    def _admits(self, peer: str, own: str) -> bool:
         try:
             source = _address(peer)
         except ValueError:
@@ -56,6 +65,7 @@ class Sources:
             return
         self._switch = frozenset(_address(str(one[4][0])) for one in found)
         self._is_local = any(map(_is_ours, self._switch))
+        self._known.cache_clear()
 
     async def watch(self, clock: Clock) -> NoReturn:
         """Look again and again: a switch may move."""

@@ -26,6 +26,7 @@ from charging.asterisk.message import AmiMessage
 from charging.asterisk.numbers import whole
 from charging.asterisk.reply import Each, Fields, LinkSettings, Order, Reply, check_sendable
 from charging.asterisk.shape import LISTS, flaw
+from charging.clock import Deadlines
 from charging.errors import ActionRefused, ActionTimeout, LinkDown, LocalProtocolError, ShuttingDown, SwitchError
 from charging.unguessable import token
 
@@ -53,7 +54,7 @@ SUCCESSES = frozenset({"success", "follows", "goodbye", "pong"})
 log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Outstanding:
     """An action that waits for its answer."""
 
@@ -68,7 +69,7 @@ class _Outstanding:
     events: list[AmiMessage] = field(default_factory=list)
     suspects: list[AmiMessage] = field(default_factory=list)
     timer: asyncio.TimerHandle = field(init=False)
-    """Of one that is sent by itself."""
+    """Of a Ping, and of a list that is asked for by itself."""
 
     def wants(self, message: AmiMessage) -> bool:
         """Whether the message belongs to the answer; OriginateResponse carries the order's id and does not."""
@@ -239,6 +240,8 @@ class Connection:
         """What was ordered in this turn of the loop: it is written at its end, by one call of the kernel."""
         self._heard = 0
         """Messages that the switch has sent."""
+        self._deadlines: dict[float, Deadlines[_Outstanding]] = {}
+        """Of actions that are sent by themselves, by their length in seconds."""
         self._manager.lost.add_done_callback(self._fail_outstanding)
 
     @property
@@ -281,13 +284,24 @@ class Connection:
         loop = asyncio.get_running_loop()
         identity, waiting = self._begin(name, fields, list_end, loop)
         waiting.each = each
-        patience = PATIENCE if name == PING or list_end is not None else 0
-        waiting.timer = loop.call_later(timeout_s, self._late, waiting, timeout_s, patience, self._heard)
+        is_patient = name == PING or list_end is not None
+        deadlines = self._deadlines_of(timeout_s)
+        if is_patient:
+            waiting.timer = loop.call_later(timeout_s, self._late, waiting, timeout_s, PATIENCE, self._heard)
+        else:
+            deadlines.begin(waiting)
         try:
             return await waiting.future
         finally:
-            waiting.timer.cancel()
+            if is_patient:
+                waiting.timer.cancel()
+            deadlines.end(waiting)
             self._outstanding.pop(identity, None)
+
+    def _deadlines_of(self, seconds: float) -> Deadlines[_Outstanding]:
+        if seconds not in self._deadlines:
+            self._deadlines[seconds] = Deadlines(seconds, lambda waiting: waiting.time_out(seconds))
+        return self._deadlines[seconds]
 
     def _late(self, waiting: _Outstanding, timeout_s: float, patience: int, heard: int) -> None:
         """Its deadline has passed: give it another one, if the switch has said anything meanwhile."""

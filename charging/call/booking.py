@@ -28,7 +28,7 @@ from charging.call.commands import Doubt, Post, Step, Tell
 from charging.call.events import KeptAnswer, Posted
 from charging.call.model import Context, Pending, Session, Short, State
 from charging.clock import MICROSECONDS
-from charging.frozen import replace
+from charging.frozen import quick, replace
 from charging.ledger.balances import (
     bundle,
     divided,
@@ -70,6 +70,7 @@ def months_between(zone: ZoneInfo, from_us: int, until_us: int) -> tuple[str, ..
     return (first,) if first == last else (first, last)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Extension:
     """What a session should settle and hold next."""

@@ -13,7 +13,7 @@ from enum import StrEnum
 from charging.call.booking import Extension, extend
 from charging.call.model import LoopEvidence, Policy, Session, Short
 from charging.clock import Instant
-from charging.frozen import replace
+from charging.frozen import quick, replace
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.balances import ruled_by, spendable
 from charging.ledger.model import CALLS, CREDIT, Balance, day_spend
@@ -113,6 +113,7 @@ class Unsold(StrEnum):
     """The plan's credit a day left too little, and credit itself would have paid it."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Subscriber:
     """The account and the number that are called, with the plan and its prices."""
@@ -242,6 +243,7 @@ def refused(refusal: Refusal, subscriber: Subscriber) -> Turned:
     return turned(_REFUSALS[refusal], subscriber)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What is known of a call at its set-up, besides the subscriber."""

@@ -19,6 +19,7 @@ from charging.call.model import Session
 from charging.call.storage import Record
 from charging.call.voicemail import Voicemail
 from charging.clock import MICROSECONDS, Instant
+from charging.frozen import quick
 from charging.ledger.accounts import Number
 from charging.ledger.balances import left, spendable
 from charging.ledger.model import Balance
@@ -68,6 +69,7 @@ FALLBACK = "fallback"
 """The outcome of what was not decided; the others are those of :class:`Decision`."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Decided:
     """One decision. A member that is ``None`` or empty was not known, or not looked at, when it was made."""

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 from charging.clock import MICROSECONDS, Instant
-from charging.frozen import replace
+from charging.frozen import quick, replace
 from charging.ledger.model import Balance, Transfer
 from charging.pricing.funding import Funding, Segment
 from charging.pricing.rate import Rate
@@ -156,6 +156,7 @@ class Duration:
     newer: Annotated[tuple[Any, ...], NEWER] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Pending:
     """A transfer whose outcome is not known yet, and what it does to the session once it is applied."""
@@ -181,6 +182,7 @@ class Means:
     """Those that are due of it."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Session:
     """One charged call."""

@@ -14,10 +14,12 @@ from typing import Any, get_args
 from charging.call import told as call
 from charging.call.decide import Decision, Unsold
 from charging.call.model import State
+from charging.frozen import quick
 
 # --- routine ---------------------------------------------------------------------------------------------------
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CallDecided:
     """What the dialplan was told to do with a call."""

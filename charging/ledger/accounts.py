@@ -12,6 +12,8 @@ from enum import StrEnum
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
+from charging.frozen import quick
+
 _SMALL_LETTERS = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
@@ -55,6 +57,7 @@ class Payment:
     payment but a correction."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Account:
     """Who pays."""
@@ -92,6 +95,7 @@ class Account:
         return "" if self.status is Status.CLOSED else folded(self.email)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Number:
     """A number sold to a subscriber."""

@@ -43,6 +43,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from charging.frozen import quick
 from charging.ledger.accounts import Account, Number
 
 AMOUNT_MAX = 2**53 - 1
@@ -138,6 +139,7 @@ class Outcome(StrEnum):
         return self in (Outcome.CREATED, Outcome.EXISTS)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Leg:
     """The change of one balance within a transfer."""
@@ -158,6 +160,7 @@ class Leg:
                 raise ValueError(f"amount {amount} is beyond ±{AMOUNT_MAX}")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Opened:
     """The transfer opens this session."""
@@ -181,6 +184,7 @@ class Kept:
     """The number of the session's last transfer, by the caller's books. This one's is one more."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Closed:
     """The session ends: whatever it still holds is given back by the transfer's legs, and must come to zero."""
@@ -199,6 +203,7 @@ class Closed:
 SessionChange = Opened | Kept | Closed
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Transfer:
     """One line of the journal."""
@@ -265,6 +270,7 @@ class Balance:
         return self.posted - self.reserved
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class OpenSession:
     """An open session as the ledger keeps it."""
@@ -281,6 +287,7 @@ class OpenSession:
     """The number of its last transfer; 0: not known, for an older version has stored it, and any may follow."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Applied:
     """The answer to a transfer."""
@@ -295,6 +302,7 @@ class Applied:
     """Where the answer is OUT_OF_SEQUENCE: the session as it is stored."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Called:
     """A number that is rung."""
@@ -319,6 +327,7 @@ class Snapshot:
     """In no order."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class JournalLine:
     """A transfer as it stands in the journal."""

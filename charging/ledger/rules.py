@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from charging.frozen import replace
+from charging.frozen import quick, replace
 from charging.ledger.model import (
     AMOUNT_MAX,
     Applied,
@@ -30,6 +30,7 @@ GRANTS_MAX = 8
 ZERO = Balance()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class View:
     """What a decision looks at, read inside the same atomic step that will carry it out."""
@@ -45,6 +46,7 @@ class View:
     """Whether that session has left a CDR, and so cannot be opened again."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The answer, and what has to be written for it. Nothing is written unless ``applied`` is CREATED."""

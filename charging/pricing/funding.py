@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from charging.frozen import quick
 from charging.pricing.calendar import MICROSECONDS, month_and_edge_us
 from charging.pricing.packs import PACK, ends_us
 from charging.pricing.rate import FOREVER_S, Rate, Regime, ceil_div
@@ -60,6 +61,7 @@ class Pools:
     """Free seconds by source, **beyond** those that the fixed part has used."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class FundingPlan:
     """How far the pools reach."""

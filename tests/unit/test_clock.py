@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from charging.clock import WATCH_S, Bell, Instant, SystemClock, WatchedClock, boot_of_machine, parted_us
+from charging.clock import Deadlines, WATCH_S, Bell, Instant, SystemClock, WatchedClock, boot_of_machine, parted_us
 from tests.fakes.clock import FakeClock
 
 
@@ -104,3 +104,66 @@ async def test_a_step_is_seen_though_nothing_reads_the_clocks() -> None:
     assert steps == [3_600_000_000]
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_each_of_many_has_its_deadline_from_when_it_began_and_those_that_are_over_have_none() -> None:
+    late: list[str] = []
+    came = asyncio.Event()
+
+    def is_late(one: str) -> None:
+        late.append(one)
+        if len(late) == 2:
+            came.set()
+
+    deadlines = Deadlines(0.02, is_late)
+    for one in ("first", "over", "second"):
+        deadlines.begin(one)
+    deadlines.end("over")
+    deadlines.end("never begun")
+    async with asyncio.timeout(5):
+        await came.wait()
+    assert late == ["first", "second"]
+    came.clear()
+    late.clear()
+    deadlines.begin("third")
+    deadlines.begin("fourth")
+    async with asyncio.timeout(5):
+        await came.wait()
+    assert late == ["third", "fourth"], "its timer goes on after a rest"
+
+
+async def test_a_deadline_that_has_ended_another_of_the_same_moment_is_the_only_one_told() -> None:
+    late: list[str] = []
+    came = asyncio.Event()
+
+    def is_late(one: str) -> None:
+        late.append(one)
+        deadlines.end("second")
+        came.set()
+
+    deadlines = Deadlines(0.0, is_late)
+    deadlines.begin("first")
+    deadlines.begin("second")
+    async with asyncio.timeout(5):
+        await came.wait()
+    await asyncio.sleep(0)
+    assert late == ["first"]
+
+
+async def test_one_that_begins_again_has_the_whole_time_again() -> None:
+    loop, late = asyncio.get_running_loop(), asyncio.Event()
+    at: list[float] = []
+
+    def is_late(_one: str) -> None:
+        at.append(loop.time())
+        late.set()
+
+    deadlines = Deadlines(0.05, is_late)
+    deadlines.begin("one")
+    await asyncio.sleep(0)
+    deadlines.end("one")
+    again = loop.time()
+    deadlines.begin("one")
+    async with asyncio.timeout(5):
+        await late.wait()
+    assert at[0] >= again + 0.05

@@ -56,3 +56,14 @@ async def test_an_address_once_found_stays_while_names_are_not_answered() -> Non
     sources._switch_host = "switch.invalid"
     await sources.resolve()
     assert sources.admits("127.0.0.1", "127.0.0.1")
+
+
+async def test_a_switch_that_has_moved_is_admitted_and_its_former_address_no_more() -> None:
+    sources = Sources([], ELSEWHERE)
+    await sources.resolve()
+    assert sources.admits(ELSEWHERE, "10.1.2.3")
+    assert not sources.admits("203.0.113.99", "10.1.2.3")
+    sources._switch_host = "203.0.113.99"
+    await sources.resolve()
+    assert sources.admits("203.0.113.99", "10.1.2.3")
+    assert not sources.admits(ELSEWHERE, "10.1.2.3")

@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from charging.clock import Deadlines
 from charging.errors import LedgerUnavailable
 from charging.ledger.sqlite.file import DRIVER_ERRORS, connect, translate
 from charging.ledger.sqlite.writer import QUEUE_MAX, Asked, Job, answer, hand_back
@@ -59,6 +60,7 @@ class Reader:
         """Whether what is asked in this turn of the loop is handed over at its end."""
         self._looking = False
         self._stopped = False
+        self._deadlines: Deadlines[asyncio.Future[None]] = Deadlines(timeout_s, self._time_out)
 
     async def stop(self) -> None:
         self._stopped = True
@@ -79,12 +81,11 @@ class Reader:
             self._begin_lasting(job)
         else:
             self._enqueue(job)
-        timer = None if may_last else loop.call_later(self._timeout_s, self._time_out, job.asked.future)
+            self._deadlines.begin(job.asked.future)
         try:
             await job.asked.future
         finally:
-            if timer is not None:
-                timer.cancel()
+            self._deadlines.end(job.asked.future)
         if job.error is not None:
             raise job.error
         found: T = job.result

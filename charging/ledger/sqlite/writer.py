@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from charging.clock import Deadlines
 from charging.errors import LedgerError, LedgerUnavailable
 from charging.ledger.sqlite.file import DRIVER_ERRORS, connect, translate
 
@@ -65,6 +66,8 @@ class Writer:
         self._wake = threading.Condition()
         self._stopping = False
         self._connection: sqlite3.Connection | None = None
+        self._deadlines: tuple[asyncio.AbstractEventLoop, Deadlines[asyncio.Future[None]]] | None = None
+        """With the loop that asked last."""
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
 
     def start(self) -> None:
@@ -98,13 +101,19 @@ class Writer:
         asked = Asked(loop.create_future(), loop, len(works))
         jobs = [Job(work, asked) for work in works]
         self._enqueue(jobs)
-        # One timer is a third of the cost of asyncio.timeout, and this is the path of every transfer.
-        timer = loop.call_later(self._timeout_s, self._time_out, asked.future)
+        deadlines = self._deadlines_of(loop)
+        deadlines.begin(asked.future)
         try:
             await asked.future
         finally:
-            timer.cancel()
+            deadlines.end(asked.future)
         return [job.result if job.error is None else expected(job.error) for job in jobs]
+
+    def _deadlines_of(self, loop: asyncio.AbstractEventLoop) -> Deadlines[asyncio.Future[None]]:
+        """Those of the loop that asks. A daemon has one loop; other programs use a store in several."""
+        if (known := self._deadlines) is None or known[0] is not loop:
+            known = self._deadlines = loop, Deadlines(self._timeout_s, self._time_out)
+        return known[1]
 
     def _enqueue(self, jobs: list[Job]) -> None:
         with self._wake:
