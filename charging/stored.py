@@ -182,8 +182,15 @@ def newer_members(record: Any) -> Iterator[str]:
 
 def known_members(kind: type[Any], members: Mapping[str, Any]) -> dict[str, Any]:
     """Those of ``members`` that are fields of a dataclass; the others are a newer version's."""
-    names = {one.name for one in fields(kind)}
+    names = _field_names(cast(Any, kind))
+    if names.issuperset(members):
+        return dict(members)
     return {name: value for name, value in members.items() if name in names}
+
+
+@cache
+def _field_names(kind: type[Any]) -> frozenset[str]:
+    return frozenset(one.name for one in fields(kind))
 
 
 def _is(mark: object, hint: Any) -> bool:

@@ -91,22 +91,23 @@ def extend(session: Session, balances: Mapping[str, Balance], used_s: int, targe
     """Plan to settle up to the increment that holds second ``used_s``, and to reserve up to second ``target_s`` or as
     far as the money goes. What is not settled yet is planned again, so that free seconds which another call gave back
     are used first (R10)."""
-    fixed = consumed(session.rate, session.start_us, session.funding, session.fixed_s)
+    rate, start_us = session.rate, session.start_us
+    fixed = consumed(rate, start_us, session.funding, session.fixed_s)
     fixed_s = fixed[-1].end_s if fixed else 0
     # Never less than is covered already: the switch's deadline is not moved back.
-    target_s = max(min(target_s, session.rate.max_call_s), fixed_s, session.covered_s)
+    target_s = max(min(target_s, rate.max_call_s), fixed_s, session.covered_s)
     credit = _credit_pool(session, balances)
     cap = _cap_pool(session, balances)
     pools = Pools(min(credit, cap), _bundle_pools(session, balances, bundle_use(fixed), target_s))
-    planned = plan(session.rate, session.start_us, fixed, pools, target_s)
+    planned = plan(rate, start_us, fixed, pools, target_s)
     short = Short.NO
     if planned.at_maximum:
         short = Short.COST
     elif planned.short:
         short = Short.DAY if cap < credit else Short.MONEY
-    elif planned.covered_s >= session.rate.max_call_s:
+    elif planned.covered_s >= rate.max_call_s:
         short = Short.CAP
-    used = consumed(session.rate, session.start_us, planned.funding, max(used_s, fixed_s))
+    used = consumed(rate, start_us, planned.funding, max(used_s, fixed_s))
     promos = rooms(balances, session.day, session.held)
     return Extension(planned.funding, used[-1].end_s if used else 0, short, promos)
 
@@ -189,8 +190,9 @@ def _wanted(
 ) -> tuple[dict[str, int], dict[str, int]]:
     """What the whole call should have posted and should hold, by balance. ``promos`` is the most that each promotional
     balance may pay, in micro-euro."""
-    fixed = consumed(session.rate, session.start_us, funding, fixed_s)
-    cost, most = (charge(session.rate, session.start_us, part) for part in (fixed, funding))
+    rate, start_us = session.rate, session.start_us
+    fixed = consumed(rate, start_us, funding, fixed_s)
+    cost, most = charge(rate, start_us, fixed), charge(rate, start_us, funding)
     posted = divided(cost, promos, session.posted) | bundle_use(fixed)
     whole = divided(most, promos, session.posted) | bundle_use(funding)
     if session.day_cap is not None:
@@ -204,10 +206,11 @@ def _legs(session: Session, posted: Mapping[str, int], held: Mapping[str, int]) 
     floors = {CALLS: -session.max_calls}
     if session.day_cap is not None:
         floors[day_spend(session.day)] = -session.day_cap
+    was_posted, was_held = session.posted, session.held
     legs = []
-    for key in sorted({*posted, *held, *session.posted, *session.held}):
-        taken = posted.get(key, 0) - session.posted.get(key, 0)
-        reserved = held.get(key, 0) - session.held.get(key, 0)
+    for key in sorted({*posted, *held, *was_posted, *was_held}):
+        taken = posted.get(key, 0) - was_posted.get(key, 0)
+        reserved = held.get(key, 0) - was_held.get(key, 0)
         if taken or reserved:
             legs.append(Leg(key, -taken, reserved, floors.get(key, 0)))
     return tuple(legs)

@@ -40,6 +40,8 @@ from charging.pricing.pieces import sort_of
 
 Balances = Mapping[str, Balance]
 
+_NOTHING = Balance()
+
 # --- promotional credit -------------------------------------------------------------------------------------------
 
 PROMO = "promo:"
@@ -83,7 +85,7 @@ def usable(balances: Balances, day: str, held: Mapping[str, int] = {}) -> list[s
     found = [name for name in balances if name.startswith(PROMO) and name.removeprefix(PROMO) >= day]
     if not (own or found):
         return []
-    others = sorted(name for name in found if balances[name] != Balance() and name not in own)
+    others = sorted(name for name in found if balances[name] != _NOTHING and name not in own)
     return sorted([*own, *others[: max(0, PROMOS_MAX - len(own))]])
 
 
@@ -91,7 +93,7 @@ def rooms(balances: Balances, day: str, held: Mapping[str, int] = {}) -> dict[st
     """Micro-euro that a session set up on ``day`` may take from each :func:`usable` balance, in the order of payment:
     what is available, plus what the session itself holds."""
     names = usable(balances, day, held)
-    return {name: max(0, balances.get(name, Balance()).available) + held.get(name, 0) for name in names}
+    return {name: max(0, balances.get(name, _NOTHING).available) + held.get(name, 0) for name in names}
 
 
 def held_rooms(held: Mapping[str, int]) -> dict[str, int]:
@@ -101,8 +103,11 @@ def held_rooms(held: Mapping[str, int]) -> dict[str, int]:
 
 def spendable(balances: Balances, day: str, held: Mapping[str, int] = {}) -> Balance:
     """All credit, bought and promotional, of a session that is set up on ``day`` and holds ``held``."""
-    credit = balances.get(CREDIT, Balance())
-    given = [balances.get(name, Balance()) for name in usable(balances, day, held)]
+    credit = balances.get(CREDIT, _NOTHING)
+    names = usable(balances, day, held)
+    if not names:
+        return credit
+    given = [balances.get(name, _NOTHING) for name in names]
     return Balance(
         credit.posted + sum(one.posted for one in given), credit.reserved + sum(one.reserved for one in given)
     )
@@ -113,7 +118,7 @@ def divided(amount: int, rooms: Mapping[str, int], paid: Mapping[str, int] = {})
     their order, then bought credit pays the rest."""
     shares = {CREDIT: 0}
     for name, part in paid.items():
-        if is_money(name):
+        if name == CREDIT or name.startswith(PROMO):
             shares[name] = part
             amount -= part
     for name, room in rooms.items():
@@ -163,8 +168,9 @@ def ruled_by(balances: Balances, month: str, plan: str, free_seconds: int, sort:
 
 def left(balances: Balances, month: str, free_seconds: int, sort: str = SECONDS) -> Balance:
     """The month's free seconds, including the grant that is still due to a plan that gives ``free_seconds``."""
-    known = balances.get(bundle(month, sort), Balance())
-    return Balance(known.posted + _due(balances, month, free_seconds, sort), known.reserved)
+    known = balances.get(bundle(month, sort), _NOTHING)
+    due = _due(balances, month, free_seconds, sort)
+    return Balance(known.posted + due, known.reserved) if due else known
 
 
 def due_grant(

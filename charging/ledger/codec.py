@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from pydantic_core import from_json
+
 from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Account, Language, Number, Payment, Status
-from charging.ledger.model import Leg
+from charging.ledger.model import Balance, Leg
 from charging.stored import known_members
 
 
@@ -56,6 +58,14 @@ def load_legs(text: str) -> tuple[Leg, ...]:
         raise LedgerCorrupt(f"not the legs of a transfer: {text[:100]}") from error
 
 
+def load_balances(text: str) -> dict[str, Balance]:
+    """Balances by name, of ``[[name, posted, reserved], …]``, which a store makes of columns of whole numbers."""
+    try:
+        return {name: Balance(posted, reserved) for name, posted, reserved in from_json(text)}
+    except (TypeError, ValueError) as error:
+        raise LedgerCorrupt(f"not balances: {text[:100]}") from error
+
+
 def load_holds(text: str) -> Mapping[str, int]:
     try:
         return {str(name): int(amount) for name, amount in load(text).items()}
@@ -67,6 +77,8 @@ def _members(kind: type, record: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a record. Members that this program does not know go under ``newer``: a newer program, which ran
     before or runs beside this one, has added them."""
     known = known_members(kind, record)
+    if len(known) == len(record):
+        return known
     return known | {"newer": {name: value for name, value in record.items() if name not in known}}
 
 

@@ -155,9 +155,11 @@ class Leg:
     def __post_init__(self) -> None:
         if not _BALANCE.fullmatch(self.balance):
             raise ValueError(f"{self.balance!r} is no name of a balance")
-        for amount in (self.posted, self.reserved, self.floor):
-            if not -AMOUNT_MAX <= amount <= AMOUNT_MAX:
-                raise ValueError(f"amount {amount} is beyond ±{AMOUNT_MAX}")
+        posted, reserved, floor = self.posted, self.reserved, self.floor
+        if not (-AMOUNT_MAX <= posted <= AMOUNT_MAX and -AMOUNT_MAX <= reserved <= AMOUNT_MAX):
+            raise ValueError(f"amount {posted} or {reserved} is beyond ±{AMOUNT_MAX}")
+        if not -AMOUNT_MAX <= floor <= AMOUNT_MAX:
+            raise ValueError(f"floor {floor} is beyond ±{AMOUNT_MAX}")
 
 
 @quick

@@ -86,7 +86,12 @@ def month_name(zone: ZoneInfo, wall_us: int) -> str:
 
 def day_name(zone: ZoneInfo, wall_us: int) -> str:
     """The calendar day, as ``2026-11-21``."""
-    return _local_second(zone, wall_us // MICROSECONDS).date().isoformat()
+    return _day_at(zone, wall_us // MICROSECONDS)
+
+
+@lru_cache(maxsize=256)
+def _day_at(zone: ZoneInfo, second: int) -> str:
+    return _local_second(zone, second).date().isoformat()
 
 
 def month_and_edge_us(zone: ZoneInfo, wall_us: int) -> tuple[str, int]:

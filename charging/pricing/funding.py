@@ -161,6 +161,8 @@ def consumed(rate: Rate, start_us: int, funding: Funding, used_s: int) -> Fundin
 
     ``used_s`` 0 gives nothing; exactly at an increment's end gives that end; beyond the funding, all of it.
     """
+    if not used_s or not funding:
+        return ()
     end_s = 0
     for run in runs(rate, start_us, funding, used_s):
         end_s = run.start_s + run.increments * run.increment_s
@@ -188,6 +190,8 @@ def cost_of_seconds(rate: Rate, start_us: int, seconds: int) -> int:
 def _weigh(rate: Rate, start_us: int, funding: Funding, before_s: int = FOREVER_S) -> tuple[int, int]:
     """Price of the credit-paid seconds over the rate's denominator, connect fee included; and their number."""
     weight = seconds = 0
+    if not funding:
+        return 0, 0
     owes_fee = True
     for run in runs(rate, start_us, funding, before_s):
         if owes_fee and brings_fee(rate, run):

@@ -15,6 +15,7 @@ from charging.ledger.accounts import Account
 from charging.ledger.codec import dump_account, dump_legs
 from charging.ledger.model import Closed, Outcome, Transfer
 from charging.ledger.sqlite.file import connect, queries
+from charging.ledger.sqlite.rows import LOOKED_AT, storing
 from charging.ledger.sqlite.store import SqliteStore
 from tests.benchmarks.ledger_load import (
     CREDIT,
@@ -85,15 +86,13 @@ def raw(path: Path, accounts: int, seconds: float) -> Figure:
 
 def _raw_statements(connection: sqlite3.Connection, transfer: Transfer) -> None:
     account, session = transfer.account, transfer.session
-    (lines, *_) = connection.execute(
-        queries()["look"], {"account": account, "id": transfer.id, "session": session}
-    ).fetchone()
-    connection.execute(queries()["four_balances"], (account, "credit", "calls", "credit", "calls")).fetchall()
+    asked = (account, transfer.id, session, "credit", "calls", *[""] * (LOOKED_AT - 2))
+    (lines, *_) = connection.execute(queries()["look"], asked).fetchone()
     legs = '[["credit",0,120],["calls",0,1]]'
     line = (account, lines + 1, transfer.id, "reserve", 1, legs, session, "", "0123456789abcdef0123456789abcdef")
     connection.execute(queries()["append_journal"], line)
     balances = [(account, leg.balance, CREDIT, 0) for leg in transfer.legs]
-    connection.executemany(queries()["store_balance"], balances)
+    connection.execute(storing(len(balances)), [value for row in balances for value in row])
     if isinstance(transfer.change, Closed):
         connection.execute(queries()["delete_session"], (account, session))
         connection.execute(queries()["store_cdr"], (account, session, 3, STATE))

@@ -1,15 +1,27 @@
-"""Between the ledger's objects and SQLite's rows: what one transfer reads and writes inside the transaction."""
+"""Between the ledger's objects and SQLite's rows: what one transfer reads and writes inside the transaction.
+
+Few statements, and few rows: for each, the thread that carries it out lets go of the interpreter and waits to have it
+again. That is dear where the loop that decides calls has much to do.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from charging.errors import LedgerCorrupt
-from charging.ledger.accounts import Number
-from charging.ledger.codec import dump, dump_legs, load_account, load_holds, load_legs, load_number
+from charging.ledger.codec import (
+    dump,
+    dump_legs,
+    load_account,
+    load_balances,
+    load_holds,
+    load_legs,
+    load_number,
+)
 from charging.ledger.documents import Document
 from charging.ledger.feed import FeedEntry
 from charging.ledger.model import (
@@ -26,6 +38,9 @@ from charging.ledger.model import (
 )
 from charging.ledger.rules import Decision, View, decide, decide_keep, touched
 from charging.ledger.sqlite.file import queries
+
+LOOKED_AT = 8
+"""Balances that are read with all else that a transfer looks at; more have a statement of their own."""
 
 
 def apply(
@@ -48,8 +63,8 @@ def keep_session(connection: sqlite3.Connection, account: str, session: str, kep
 
 
 def balances(connection: sqlite3.Connection, account: str) -> dict[str, Balance]:
-    rows = connection.execute(queries()["balances"], (account,))
-    return {name: Balance(posted, reserved) for name, posted, reserved in rows}
+    (found,) = connection.execute(queries()["balances"], (account,)).fetchone()
+    return load_balances(found)
 
 
 def balances_of(connection: sqlite3.Connection, accounts: Sequence[str]) -> list[dict[str, Balance]]:
@@ -58,17 +73,12 @@ def balances_of(connection: sqlite3.Connection, accounts: Sequence[str]) -> list
 
 def called(connection: sqlite3.Connection, numbers: Sequence[str]) -> Called | None:
     for one in numbers:
-        if (number := _number(connection, one)) is not None:
-            row = connection.execute(queries()["account"], (number.account,)).fetchone()
-            account = load_account(row[1], row[0]) if row else None
-            is_ours = bool(number.forward_to) and _number(connection, number.forward_to) is not None
-            return Called(number, account, balances(connection, number.account), is_ours)
+        row = connection.execute(queries()["called"], (one,)).fetchone()
+        if row is not None:
+            number, version, account, found, target_is_ours = row
+            whose = None if account is None else load_account(account, version)
+            return Called(load_number(number), whose, load_balances(found), bool(target_is_ours))
     return None
-
-
-def _number(connection: sqlite3.Connection, number: str) -> Number | None:
-    row = connection.execute(queries()["number"], (number,)).fetchone()
-    return load_number(row[0]) if row else None
 
 
 def snapshot(connection: sqlite3.Connection, account: str) -> Snapshot:
@@ -142,29 +152,23 @@ def backup(connection: sqlite3.Connection, path: Path) -> None:
 
 def _view(connection: sqlite3.Connection, transfer: Transfer, grants: Sequence[Transfer]) -> tuple[View, int]:
     """What the decision looks at, and how many lines the journal has."""
-    account = transfer.account
-    names = {"account": account, "id": transfer.id, "session": transfer.session}
-    row = connection.execute(queries()["look"], names).fetchone()
+    account, names = transfer.account, touched(transfer, grants)
+    first = (names[:LOOKED_AT] + [""] * LOOKED_AT)[:LOOKED_AT]
+    asked = account, transfer.id, transfer.session, *first
+    row = connection.execute(queries()["look"], asked).fetchone()
     if row is None:
         return View(account_exists=False, digests={}, balances={}, session=None, has_cdr=False), 0
-    lines, digest, has_cdr, *session = row
+    lines, digest, has_cdr, of_balances, *session = row
     digests = {transfer.id: digest} if digest is not None else {}
     for grant in grants:
         if found := connection.execute(queries()["digest"], (account, grant.id)).fetchone():
             digests[grant.id] = found[0]
-    balances = _balances(connection, account, touched(transfer, grants))
+    known = load_balances(of_balances)
+    if len(names) > LOOKED_AT:
+        every = balances(connection, account)
+        known |= {name: every[name] for name in names[LOOKED_AT:] if name in every}
     found_session = open_session(session) if session[0] is not None else None
-    return View(True, digests, balances, found_session, bool(has_cdr)), lines
-
-
-def _balances(connection: sqlite3.Connection, account: str, names: list[str]) -> dict[str, Balance]:
-    """The named balances that exist, by one statement for every four: a statement costs more than a row."""
-    found: dict[str, Balance] = {}
-    for start in range(0, len(names), 4):
-        four = (names[start : start + 4] * 4)[:4]
-        for name, posted, reserved in connection.execute(queries()["four_balances"], (account, *four)).fetchall():
-            found[name] = Balance(posted, reserved)
-    return found
+    return View(True, digests, known, found_session, bool(has_cdr)), lines
 
 
 def _carry_out(
@@ -201,8 +205,15 @@ def _actor_id(account: str, number: int) -> str:
 
 
 def _store_balances(connection: sqlite3.Connection, account: str, balances: Mapping[str, Balance]) -> None:
-    rows = [(account, name, balance.posted, balance.reserved) for name, balance in balances.items()]
-    connection.executemany(queries()["store_balance"], rows)
+    if balances:
+        rows = [(account, name, balance.posted, balance.reserved) for name, balance in balances.items()]
+        connection.execute(storing(len(rows)), [value for row in rows for value in row])
+
+
+@cache
+def storing(rows: int) -> str:
+    """The statement that stores so many balances."""
+    return queries()["store_balances"].replace("(?, ?, ?, ?)", ", ".join(["(?, ?, ?, ?)"] * rows))
 
 
 def _store_session(connection: sqlite3.Connection, session: OpenSession) -> None:

@@ -1,22 +1,20 @@
 -- Every statement of the SQLite store. A line "-- name: X" begins the statement called X.
 
 -- name: look
--- All that a decision needs beside the balances; no row: no such account.
+-- All that a transfer's decision needs; no row: no such account. Of up to eight balances.
 SELECT
     (SELECT coalesce(max(number), 0) FROM journal WHERE account = a.id),
-    (SELECT digest FROM journal WHERE account = a.id AND id = :id),
-    EXISTS (SELECT 1 FROM cdrs WHERE account = a.id AND session = :session),
+    (SELECT digest FROM journal WHERE account = a.id AND id = ?2),
+    EXISTS (SELECT 1 FROM cdrs WHERE account = a.id AND session = ?3),
+    (SELECT json_group_array(json_array(name, posted, reserved)) FROM balances
+        WHERE account = a.id AND name IN (?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)),
     s.account, s.id, s.switch, s.state, s.holds, s.epoch, s.opened_us, s.sequence
 FROM accounts AS a
-LEFT JOIN sessions AS s ON s.account = a.id AND s.id = :session
-WHERE a.id = :account;
+LEFT JOIN sessions AS s ON s.account = a.id AND s.id = ?3
+WHERE a.id = ?1;
 
 -- name: digest
 SELECT digest FROM journal WHERE account = ? AND id = ?;
-
--- name: four_balances
--- Of up to four names; fewer are filled up by repeating.
-SELECT name, posted, reserved FROM balances WHERE account = ? AND name IN (?, ?, ?, ?);
 
 -- name: append_journal
 INSERT INTO journal (account, number, id, kind, at_us, legs, session, reason, digest)
@@ -67,7 +65,8 @@ UPDATE cdrs SET document = ? WHERE account = ? AND session = ?;
 -- name: delete_cdr
 DELETE FROM cdrs WHERE account = ? AND session = ?;
 
--- name: store_balance
+-- name: store_balances
+-- With as many rows as there are balances.
 INSERT INTO balances (account, name, posted, reserved) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET posted = excluded.posted, reserved = excluded.reserved;
 
@@ -86,7 +85,18 @@ DELETE FROM sessions WHERE account = ? AND id = ?;
 INSERT INTO cdrs (account, session, ended_us, document) VALUES (?, ?, ?, ?);
 
 -- name: balances
-SELECT name, posted, reserved FROM balances WHERE account = ?;
+SELECT json_group_array(json_array(name, posted, reserved)) FROM balances WHERE account = ?;
+
+-- name: called
+-- A number, whose it is, with which balances, and whether the number that it is forwarded to is one of ours.
+SELECT
+    n.record, a.version, a.record,
+    (SELECT json_group_array(json_array(name, posted, reserved)) FROM balances WHERE account = n.account),
+    EXISTS (SELECT 1 FROM numbers WHERE number =
+        CASE WHEN json_valid(n.record) THEN json_extract(n.record, '$.forward_to') END)
+FROM numbers AS n
+LEFT JOIN accounts AS a ON a.id = n.account
+WHERE n.number = ?;
 
 -- name: session
 SELECT account, id, switch, state, holds, epoch, opened_us, sequence FROM sessions WHERE account = ? AND id = ?;
