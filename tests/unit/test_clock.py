@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from charging.clock import Deadlines, WATCH_S, Bell, Instant, SystemClock, WatchedClock, boot_of_machine, parted_us
+from charging.clock import WATCH_S, Bell, Deadlines, Instant, SystemClock, WatchedClock, boot_of_machine, parted_us
 from tests.fakes.clock import FakeClock
 
 
