@@ -16,6 +16,7 @@ import logging
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, cast
 
 import structlog
@@ -240,7 +241,7 @@ class Connection:
         """What was ordered in this turn of the loop: it is written at its end, by one call of the kernel."""
         self._heard = 0
         """Messages that the switch has sent."""
-        self._deadlines: dict[float, Deadlines[_Outstanding]] = {}
+        self._deadlines = cache(_deadlines_of)
         """Of actions that are sent by themselves, by their length in seconds."""
         self._manager.lost.add_done_callback(self._fail_outstanding)
 
@@ -285,7 +286,7 @@ class Connection:
         identity, waiting = self._begin(name, fields, list_end, loop)
         waiting.each = each
         is_patient = name == PING or list_end is not None
-        deadlines = self._deadlines_of(timeout_s)
+        deadlines = self._deadlines(timeout_s)
         if is_patient:
             waiting.timer = loop.call_later(timeout_s, self._late, waiting, timeout_s, PATIENCE, self._heard)
         else:
@@ -297,11 +298,6 @@ class Connection:
                 waiting.timer.cancel()
             deadlines.end(waiting)
             self._outstanding.pop(identity, None)
-
-    def _deadlines_of(self, seconds: float) -> Deadlines[_Outstanding]:
-        if seconds not in self._deadlines:
-            self._deadlines[seconds] = Deadlines(seconds, lambda waiting: waiting.time_out(seconds))
-        return self._deadlines[seconds]
 
     def _late(self, waiting: _Outstanding, timeout_s: float, patience: int, heard: int) -> None:
         """Its deadline has passed: give it another one, if the switch has said anything meanwhile."""
@@ -392,6 +388,10 @@ class Connection:
         for waiting in self._outstanding.values():
             if not waiting.future.done():
                 waiting.future.set_exception(LinkDown(f"{waiting.name}: the link was lost before the answer"))
+
+
+def _deadlines_of(seconds: float) -> Deadlines[_Outstanding]:
+    return Deadlines(seconds, lambda waiting: waiting.time_out(seconds))
 
 
 def _on_wire(name: str, headers: Fields) -> bytes:
