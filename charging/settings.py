@@ -445,25 +445,25 @@ def _meet(one: str, other: str) -> bool:
     return len(hosts) == 1 or bool(hosts & everywhere) or ("localhost" in hosts and hosts <= set(_LOOPBACK))
 
 
-def ledger_password(settings: Settings, environ: Mapping[str, str] = os.environ) -> SecretStr | None:
+def ledger_password(settings: Settings) -> SecretStr | None:
     """The password of the settings' ledger alone, for who needs no other secret. Raises ConfigError."""
-    return _secret(("ledger", "password"), settings.ledger.password_env, settings.ledger.password_file, environ)
+    return _secret(("ledger", "password"), settings.ledger.password_env, settings.ledger.password_file, os.environ)
 
 
-def sentinel_password(settings: Settings, environ: Mapping[str, str] = os.environ) -> SecretStr | None:
+def sentinel_password(settings: Settings) -> SecretStr | None:
     """The password of its sentinels alone, likewise. Raises ConfigError."""
     references = settings.ledger.sentinel_password_env, settings.ledger.sentinel_password_file
-    return _secret(("ledger", "sentinel_password"), *references, environ)
+    return _secret(("ledger", "sentinel_password"), *references, os.environ)
 
 
-def mail_password(mail: Mail, environ: Mapping[str, str] = os.environ) -> SecretStr | None:
+def mail_password(mail: Mail) -> SecretStr | None:
     """The password of the settings' mail server alone. Raises ConfigError."""
-    return _secret(("mail", "password"), mail.password_env, mail.password_file, environ)
+    return _secret(("mail", "password"), mail.password_env, mail.password_file, os.environ)
 
 
-def webhook_secret(webhook: Webhook, environ: Mapping[str, str] = os.environ) -> SecretStr | None:
+def webhook_secret(webhook: Webhook) -> SecretStr | None:
     """The secret of one webhook alone. Raises ConfigError."""
-    return _secret(("webhooks", "secret"), webhook.secret_env, webhook.secret_file, environ)
+    return _secret(("webhooks", "secret"), webhook.secret_env, webhook.secret_file, os.environ)
 
 
 def _secret(key: DocumentPath, variable: str | None, file: Path | None, environ: Mapping[str, str]) -> SecretStr | None:

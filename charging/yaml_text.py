@@ -110,15 +110,15 @@ def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return f"did you mean {close[0]!r}?" if close else ""
 
 
-def read_document(path: Path, *, max_bytes: int = MAX_BYTES) -> Document:
+def read_document(path: Path) -> Document:
     """Read the file at ``path``. Raises ConfigError with every problem found."""
     try:
         with path.open("rb") as stream:
-            data = stream.read(max_bytes + 1)
+            data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigError([Problem(str(path), "", reason, "a file that can be read")]) from error
-    return parse_document(data, str(path), max_bytes=max_bytes)
+    return parse_document(data, str(path))
 
 
 def parse_document(data: bytes | str, file: str, *, max_bytes: int = MAX_BYTES) -> Document:

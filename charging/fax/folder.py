@@ -60,10 +60,10 @@ class FolderSettings:
 class DocumentFolder:
     """Fulfils `charging.fax.desk.Papers`."""
 
-    def __init__(self, settings: FolderSettings, clock: Clock, turns: Turns | None = None) -> None:
+    def __init__(self, settings: FolderSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._turns = turns or Turns()
+        self._turns = Turns()
 
     async def prepare(self, account: str, session: str, data: bytes) -> Paper | Refused:
         """Convert a document when it is the account's turn, and keep it for the fax ``session`` (an id of ours:

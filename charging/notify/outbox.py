@@ -123,15 +123,15 @@ class Outbox:
         out += await self._documents.due_documents(RESULTS, now_us, limit)
         return sum([await self._documents.delete_document(one) for one in out])
 
-    async def entries(self, after: str = "", limit: int = 1000) -> Sequence[Entry]:
+    async def entries(self, after: str = "") -> Sequence[Entry]:
         """A page of everything that is kept, by key."""
-        found = map(_entry, await self._documents.list_documents(COLLECTION, after, limit))
+        found = map(_entry, await self._documents.list_documents(COLLECTION, after))
         return [entry for entry in found if entry is not None]
 
-    async def of_account(self, account: str, limit: int = 1000) -> Sequence[Entry]:
+    async def of_account(self, account: str) -> Sequence[Entry]:
         """What is kept of one account, by key."""
         first = f"{account}/"
-        found = await self._documents.list_documents(COLLECTION, first, limit)
+        found = await self._documents.list_documents(COLLECTION, first)
         entries = [_entry(one) for one in found if one.id.startswith(first)]
         return [entry for entry in entries if entry is not None]
 

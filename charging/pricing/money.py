@@ -29,18 +29,18 @@ class MoneyError(ValueError):
         super().__init__(f"found {found}, expected {expected}")
 
 
-def parse_euro(text: str, *, max_decimals: int = 6) -> int:
+def parse_euro(text: str) -> int:
     """Micro-euro of ``"12.50"`` or ``"12,50"``.
 
-    Digits with at most one decimal point or comma and at most ``max_decimals`` decimals: no sign, no
-    currency mark, no thousands separator (``1.000`` with three decimals is a thousand to some readers, so
-    where people type amounts to pay, ask for ``max_decimals=2``).
+    Digits with at most one decimal point or comma and at most six decimals: no sign, no currency mark, no thousands
+    separator. (``1.000`` is a thousand to some readers: amounts that people type have two decimals,
+    `charging.web.parts.euro`.)
 
     Raises :class:`MoneyError`, which carries what was found and what was expected.
     """
-    expected = f"euros with up to {max_decimals} decimals, such as 12.50"
+    expected = "euros with up to 6 decimals, such as 12.50"
     match = _EURO.fullmatch(text.strip()) if text.isascii() else None
-    if match is None or len(match[2] or "") > max_decimals:
+    if match is None:
         raise MoneyError(repr(text), expected)
     amount = int(match[1]) * MICRO + int((match[2] or "0").ljust(6, "0"))
     if amount > AMOUNT_MAX:
