@@ -116,9 +116,11 @@ class PlayedAsterisk(FakeAmi):
 
     # --- what callers do
 
-    def ring(self, number: str, caller: str = "+31201234567") -> PlayedCall:
-        """A caller is in the dialplan, which is about to ask."""
+    def ring(self, number: str, caller: str = "") -> PlayedCall:
+        """A caller is in the dialplan, which is about to ask. Where none is named, each has a number of his own: of one
+        caller no more than ``AT_ONCE_MAX`` are decided about at a time."""
         serial = next(self._ids) * 2
+        caller = caller or f"+3120{serial % 10**7:07d}"
         uid, callee_uid = (f"{int(time.time())}.{one}" for one in (serial, serial + 1))
         call = PlayedCall(uid, callee_uid, number, caller, asyncio.get_running_loop().create_future())
         call.variables = {PHASE: "decide", variables.NUMBER: number, variables.LEG: "caller"}
