@@ -462,7 +462,9 @@ class Desk:
         if outcome.sells_voicemail:
             notes.message_refusal = Unsold.DAY_LIMIT if beyond_day else Unsold.NO_CREDIT
             self._observe(MessageNotSold(account.id, notes.message_refusal))
-        await self._missed(MissedCall(account, number.number, caller, _new_session_id(now), now.wall_us, cause))
+        # The same call, whichever daemon decides: where the answer of one is late, the dialplan asks the other too.
+        call = f"{self._switch_id}-{notes.caller_uid}" if notes.caller_uid else _new_session_id(now)
+        await self._missed(MissedCall(account, number.number, caller, call, now.wall_us, cause))
 
     async def _open(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> bool:
         """Apply the transfer that opens a session; ``False`` if there is not enough money. Raises LedgerError."""

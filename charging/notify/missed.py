@@ -25,7 +25,7 @@ from charging.stored import known_members
 PAUSE_MOST_S = 4 * 3600
 CALLERS_MAX = 20
 """Of a batch; of further ones only the number of calls is kept."""
-SEEN_MAX = 10
+SEEN_MAX = 50
 """Newest calls that are known again where their recording is repeated."""
 CAUSES_UNKNOWN = (Cause.NO_CREDIT,)
 """Taken for those of calls that were recorded before causes were."""

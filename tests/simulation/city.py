@@ -10,11 +10,12 @@ import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from agi.port import Answer, Declined, IncomingCall, Unproven
 from charging.call.model import Policy
@@ -22,10 +23,9 @@ from charging.call.switch_events import SwitchEvent
 from charging.clock import MICROSECONDS
 from charging.engine.desk import Desk
 from charging.errors import ChargingError
-from charging.ledger.accounts import Account, Number
+from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Store
-from charging.service.gifts import PackGiven, PackWish
 from charging.service.proven_time import OUTAGE_S, confirm_time
 from charging.tariff.tariff import Tariff
 from tests.fakes.clock import FakeClock
@@ -34,6 +34,8 @@ from tests.fakes.switch import FakeCall, FakeSwitch
 from tests.simulation import faxes
 from tests.simulation.loop import CityClock
 from tests.simulation.machine import Daemon
+from tests.simulation.people import People
+from tests.simulation.post import DOMAIN, Post
 from tests.simulation.setting import PLANS, Setting, tariff_of
 
 ACCOUNTS = 12
@@ -43,6 +45,8 @@ MENDED_WITHIN_S = 700
 """Every fault and every top-up that waits is over by then."""
 CLOSED_WITHIN_S = 1200
 """Every session is closed by then, once its call has ended."""
+TOLD_WITHIN_S = 900
+"""What is due in the morning is in the mailboxes by then."""
 CLOCK_WATCH_S = 1
 """Within which a daemon sees a step of the clock (`charging.engine.sessions`)."""
 AGI_S = 2.5
@@ -57,6 +61,8 @@ class Caller:
     account: str
     number: str
     switch: int
+    shown: str
+    """His own number."""
     session: str | None = None
     talked: FakeCall | None = None
     was_cut: bool = False
@@ -69,10 +75,18 @@ class Caller:
     """Its switch died with it."""
     stepped_s: float = 0
     """By how much the clocks were stepped before it was surely booked, either way."""
+    forgotten: bool = False
+    """The ledger may have lost something of it."""
     doubtful_s: float = 0
     """The same of steps that came while something was wrong at its switch: whether before its answer, nobody knows."""
     over_us: int | None = None
     """Monotonic: when the caller had left."""
+    turned: tuple[str, ...] = ()
+    """Why he was not answered, as the daemons said whose answers reached the switch."""
+    turned_us: int = 0
+    """Monotonic: when the last of them did."""
+    unheard: int = 0
+    """Answers that came too late, or never: whether they were that he is not answered, nobody knows."""
     messages: list[str] = field(default_factory=list)
     """Voicemail messages that were stored, each by why: ``sold``, ``free`` or ``fallback``."""
 
@@ -93,6 +107,7 @@ class City:
         self.archives = Path(mkdtemp(prefix="archives-"))
         """Where months that are over lie."""
         self.office = faxes.Office(self)
+        self.post = Post(self)
         self.edition = 0
         self._tariffs = [tariff_of(setting, edition) for edition in range(len(setting.rates))]
         self.switches = [FakeSwitch(self.clock) for _ in range(setting.switches)]
@@ -102,11 +117,11 @@ class City:
         self.callers: list[Caller] = []
         self.of_session: dict[str, Caller] = {}
         self.trouble_until_us = [self.clock.now().mono_us + setting.grace_s * MICROSECONDS] * setting.switches
-        self.credited: dict[str, int] = {}
-        """Micro-euro by account, by people: what was acknowledged."""
-        self.packs: Counter[str] = Counter()
-        """Seconds by account, in the same way."""
+        self.troubles: list[tuple[int, int, int]] = []
+        """What was wrong: at which switch, from when until when it was mended, monotonic."""
+        self.people = People(self)
         self.ahead_s = 0.0  # of the right time, by all steps
+        self.stepped_s = 0.0  # all steps together, either way
         self.is_off = False  # every machine: nobody starts a daemon
         self.is_over = False  # those who still talk are made to hang up
         self._names = 0
@@ -151,24 +166,28 @@ class City:
 
     def trouble(self, switch: int, seconds: float) -> None:
         """Something is wrong at a switch for so long."""
-        until = self.clock.now().plus(seconds + self.setting.grace_s).mono_us
-        self.trouble_until_us[switch] = max(self.trouble_until_us[switch], until)
+        now = self.clock.now()
+        self.trouble_until_us[switch] = max(
+            self.trouble_until_us[switch], now.plus(seconds + self.setting.grace_s).mono_us
+        )
+        self.troubles.append((switch, now.mono_us, now.plus(seconds).mono_us))
 
     async def begin(self) -> None:
         """Subscribers with their numbers and first credit, and every daemon."""
         await self.store.open()
         for index in range(ACCOUNTS):
             account, plan = f"a{index}", PLANS[index % len(PLANS)]
-            await self.store.directory.put_account(Account(account, plan, created_us=self.clock.now().wall_us))
+            mailbox, now_us = f"{account}@{DOMAIN}", self.clock.now().wall_us
+            await self.store.directory.put_account(Account(account, plan, Language.EN, mailbox, created_us=now_us))
             number = Number(f"+3120123450{index:02}", account, forward_to=TARGETS[0])
             await self.store.directory.put_number(number, None)
-            self.credited[account] = 0
+            self.people.credited[account] = 0
         for index in range(len(self.daemons)):
             self.start(index)
         await self.clock.advance(2)
         for index in range(ACCOUNTS):
             poor, rich = (100 * EURO, 5_000 * EURO) if self.setting.is_slow else (1 * EURO, 20 * EURO)
-            await self.top_up(index, self.chance.choice((50_000, poor, rich, rich)))
+            await self.people.top_up(index, self.chance.choice((50_000, poor, rich, rich)))
 
     def start(self, index: int) -> None:
         """Start a daemon where none runs."""
@@ -190,6 +209,7 @@ class City:
             counts=self.counts,
             lease_s=self.setting.lease_s,
             fax=lambda one: self.office.desk(one, switch),
+            notices=lambda one: self.post.notices(one, switch),
         )
         daemon.start()
 
@@ -213,85 +233,10 @@ class City:
     async def wait(self, seconds: float) -> None:
         await self.clock.sleep_until(self.clock.now().plus(seconds).mono_us)
 
-    # --- people and programs around ---------------------------------------------------------------------------
-
     def any_daemon(self) -> Daemon | None:
         """One that people's commands reach."""
         healthy = [one for one in self.alive() if not one.process.is_frozen and not one.ledger.failing]
         return healthy[0] if healthy else None
-
-    async def top_up(self, index: int, amount: int) -> None:
-        """The same key until it is acknowledged, as the port asks."""
-        self._names += 1
-        account, key = f"a{index % ACCOUNTS}", f"k{self._names}"
-        while (daemon := self.any_daemon()) is None:
-            await self.wait(1)
-        await self._acknowledged(lambda one: one.service.money.top_up(account, amount, key), daemon)
-        self.credited[account] += amount
-        self.counts["top-up"] += 1
-
-    async def give(self, index: int, amount: int, days: int) -> None:
-        """A gift with an end, so many days ahead, or taken back."""
-        self._names += 1
-        account, key = f"a{index % ACCOUNTS}", f"k{self._names}"
-        if (daemon := self.any_daemon()) is None:
-            return
-        last_day = self.tariff.day_of(self.clock.now().wall_us) + timedelta(days=days)
-        answer = await self._acknowledged(
-            lambda one: one.service.gifts.give_credit(account, amount, last_day, "gift", key), daemon
-        )
-        if hasattr(answer, "last_day"):
-            self.credited[account] += amount
-            self.counts["gift"] += 1
-
-    async def give_pack(self, index: int, pack: str, minutes: int, days: int) -> None:
-        """A pack of minutes, through so many days ahead, or some of it taken back."""
-        self._names += 1
-        account, key = f"a{index % ACCOUNTS}", f"k{self._names}"
-        if (daemon := self.any_daemon()) is None:
-            return
-        last_day = self.tariff.day_of(self.clock.now().wall_us) + timedelta(days=days)
-        wish = PackWish(pack, last_day, minutes)
-        answer = await self._acknowledged(lambda one: one.service.gifts.give_pack(account, wish, "pack", key), daemon)
-        if isinstance(answer, PackGiven):
-            self.packs[account] += 60 * minutes
-            self.counts["pack"] += 1
-
-    async def correct(self, index: int, amount: int) -> None:
-        """Support takes or gives; what is not there is not taken."""
-        self._names += 1
-        account, key = f"a{index % ACCOUNTS}", f"k{self._names}"
-        if (daemon := self.any_daemon()) is None:
-            return
-        answer = await self._acknowledged(
-            lambda one: one.service.money.correct(account, amount, "support", key), daemon
-        )
-        if hasattr(answer, "credit"):
-            self.credited[account] += amount
-            self.counts["correction"] += 1
-
-    async def _acknowledged(self, ask: Callable[[Daemon], Coroutine[Any, Any, Any]], daemon: Daemon) -> Any:
-        """Ask until there is an answer, of whichever daemon runs."""
-        while True:
-            task = asyncio.create_task(ask(daemon))
-            await asyncio.wait([task])
-            if not task.cancelled() and task.exception() is None:
-                return task.result()
-            if not task.cancelled() and not isinstance(task.exception(), ChargingError):
-                task.result()
-            await self.wait(0.5)
-            while (found := self.any_daemon()) is None:
-                await self.wait(1)
-            daemon = found
-
-    async def change(self, ask: Callable[[Daemon], Coroutine[Any, Any, Any]], what: str) -> None:
-        """An edit of somebody, who does not try again where it fails."""
-        if (daemon := self.any_daemon()) is None:
-            return
-        task = asyncio.create_task(ask(daemon))
-        await asyncio.wait([task])
-        if not task.cancelled() and isinstance(task.exception(), ChargingError | None):
-            self.counts[what] += 1
 
     # --- callers ----------------------------------------------------------------------------------------------
 
@@ -301,7 +246,8 @@ class City:
         index = account % ACCOUNTS
         at_us, stepped_s = self._step
         unseen_s = stepped_s if self.clock.now().mono_us - at_us <= CLOCK_WATCH_S * MICROSECONDS else 0
-        caller = Caller(f"u{self._names}", f"a{index}", f"+3120123450{index:02}", switch, stepped_s=unseen_s)
+        own, shown = f"+3120123450{index:02}", f"+31107{654320 + self._names}"
+        caller = Caller(f"u{self._names}", f"a{index}", own, switch, shown, stepped_s=unseen_s)
         self.callers.append(caller)
         try:
             await self._lead_through(caller, ring_s, talk_s, after)
@@ -311,13 +257,12 @@ class City:
                 self.switches[switch].calls.pop(caller.talked.session, None)
 
     async def _lead_through(self, caller: Caller, ring_s: float, talk_s: float, after: str) -> None:
-        shown = f"+31107{654320 + self._names}"
-        asked = IncomingCall(caller.number, shown, caller.uid, "PJSIP/world-1", is_withheld=False)
-        answer = await self._ask(caller.switch, lambda desk: desk.incoming(asked))
+        asked = IncomingCall(caller.number, caller.shown, caller.uid, "PJSIP/world-1", is_withheld=False)
+        answer = await self._ask(caller, lambda desk: desk.incoming(asked))
         if answer is None:
             await self._voicemail(caller, f"nosession-{caller.uid}", after, "fallback")
         elif answer.decision != "forward":
-            self.counts[f"turned: {answer.reason}"] += 1
+            self._turned(caller, answer)
             if answer.decision == "voicemail":
                 await self._turned_to_voicemail(caller, answer, after)
         elif after == "vanish":
@@ -325,9 +270,9 @@ class City:
         else:
             await self._forwarded(caller, answer, ring_s, talk_s, after)
 
-    async def _ask(self, switch: int, ask: Callable[[Desk], Coroutine[Any, Any, Answer]]) -> Answer | None:
+    async def _ask(self, caller: Caller, ask: Callable[[Desk], Coroutine[Any, Any, Answer]]) -> Answer | None:
         """As the dialplan does: one daemon after the other; ``None``: none has answered."""
-        for daemon in self.of(switch):
+        for daemon in self.of(caller.switch):
             served = asyncio.create_task(self._serve(daemon, ask))
             patience = asyncio.create_task(self.wait(AGI_S + 0.5))
             await asyncio.wait((served, patience), return_when=asyncio.FIRST_COMPLETED)
@@ -338,6 +283,7 @@ class City:
             else:
                 self.counts["caller not answered in time"] += 1
                 self.live(self._deliver_late(daemon, served))
+            caller.unheard += 1
         return None
 
     async def _serve(self, daemon: Daemon, ask: Callable[[Desk], Coroutine[Any, Any, Answer]]) -> Answer | None:
@@ -349,9 +295,10 @@ class City:
         if not work.done():
             work.cancel()
             await asyncio.wait((work,))
+        failed = None if work.cancelled() else work.exception()  # asked for, also where nobody is there to hear of it
         if work.cancelled() or daemon.process.dead:
             return None
-        if isinstance(work.exception(), ChargingError | Declined | Unproven | TimeoutError):
+        if isinstance(failed, ChargingError | Declined | Unproven | TimeoutError):
             return None
         return work.result()
 
@@ -378,7 +325,7 @@ class City:
             switch.end(call.session)
             return
         switch.fail(call.session, "NOANSWER" if ring_s >= answer.ring_s else "BUSY")
-        said = await self._ask(caller.switch, lambda desk: desk.unanswered(call.session, call.status))
+        said = await self._ask(caller, lambda desk: desk.unanswered(call.session, call.status))
         if not call.caller_alive:
             return
         if said is None:
@@ -386,7 +333,14 @@ class City:
         elif said.decision == "voicemail":
             await self._turned_to_voicemail(caller, said, after)
         else:
+            self._turned(caller, said)
             switch.end(call.session)
+
+    def _turned(self, caller: Caller, answer: Answer) -> None:
+        self.counts[f"turned: {answer.reason}"] += 1
+        if answer.decision == "reject":
+            caller.turned += (answer.reason,)
+            caller.turned_us = self.clock.now().mono_us
 
     async def _talk(self, caller: Caller, call: FakeCall, talk_s: float) -> None:
         self.switches[caller.switch].answer(call.session)
@@ -480,6 +434,13 @@ class City:
         await self.wait(seconds)
         setattr(lines, line, 0.0)
 
+    async def disturb_mail(self, fault: str, share: float, seconds: float) -> None:
+        """``fault``: ``down``, ``puts off`` or ``forgets``, of the mail server."""
+        self.counts[f"mail server {fault}"] += 1
+        setattr(self.post, {"down": "is_down", "puts-off": "puts_off", "forgets": "forgets"}[fault], share)
+        await self.wait(seconds)
+        setattr(self.post, {"down": "is_down", "puts-off": "puts_off", "forgets": "forgets"}[fault], 0.0)
+
     async def keep_records(self, index: int, seconds: float) -> None:
         """A switch deletes no record for a while, whoever orders it: its maintenance is broken."""
         self.counts["records not deleted"] += 1
@@ -511,6 +472,7 @@ class City:
         unwatched = {one for one, until_us in enumerate(self.trouble_until_us) if until_us > self.clock.now().mono_us}
         self.clock.step_wall(by_s)
         self.ahead_s += by_s
+        self.stepped_s += abs(by_s)
         self._step = self.clock.now().mono_us, abs(by_s)
         self.live(self._see_the_step())
         for index in range(self.setting.switches):
@@ -561,6 +523,16 @@ class City:
         await self._until(self._is_closed, CLOSED_WITHIN_S)
         await self.clock.advance(60 + 2 * self.setting.audit_s + self.setting.lease_s)
         self.check_lives()
+        await self.morning()
+
+    async def morning(self) -> None:
+        """The next but one, at which everything that is to be told is told: what a daemon forgot as it was killed, and
+        calls that were missed in a pause of four hours."""
+        local = datetime.fromtimestamp(self.clock.now().wall_us / MICROSECONDS, ZoneInfo("Europe/Amsterdam"))
+        ten = local.replace(hour=10, minute=0, second=0, microsecond=0) + timedelta(days=2)
+        await self.leap((ten.timestamp() - local.timestamp()) / 86_400)
+        await self.clock.advance(TOLD_WITHIN_S)
+        self.check_lives()
 
     def end_calls(self) -> None:
         """Everybody hangs up."""
@@ -584,7 +556,7 @@ class City:
     async def close(self) -> None:
         """Stop every task."""
         for daemon in list(self.alive()):
-            await daemon.kill()
+            daemon.die()
         tasks = [one for one in asyncio.all_tasks() if one is not asyncio.current_task()]
         for task in tasks:
             task.cancel()

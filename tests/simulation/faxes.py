@@ -12,6 +12,7 @@ from charging.call.switch_events import ChannelEnded
 from charging.engine.ports import FaxOrder
 from charging.errors import ChargingError, LinkDown
 from charging.fax.desk import FaxDesk, FaxSent, FaxWish
+from charging.fax.sending import session_of
 from charging.service.refusal import Code, Refused
 from tests.fakes.fax_line import MAX_BYTES, Paperless
 from tests.fakes.switch import FakeCall
@@ -27,6 +28,11 @@ ASKED_MAX = 40
 """So often does a website send a document again whose outcome it does not know."""
 
 
+def first_attempt(session: str) -> str:
+    """Of those that the same key made."""
+    return "-".join(session.split("-")[:2])
+
+
 @dataclass(slots=True)
 class Sent:
     """One fax that a switch was ordered to dial: the truth that the books are held to."""
@@ -39,6 +45,8 @@ class Sent:
     """``False``: the order came too late."""
     lost: bool = False
     """Its switch died with it: nothing was noted."""
+    over_us: int | None = None
+    """Monotonic: when it had ended."""
 
 
 class Line:
@@ -70,7 +78,18 @@ class Office:
         """By session."""
         self.promised: set[str] = set()
         """Sessions that the website was told are on their way."""
+        self.forgotten: set[str] = set()
+        """Those of which the ledger may have lost something, by their first attempts."""
+        self._asking: set[str] = set()
+        """Those that the website asks about now, in the same way."""
         self._keys = 0
+
+    def forget(self, since_us: int) -> None:
+        """The ledger has lost what came since."""
+        self.forgotten |= self._asking
+        for session, sent in self.sent.items():
+            if sent.over_us is None or sent.over_us >= since_us:
+                self.forgotten.add(first_attempt(session))
 
     def desk(self, daemon: Daemon, switch: int) -> FaxDesk:
         """What sending needs of a daemon that starts."""
@@ -86,7 +105,7 @@ class Office:
         sent = Sent(order.session, switch, city.chance.randint(0, pages))
         self.sent[order.session] = sent
         if city.clock.now().wall_us > order.dial_by_us:
-            sent.dialled = False
+            sent.dialled, sent.over_us = False, city.clock.now().mono_us
             city.counts["fax undialled"] += 1
             stamp = city.clock.now().wall_us
             city.switches[switch].records[order.session] = BlackBoxRead(True, undialled=True, ended_us=stamp)
@@ -99,6 +118,7 @@ class Office:
     async def _transmit(self, sent: Sent, uid: str) -> None:
         city = self._city
         await city.wait(PAGE_S * sent.confirmed + city.chance.choice((1, 20)))
+        sent.over_us = city.clock.now().mono_us
         switch = city.switches[sent.switch]
         call = switch.calls.pop(sent.session)
         if not call.caller_alive:
@@ -115,7 +135,13 @@ class Office:
         """A person hands in a document."""
         self._keys += 1
         key = f"fax-{self._keys}"
-        wish = FaxWish(TARGET, bytes(10 * pages), "offer.pdf")
+        self._asking.add(session_of(account, key))
+        try:
+            await self._send(account, switch, FaxWish(TARGET, bytes(10 * pages), "offer.pdf"), key)
+        finally:
+            self._asking.discard(session_of(account, key))
+
+    async def _send(self, account: str, switch: int, wish: FaxWish, key: str) -> None:
         for _ in range(ASKED_MAX):
             answer = await self._ask(account, switch, wish, key)
             if isinstance(answer, FaxSent) or (isinstance(answer, Refused) and answer.code is not Code.UNAVAILABLE):

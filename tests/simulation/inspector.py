@@ -8,18 +8,17 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from charging.ledger.model import JournalLine, Kind, Leg
 from tests.simulation.city import Caller, City
+from tests.simulation.faxes import first_attempt
+from tests.simulation.letters import MICRO, check_mail, is_money, local_day
 from tests.simulation.setting import FAX_PAGE, MESSAGE_PRICE, PACK_OF
 
 TOLERANCE_MS = 200
 OVERSHOOT_MS = 50
-MICRO = 1_000_000
 LATE_S = 2
 """So late may an answer be heard of, and its deadline be set, until the next look at the switch."""
 DEAREST_MINUTE = 200_000
@@ -31,19 +30,9 @@ def micro(euro: str) -> int:
     return int(Decimal(euro) * MICRO)
 
 
-def is_money(balance: str) -> bool:
-    """Bought credit, or given."""
-    return balance == "credit" or balance.startswith("promo:")
-
-
 def is_value(balance: str) -> bool:
     """What nobody may have less than nothing of."""
     return is_money(balance) or balance.startswith(("bundle:", "pack:"))
-
-
-def local_day(wall_us: int) -> str:
-    """``YYYY-MM-DD`` in Amsterdam."""
-    return datetime.fromtimestamp(wall_us / MICRO, ZoneInfo("Europe/Amsterdam")).strftime("%Y-%m-%d")
 
 
 def paid_s(state: dict[str, Any]) -> float | None:
@@ -57,6 +46,7 @@ def paid_s(state: dict[str, Any]) -> float | None:
 class Account:
     """What an account's journal adds up to."""
 
+    lines: list[JournalLine] = field(default_factory=list)
     posted: Counter[str] = field(default_factory=Counter)
     reserved: Counter[str] = field(default_factory=Counter)
     by_people: int = 0
@@ -88,7 +78,7 @@ class Inspector:
 
     async def look(self) -> None:
         """What must hold at every moment."""
-        for account in self._city.credited:
+        for account in self._city.people.credited:
             for name, balance in (await self._city.store.balances(account)).items():
                 if is_value(name):
                     assert balance.posted >= balance.reserved >= 0, (account, name, balance)
@@ -111,6 +101,8 @@ class Inspector:
             # it over has not seen, and those of which nobody knows whether they came before it.
             caller = self._city.of_session[stored.id]
             unknown_s = caller.stepped_s if self._city.setting.apart else caller.doubtful_s
+            if caller.forgotten:
+                continue
             allowed_us = round((until_s + 1 + LATE_S + unknown_s) * MICRO) + OVERSHOOT_MS * 1000
             assert call.deadline_mono_us - call.answered.mono_us <= allowed_us, (stored.id, "may talk unpaid", until_s)
 
@@ -118,7 +110,7 @@ class Inspector:
         """What must hold when all is over; a digest of every journal line."""
         assert await self._city.store.sessions() == [], "every session closes"
         cdrs = await self._cdrs()
-        accounts = {account: await self._read(account) for account in self._city.credited}
+        accounts = {account: await self._read(account) for account in self._city.people.credited}
         for account, books in accounts.items():
             await self._check_balances(account, books)
             self._check_money(account, books, [one for one in cdrs.values() if one["account"] == account])
@@ -126,7 +118,13 @@ class Inspector:
             self._check_call(caller, cdrs, accounts[caller.account])
         self._check_messages(cdrs)
         self._check_faxes(cdrs)
+        check_mail(self._city, {account: books.lines for account, books in accounts.items()}, await self._active())
         return self._lines.hexdigest()
+
+    async def _active(self) -> dict[str, str]:
+        """The plans of accounts that are neither suspended nor closed."""
+        found = [await self._city.store.directory.account(account) for account in self._city.people.credited]
+        return {one.id: one.plan for one in found if one is not None and str(one.status) == "active"}
 
     def _archived(self, what: str) -> Iterator[tuple[str, list[Any]]]:
         """The records of the files, each with its account, oldest month first."""
@@ -163,9 +161,9 @@ class Inspector:
         return lines
 
     async def _read(self, account: str) -> Account:
-        books = Account()
+        books = Account(await self._lines_of(account))
         number = 0
-        for line in await self._lines_of(account):
+        for line in books.lines:
             assert line.number == number + 1, (account, "a gap in the journal", line.number)
             number = line.number
             self._lines.update(f"{account} {line.id} {line.digest} {line.at_us}\n".encode())
@@ -205,8 +203,8 @@ class Inspector:
             assert balance.reserved == books.reserved[name] == 0, (account, name, "something is still reserved")
 
     def _check_money(self, account: str, books: Account, cdrs: list[dict[str, Any]]) -> None:
-        assert books.by_people == self._city.credited[account], (account, "top-ups and corrections, once each")
-        assert books.packs == self._city.packs[account], (account, "packs, once each")
+        assert books.by_people == self._city.people.credited[account], (account, "top-ups and corrections, once each")
+        assert books.packs == self._city.people.packs[account], (account, "packs, once each")
         cost = sum(micro(one["cost"]) for one in cdrs)
         money = sum(amount for name, amount in books.posted.items() if is_money(name))
         assert money == books.by_people - cost - books.expired, (account, "money is conserved")
@@ -233,11 +231,18 @@ class Inspector:
             return
         due_s = max(0, -(-(call.true_ms - TOLERANCE_MS) // 1000))
         cdr = cdrs.get(call.session)
+        if cdr is None and caller.forgotten:
+            self._city.counts["call lost by the ledger"] += 1
+            return
         assert cdr is not None, (call.session, "nobody has charged this call", call.true_ms)
         # A step that nobody saw while the call lasted makes its record longer, and that is told; nobody pays for it.
+        if (
+            caller.forgotten and cdr["overrun_s"]
+        ):  # others have had what it had reserved, and it is not charged for that
+            cdr |= {"overrun_s": 0}
         assert cdr["overrun_s"] <= caller.stepped_s, (call.session, "talked longer than it had paid for")
         billed_s = cdr["billed_s"]
-        if caller.lost:
+        if caller.lost or caller.forgotten:
             assert billed_s <= due_s + caller.stepped_s, (call.session, "billed more than it lasted", billed_s, due_s)
         else:
             assert due_s - caller.stepped_s <= billed_s <= due_s, (call.session, "billed", billed_s, "of", due_s, cdr)
@@ -256,7 +261,7 @@ class Inspector:
     def _check_cut(self, caller: Caller, cdr: dict[str, Any], books: Account) -> None:
         """Who has money talks on, as long as nothing is broken. Where calls last hours, what another switch gives back
         is seen by the next look at the balance, which comes seldom there."""
-        if not caller.calm or caller.stepped_s:
+        if not caller.calm or caller.stepped_s or caller.forgotten:
             return
         why = cdr["cut"]
         assert why in ("money", "day_limit", "max_call", "max_cost"), (
@@ -282,14 +287,18 @@ class Inspector:
             assert micro(cdr["cost"]) <= MESSAGE_PRICE, (session, cdr["cost"])
             charged[key] += 1
         assert all(times == 1 for times in charged.values()), ("charged twice", charged)
-        lost = {word.split()[1] for one in self._city.callers if one.lost for word in one.messages}
+        lost = {word.split()[1] for one in self._city.callers if one.lost or one.forgotten for word in one.messages}
         for key, why in stored.items():
             assert why != "sold" or key in lost or charged[key], (key, "a message was sold and never charged")
 
     def _check_faxes(self, cdrs: dict[str, Any]) -> None:
         """R3: of each document that was handed in one fax is dialled at most, and the pages that its receiver has are
         charged, no others."""
-        sent = self._city.office.sent
+        forgotten = self._city.office.forgotten
+        sent = {
+            session: fax for session, fax in self._city.office.sent.items() if first_attempt(session) not in forgotten
+        }
+        cdrs = {session: cdr for session, cdr in cdrs.items() if first_attempt(session) not in forgotten}
         for session, cdr in cdrs.items():
             if cdr["service"] != "fax":
                 continue
@@ -299,7 +308,7 @@ class Inspector:
             assert session in cdrs, (session, "nobody has charged this fax", fax)
             got = 0 if fax.lost or not fax.dialled else fax.confirmed
             assert cdrs[session]["pages"] == got, (session, "pages charged", cdrs[session]["pages"], "of", fax)
-        for session in self._city.office.promised:
+        for session in (one for one in self._city.office.promised if first_attempt(one) not in forgotten):
             assert session in sent, (session, "is said to be on its way, and no switch was ordered to send it")
-        dialled = Counter("-".join(session.split("-")[:2]) for session, fax in sent.items() if fax.dialled)
+        dialled = Counter(first_attempt(session) for session, fax in sent.items() if fax.dialled)
         assert all(times == 1 for times in dialled.values()), ("a document was sent twice", dialled)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, cast
 
+from charging.app_notices import Notices
 from charging.call.events import BlackBoxRead
 from charging.call.model import Policy
 from charging.call.storage import Record
@@ -41,6 +42,35 @@ from tests.fakes.switch import FakeSwitch, failure_of
 
 LEASE_S = 15
 RECONNECT_S = 1
+
+
+class Loud:
+    """In the place of a module's log: what a task says of a fault of ours, and survives, ends the story."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def error(self, event: str, **fields: object) -> None:
+        """Raises AssertionError."""
+        raise AssertionError(f"{self._module}: {event} {fields}")
+
+    def __getattr__(self, _level: str) -> Callable[..., None]:
+        return lambda *_event, **_fields: None
+
+
+LOUD = ("charging.notify.notifier", "charging.notify.missed_desk", "charging.notify.worker", "charging.app_notices")
+"""Modules of which every error is a fault of ours."""
+
+
+UNACKNOWLEDGED = ("acquire_lease", "renew_lease", "release_lease")
+"""Writes that wait for no replica: their epochs fence."""
+WRITES = frozenset(
+    (
+        *UNACKNOWLEDGED,
+        *("apply", "apply_all", "keep_session", "drop_balances", "put_account", "put_number", "remove_number"),
+        *("put_document", "update_document", "delete_document"),
+    )
+)
 
 
 @dataclass
@@ -124,10 +154,15 @@ class LedgerLine:
             return functools.partial(self._walk, found)
         return functools.partial(self._ask, found) if inspect.iscoroutinefunction(found) else found
 
-    async def _walk(self, method: Callable[..., AsyncIterator[Any]], *arguments: Any) -> AsyncIterator[Any]:
-        rows = method(*arguments)
+    async def _walk(
+        self, method: Callable[..., AsyncIterator[Any]], *arguments: Any, **options: Any
+    ) -> AsyncIterator[Any]:
+        rows = method(*arguments, **options)
         while True:
             await self._process.turn()
+            if self.failing and self._chance.random() < self.failing:
+                self._counts["request lost"] += 1
+                raise LedgerUnavailable
             self.busy += 1
             try:
                 row = await anext(rows)
@@ -141,6 +176,10 @@ class LedgerLine:
         await asyncio.sleep(0)
         await self._process.turn()
         fails = self.failing and self._chance.random() < self.failing
+        writes, is_cut_off = method.__name__ in WRITES, getattr(self._store, "is_cut_off", False)
+        if writes and getattr(self._store, "is_read_only", False):
+            self._counts["write refused: read only"] += 1
+            raise LedgerUnavailable("READONLY You can't write against a read only replica.")
         if fails and (self.failing >= 1 or self._chance.random() < 0.5):
             self._counts["request lost"] += 1
             raise LedgerUnavailable
@@ -150,6 +189,9 @@ class LedgerLine:
         finally:
             self.busy -= 1
         await self._process.turn()
+        if is_cut_off and writes and method.__name__ not in UNACKNOWLEDGED:
+            self._counts["write not acknowledged"] += 1
+            raise LedgerUnavailable("only 0 of 1 replicas have what was written so far; ask again")
         if fails:
             self._counts["answer lost"] += 1
             raise LedgerUnavailable
@@ -332,14 +374,18 @@ class Daemon:
         counts: Counter[str],
         lease_s: int,
         fax: Callable[[Daemon], FaxDesk],
+        notices: Callable[[Daemon], Notices],
     ) -> None:
         self.name = name
         self.switch_id = switch_id
         self.counts = counts
-        self.process = Process(killed=self._die)
+        self.process = Process(killed=self.die)
+        self.chance = chance
         self.clock = own = MachineClock(clock, self.process, boot)
         self.ledger = LedgerLine(store, self.process, chance, counts)
         self.line = SwitchLine(switch, clock, self.process, chance, counts)
+        self.notices = notices(self)
+        self._observe = self.notices.watching(self._count)
         self.lease, self.registry = self._engine(policy, lease_s)
         self.recovery, self.black_boxes = self._recovery(policy, tariff)
         self.desk = Desk(
@@ -351,6 +397,7 @@ class Daemon:
             policy=policy,
             switch_id=switch_id,
             observe=self._observe,
+            missed=self.notices.missed,
         )
         self.caretaker, self.service = self._office(tariff, fax(self))
         self.line.hear = self.registry.deliver
@@ -390,16 +437,25 @@ class Daemon:
         believed = ProvenTime(seen, self.clock).believed
         caretaker = Caretaker(seen, tariff, self.clock, changed, believed=believed)
         live = RegistryCalls(self.registry)
-        clock = self.clock
-        return caretaker, Service(store=seen, tariff=tariff, clock=clock, funds_changed=changed, live=live, fax=fax)
+        return caretaker, Service(
+            store=seen,
+            tariff=tariff,
+            clock=self.clock,
+            funds_changed=changed,
+            live=live,
+            fax=fax,
+            touched=self.notices.touched,
+        )
 
     def start(self) -> None:
         """The ordinary start."""
         engine = self.registry.run(), self.recovery.run(), self.black_boxes.run()
-        duties = *engine, self.lease.run(self.recovery), self.caretaker.run(), self._keep_link()
+        calls = *engine, self.lease.run(self.recovery), self.caretaker.run(), self._keep_link()
+        duties = *calls, self.notices.look_for_ever(), *self.notices.duties().values()
         self._tasks = [asyncio.create_task(duty) for duty in duties]
 
-    def _die(self) -> None:
+    def die(self) -> None:
+        """At once; what its tasks end with is not asked for."""
         self.process.dead = True
         self.process.thaw()
         for task in self._tasks:
@@ -407,7 +463,7 @@ class Daemon:
 
     async def kill(self) -> None:
         """As `kill -9`: nothing is told to anyone, and nothing is cleaned up."""
-        self._die()
+        self.die()
         await self.gone()
 
     async def gone(self) -> None:
@@ -442,6 +498,6 @@ class Daemon:
                 await self.clock.sleep_until(self.clock.now().plus(RECONNECT_S).mono_us)
                 self.line.came_up.set()
 
-    def _observe(self, what: Told, session: Record | None = None) -> None:
+    def _count(self, what: Told, session: Record | None = None) -> None:
         assert not isinstance(what, UnexpectedEventMet), what
         self.counts[f"told {name_of(type(what))}"] += 1

@@ -20,8 +20,15 @@ DAY_CAP = 10_000 * EURO
 """More than any account has: what is spent is counted, and nobody is cut by it."""
 PACK_OF = {"us30": frozenset({"us"}), "nl30": frozenset({"nl_mobile"}), "any30": None}
 """The packs of minutes, and for which destinations they pay; ``None``: for all."""
+LOW_CREDIT = 500_000
+"""Micro-euro: credit below it is nearly gone."""
+FREE_S = 3_000
+"""Of each month, by the plan that has some."""
+LOW_FREE_S = 600
+"""Fewer free seconds are nearly gone."""
 LONGEST_S = 8 * 3600
-"""The longest call, where calls last hours."""
+DAY_S = 24 * 3600
+"""The longest call, where calls last hours, or a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,8 @@ class Setting:
     """Of one account."""
     rates: tuple[Rates, ...]
     """Editions of the tariff; the first is in force."""
+    longest_s: int = MAX_CALL_S
+    """A call may last."""
     apart: bool = False
     """Whether each daemon starts on a machine that nobody has kept a call on: the switches' records alone tell of steps
     that no daemon lived through. Else all are of one machine, and their dialplans of before."""
@@ -86,11 +95,15 @@ def tariff_of(setting: Setting, edition: int) -> Tariff:
     rates, most = setting.rates[edition], setting.calls_at_once
     steps = (PriceStep(0, rates.a_minute, 60, rates.increment_s),)
     prices = dict.fromkeys(("nl_mobile", "us"), Price(steps, connect_fee=rates.fee))
-    longest_s = LONGEST_S if setting.is_slow else MAX_CALL_S
     plans = {
         "light": Plan("light", "table", max_calls=most, max_credit_per_day=DAY_CAP),
         "pro": Plan(
-            "pro", "table", is_paid=True, free_destinations=frozenset({"nl_mobile"}), free_seconds=3_000, max_calls=most
+            "pro",
+            "table",
+            is_paid=True,
+            free_destinations=frozenset({"nl_mobile"}),
+            free_seconds=FREE_S,
+            max_calls=most,
         ),
         "free": Plan("free", "table", max_calls=most, voicemail_paid=True, voicemail_price=MESSAGE_PRICE),
     }
@@ -99,11 +112,22 @@ def tariff_of(setting: Setting, edition: int) -> Tariff:
         digest=f"d{edition}",
         zone="Europe/Amsterdam",
         region="NL",
-        plans=MappingProxyType({name: replace(plan, max_call_s=longest_s) for name, plan in plans.items()}),
+        plans=MappingProxyType(
+            {
+                name: replace(
+                    plan,
+                    max_call_s=setting.longest_s,
+                    low_credit=LOW_CREDIT,
+                    low_free_seconds=LOW_FREE_S if plan.free_seconds else 0,
+                )
+                for name, plan in plans.items()
+            }
+        ),
         destinations={**DESTINATIONS, "us": Destination("us", ("+1",))},
         packs={
             name: Pack(name, name, 30 * 60, 1, pays, order=order) for order, (name, pays) in enumerate(PACK_OF.items())
         },
         tables={"table": RateTable("table", prices, fax_page=FAX_PAGE)},
         top_ups=TopUps(EURO // 100, ()),
+        expiry_notices_days=(30, 7, 1),
     )

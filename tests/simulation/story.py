@@ -7,24 +7,27 @@ import asyncio
 import random
 import re
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
-from charging.ledger.memory import MemoryStore
 from charging.ledger.port import Store
 from charging.ledger.sqlite.store import SqliteStore
+from charging.pricing.rate import MAX_CALL_S
 from charging.service.accounts import AccountChanges
 from charging.service.numbers import NumberChanges
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO
-from tests.simulation import operator
+from tests.simulation import operator, replica
 from tests.simulation.city import ABROAD, ACCOUNTS, TARGETS, City
 from tests.simulation.inspector import Inspector
 from tests.simulation.loop import StoryLoop
-from tests.simulation.setting import LONGEST_S, PACK_OF, PLANS, Rates, Setting
+from tests.simulation.machine import LOUD, Loud
+from tests.simulation.post import templates
+from tests.simulation.setting import DAY_S, LONGEST_S, PACK_OF, PLANS, Rates, Setting
 
 STARTS = (
     "2026-11-21T12:00:00",
@@ -46,6 +49,12 @@ KEEPERS = 0.5
 
 HOUSEKEEPERS = 0.25
 """The share of stories in which closed months are archived, and that in which the ledger moves to another store."""
+
+WAITERS = 0.8
+"""The share of fail-overs in which nothing is lost that was acknowledged."""
+
+RESTORERS = 0.1
+"""The share of stories in which a backup is restored."""
 
 SLOW = 0.3
 """The share of stories in which calls last hours, and ticks come seldom."""
@@ -100,18 +109,22 @@ def drawn(seed: int, steps: int = 80) -> Story:
     chance = random.Random(seed)
     is_slow = chance.random() < SLOW
     tick_s = chance.choice((1800, 3600, 7200) if is_slow else (10, 60))
+    longest_s = random.Random(f"long{seed}").choice((LONGEST_S, DAY_S)) if is_slow else MAX_CALL_S
+    if longest_s == DAY_S:
+        tick_s *= 4
     setting = Setting(
         switches=chance.choice((1, 1, 2, 3)),
         daemons=chance.choice((1, 2, 2, 3)),
         start=chance.choice(STARTS),
         tick_s=tick_s,
         horizon_s=tick_s if is_slow else chance.choice((20, 60)),
-        audit_s=1800 if is_slow else 10,
+        audit_s=(1800 if longest_s < DAY_S else 5400) if is_slow else 10,
         calls_at_once=40 if is_slow else 5,
         rates=tuple(
             Rates(chance.choice((6_000, 60_000, 90_000)), chance.choice((1, 6, 60)), chance.choice((0, 0, 50_000)))
             for _ in range(3)
         ),
+        longest_s=longest_s,
         apart=seed % 2 == 0,
     )
     return Story(
@@ -145,10 +158,22 @@ def _with_gifts(steps: list[Step], chance: random.Random, setting: Setting) -> t
             Step("pass", (3.0,)),
             Step("call", (account, switch, 0.4, 200.0, "leave")),
         ]
+    for _ in range(chance.randrange(4)):
+        fault, seconds = chance.choice(("down", "puts-off", "forgets")), chance.choice((30.0, 300.0, 600.0))
+        share = 1.0 if fault == "down" else chance.choice((0.3, 0.8))
+        steps.insert(chance.randrange(len(steps)), Step("mail", (fault, share, seconds)))
     if chance.random() < HOUSEKEEPERS:
         steps.insert(chance.randrange(len(steps)), Step("archive", (chance.choice((36.0, 45.0, 80.0)),)))
     if chance.random() < HOUSEKEEPERS:
         steps.insert(chance.randrange(len(steps)), Step("move", (0.0,)))
+    if setting.daemons > 1 or setting.switches > 1:
+        for _ in range(chance.randrange(3)):
+            waits = "waits" if chance.random() < WAITERS else "forgets"
+            step = Step("fail-over", (waits, chance.choice((0.2, 1.0, 1.9) if waits == "forgets" else (0.2, 2.0, 8.0))))
+            steps.insert(chance.randrange(len(steps)), step)
+    if chance.random() < RESTORERS:
+        step = Step("restore", (chance.choice((5.0, 900.0, 20_000.0) if setting.is_slow else (5.0, 90.0, 900.0)),))
+        steps.insert(chance.randrange(len(steps)), step)
     return tuple(steps)
 
 
@@ -160,7 +185,7 @@ def _step(chance: random.Random, setting: Setting) -> Step:
 
 
 def _call(chance: random.Random, setting: Setting) -> tuple[float | str, ...]:
-    long_s = LONGEST_S + 3600 if setting.is_slow else 900
+    long_s = setting.longest_s + 3600 if setting.is_slow else 900
     talk_s = chance.choice((0, chance.uniform(0.1, 60), chance.uniform(60, long_s)))
     ring_s = chance.choice((0, 0.4, 5, 12, 40))
     after = chance.choices(("message", "leave", "vanish"), (6, 3, 1))[0]
@@ -177,12 +202,15 @@ def _lasts(chance: random.Random) -> float:
 
 Draw = Callable[[random.Random, Setting], tuple[float | str, ...]]
 
+_PASSED = {True: (0.05, 0.7, 11, 900, 3600, 9000, 18_000), False: (0.05, 0.7, 3, 11, 35, 90)}
+"""Seconds, where calls last hours and where not."""
+
 _DRAW: dict[str, tuple[float, Draw]] = {
     "call": (20, _call),
-    "crowd": (3, lambda c, s: (c.randrange(100, 600), LONGEST_S + 3600) if s.is_slow else (c.randrange(4, 30), 300)),
+    "crowd": (3, lambda c, s: (c.randrange(100, 600), s.longest_s + 3600) if s.is_slow else (c.randrange(4, 30), 300)),
     "pass": (
         18,
-        lambda c, s: (c.choice((0.05, 0.7, 11, 900, 3600, 9000, 18_000) if s.is_slow else (0.05, 0.7, 3, 11, 35, 90)),),
+        lambda c, s: (c.choice(_PASSED[s.is_slow]) * (3 if s.longest_s == DAY_S else 1),),
     ),
     "fax": (3, lambda c, s: (c.randrange(ACCOUNTS), c.randrange(s.switches), c.choice((1, 2, 5)))),
     "top-up": (4, lambda c, _: (c.randrange(ACCOUNTS), c.choice((0.02, 0.5, 10)))),
@@ -237,13 +265,13 @@ async def tell(city: City, step: Step) -> None:
         case "pass", []:
             await city.clock.advance(float(first))
         case "top-up", [euro]:
-            city.live(city.top_up(index, round(float(euro) * EURO)))
+            city.live(city.people.top_up(index, round(float(euro) * EURO)))
         case "correct", [euro]:
-            city.live(city.correct(index, round(float(euro) * EURO)))
+            city.live(city.people.correct(index, round(float(euro) * EURO)))
         case "gift", [euro, days]:
-            city.live(city.give(index, round(float(euro) * EURO), int(days)))
+            city.live(city.people.give(index, round(float(euro) * EURO), int(days)))
         case "pack", [pack, minutes, days]:
-            city.live(city.give_pack(index, str(pack), int(minutes), int(days)))
+            city.live(city.people.give_pack(index, str(pack), int(minutes), int(days)))
         case "fax", [switch, pages]:
             city.live(city.office.send(f"a{index}", int(switch), int(pages)))
         case "tariff", []:
@@ -257,6 +285,8 @@ async def tell(city: City, step: Step) -> None:
             city.live(city.cut_link(index, float(seconds)))
         case "disobeys" | "garbles" | "failing", [share, seconds]:
             city.live(city.disturb(index, step.word, float(share), float(seconds)))
+        case "mail", [share, seconds]:
+            city.live(city.disturb_mail(str(first), float(share), float(seconds)))
         case "keeps", [seconds]:
             city.live(city.keep_records(index, float(seconds)))
         case "restart", []:
@@ -267,12 +297,24 @@ async def tell(city: City, step: Step) -> None:
             await city.leap(float(first))
         case "wrong-clock", []:
             await _start_with_a_wrong_clock(city, float(first))
-        case "archive", []:
-            await operator.archive_after(city, float(first))
-        case "move", []:
-            await operator.move_house(city)
+        case "archive" | "fail-over" | "restore" | "move", _:
+            await _keep_house(city, step)
         case _:
             _edit(city, step)
+
+
+async def _keep_house(city: City, step: Step) -> None:
+    """What becomes of the ledger as a whole."""
+    first, *rest = step.given
+    match step.word, rest:
+        case "archive", []:
+            await operator.archive_after(city, float(first))
+        case "fail-over", [seconds]:
+            city.live(replica.fail_over(city, float(seconds), waits=first == "waits"))
+        case "restore", []:
+            await replica.restore(city, float(first))
+        case _:
+            await operator.move_house(city)
 
 
 def _edit(city: City, step: Step) -> None:
@@ -284,29 +326,34 @@ def _edit(city: City, step: Step) -> None:
         case "minutes", [minutes]:
             key = f"m{len(city.callers)}-{city.clock.now().mono_us}"
             city.live(
-                city.change(
+                city.people.change(
                     lambda one: one.service.money.grant_minutes(account, int(minutes), "support", key), "minutes given"
                 )
             )
         case "plan", [plan]:
             changes = AccountChanges(plan=str(plan))
-            city.live(city.change(lambda one: one.service.accounts.change(account, changes), "plan changed"))
+            city.live(city.people.change(lambda one: one.service.accounts.change(account, changes), "plan changed"))
         case "suspend", []:
-            city.live(city.change(lambda one: one.service.accounts.suspend(account, "why"), "account suspended"))
+            city.live(city.people.change(lambda one: one.service.accounts.suspend(account, "why"), "account suspended"))
         case "activate", []:
-            city.live(city.change(lambda one: one.service.accounts.activate(account), "account activated"))
+            city.live(city.people.change(lambda one: one.service.accounts.activate(account), "account activated"))
         case "abroad", []:
             _edit(city, Step("forward", (float(index), ABROAD)))
         case "forward", [target]:
             to = NumberChanges(forward_to="" if target == "nowhere" else str(target))
             number = f"+3120123450{index:02}"
-            city.live(city.change(lambda one: one.service.numbers.change(number, to), "forward changed"))
+            city.live(city.people.change(lambda one: one.service.numbers.change(number, to), "forward changed"))
         case _:
             raise ValueError(f"nobody knows how to {step}")
 
 
 async def _told(story: Story, store: Callable[[FakeClock], Store]) -> Outcome:
     city = City(story.setting, story.seed, store)
+    with patch("charging.app_notices.Smtp", city.post.carrier):
+        return await _told_of(city, story)
+
+
+async def _told_of(city: City, story: Story) -> Outcome:
     inspector = Inspector(city)
     violation = books = ""
     try:
@@ -318,17 +365,24 @@ async def _told(story: Story, store: Callable[[FakeClock], Store]) -> Outcome:
             await inspector.look()
         await city.end()
         books = await inspector.close()
-    except AssertionError as error:
-        violation = str(error) or repr(error)
+    except Exception as error:  # noqa: BLE001  whatever a task of a daemon has failed with
+        violation = str(error) if isinstance(error, AssertionError) and str(error) else repr(error)
     finally:
         await city.close()
     talked_ms = sum(one.talked.true_ms for one in city.callers if one.talked is not None)
     return Outcome(dict(city.counts), talked_ms, violation, books)
 
 
-def run(story: Story, store: Callable[[FakeClock], Store] = MemoryStore) -> Outcome:
+def run(story: Story, store: Callable[[FakeClock], Store] = replica.Ledger) -> Outcome:
     """Tell a story on a ledger of its own; each time the same."""
     names = random.Random(story.seed)
+    with ExitStack() as changed:
+        for module in LOUD:
+            changed.enter_context(patch(f"{module}.log", Loud(module)))
+        return _run(story, store, names)
+
+
+def _run(story: Story, store: Callable[[FakeClock], Store], names: random.Random) -> Outcome:
     with (
         patch("charging.fax.sending.asyncio.to_thread", _at_once),
         patch("charging.engine.desk.token", lambda size: names.randbytes(size).hex()),
@@ -337,6 +391,10 @@ def run(story: Story, store: Callable[[FakeClock], Store] = MemoryStore) -> Outc
         patch("charging.engine.black_boxes.HOUSEKEEPING_S", story.setting.audit_s),
         patch("charging.clock.WATCH_S", story.setting.pace),
         patch("charging.service.caretaker.REST_S", 60 * story.setting.pace),
+        patch("charging.app_notices.Templates", templates),
+        patch("charging.notify.notifier.GATHER_S", story.setting.pace),
+        patch("charging.notify.worker.POLL_S", max(15, story.setting.pace)),
+        patch("charging.notify.missed_desk.POLL_S", max(15, story.setting.pace)),
         asyncio.Runner(loop_factory=StoryLoop) as runner,
     ):
         return runner.run(_told(story, store))

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from agi.port import IncomingCall
 from charging.call.decide import Cause
 from charging.ledger.accounts import Status
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig, make_tariff, plan
@@ -34,6 +35,18 @@ async def test_r13_each_call_is_told_by_itself(rig: Rig) -> None:
     await rig.ring()
     await rig.ring()
     assert len({missed.call for missed in rig.missed}) == 2
+
+
+async def test_r13_a_call_over_which_two_daemons_decided_is_the_same_call(rig: Rig) -> None:
+    """The first one's answer came too late, so the dialplan asked the second."""
+    await rig.subscriber(plan="free")
+    asked = IncomingCall(NUMBER, "+31107654321", "1795262400.7", "PJSIP/world-1", is_withheld=False)
+    await rig.desk.incoming(asked)
+    await rig.clock.advance(3)
+    _, second = rig._engine()
+    await second.incoming(asked)
+    assert len(rig.missed) == 2
+    assert len({missed.call for missed in rig.missed}) == 1, "it is told once"
 
 
 @pytest.mark.parametrize(("credit", "told"), [(PRICE - 1, 1), (PRICE, 0)])
