@@ -146,7 +146,7 @@ class Notifier:
         for notice in due(standing, tariff, now_us):
             if await self.put(notice):
                 new.append(notice)
-            record = record.with_sent(notice)
+            record = record.with_sent(notice, standing.day)
         await self._keep(account_id, kept, record)
         return new
 
@@ -206,8 +206,9 @@ class Notifier:
         return _Kept(Record(), None) if document is None else _Kept(Record.from_json(document.body), document)
 
     async def _up_to_date(self, account: str, record: Record) -> Record:
+        day_of = self._tariff().day_of
         async for line in self._store.journal(account, after=record.read_to):
-            record = folded(record, line)
+            record = folded(record, line, day_of)
         return record
 
     async def _keep(self, account: str, kept: _Kept, record: Record) -> None:

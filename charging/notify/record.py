@@ -8,7 +8,7 @@ for a while.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -38,11 +38,17 @@ class Record:
     sent: Mapping[str, str] = field(default_factory=dict)
     """By topic, the id of the last notice that was handed to the outbox."""
     peaks: Mapping[str, int] = field(default_factory=dict)
-    """By topic, the highest posted credit since then."""
+    """By topic, the highest posted credit since then that could be spent."""
+    promos: Mapping[str, int] = field(default_factory=dict)
+    """What of the credit was given, by balance: it ends with a day, and the line that says so may come later."""
 
-    def with_sent(self, notice: Notice) -> Record:
-        """The record after ``notice`` was handed to the outbox."""
-        sent, peaks = {**self.sent, notice.topic: notice.id}, {**self.peaks, notice.topic: self.credit}
+    def spendable(self, day: str) -> int:
+        """The credit without what had ended before ``day`` (``YYYY-MM-DD``, local)."""
+        return self.credit - sum(amount for name, amount in self.promos.items() if name.removeprefix(PROMO) < day)
+
+    def with_sent(self, notice: Notice, day: str) -> Record:
+        """The record after ``notice`` was handed to the outbox, on a local ``day``."""
+        sent, peaks = {**self.sent, notice.topic: notice.id}, {**self.peaks, notice.topic: self.spendable(day)}
         for topic in [topic for topic in sent if _is_over(topic, notice.at_us)]:
             del sent[topic]
             peaks.pop(topic, None)
@@ -51,7 +57,7 @@ class Record:
     @property
     def lasting(self) -> Record:
         """What must not be lost: the rest the journal tells again."""
-        return replace(self, read_to=0, use_us=None, credit=0, peaks={})
+        return replace(self, read_to=0, use_us=None, credit=0, promos={}, peaks={})
 
     def to_json(self) -> str:
         """JSON text; :meth:`from_json` makes an equal record of it."""
@@ -74,20 +80,25 @@ def _is_over(topic: str, at_us: int) -> bool:
     return ended < (_EPOCH + timedelta(microseconds=at_us)).date()
 
 
-def folded(record: Record, line: JournalLine) -> Record:
-    """The record after one more line of the journal."""
+def folded(record: Record, line: JournalLine, day_of: Callable[[int], date]) -> Record:
+    """The record after one more line of the journal. ``day_of``: the local day of a wall clock in microseconds."""
     history = CreditHistory(record.last_cure, record.purchase_us, record.use_us).after(line)
     # An opening stands for all the lines up to its own, those that were read among them.
     before = 0 if line.kind is Kind.OPENING else record.credit
     credit = before + money_in(line.legs)
+    promos = {} if line.kind is Kind.OPENING else dict(record.promos)
+    for leg in (leg for leg in line.legs if leg.balance.startswith(PROMO)):
+        promos[leg.balance] = promos.get(leg.balance, 0) + leg.posted
     gives = line.session is None and any(leg.balance.startswith(PROMO) and leg.posted > 0 for leg in line.legs)
     is_gift = gives and line.kind is not Kind.OPENING
-    return replace(
+    after = replace(
         record,
         read_to=line.number,
         last_cure=line.id if is_gift else history.cure,
         purchase_us=history.purchase_us,
         use_us=history.use_us,
         credit=credit,
-        peaks={topic: max(peak, credit) for topic, peak in record.peaks.items()},
+        promos={name: amount for name, amount in promos.items() if amount > 0},
     )
+    spendable = after.spendable(day_of(line.at_us).isoformat()) if after.promos else credit
+    return replace(after, peaks={topic: max(peak, spendable) for topic, peak in record.peaks.items()})

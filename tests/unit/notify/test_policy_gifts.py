@@ -85,7 +85,7 @@ def test_gifts_of_one_day_are_told_apart_and_each_once_whatever_was_told_between
     found = told(balances, 7)
     assert len({notice.topic for notice in found}) == 3
     for notice in found:
-        record = record.with_sent(notice)
+        record = record.with_sent(notice, "2026-12-01")
     assert told(balances, 7, dict(record.sent)) == []
     assert {notice.id for notice in told(balances, 1, dict(record.sent))} == {
         "gift:2026-12-30:promo/1",
@@ -96,14 +96,14 @@ def test_gifts_of_one_day_are_told_apart_and_each_once_whatever_was_told_between
 
 def test_what_was_told_of_a_gift_is_forgotten_once_it_is_long_over() -> None:
     [old] = told({CREDIT_GIFT: Balance(EURO)}, 1)
-    record = Record().with_sent(old)
+    record = Record().with_sent(old, "2026-12-01")
     later = promo("2027-01-04")
     one = replace(standing(0), balances={later: Balance(EURO)})
     [new] = [
         notice for notice in due(one, tariff_of(), noon(date(2027, 1, 3))) if notice.kind is NoticeKind.GIFT_ENDING
     ]
-    assert set(record.with_sent(new).sent) == {new.topic}
-    assert set(record.with_sent(replace(old, id="other/1")).sent) == {old.topic, "other"}
+    assert set(record.with_sent(new, "2026-12-01").sent) == {new.topic}
+    assert set(record.with_sent(replace(old, id="other/1"), "2026-12-01").sent) == {old.topic, "other"}
 
 
 def test_a_suspended_account_is_told_and_a_closed_one_is_not() -> None:

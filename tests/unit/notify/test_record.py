@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from charging.ledger.balances import bundle
+from charging.ledger.balances import bundle, promo
 from charging.ledger.model import CREDIT, JournalLine, Kind, Leg
 from charging.notify.record import Record, folded
+from tests.fakes.rig import make_tariff
 from tests.unit.notify.factories import make_notice
+
+DAY = "1970-01-01"
+day_of = make_tariff().day_of
 
 
 def line(number: int, kind: Kind, *legs: Leg, id: str = "", at_us: int = 0) -> JournalLine:
@@ -17,7 +21,7 @@ def line(number: int, kind: Kind, *legs: Leg, id: str = "", at_us: int = 0) -> J
 def fold(*lines: JournalLine) -> Record:
     record = Record()
     for one in lines:
-        record = folded(record, one)
+        record = folded(record, one, day_of)
     return record
 
 
@@ -60,22 +64,44 @@ def test_an_opening_stands_for_a_purchase_only_where_nothing_else_is_known() -> 
 
 
 def test_r15_the_peak_since_a_notice_is_that_of_posted_credit() -> None:
-    told = fold(line(1, Kind.TOP_UP, Leg(CREDIT, 10)), line(2, Kind.SETTLE, Leg(CREDIT, -9))).with_sent(make_notice())
+    spent = fold(line(1, Kind.TOP_UP, Leg(CREDIT, 10)), line(2, Kind.SETTLE, Leg(CREDIT, -9)))
+    told = spent.with_sent(make_notice(), DAY)
     assert (told.credit, told.peaks) == (1, {"low-credit": 1})
-    topped_up = folded(told, line(3, Kind.TOP_UP, Leg(CREDIT, 5)))
-    spent = folded(topped_up, line(4, Kind.EXTEND, Leg(CREDIT, -4, 3)))
+    topped_up = folded(told, line(3, Kind.TOP_UP, Leg(CREDIT, 5)), day_of)
+    spent = folded(topped_up, line(4, Kind.EXTEND, Leg(CREDIT, -4, 3)), day_of)
     assert (spent.credit, spent.peaks) == (2, {"low-credit": 6})
-    assert spent.with_sent(make_notice()).peaks == {"low-credit": 2}
+    assert spent.with_sent(make_notice(), DAY).peaks == {"low-credit": 2}
+
+
+@pytest.mark.parametrize(("day", "peak"), [("1970-01-01", 30), ("1970-01-02", 10)])
+def test_r15_a_gift_that_has_ended_is_no_peak_though_no_line_says_so_yet(day: str, peak: int) -> None:
+    given = Leg(promo("1970-01-01"), 20)
+    told = fold(line(1, Kind.TOP_UP, Leg(CREDIT, 10)), line(2, Kind.CORRECT, given)).with_sent(make_notice(), day)
+    assert (told.credit, told.peaks) == (30, {"low-credit": peak})
+
+
+def test_r15_a_gift_that_has_ended_is_no_peak_when_another_comes() -> None:
+    told = fold(line(1, Kind.CORRECT, Leg(promo("1970-01-01"), 20))).with_sent(make_notice(), "1970-01-02")
+    little = line(2, Kind.CORRECT, Leg(promo("1970-01-03"), 5), at_us=86_400_000_000)
+    assert folded(told, little, day_of).peaks == {"low-credit": 5}
+    expired = line(3, Kind.EXPIRE, Leg(promo("1970-01-01"), -20), at_us=86_400_000_001)
+    after = folded(folded(told, little, day_of), expired, day_of)
+    assert (after.credit, after.peaks) == (5, {"low-credit": 5})
+
+
+def test_a_record_of_a_version_that_kept_no_gifts_is_read() -> None:
+    old = '{"read_to": 7, "last_cure": "t1", "purchase_us": 1, "use_us": 2, "credit": 9, "sent": {}, "peaks": {"a": 3}}'
+    assert Record.from_json(old) == Record(7, "t1", 1, 2, 9, {}, {"a": 3})
 
 
 def test_an_opening_says_what_all_lines_before_it_came_to() -> None:
     known = fold(line(1, Kind.TOP_UP, Leg(CREDIT, 10)))
-    assert folded(known, line(5, Kind.OPENING, Leg(CREDIT, 7))).credit == 7
-    assert folded(known, line(5, Kind.OPENING, Leg(bundle("2026-11"), 7))).credit == 0
+    assert folded(known, line(5, Kind.OPENING, Leg(CREDIT, 7)), day_of).credit == 7
+    assert folded(known, line(5, Kind.OPENING, Leg(bundle("2026-11"), 7)), day_of).credit == 0
 
 
 def test_a_record_comes_back_from_json_equal() -> None:
-    record = Record(7, "t1", 100, 200, 300).with_sent(make_notice())
+    record = Record(7, "t1", 100, 200, 300).with_sent(make_notice(), DAY)
     assert record.sent == {"low-credit": "low-credit/top-up/1"}
     assert Record.from_json(record.to_json()) == record
 
@@ -88,4 +114,4 @@ def test_of_a_record_without_peaks_only_what_was_sent_is_taken() -> None:
 def test_what_the_journal_tells_again_is_no_reason_to_store_a_record() -> None:
     assert Record(7, "t1", 100, 200, 300, {}, {"low-credit": 1}).lasting == Record(8, "t1", 100, 201, 301).lasting
     assert Record(7, "t1").lasting != Record(7, "t2").lasting
-    assert Record(7).lasting != Record(7).with_sent(make_notice()).lasting
+    assert Record(7).lasting != Record(7).with_sent(make_notice(), DAY).lasting
