@@ -61,7 +61,7 @@ class MissedDesk:
         """The call waits in the store from now on; once, however often it is recorded. Raises LedgerError."""
         if account.email:
             bounded = replace(call, caller=plain(call.caller))
-            await self._change(account.id, lambda missed: missed.with_call(bounded))
+            await self._change(account.id, lambda missed: missed.with_call(bounded), surely=True)
             self._bell.ring()
 
     async def run(self) -> NoReturn:
@@ -121,13 +121,14 @@ class MissedDesk:
         if document is not None and (missed := _read(document)).is_quiet and missed.due_us <= now_us:
             await self._documents.delete_document(document)
 
-    async def _change(self, account: str, change: Callable[[Missed], Missed]) -> Missed:
-        """Store what ``change`` makes of the account's missed calls; what is stored then. Raises LedgerError."""
+    async def _change(self, account: str, change: Callable[[Missed], Missed], *, surely: bool = False) -> Missed:
+        """Store what ``change`` makes of the account's missed calls; what is stored then. ``surely``: also where that
+        is there already, for what is read may be lost by a fail-over, unlike what is written. Raises LedgerError."""
         for _ in range(TRIES_MAX):
             document = await self._documents.get_document(COLLECTION, account)
             missed = Missed() if document is None else _read(document)
             changed = change(missed)
-            if changed == missed or await self._stored(account, document, changed):
+            if (changed == missed and not surely) or await self._stored(account, document, changed):
                 return changed
         raise LedgerUnavailable(f"others keep changing the missed calls of account {account}")
 

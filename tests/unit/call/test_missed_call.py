@@ -43,8 +43,8 @@ async def test_r13_a_call_over_which_two_daemons_decided_is_the_same_call(rig: R
     asked = IncomingCall(NUMBER, "+31107654321", "1795262400.7", "PJSIP/world-1", is_withheld=False)
     await rig.desk.incoming(asked)
     await rig.clock.advance(3)
-    _, second = rig._engine()
-    await second.incoming(asked)
+    rig.wire()
+    await rig.desk.incoming(asked)
     assert len(rig.missed) == 2
     assert len({missed.call for missed in rig.missed}) == 1, "it is told once"
 

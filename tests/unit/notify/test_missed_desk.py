@@ -333,3 +333,13 @@ async def test_it_outlives_a_store_that_fails_and_a_fault_about_one_account(
             assert await house.notices() == [], rounds
             await house.clock.advance(POLL_S)
         assert len(await house.notices()) == 1
+
+
+async def test_r13_a_call_that_stands_there_already_is_stored_again_for_what_is_read_may_be_lost(house: House) -> None:
+    """By a fail-over, where the master had lost its replicas when it was stored: it answered nothing then."""
+    await house.missed(id="call-1")
+    before = await house.kept()
+    await house.missed(id="call-1")
+    after = await house.kept()
+    assert before is not None
+    assert after == replace(before, version=before.version + 1), "written, and not only read"

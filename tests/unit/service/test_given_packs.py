@@ -11,6 +11,8 @@ from datetime import date
 import pytest
 
 from charging.call.pieces import allowance
+from charging.errors import LedgerUnavailable
+from charging.ledger.documents import MemoryDocuments, Put
 from charging.ledger.given_packs import COLLECTION, GivenPacks
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
 from charging.ledger.remembered import remember
@@ -345,3 +347,32 @@ async def test_what_a_pack_has_paid_is_priced_again_as_paid_by_it_whatever_the_t
         assert (total.would_pay, total.free_s) == (0, 30)
     assert (await rig.balance("bundle:2026-11")).posted == 0
     assert (await rig.balance(CREDIT)).posted == EURO
+
+
+async def test_rules_that_a_fail_over_may_lose_are_put_before_a_pack_is_given_under_them() -> None:
+    """A master that is cut off from its replicas shows what it has not acknowledged; what is put is, or raises."""
+    documents = CutOff()
+    terms, packs = PackTerms("world", order=7), GivenPacks(documents)
+    for _ in range(2):
+        with pytest.raises(LedgerUnavailable):
+            await packs.keep(terms)
+    balance = pack_of(terms.edition, "2026-12-31")
+    assert await packs.held({}, [balance]) == {terms.edition: terms}, "it can be read"
+    with pytest.raises(LedgerUnavailable):
+        await packs.keep(terms)
+    documents.is_cut_off = False
+    await packs.keep(terms)
+    documents.is_cut_off = True
+    await packs.keep(terms)  # what was acknowledged is not asked for again
+
+
+class CutOff(MemoryDocuments):
+    """Of a master without replicas: it carries out what it does not acknowledge."""
+
+    is_cut_off = True
+
+    async def put_document(self, collection: str, id: str, body: str, due_us: int | None = None) -> Put:
+        put = await super().put_document(collection, id, body, due_us)
+        if self.is_cut_off:
+            raise LedgerUnavailable
+        return put
