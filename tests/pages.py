@@ -6,6 +6,7 @@ The parts between ``<!-- made: NAME -->`` and ``<!-- /made -->`` are made from t
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,6 +26,7 @@ from charging.cli import build
 from charging.metrics import Metrics
 from charging.settings import Settings
 from charging.yaml_model import Section
+from tests.simulation.soaked import PUBLISHED
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -145,12 +147,25 @@ def made_alerts() -> str:
     )
 
 
+def made_soak() -> str:
+    """What the simulation has told last, and every kind of fault in it."""
+    kept = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    broken = kept["violations"] or "no"
+    said = (
+        f"{kept['call_hours']:,} call-hours in {kept['stories']:,} stories (seeds {kept['first']} to {kept['last']}, "
+        f"{kept['day']}, commit {kept['commit']}, {kept['cpu_s']:,} s of CPU): {broken} violation."
+    )
+    rows = [(what, f"{times:,}") for part in ("life", "faults") for what, times in kept[part].items()]
+    return f"{said}\n\n{table(('what happened', 'times'), rows)}"
+
+
 MADE: dict[str, Callable[[], str]] = {
     "states": made_states,
     "settings": made_settings,
     "commands": made_commands,
     "metrics": made_metrics,
     "alerts": made_alerts,
+    "soak": made_soak,
 }
 PART = re.compile(r"<!-- made: (\w+) -->\n(.*?)\n?<!-- /made -->", re.DOTALL)
 

@@ -1,0 +1,101 @@
+"""What stories have been told, and what became of them: a log with a line for each, and the page's table of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+PUBLISHED = Path(__file__).with_name("soaked.json")
+MS_AN_HOUR = 3_600_000
+FAULTS = {
+    "daemons killed at one of their awaits": ("daemon killed",),
+    "daemons frozen": ("daemon frozen",),
+    "AMI links cut": ("link cut",),
+    "switches restarted with their calls": ("switch restarted",),
+    "orders to a switch, or their answers, lost": ("order lost",),
+    "events lost": ("event lost",),
+    "events late, behind those of other channels": ("event late",),
+    "events doubled": ("event doubled",),
+    "requests to the ledger lost": ("request lost",),
+    "answers of the ledger lost": ("answer lost",),
+    "fail-overs of the ledger, no acknowledged write lost": ("fail-over with waiting",),
+    "writes that a cut off master did not acknowledge": ("write not acknowledged",),
+    "fail-overs that lost acknowledged writes": ("fail-over without waiting",),
+    "writes refused by a replica": ("write refused: read only",),
+    "backups restored": ("backup restored",),
+    "clocks stepped": ("clock stepped",),
+    "times when every machine was off for days": ("days off",),
+    "records that a switch did not delete for a while": ("records not deleted",),
+    "callers whose answer came too late": ("caller not answered in time",),
+    "times when the mail server was down": ("mail server down",),
+    "mails put off": ("mail put off",),
+    "mails whose acknowledgement was lost": ("mail acknowledgement lost",),
+}
+LIFE = {
+    "calls answered": ("call answered",),
+    "calls cut at the end of their money": ("call cut",),
+    "ticks": ("told tick_posted",),
+    "voicemail messages": ("message sold", "message free", "message fallback"),
+    "faxes dialled": ("fax dialled",),
+    "top-ups, corrections, gifts and packs": ("top-up", "correction", "gift", "pack", "minutes given"),
+    "edits of tariff, plan, target and status": (
+        *("tariff edited", "plan changed", "forward changed", "account suspended", "account activated"),
+    ),
+    "months archived": ("archived",),
+    "ledgers moved to another store": ("moved",),
+    "mails to subscribers": (
+        *("mail: missed call", "mail: missed calls", "mail: low credit", "mail: low free minutes"),
+        *("mail: gift ends", "mail: credit expires"),
+    ),
+}
+
+
+def note(log: Path, seed: int, talked_ms: int, cpu_s: float, counts: Mapping[str, int], violation: str) -> None:
+    """One more story was told."""
+    line = {"seed": seed, "talked_ms": talked_ms, "cpu_s": round(cpu_s, 2), "violation": violation, "counts": counts}
+    with log.open("a", encoding="utf-8") as file:
+        print(json.dumps(line), file=file)
+
+
+def noted(logs: Iterable[Path]) -> list[dict[str, Any]]:
+    """The stories of logs, each seed once."""
+    stories: dict[int, dict[str, Any]] = {}
+    for log in logs:
+        for line in log.read_text(encoding="utf-8").splitlines():
+            story = json.loads(line)
+            stories[story["seed"]] = story
+    return list(stories.values())
+
+
+def summary(stories: Iterable[Mapping[str, Any]]) -> str:
+    """For who watches."""
+    told = list(stories)
+    hours, cpu_s = sum(one["talked_ms"] for one in told) / MS_AN_HOUR, sum(one["cpu_s"] for one in told)
+    broken = [f"{one['seed']}: {one['violation'][:200]}" for one in told if one["violation"]]
+    speed = hours / cpu_s if cpu_s else 0
+    lines = f"{hours:,.0f} call-hours in {len(told):,} stories, {speed:,.0f} for each second of CPU"
+    return "\n".join([lines, *(broken or ["no violation"])])
+
+
+def publish(stories: Iterable[Mapping[str, Any]], commit: str, day: str) -> None:
+    """Keep the counts for the page."""
+    told = list(stories)
+    counts: Counter[str] = Counter()
+    for one in told:
+        counts.update(one["counts"])
+    kept = {
+        "commit": commit,
+        "day": day,
+        "stories": len(told),
+        "first": min(one["seed"] for one in told),
+        "last": max(one["seed"] for one in told),
+        "call_hours": round(sum(one["talked_ms"] for one in told) / MS_AN_HOUR),
+        "cpu_s": round(sum(one["cpu_s"] for one in told)),
+        "violations": sum(bool(one["violation"]) for one in told),
+        "faults": {what: sum(counts[name] for name in names) for what, names in FAULTS.items()},
+        "life": {what: sum(counts[name] for name in names) for what, names in LIFE.items()},
+    }
+    PUBLISHED.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
