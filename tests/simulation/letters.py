@@ -86,7 +86,7 @@ def _check_missed(city: City, account: str, mails: Sequence[Arrived]) -> None:
     for caller in (one for one in city.callers if one.account == account):
         if set(caller.turned) - NOT_FOR_WANT_OF_CREDIT:
             may.add(caller.shown)
-            if not _may_be_forgotten(city, caller):
+            if not _may_be_forgotten(city, caller) and account not in city.people.suspended:
                 must.add(caller.shown)
         elif caller.unheard:
             may.add(caller.shown)

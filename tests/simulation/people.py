@@ -26,6 +26,8 @@ class People:
         """What people were told is done, by its key: into which sum it went, whose, how much, and when (monotonic)."""
         self.forgot: list[int] = []
         """Since when a ledger had lost what was acknowledged, monotonic."""
+        self.suspended: set[str] = set()
+        """Accounts that were suspended at some time, or that somebody tried to suspend."""
         self.credited: Counter[str] = Counter()
         """Micro-euro by account, by people: what was acknowledged."""
         self.packs: Counter[str] = Counter()

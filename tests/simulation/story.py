@@ -334,6 +334,7 @@ def _edit(city: City, step: Step) -> None:
             changes = AccountChanges(plan=str(plan))
             city.live(city.people.change(lambda one: one.service.accounts.change(account, changes), "plan changed"))
         case "suspend", []:
+            city.people.suspended.add(account)
             city.live(city.people.change(lambda one: one.service.accounts.suspend(account, "why"), "account suspended"))
         case "activate", []:
             city.live(city.people.change(lambda one: one.service.accounts.activate(account), "account activated"))
