@@ -23,7 +23,7 @@ from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.ledger.sqlite.store import SqliteStore
 from charging.pricing.calendar import month_name
 from charging.pricing.money import parse_euro
-from tests.asterisk.warm_daemon import WarmDaemon
+from tests.asterisk.warm_daemon import WarmDaemon, charging
 
 NUMBER = "+31850000001"
 SECOND = 1_000
@@ -160,6 +160,11 @@ class Engine:
 
         await self.until(told, f"the log line {event}", deadline_s)
         return self.daemon.events(event)[-1]
+
+    async def charging(self, *arguments: str, stdin: bytes = b"") -> str:
+        """What the operator's command prints."""
+        settings = str(self.daemon.settings)
+        return await charging("--config", settings, *arguments, environment=self.daemon.environment, stdin=stdin)
 
     async def call(self, **how: Any) -> Call:
         """An outside caller dials the subscriber's number."""

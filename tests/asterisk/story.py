@@ -10,7 +10,6 @@ with two additions that keep stories short:
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import signal
@@ -55,7 +54,6 @@ mail:
 """
 SPEECH_DB = -35.0
 LEAK_DB = -45.0
-COMMAND_S = 60
 PATIENCE_S = 90
 """For anything, on a busy machine: a daemon that could not reach its ledger looks again after a minute."""
 
@@ -172,18 +170,6 @@ class Story(Engine):
         return statement
 
     # --- the operator -----------------------------------------------------------------------------------------
-
-    async def charging(self, *arguments: str, stdin: bytes = b"") -> str:
-        """What the command prints."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "charging", "--config", str(self.daemon.settings), *arguments),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=self.daemon.environment,
-        )
-        printed, _ = await asyncio.wait_for(process.communicate(stdin), COMMAND_S)
-        assert process.returncode == 0, printed
-        return printed.decode()
 
     async def verified(self) -> None:
         """Nothing is under way, the books add up, and all that was told is said in the story."""

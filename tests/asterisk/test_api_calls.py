@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,22 +48,10 @@ class Moment:
     """By sessions that are open then."""
 
 
-async def command(live: Engine, *words: str) -> str:
-    """What the operator's command prints; it has to end with 0."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "charging", "--config", str(live.daemon.settings), *words),
-        stdout=asyncio.subprocess.PIPE,
-        env=os.environ,
-    )
-    out, _ = await process.communicate()
-    assert process.returncode == 0, out
-    return out.decode()
-
-
 async def website(live: Engine) -> httpx.AsyncClient:
     """Who asks the public interface, by a token that the command has made; its process has been started."""
     scopes = ("--scope", "read", "--scope", "credit")
-    token = json.loads(await command(live, "token", "add", "the website", *scopes, "--json"))["token"]
+    token = json.loads(await live.charging("token", "add", "the website", *scopes, "--json"))["token"]
     url = f"http://127.0.0.1:{live.daemon.api_port}"
     async with httpx.AsyncClient(timeout=30) as first:
         await first.get(f"{url}/openapi.json")
@@ -182,7 +168,7 @@ async def test_r2_r5_r22_top_ups_and_balances_over_the_api_are_exact_while_calls
         end.set()
         await asyncio.gather(*watching)
         lines, balance = await journal(http), await got(http, "/balance")
-        await command(live, "ledger", "verify")
+        await live.charging("ledger", "verify")
 
     assert {
         key: sorted(said) for key, said in statuses.items() if sorted(said) != [200] * (len(said) - 1) + [201]

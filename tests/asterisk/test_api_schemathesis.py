@@ -16,7 +16,6 @@ from charging.lab import CallState, Lab
 from charging.lab.daemon import DaemonProcess
 from charging.service.tokens import Scope
 from tests.asterisk.engine import Engine, engine
-from tests.asterisk.test_api_calls import command
 from tests.integration.command import REPOSITORY
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(600)]
@@ -71,11 +70,11 @@ async def test_schemathesis_finds_nothing(lab: Lab, tmp_path: Path) -> None:
         await live.cdrs(ENDED_CALLS)
         call = await live.call()
         await call.wait_state(CallState.ANSWERED)
-        await command(live, "account", "add", "0", "--plan", "voice_pro")
+        await live.charging("account", "add", "0", "--plan", "voice_pro")
         scopes = [word for scope in Scope for word in ("--scope", scope.value)]
-        token = json.loads(await command(live, "token", "add", "test", *scopes, "--json"))["token"]
+        token = json.loads(await live.charging("token", "add", "test", *scopes, "--json"))["token"]
         code, said = await run_schemathesis(live, token, tmp_path)
-        await command(live, "ledger", "verify")
+        await live.charging("ledger", "verify")
     assert code == 0, said
     selected = re.search(r"Selected: (\d+)/(\d+)\s+Tested: (\d+)", said)
     assert selected is not None, said

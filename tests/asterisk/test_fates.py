@@ -13,7 +13,6 @@ import pytest
 from charging.lab import CallState, Lab, mobile
 from charging.lab.ports import free_port
 from tests.asterisk.engine import NUMBER, Engine, engine
-from tests.asterisk.test_api_calls import command
 from tests.fakes.relay import Relay
 
 ORDER = b"EXEC MSet"
@@ -36,7 +35,7 @@ async def _kept(live: Engine) -> dict[str, Any]:
         return bool(found)
 
     await live.until(is_kept, "the decision to be written")
-    (one,) = json.loads(await command(live, "calls", "--decided", "--json"))
+    (one,) = json.loads(await live.charging("calls", "--decided", "--json"))
     assert one["took_ms"] < 2500
     assert re.fullmatch(r".+-[0-9]+", one["daemon"])
     return dict(one)

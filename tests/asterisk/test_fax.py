@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import shutil
-import sys
-from email import message_from_bytes
+from email import message_from_string
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
@@ -225,18 +223,18 @@ async def test_order_that_comes_late_to_the_switch_is_not_dialled(lab: Lab) -> N
 
 async def test_r14_fax_handed_in_by_mail_is_sent_and_without_credit_answered(lab: Lab, tmp_path: Path) -> None:
     async with engine(lab, tmp_path, credit="0.10") as live:
-        await charging(live, "account", "set", "anna", "--email", "anna@example.nl")
+        await live.charging("account", "set", "anna", "--email", "anna@example.nl")
         assert (
-            await charging(
-                live, "fax", "submit-mail", "--recipient", "fax@example.nl", stdin=mail(fax_machine.busy(), pages=1)
+            await live.charging(
+                "fax", "submit-mail", "--recipient", "fax@example.nl", stdin=mail(fax_machine.busy(), pages=1)
             )
-            == b""
+            == ""
         )
         assert (await live.cdr())["dial_status"] == "BUSY"
-        reply = await charging(
-            live, "fax", "submit-mail", "--recipient", "fax@example.nl", stdin=mail(fax_machine.busy(), pages=2)
+        reply = await live.charging(
+            "fax", "submit-mail", "--recipient", "fax@example.nl", stdin=mail(fax_machine.busy(), pages=2)
         )
-        answer = message_from_bytes(reply, policy=default)
+        answer = message_from_string(reply, policy=default)
         assert answer["To"] == "Anna@Example.nl"
         told = "de fax (2\N{NO-BREAK SPACE}pagina’s) kost €\N{NO-BREAK SPACE}0,16"
         assert told in answer.get_content()
@@ -252,27 +250,14 @@ def mail(number: str, pages: int) -> bytes:
     return message.as_bytes()
 
 
-async def charging(live: Engine, *arguments: str, stdin: bytes = b"") -> bytes:
-    """What the command prints."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "charging", "--config", str(live.daemon.settings), *arguments),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env=live.daemon.environment,
-    )
-    printed, _ = await asyncio.wait_for(process.communicate(stdin), SEND_S)
-    assert process.returncode == 0
-    return printed
-
-
 async def test_command_sends_a_document_and_lists_what_became_of_it(lab: Lab, tmp_path: Path) -> None:
     document = tmp_path / "offer.pdf"
     document.write_bytes(pdf(1))
     async with engine(lab, tmp_path) as live:
-        sent = json.loads(await charging(live, "fax", "send", "anna", fax_machine.busy(), str(document), "--json"))
+        sent = json.loads(await live.charging("fax", "send", "anna", fax_machine.busy(), str(document), "--json"))
         assert (sent["state"], sent["document"], sent["cost"]) == ("sending", "offer.pdf", "0.08")
         await over(live, sent["session"])
-        (listed,) = json.loads(await charging(live, "fax", "list", "anna", "--json"))
+        (listed,) = json.loads(await live.charging("fax", "list", "anna", "--json"))
         assert (listed["session"], listed["state"], listed["status"]) == (sent["session"], "failed", "BUSY")
 
 
