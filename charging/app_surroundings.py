@@ -97,7 +97,10 @@ def taken_addresses(settings: Settings) -> Iterator[str]:
 
 
 def unusable_socket(settings: Settings) -> Iterator[str]:
-    """Why the control socket cannot be made; nothing if it can."""
+    """Why the control socket cannot be made; nothing if it can, or if its folder is made with the ledger."""
+    file, folder = settings.ledger.sqlite_file, settings.control.socket.parent
+    if file is not None and file.parent == folder and not folder.exists() and folder.parent.is_dir():
+        return
     from charging.web.listen import check_place  # a daemon that starts sees to its calls before it reads web servers
 
     with suppress(FileNotFoundError):  # of a socket that has just gone

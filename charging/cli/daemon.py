@@ -33,6 +33,7 @@ def run(
 ) -> None:
     """Run the daemon in the foreground, until SIGTERM or Ctrl-C. SIGHUP is `charging reload`."""
     from charging import app  # the daemon's parts are many, and only this command needs them
+    from charging.cli.state_folder import make_ledger_folder
     from charging.logs import configure_logs
     from charging.settings import load_config
 
@@ -43,6 +44,7 @@ def run(
         raise Refusal(f"{file}: {WRONG_MODE[sandbox]}")
     logs = config.settings.logs
     configure_logs(logs.format, logs.level, file=logs.file)
+    make_ledger_folder(config.settings)
     raise typer.Exit(app.run(config))
 
 

@@ -14,7 +14,7 @@ import httpx
 from charging import __version__
 from charging.app_surroundings import tariff_that_counts
 from charging.cli.client import Client, client, whoever_types
-from charging.cli.state_folder import make_state_folder
+from charging.cli.state_folder import make_ledger_folder
 from charging.clock import SystemClock
 from charging.ledger.accounts import Language
 from charging.ledger.memory import MemoryStore
@@ -60,9 +60,7 @@ def reader(settings: Settings) -> Opened:
 
 def store_of(settings: Settings, *, reads_only: bool = False, upgrades: bool = False) -> Store:
     """Return the ledger that the settings name, not opened yet. Raises ConfigError."""
-    file = settings.ledger.sqlite_file
-    if file is not None and not file.parent.exists() and file.parent.parent.is_dir():
-        make_state_folder(file.parent)
+    make_ledger_folder(settings)
     passwords = ledger_password(settings), sentinel_password(settings)
     url = settings.ledger.url
     return open_store(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -15,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from charging.lab.ports import free_port
-from tests.integration.command import Command, Place
+from charging.web.sockets import is_answered
+from tests.fakes.ami import eventually
+from tests.integration.command import Command, Place, run_process
 from tests.integration.redis_servers import RedisServer
 from tests.integration.smtp_server import Certificate, Mailbox, mail_server
 from tests.integration.test_cli_check import MAIL, graded
@@ -51,6 +54,28 @@ def test_ports_folders_and_the_mail_server_are_looked_at_before_the_start(
     said = started.err.splitlines()[-1].removeprefix("charging: ")
     assert said in ports or said in control
     assert not (place.folder / "ledger.db-wal").exists()
+
+
+async def test_the_folder_that_a_start_makes_is_no_problem_before_it(tmp_path: Path) -> None:
+    """Of ledger and socket, as the shipped settings have it; nobody else may look into it."""
+    place = Place(tmp_path)
+    place.write()
+    text = place.config.read_text().replace("ledger.db", "var/ledger.db").replace("control.sock", "var/control.sock")
+    place.config.write_text(text)
+    environment = {"TEST_AMI_SECRET": "x"}
+    checked = await run_process("--config", str(place.config), "check", env=environment)
+    assert graded(checked, "problem") == []
+    assert not (tmp_path / "var").exists()
+    program = Path(sys.executable).with_name("charging")
+    daemon = await asyncio.create_subprocess_exec(
+        program, "--config", place.config, "run", stderr=asyncio.subprocess.DEVNULL, env=os.environ | environment
+    )
+    try:
+        await eventually(lambda: is_answered(tmp_path / "var" / "control.sock"), "the daemon answers")
+        assert (tmp_path / "var").stat().st_mode & 0o777 == 0o710
+    finally:
+        daemon.terminate()
+        await daemon.wait()
 
 
 @pytest.mark.parametrize("section", ["agi", "http", "api", "console", "customer_page"])
