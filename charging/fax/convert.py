@@ -248,9 +248,16 @@ async def _hidden(room: Room, pages_max: int) -> Refused | None:
 async def _cropped(room: Room, pdf: Path) -> set[int]:
     """The numbers of the pages whose crop box hides some of their paper."""
     await _run(room, BETWEEN_BYTES, "gs", "-dBATCH", "-dNOPAUSE", "-dSAFER", "-dPDFINFO", "-dNODISPLAY", str(pdf))
-    told = await asyncio.to_thread(_said, room, INFO_BYTES)
-    found = ((int(page), media.split(), crop.split()) for page, media, crop in _BOXES.findall(told))
-    return {page for page, media, crop in found if _hides(list(map(float, crop)), list(map(float, media)))}
+    return await asyncio.to_thread(_told_cropped, room)
+
+
+def _told_cropped(room: Room) -> set[int]:
+    """Those that Ghostscript told of last. One match at a time: all at once would hold the calls."""
+    found = (match.groups() for match in _BOXES.finditer(_said(room, INFO_BYTES)))
+    boxes = (
+        (int(page), list(map(float, media.split())), list(map(float, crop.split()))) for page, media, crop in found
+    )
+    return {page for page, media, crop in boxes if _hides(crop, media)}
 
 
 def _hides(crop: list[float], media: list[float]) -> bool:
