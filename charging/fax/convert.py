@@ -252,7 +252,7 @@ async def _cropped(room: Room, pdf: Path) -> set[int]:
 
 
 def _told_cropped(room: Room) -> set[int]:
-    """Those that Ghostscript told of last. One match at a time: all at once would hold the calls."""
+    """What Ghostscript has just said of them. One match at a time: all at once would hold the calls."""
     found = (match.groups() for match in _BOXES.finditer(_said(room, INFO_BYTES)))
     boxes = (
         (int(page), list(map(float, media.split())), list(map(float, crop.split()))) for page, media, crop in found
