@@ -33,7 +33,7 @@ from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.logs import configure_logs
 from charging.notify.outbox import Outbox, State
-from charging.service.live import NoCalls
+from charging.service.live import CallsBeside
 from charging.service.operators import Operators
 from charging.service.service import Service
 from charging.service.tokens import USES_EVERY_S, Tokens
@@ -48,6 +48,7 @@ from charging.web.console.app import console_app
 from charging.web.console.openid import OpenId, ProviderAway, client_of
 from charging.web.console.tariff_file import TariffFile
 from charging.web.customers.app import PRIVATE, customers_app
+from charging.web.customers.played import Double, Mollie, Stripe
 from charging.web.customers.till import Till, till_of
 from charging.web.forward import daemon_at
 from charging.web.listen import Front, HttpLimits, serve_on
@@ -229,16 +230,15 @@ async def _serve(
         reads_only=True,
     )
     tariff = TariffHere(settings.tariff, clock, accepted_of(settings))
-    service = Service(
-        store=store, tariff=tariff.current, clock=clock, funds_changed=lambda _account: None, live=NoCalls()
-    )
+    service = _service(settings, store, tariff, clock)
     to_daemon = daemon_at(settings.control.socket)
     tokens = Tokens(store, clock)
     pages, to_provider = Asks(service, to_daemon, PRIVATE), httpx.AsyncClient()
     till = till_of(settings.customer_page, pages, to_provider, config.payment_key, config.payment_hook_secret)
     receivers = _receivers(config, clock)
     openid = openid_of(config, clock)
-    apps = _apps(settings, service, store, tokens, to_daemon, pages, till, openid)
+    played = played_provider(config, to_provider, clock) if settings.sandbox else None
+    apps = _apps(settings, service, store, tokens, to_daemon, pages, till, openid, played)
     await store.open()
     duties, gone = Tasks(), asyncio.Event()
     try:
@@ -328,6 +328,34 @@ def openid_of(config: Config, clock: Clock) -> OpenId | None:
         return None
 
 
+def _service(settings: Settings, store: Store, tariff: TariffHere, clock: Clock) -> Service:
+    return Service(
+        store=store,
+        tariff=tariff.current,
+        clock=clock,
+        funds_changed=lambda _account: None,
+        live=CallsBeside(settings.switch.id),
+        answer_tolerance_ms=settings.charging.answer_tolerance_ms,
+    )
+
+
+def played_provider(config: Config, http: httpx.AsyncClient, clock: Clock) -> Double | None:
+    """Return the payment provider that a sandbox plays itself: if the settings look for it where the customers' page
+    is. ``http`` tells the hooks."""
+    page = config.settings.customer_page
+    if page is None or config.payment_key is None or page.payment_url != page.url:
+        return None
+    key, secret = config.payment_key.get_secret_value(), ""
+    if config.payment_hook_secret is not None:
+        secret = config.payment_hook_secret.get_secret_value()
+    way = Mollie() if page.payment_provider == "mollie" else Stripe()
+
+    def now_s() -> int:
+        return clock.now().wall_us // MICROSECONDS
+
+    return Double(way, key, secret, page.url, f"{page.url}/hooks/stripe", http, now_s)
+
+
 def _apps(
     settings: Settings,
     service: Service,
@@ -337,6 +365,7 @@ def _apps(
     pages: Asks,
     till: Till | None,
     openid: OpenId | None,
+    played: Double | None,
 ) -> Mapping[str, Callable[[], ASGIApp]]:
     """Return what makes each front's application."""
     fax_bytes_max = settings.fax.max_bytes if settings.fax is not None else None
@@ -358,7 +387,10 @@ def _apps(
 
     def customer_page() -> ASGIApp:
         assert settings.customer_page is not None, "that is why we run"
-        return customers_app(pages, settings.customer_page, till, fax_bytes_max=fax_bytes_max, sandbox=settings.sandbox)
+        beside = () if played is None else played.routes()
+        return customers_app(
+            pages, settings.customer_page, till, fax_bytes_max=fax_bytes_max, sandbox=settings.sandbox, beside=beside
+        )
 
     return {"api": api, "console": console, "customer_page": customer_page}
 

@@ -21,6 +21,7 @@ FOLDER = Path("charging-sandbox")
 """Where the command was run, if no other is named."""
 TOKEN = "token"  # noqa: S105 - a file's name
 WEBHOOK_SECRET = "webhook-secret"  # noqa: S105 - likewise
+PAYMENT_KEY, PAYMENT_HOOK_SECRET = "payment-key", "payment-hook-secret"
 SETTINGS = """\
 # The settings of a sandbox: `charging run --sandbox`. No Asterisk is asked, and no money is real.
 sandbox: yes
@@ -38,6 +39,15 @@ api:
   #port: 9479
 console:
   #port: 9480
+customer_page:
+  #port: 9481
+  url: "http://127.0.0.1:9481"
+  # Credit is bought at a Mollie that the sandbox plays at the page's own address; `stripe` is played too. With a test
+  # key of theirs, and without payment_url, it is bought at theirs.
+  payment_provider: mollie
+  payment_key_file: payment-key
+  payment_hook_secret_file: payment-hook-secret
+  payment_url: "http://127.0.0.1:9481"
 fax: {folder: var/fax, sandbox: where_available}
 # What happens is told to a program of yours, signed with what stands in the file:
 #webhooks:
@@ -88,6 +98,8 @@ def _lay_down(file: Path) -> None:
     asyncio.run(_mark(settings))
     _settle(settings, folder / TOKEN)
     _write_secret(folder / WEBHOOK_SECRET, SECRET_PREFIX + b64encode(secrets.token_bytes(32)).decode())
+    _write_secret(folder / PAYMENT_KEY, f"test_{secrets.token_hex(16)}")
+    _write_secret(folder / PAYMENT_HOOK_SECRET, f"whsec_{secrets.token_hex(16)}")
     new.rename(file)
 
 

@@ -339,21 +339,29 @@ class Faxes:
             return unknown_account(account)
         return Refused(Code.NOT_FOUND, f"account {account!r} has no fax {session[:80]!r}")
 
-    async def page(self, account: str, after: Place | None, limit: int) -> FaxPage | Refused:
+    async def page(
+        self, account: str, after: Place | None, limit: int, *, backwards: bool = False
+    ) -> FaxPage | Refused:
         """Up to ``limit`` of the account's faxes that are over, by their end, from the one behind ``after`` on. The
-        last page goes on with those under way."""
+        last page goes on with those under way. ``backwards``: the first page begins with those under way, and what is
+        over comes newest first."""
         if await self._store.directory.account(account) is None:
             return unknown_account(account)
         opened = await self._under_way(account)
         shown: list[FaxView] = []
         last: Place | None = None
-        async for place, view in self._over(account, after):
+        following: Place | None = None
+        async for place, view in self._over(account, after, backwards=backwards):
             if len(shown) == limit:
-                return FaxPage(shown, last)
+                following = last
+                break
             shown.append(view)
             last = place
         ended = {view.session for view in shown}
-        return FaxPage([*shown, *(view for view in opened if view.session not in ended)], None)
+        under_way = [view for view in opened if view.session not in ended]
+        if backwards:
+            return FaxPage([*(reversed(under_way) if after is None else ()), *shown], following)
+        return FaxPage([*shown, *(under_way if following is None else ())], following)
 
     async def senders(self, address: str) -> Sequence[Account]:
         """The accounts, SENDERS_MAX at most, that have this mail address, in whatever case it is written; who closed
@@ -365,9 +373,11 @@ class Faxes:
         row = await self._store.cdr(account, session)
         return None if row is None else view_of_cdr(row)
 
-    async def _over(self, account: str, after: Place | None) -> AsyncIterator[tuple[Place, FaxView]]:
+    async def _over(
+        self, account: str, after: Place | None, *, backwards: bool = False
+    ) -> AsyncIterator[tuple[Place, FaxView]]:
         while True:
-            rows = await self._store.cdrs(account=account, after=after, limit=CDR_PAGE)
+            rows = await self._store.cdrs(account=account, after=after, limit=CDR_PAGE, backwards=backwards)
             for row in rows:
                 if (view := view_of_cdr(row)) is not None:
                     yield (row.ended_us, row.session), view

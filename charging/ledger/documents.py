@@ -74,8 +74,16 @@ class Documents(Protocol):
     async def due_documents(self, collection: str, now_us: int, limit: int) -> Sequence[Document]:
         """What is due, most overdue first."""
 
-    async def list_documents(self, collection: str, after: str = "", limit: int = 1000) -> Sequence[Document]:
-        """A page of a collection, by id."""
+    async def list_documents(
+        self, collection: str, after: str = "", limit: int = 1000, *, backwards: bool = False
+    ) -> Sequence[Document]:
+        """A page of a collection, by id, beyond ``after`` (empty: from the first). ``backwards``: those before it
+        (empty: from the last), last first."""
+
+
+def is_beyond(id: str, after: str, *, backwards: bool) -> bool:
+    """Whether a page of what is listed by id goes on to this one from ``after`` (empty: from its beginning)."""
+    return not after or (id < after if backwards else id > after)
 
 
 class Written(Protocol):
@@ -124,8 +132,11 @@ class MemoryDocuments:
         found = [(one.due_us, one.id, one) for one in self._of(collection) if one.due_us is not None]
         return [one for due_us, _, one in sorted(found, key=lambda entry: entry[:2]) if due_us <= now_us][:limit]
 
-    async def list_documents(self, collection: str, after: str = "", limit: int = 1000) -> Sequence[Document]:
-        return sorted((one for one in self._of(collection) if one.id > after), key=lambda one: one.id)[:limit]
+    async def list_documents(
+        self, collection: str, after: str = "", limit: int = 1000, *, backwards: bool = False
+    ) -> Sequence[Document]:
+        found = (one for one in self._of(collection) if is_beyond(one.id, after, backwards=backwards))
+        return sorted(found, key=lambda one: one.id, reverse=backwards)[:limit]
 
     def _is_current(self, document: Document) -> bool:
         stored = self._stored.get((document.collection, document.id))

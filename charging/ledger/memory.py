@@ -14,7 +14,7 @@ from pathlib import Path
 from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.errors import LedgerError, LedgerUnavailable
 from charging.ledger.accounts import Account, Number, folded
-from charging.ledger.documents import Document, MemoryDocuments
+from charging.ledger.documents import Document, MemoryDocuments, is_beyond
 from charging.ledger.feed import FeedEntry, takes_place
 from charging.ledger.model import (
     Applied,
@@ -169,8 +169,9 @@ class MemoryStore:
         ]
         return sorted(found, key=lambda session: (session.opened_us, session.id, session.account))
 
-    async def sessions_page(self, after: str, limit: int) -> Sequence[OpenSession]:
-        return sorted((one for one in await self.sessions() if one.id > after), key=lambda one: one.id)[:limit]
+    async def sessions_page(self, after: str, limit: int, *, backwards: bool = False) -> Sequence[OpenSession]:
+        found = (one for one in await self.sessions() if is_beyond(one.id, after, backwards=backwards))
+        return sorted(found, key=lambda one: one.id, reverse=backwards)[:limit]
 
     async def session(self, session: str, switch: str | None = None) -> OpenSession | None:
         found = (books.sessions[session] for books in self._books.values() if session in books.sessions)
@@ -202,10 +203,12 @@ class MemoryStore:
         until_us: int | None = None,
         after: tuple[int, str] | None = None,
         limit: int = 100,
+        backwards: bool = False,
     ) -> Sequence[CdrRow]:
         rows = sorted(
             (row for books in self._books.values() for row in books.cdrs.values()),
             key=lambda row: (row.ended_us, row.session, row.account),
+            reverse=backwards,
         )
         found = [
             row
@@ -213,7 +216,7 @@ class MemoryStore:
             if account in (None, row.account)
             and row.ended_us >= since_us
             and (until_us is None or row.ended_us < until_us)
-            and (after is None or (row.ended_us, row.session) > after)
+            and (after is None or _is_behind((row.ended_us, row.session), after, backwards=backwards))
         ]
         return found[:limit]
 
@@ -288,8 +291,9 @@ class MemoryDirectory:
         for account in sorted(self._books):
             yield account
 
-    async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
-        return [self._books[one].account for one in sorted(one for one in self._books if one > after)[:limit]]
+    async def accounts_page(self, after: str, limit: int, *, backwards: bool = False) -> Sequence[Account]:
+        found = (one for one in self._books if is_beyond(one, after, backwards=backwards))
+        return [self._books[one].account for one in sorted(found, reverse=backwards)[:limit]]
 
     async def accounts_of_mail(self, address: str, limit: int) -> Sequence[Account]:
         found = self._by_mail.get(folded(address), set()) if address else set()
@@ -329,8 +333,11 @@ class MemoryDirectory:
         for number in sorted(self._numbers):
             yield number
 
-    async def numbers_page(self, after: str, limit: int, account: str | None = None) -> Sequence[Number]:
-        return [number for number in await self.numbers(account) if number.number > after][:limit]
+    async def numbers_page(
+        self, after: str, limit: int, account: str | None = None, *, backwards: bool = False
+    ) -> Sequence[Number]:
+        found = [one for one in await self.numbers(account) if is_beyond(one.number, after, backwards=backwards)]
+        return (found[::-1] if backwards else found)[:limit]
 
     async def restore_account(self, account: Account) -> None:
         self._books[account.id] = _Books(account)
@@ -428,3 +435,7 @@ def _journal_line(number: int, line: Transfer) -> JournalLine:
     return JournalLine(
         number, line.id, line.account, line.kind, line.at_us, legs, line.session, line.reason, line.digest, line.actor
     )
+
+
+def _is_behind(place: tuple[int, str], after: tuple[int, str], *, backwards: bool) -> bool:
+    return place < after if backwards else place > after

@@ -90,9 +90,10 @@ class Ledger(Protocol):
     async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
         """The open sessions, oldest first (then by id and account); of one switch or account, or all."""
 
-    async def sessions_page(self, after: str, limit: int) -> Sequence[OpenSession]:
+    async def sessions_page(self, after: str, limit: int, *, backwards: bool = False) -> Sequence[OpenSession]:
         """The first ``limit`` (1 to 1,001) open sessions with ids beyond ``after`` (empty: all), by id; fewer: there
-        are no more. However many are open, no more records are read."""
+        are no more. However many are open, no more records are read. ``backwards``: the last before ``after`` (empty:
+        of all), last first; so wherever it is said here."""
 
     async def session(self, session: str, switch: str | None = None) -> OpenSession | None:
         """The open session of this id, of one switch or any; ``None``: there is none. However many are open, one
@@ -106,7 +107,7 @@ class Ledger(Protocol):
         """The account's journal from the line after number ``after``, oldest first."""
 
     async def journal_page(self, account: str, before: int | None, limit: int) -> Sequence[JournalLine]:
-        """The newest ``limit`` (1 to 1,000) lines with a number below ``before``, newest first."""
+        """The newest ``limit`` (1 to 1,001) lines with a number below ``before``, newest first."""
 
     async def cdrs(
         self,
@@ -116,8 +117,10 @@ class Ledger(Protocol):
         until_us: int | None = None,
         after: tuple[int, str] | None = None,
         limit: int = 100,
+        backwards: bool = False,
     ) -> Sequence[CdrRow]:
-        """CDRs by end of call, oldest first; ``after`` is the (ended_us, session) of the last row seen."""
+        """CDRs by end of call, oldest first (``backwards``: newest first); ``after`` is the (ended_us, session) of the
+        last row seen."""
 
     async def cdr(self, account: str, session: str) -> CdrRow | None:
         """The CDR that a session of the account has left, or ``None``. However many there are, one record is read."""
@@ -139,7 +142,7 @@ class Directory(Protocol):
     def account_ids(self) -> AsyncIterator[str]:
         """The id of every account, in order, also of one whose record is damaged."""
 
-    async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
+    async def accounts_page(self, after: str, limit: int, *, backwards: bool = False) -> Sequence[Account]:
         """The first ``limit`` (1 to 1,001) accounts with ids beyond ``after`` (empty: all), by id; fewer: there are no
         more. What it costs grows with ``limit``, not with the accounts."""
 
@@ -172,7 +175,9 @@ class Directory(Protocol):
     def number_ids(self) -> AsyncIterator[str]:
         """Every number, in order, also one whose record is damaged."""
 
-    async def numbers_page(self, after: str, limit: int, account: str | None = None) -> Sequence[Number]:
+    async def numbers_page(
+        self, after: str, limit: int, account: str | None = None, *, backwards: bool = False
+    ) -> Sequence[Number]:
         """Of one account's numbers, or all, the first ``limit`` (1 to 1,001) beyond ``after`` (empty: from the first),
         in order; as `accounts_page`."""
 

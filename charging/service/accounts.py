@@ -75,9 +75,9 @@ class Accounts:
         """The account of this id."""
         return await self._store.directory.account(account) or unknown_account(account)
 
-    async def page(self, after: str, limit: int) -> Sequence[Account]:
-        """Up to ``limit`` accounts with ids beyond ``after``, by id."""
-        return await self._store.directory.accounts_page(after, limit)
+    async def page(self, after: str, limit: int, *, backwards: bool = False) -> Sequence[Account]:
+        """Up to ``limit`` accounts with ids beyond ``after``, by id; ``backwards``: before it, from the last on."""
+        return await self._store.directory.accounts_page(after, limit, backwards=backwards)
 
     async def change(self, account: str, changes: AccountChanges) -> Account | Refused:
         """Edit plan, language or mail address. A new plan holds for calls from now on. If it gives more free minutes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from calendar import monthrange
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,10 +117,9 @@ class Balances:
 
     async def view(self, account: str) -> BalanceView | Refused:
         """What the account has now."""
-        asked = self._store.directory.account(account), self._store.snapshot(account)
-        stored, snapshot = await asyncio.gather(*asked)  # one waiting for the store, not two
-        if stored is None:
+        if (stored := await self._store.directory.account(account)) is None:
             return unknown_account(account)
+        snapshot = await self._store.snapshot(account)
         balances, calls = snapshot.balances, self._calls.views_of(snapshot.sessions)
         tariff = self._tariff()
         plan = tariff.plan(stored.plan)

@@ -218,16 +218,20 @@ class Changes:
                 log.warning("changes_not_settled", why=str(error))
             await self._clock.sleep_until(self._clock.now().plus(REST_S).mono_us)
 
-    async def page(self, sought: Sought, after: str | None, limit: int) -> tuple[list[Noted], str | None]:
-        """Up to ``limit`` changes after the one with id ``after``, oldest first, and the cursor of the next page
-        (``None`` if there is none). A page may be short or empty though more follow. Notes that cannot be read are
-        logged and left out. Raises LedgerUnavailable."""
-        place = after or f"{max(0, sought.since_us - 1):016d}"
+    async def page(
+        self, sought: Sought, after: str | None, limit: int, *, backwards: bool = False
+    ) -> tuple[list[Noted], str | None]:
+        """Up to ``limit`` changes after the one with id ``after``, oldest first (``backwards``: before it, newest
+        first), and the cursor of the next page (``None`` if there is none). A page may be short or empty though more
+        follow. Notes that cannot be read are logged and left out. Raises LedgerUnavailable."""
+        place = after or _begin(sought, backwards=backwards)
         found: list[Noted] = []
         for _ in range(EXAMINED_MAX // PAGE_DOCUMENTS):
-            documents = await self._store.documents.list_documents(COLLECTION, place, PAGE_DOCUMENTS)
+            documents = await self._store.documents.list_documents(
+                COLLECTION, place, PAGE_DOCUMENTS, backwards=backwards
+            )
             for document in documents:
-                if sought.until_us is not None and document.id >= f"{sought.until_us:016d}":
+                if _is_past(document.id, sought, backwards=backwards):
                     return found, None
                 change = readable(document)
                 if change is not None and sought.fits(change) and await self._counts(document.id, change):
@@ -369,3 +373,17 @@ def differences(before: Facts, after: Facts) -> tuple[dict[str, Any], dict[str, 
     """The members of both that are not the same."""
     names: Sequence[str] = [name for name in after if before.get(name) != after[name]]
     return {name: before[name] for name in names if name in before}, {name: after[name] for name in names}
+
+
+def _begin(sought: Sought, *, backwards: bool) -> str:
+    """The place behind which the first page of notes begins."""
+    if backwards:
+        return "" if sought.until_us is None else f"{sought.until_us:016d}"
+    return f"{max(0, sought.since_us - 1):016d}"
+
+
+def _is_past(id: str, sought: Sought, *, backwards: bool) -> bool:
+    """Whether neither this note nor any further one is of the time that is sought."""
+    if backwards:
+        return id < f"{sought.since_us:016d}"
+    return sought.until_us is not None and id >= f"{sought.until_us:016d}"

@@ -226,30 +226,34 @@ class Decisions:
         self._documents = documents
         self._clock = clock
 
-    async def page(self, sought: Sought, after: str | None, limit: int) -> tuple[list[Kept], str | None]:
+    async def page(
+        self, sought: Sought, after: str | None, limit: int, *, backwards: bool = False
+    ) -> tuple[list[Kept], str | None]:
         """Up to ``limit`` decisions after the one with id ``after``, and the cursor of the next page (``None`` if there
-        is none). They come in the order of writing, oldest first; those of one document stand together. A page may be
-        short or empty though more follow, since one request reads at most EXAMINED_MAX documents. Raises
-        LedgerError."""
+        is none). They come in the order of writing, oldest first; those of one document stand together. ``backwards``:
+        those before it, newest first. A page may be short or empty though more follow, since one request reads at most
+        EXAMINED_MAX documents. Raises LedgerError."""
         begun, done = (after.rpartition(".")[0], int(after.rpartition(".")[2])) if after is not None else ("", -1)
-        start = begun[:-1] or f"{max(0, sought.since_us - SPAN_S * MICROSECONDS):016d}"
         found: list[Kept] = []
         examined, place = 0, after
-        async for document in walk(self._documents, None, start):
-            if document.id < begun:
+        start = (_start_back if backwards else _start)(sought, begun)
+        async for document in walk(self._documents, None, start, backwards=backwards):
+            if begun and (document.id > begun if backwards else document.id < begun):
                 continue
-            if sought.until_us is not None and _time(document.id) >= sought.until_us:
+            if _is_past(document.id, sought, backwards=backwards):
                 break
             if examined == EXAMINED_MAX:
                 return found, place
             examined += 1
-            for number, decided in enumerate(await _read(document, sought)):
-                if (document.id == begun and number <= done) or not sought.fits(decided):
+            numbered = list(enumerate(await _read(document, sought)))
+            for number, decided in reversed(numbered) if backwards else numbered:
+                is_seen = document.id == begun and (number >= done if backwards else number <= done)
+                if is_seen or not sought.fits(decided):
                     continue
                 if len(found) == limit:
                     return found, found[-1].id
                 found.append(Kept(f"{document.id}.{number}", decided))
-            place = f"{document.id}.{max(_count(document.id) - 1, 0)}"
+            place = f"{document.id}.{0 if backwards else max(_count(document.id) - 1, 0)}"
         return found, None
 
     async def of_account(self, account: str) -> AsyncIterator[Decided]:
@@ -284,9 +288,12 @@ class Decisions:
         return await self._documents.update_document(replace(document, body=body(rest)))
 
 
-async def walk(documents: Documents, rests_by: Clock | None, after: str = "") -> AsyncIterator[Document]:
-    """Every document of decisions, in order; with a clock, it rests after each page. Raises LedgerError."""
-    while page := await documents.list_documents(COLLECTION, after, PAGE_DOCUMENTS):
+async def walk(
+    documents: Documents, rests_by: Clock | None, after: str = "", *, backwards: bool = False
+) -> AsyncIterator[Document]:
+    """Every document of decisions, in order, or from the last on; with a clock, it rests after each page. Raises
+    LedgerError."""
+    while page := await documents.list_documents(COLLECTION, after, PAGE_DOCUMENTS, backwards=backwards):
         for document in page:
             yield document
         after = page[-1].id
@@ -317,3 +324,22 @@ def _time(id: str) -> int:
 
 def _count(id: str) -> int:
     return int(id[17:19]) if id[17:19].isdigit() else 1
+
+
+def _start(sought: Sought, begun: str) -> str:
+    """A place before the first document that can hold what is sought, or of the one that was ``begun``."""
+    return begun[:-1] or f"{max(0, sought.since_us - SPAN_S * MICROSECONDS):016d}"
+
+
+def _start_back(sought: Sought, begun: str) -> str:
+    """The same behind the last such document; empty: behind all."""
+    if begun:
+        return begun + "~"
+    return "" if sought.until_us is None else f"{sought.until_us:016d}"
+
+
+def _is_past(id: str, sought: Sought, *, backwards: bool) -> bool:
+    """Whether neither this document nor any further one can hold what is sought."""
+    if backwards:
+        return _time(id) < sought.since_us - SPAN_S * MICROSECONDS
+    return sought.until_us is not None and _time(id) >= sought.until_us

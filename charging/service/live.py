@@ -36,6 +36,9 @@ class LiveCalls(Protocol):
     def hang_up(self, session: str, reason: str) -> bool:
         """Order a call to end; ``False``: it is not looked after here."""
 
+    def watches(self, session: Session) -> bool:
+        """Whether a daemon looks after a stored session."""
+
 
 class NoCalls:
     """The calls of a process without a daemon: none."""
@@ -48,6 +51,29 @@ class NoCalls:
 
     def hang_up(self, session: str, reason: str) -> bool:
         return False
+
+    def watches(self, session: Session) -> bool:
+        return False
+
+
+class CallsBeside:
+    """The calls of a process that lives no longer than the daemon beside it, whose switch's calls that looks after. It
+    knows them by their records, which the daemon stores with their money."""
+
+    def __init__(self, switch: str) -> None:
+        self._switch = switch
+
+    def of(self, account: str) -> Sequence[Session]:
+        return ()
+
+    def get(self, session: str) -> Session | None:
+        return None
+
+    def hang_up(self, session: str, reason: str) -> bool:
+        return False
+
+    def watches(self, session: Session) -> bool:
+        return session.switch == self._switch
 
 
 class RegistryCalls:
@@ -70,6 +96,9 @@ class RegistryCalls:
         runner.offer(HangupOrdered(reason))
         return True
 
+    def watches(self, session: Session) -> bool:
+        return self._registry.open.find(session.id) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class CallView:
@@ -77,7 +106,7 @@ class CallView:
 
     session: Session
     watched: bool
-    """Whether this process looks after it; else this is its record as last stored by whoever does (or did)."""
+    """Whether this daemon looks after it; else this is its record as last stored by whoever does (or did)."""
     elapsed_s: int
     """Whole seconds since the answer."""
     cost: int
@@ -129,12 +158,13 @@ class Calls:
         self._tolerance_ms = answer_tolerance_ms
         self._changes = Changes(store, clock)
 
-    async def page(self, after: str, limit: int) -> tuple[list[CallView], str | None]:
+    async def page(self, after: str, limit: int, *, backwards: bool = False) -> tuple[list[CallView], str | None]:
         """The calls among the first ``limit`` open sessions with ids beyond ``after`` (empty: all), and the cursor of
-        the next page (``None`` if there is none). They come by id, which is the order in which they began. A page may
-        be empty though more follow, because a fax is a session too."""
-        stored = await self._store.sessions_page(after, limit + 1)
-        return self.views_of(stored[:limit]), stored[limit - 1].id if len(stored) > limit else None
+        the next page (``None`` if there is none). They come by id, which is the order in which they began;
+        ``backwards``: from the newest on. A page may be empty though more follow, because a fax is a session too."""
+        stored = await self._store.sessions_page(after, limit + 1, backwards=backwards)
+        views = self.views_of(stored[:limit])
+        return views[::-1] if backwards else views, stored[limit - 1].id if len(stored) > limit else None
 
     async def of(self, account: str) -> list[CallView]:
         """An account's, in the order in which they began."""
@@ -156,7 +186,8 @@ class Calls:
         for record in stored:
             if (session := _revived(record, now)) is not None:
                 live = self._live.get(record.id)
-                views.append(self._view(live or session, now, live is not None, session.posted))
+                watched = self._live.watches(session)
+                views.append(self._view(live or session, now, watched, session.posted))
         return sorted(views, key=_begun)
 
     def _view(self, session: Session, now: Instant, watched: bool, posted: Mapping[str, int]) -> CallView:

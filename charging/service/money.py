@@ -164,6 +164,17 @@ class Money:
             return unknown_account(account)
         return await self._store.journal_page(account, before, limit)
 
+    async def journal_from(self, account: str, after: int, limit: int) -> Sequence[JournalLine] | Refused:
+        """The account's oldest lines behind a line's number, oldest first."""
+        if await self._store.directory.account(account) is None:
+            return unknown_account(account)
+        found: list[JournalLine] = []
+        async for line in self._store.journal(account, after):
+            found.append(line)
+            if len(found) == limit:
+                break
+        return found
+
     def _transfer(self, transfer: str, account: str, kind: Kind, amount: int, reason: str) -> Transfer | Refused:
         if not -AMOUNT_MAX <= amount <= AMOUNT_MAX:
             return Refused(

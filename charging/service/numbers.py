@@ -94,11 +94,14 @@ class Numbers:
         self._touched(known.account)
         return known
 
-    async def page(self, after: str, limit: int, account: str | None = None) -> Sequence[Number] | Refused:
-        """Up to ``limit`` numbers beyond ``after``, in order, of one account or all."""
+    async def page(
+        self, after: str, limit: int, account: str | None = None, *, backwards: bool = False
+    ) -> Sequence[Number] | Refused:
+        """Up to ``limit`` numbers beyond ``after``, in order, of one account or all; ``backwards``: before it, from the
+        last on."""
         if account is not None and await self._store.directory.account(account) is None:
             return unknown_account(account)
-        return await self._store.directory.numbers_page(after, limit, account)
+        return await self._store.directory.numbers_page(after, limit, account, backwards=backwards)
 
     def _subscriber_number(self, number: str) -> str | Refused:
         normal = self._tariff().normalise(number)

@@ -117,11 +117,14 @@ class Service:
         until_us: int | None,
         after: tuple[int, str] | None,
         limit: int,
+        backwards: bool = False,
     ) -> Sequence[CdrRow] | Refused:
-        """A page of CDRs by end of call, oldest first."""
+        """A page of CDRs by end of call, oldest first; ``backwards``: newest first."""
         if account is not None and await self._store.directory.account(account) is None:
             return unknown_account(account)
-        return await self._store.cdrs(account=account, since_us=since_us, until_us=until_us, after=after, limit=limit)
+        return await self._store.cdrs(
+            account=account, since_us=since_us, until_us=until_us, after=after, limit=limit, backwards=backwards
+        )
 
     async def cdr(self, account: str, session: str) -> CdrRow | Refused:
         """The CDR of one of the account's calls, messages and faxes that are over."""
@@ -130,7 +133,9 @@ class Service:
         row = await self._store.cdr(account, session)
         return row or Refused(Code.NOT_FOUND, f"account {account!r} has no CDR of {session[:80]!r}")
 
-    async def decisions(self, sought: Sought, after: str | None, limit: int) -> tuple[list[Kept], str | None] | Refused:
+    async def decisions(
+        self, sought: Sought, after: str | None, limit: int, *, backwards: bool = False
+    ) -> tuple[list[Kept], str | None] | Refused:
         """A page of what was decided over calls, and the place behind it; see :meth:`Decisions.page`. The number may be
         written in any form."""
         if sought.account is not None and await self._store.directory.account(sought.account) is None:
@@ -140,15 +145,15 @@ class Service:
             if normal is None:
                 return Refused(Code.INVALID, f"found {sought.number[:40]!r}, expected a telephone number")
             sought = replace(sought, number=normal)
-        return await self._decisions.page(sought, after, limit)
+        return await self._decisions.page(sought, after, limit, backwards=backwards)
 
     async def changes(
-        self, sought: changes.Sought, after: str | None, limit: int
+        self, sought: changes.Sought, after: str | None, limit: int, *, backwards: bool = False
     ) -> tuple[list[Noted], str | None] | Refused:
         """A page of who changed what, and the place behind it; see :meth:`Changes.page`."""
         if sought.account is not None and await self._store.directory.account(sought.account) is None:
             return unknown_account(sought.account)
-        return await self._changes.page(sought, after, limit)
+        return await self._changes.page(sought, after, limit, backwards=backwards)
 
     async def tariff_accepted(self, digest: str, reason: str) -> None:
         """Note that an operator has accepted a doubtful tariff, which is in force already. If the ledger fails, only

@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerCorrupt
@@ -279,8 +280,9 @@ def _body(token: Token, secret: str) -> str:
     return json.dumps(contents, separators=(",", ":"))
 
 
+@lru_cache(TOKENS_MAX)
 def _stored(document: Document) -> tuple[Token, str]:
-    """The token and its secret's digest."""
+    """The token and its secret's digest. Remembered, for who asks once asks again."""
     try:
         contents = json.loads(document.body)
         scopes = frozenset(map(Scope, contents["scopes"]))

@@ -239,7 +239,11 @@ class Gate:
 
     async def _body(self, scope: Scope, receive: Receive, limit: int) -> bytes:
         """The whole body, within its limits of size and time."""
-        length = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length")
+        if length is None and b"transfer-encoding" not in headers:
+            return b""  # RFC 9112, 6.3
+        length = length or b"0"
         if length.isdigit() and int(length) > limit:
             raise _too_large(limit)
         body = bytearray()

@@ -23,12 +23,12 @@ from charging.web.problem import RETRY_AFTER_S, Refusal, ledger_response, proble
 LIVE = tuple(
     compile_path(template)[0]
     for template in (
-        *("/calls", "/calls/{session}", "/accounts/{account}/balance", "/quotes", "/limits"),
+        *("/calls", "/calls/{session}", "/quotes", "/limits"),
         *("/test/calls", "/test/calls/{id}"),
     )
 )
 """What is read in the daemon: running calls, and prices with the free minutes that they leave, by the tariff in
-force."""
+force. Not balances, which every page of a website asks: the records of running calls say what they cost."""
 ANSWER_S = 180
 """Longer than a fax's document takes to convert."""
 PING_S = 5

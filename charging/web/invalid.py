@@ -76,6 +76,8 @@ def _where(place: Sequence[str | int]) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, bytes):  # a body of another type than JSON: nobody knows how long
+        value = value[: SHOWN_LENGTH_MAX + 1].decode("utf-8", "backslashreplace")
     text = _sendable(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= SHOWN_LENGTH_MAX else text[:SHOWN_LENGTH_MAX] + "…"
 

@@ -10,6 +10,7 @@ import ipaddress
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 from charging.clock import MICROSECONDS
 
@@ -19,6 +20,7 @@ IPV6_PREFIX = 64
 """One customer has so many bits' worth of addresses: they count as one."""
 
 
+@lru_cache(1_000)
 def neighbourhood(host: str) -> str:
     """By whom failed logins of a client's address are counted: itself, or an IPv6 customer's network."""
     try:

@@ -367,7 +367,10 @@ class CallOut(BaseModel):
     plan: str
     destination: str
     switch: str
-    state: str
+    state: str = Field(
+        description="reserved, ringing, running, ending or settling; in a balance as last stored: reserved until the "
+        "answer, running until it is booked"
+    )
     reason: str = Field(description="free_minutes or credit: what pays the first second")
     set_up: Instant
     answered: Instant | None
@@ -377,7 +380,7 @@ class CallOut(BaseModel):
     covered_s: int
     covered_until: Instant | None
     short: str = Field(description="money or cap: why no more is reserved; no: there is more")
-    watched: bool = Field(description="false: no daemon here looks after it; as last stored")
+    watched: bool = Field(description="false: the daemon of this switch does not look after it; as last stored")
 
     @classmethod
     def of(cls, view: CallView) -> Self:

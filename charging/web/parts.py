@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Query, Request
@@ -17,7 +17,7 @@ from charging.clock import MICROSECONDS
 from charging.pricing.money import parse_euro
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
-from charging.web.forms import AMOUNT, CDR_CURSOR, DECISION_CURSOR, EXACT_AMOUNT, MOMENT, NUMBER
+from charging.web.forms import ACCOUNT, AMOUNT, CALL_CURSOR, CDR_CURSOR, DECISION_CURSOR, EXACT_AMOUNT, MOMENT, NUMBER
 from charging.web.models import Page
 from charging.web.problem import Refusal
 
@@ -36,14 +36,20 @@ async def _service(request: Request) -> Service:
 
 
 async def known_parameters(request: Request) -> None:
-    """Refuse a query parameter that the route does not have: a filter that is misspelt and ignored shows everyone's
-    calls to one customer."""
+    """Refuse a query parameter that the route does not have, or that stands there twice: a filter that is misspelt and
+    ignored shows everyone's calls to one customer, and of two accounts one would be left out."""
     known = _query_names(request.scope["route"].dependant)
+    if (twice := _twice([name for name, _ in request.query_params.multi_items()])) is not None:
+        raise Refusal(Refused(Code.INVALID, f"found {twice[:40]!r} twice, expected it once", at=f"?{twice[:40]}"))
     for name in request.query_params:
         if name not in known:
             expected = "one of " + ", ".join(sorted(known)) if known else "none"
             message = f"found the unknown parameter {name[:40]!r}, expected {expected}"
             raise Refusal(Refused(Code.INVALID, message, at=f"?{name[:40]}"))
+
+
+def _twice(names: Sequence[str]) -> str | None:
+    return next((name for place, name in enumerate(names) if name in names[:place]), None)
 
 
 ROWS_MAX_BESIDE_CALLS = 100
@@ -85,8 +91,19 @@ def _in_digits(text: object) -> object:
 DIGITS = BeforeValidator(_in_digits)
 """Of a whole number in a query."""
 TheService = Annotated[Service, Depends(_service)]
+Order = Annotated[
+    Literal["asc", "desc"],
+    Query(description="asc: from the first, or the oldest, on; desc: from the last on. A cursor is good for both"),
+]
 Limit = Annotated[int, Query(ge=1, le=1000, description="rows in a page"), DIGITS]
 Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
+AccountCursor = Annotated[
+    str | None, Query(max_length=200, description="`next` of the page before", json_schema_extra={"pattern": ACCOUNT})
+]
+CallCursor = Annotated[
+    str | None,
+    Query(max_length=200, description="`next` of the page before", json_schema_extra={"pattern": CALL_CURSOR}),
+]
 NumberCursor = Annotated[
     QueryNumber | None,
     Query(max_length=200, description="`next` of the page before", json_schema_extra={"pattern": NUMBER}),
@@ -203,11 +220,16 @@ def bad_cursor(cursor: str) -> Refusal:
     )
 
 
-def number_place(cursor: str | None) -> str:
-    """The number behind which a page of numbers begins. Refuses the request where it is no cursor of such a page."""
-    if cursor is not None and not matches(NUMBER, cursor):
+def place_of(cursor: str | None, pattern: str) -> str:
+    """The id behind which a page begins. Refuses the request where it has not the form of one."""
+    if cursor is not None and not matches(pattern, cursor):
         raise bad_cursor(cursor)
     return cursor or ""
+
+
+def number_place(cursor: str | None) -> str:
+    """The number behind which a page of numbers begins. Refuses the request where it is no cursor of such a page."""
+    return place_of(cursor, NUMBER)
 
 
 def cdr_cursor(ended_us: int, session: str) -> str:

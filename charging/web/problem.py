@@ -121,7 +121,11 @@ def handle_problems(app: FastAPI) -> None:
 
 async def _refusal(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refusal)
-    refused = error.refused
+    return refusal_response(error.refused)
+
+
+def refusal_response(refused: Refused) -> JSONResponse:
+    """The response where the service refused."""
     status, obstacle = _STATUS[refused.code], refused.obstacle or ""
     errors = [ErrorAt(detail=refused.message, pointer=refused.at)] if refused.at else ()
     response = problem_response(status, refused.code, refused.message, refused.advice, errors=errors, obstacle=obstacle)

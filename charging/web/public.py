@@ -11,10 +11,10 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,7 +30,7 @@ RATE = "charging.rate"
 """Where the gate leaves the token's pace in a request's scope; see :class:`Pace`."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _COMMAND = "`charging"
-_WITHOUT_BODY = ("content-length", "content-type")
+_WITHOUT_BODY = (b"content-length", b"content-type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Public:
 
     def __init__(self, app: ASGIApp, *, sandbox: bool = False) -> None:
         self._app = app
-        self._marks = {SANDBOX: "yes"} if sandbox else {}
+        self._marks = [(SANDBOX.encode(), b"yes")] if sandbox else []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,7 +64,7 @@ class Public:
             "headers": [one for one in scope["headers"] if asked != "HEAD" or one[0] != b"accept"],  # of no stream
             REQUEST_ID: _request_id(scope),
         }
-        answer = _Answer(inner, asked, send, {REQUEST_ID: inner[REQUEST_ID], **self._marks})
+        answer = _Answer(inner, asked, send, [(b"x-request-id", inner[REQUEST_ID].encode()), *self._marks])
         try:
             await self._app(inner, receive, answer.take)
         except Exception as error:
@@ -76,14 +76,19 @@ class Public:
 
 def _request_id(scope: Scope) -> str:
     """The client's own name for its request, if it can stand in a log; else one of ours."""
-    given = Headers(scope=scope).get(REQUEST_ID, "")
+    given = _header(scope, b"x-request-id")
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _header(message: Mapping[str, Any], name: bytes) -> str:
+    """A header of a request or an answer; empty: it has none."""
+    return next((value.decode("latin-1") for key, value in message["headers"] if key == name), "")
 
 
 class _Answer:
     """One answer on its way out."""
 
-    def __init__(self, scope: Scope, asked: str, send: Send, marks: Mapping[str, str]) -> None:
+    def __init__(self, scope: Scope, asked: str, send: Send, marks: Sequence[tuple[bytes, bytes]]) -> None:
         """``marks`` are headers that every answer has."""
         self._marks = marks
         self._scope = scope
@@ -97,9 +102,7 @@ class _Answer:
     async def _send_start(self) -> None:
         """Of a stream, whose parts are sent on as they come."""
         self.is_sent = True
-        headers = MutableHeaders(raw=list(self._start["headers"]))
-        headers.update(self._marks)
-        await self._send({**self._start, "headers": headers.raw})
+        await self._send({**self._start, "headers": [*self._start["headers"], *self._marks]})
 
     async def instead(self, response: Response) -> None:
         """Forget what was held, and answer this."""
@@ -110,7 +113,7 @@ class _Answer:
         """Hold what the application sends, and send it on when it is whole."""
         if message["type"] == "http.response.start":
             self._start = message
-            self._streams = Headers(raw=message["headers"]).get("content-type", "").startswith(STREAM)
+            self._streams = _header(message, b"content-type").startswith(STREAM)
             if self._streams:
                 await self._send_start()
             return
@@ -124,25 +127,25 @@ class _Answer:
     async def _send_whole(self) -> None:
         self.is_sent = True
         start, body = self._start, bytes(self._body)
-        headers = MutableHeaders(raw=list(start["headers"]))
-        headers.update(self._marks)
+        status, headers = start["status"], [*start["headers"], *self._marks]
         pace = self._scope.get(RATE)
         if isinstance(pace, Pace):
-            headers["RateLimit-Limit"] = str(pace.limit)
-            headers["RateLimit-Remaining"] = str(pace.remaining)
-            headers["RateLimit-Reset"] = str(pace.reset_s)
-        status = start["status"]
-        if headers.get("content-type") == MEDIA_TYPE:
+            headers += [
+                (b"ratelimit-limit", b"%d" % pace.limit),
+                (b"ratelimit-remaining", b"%d" % pace.remaining),
+                (b"ratelimit-reset", b"%d" % pace.reset_s),
+            ]
+        if status >= 400 and _header(start, b"content-type") == MEDIA_TYPE:
             body = _for_programs(body, self._scope[REQUEST_ID])
-            headers["content-length"] = str(len(body))
+            headers = [one for one in headers if one[0] != b"content-length"]
+            headers.append((b"content-length", b"%d" % len(body)))
         elif status == 200 and self._scope["method"] == "GET":
-            headers["ETag"] = tag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
-            headers["Cache-Control"] = "private, no-cache"
-            if _is_known(Headers(scope=self._scope).get("if-none-match", ""), tag):
+            tag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+            headers += [(b"etag", tag.encode()), (b"cache-control", b"private, no-cache")]
+            if _is_known(_header(self._scope, b"if-none-match"), tag):
                 status, body = 304, b""
-                for name in _WITHOUT_BODY:
-                    del headers[name]
-        await self._send({**start, "status": status, "headers": headers.raw})
+                headers = [one for one in headers if one[0] not in _WITHOUT_BODY]
+        await self._send({**start, "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": b"" if self._asked == "HEAD" else body})
 
 

@@ -37,6 +37,8 @@ AWAY_WAIT_S = 300
 AWAY_TRIES = 12
 """Of one event that reaches the receiver, half an hour or so; then it becomes a letter: perhaps it is what the receiver
 fails at."""
+AWAY_HOLD_S = 3600
+"""Of one event too, whatever the receiver asks for: so long it holds up the other accounts."""
 LETTER_WAIT_S = 6 * 3600
 TRIES = 16
 """Of a letter, for a day or so."""
@@ -313,13 +315,16 @@ class Sender:
             return await self._try_alone(event, failure, is_back=self._answers != before)
 
     async def _try_alone(self, event: Event, failure: Failure, *, is_back: bool) -> Failure | None:
-        """Until the receiver says something to it, or for half an hour if it can be reached. ``is_back``: it has
-        answered to another meanwhile."""
-        failures = 1
-        while failure.kind is Kind.UNREACHED or (failure.kind is Kind.AWAY and failures < AWAY_TRIES):
+        """Until the receiver says something to it, or for half an hour if it can be reached; for an hour if it asks for
+        time. ``is_back``: it has answered to another meanwhile."""
+        failures, held_s = 1, 0.0
+        while failure.kind is Kind.UNREACHED or (
+            failure.kind is Kind.AWAY and failures < AWAY_TRIES and held_s < AWAY_HOLD_S
+        ):
             if not is_back:
-                await self._wait(max(wait_s(failures, AWAY_WAIT_S, self._jitter()), failure.after_s))
-                failures += 1
+                pause_s = max(wait_s(failures, AWAY_WAIT_S, self._jitter()), failure.after_s)
+                await self._wait(pause_s)
+                failures, held_s = failures + 1, held_s + pause_s
             is_back = False
             if (again := await self._post(event)) is None:
                 return None
@@ -349,16 +354,22 @@ class Sender:
             await self._clock.sleep_until(min(end_us, now.plus(RENEW_S).mono_us))
 
     async def _write_if_old(self) -> None:
-        if self._clock.now().mono_us - self._written_us >= RENEW_S * MICROSECONDS:
-            await self._write()
+        if _is_old(self._clock, self._written_us):
+            await self._write(only_if_old=True)
 
-    async def _write(self, *, off: bool = False) -> None:
-        """Remember the place."""
+    async def _write(self, *, off: bool = False, only_if_old: bool = False) -> None:
+        """Remember the place. ``only_if_old``: unless another lane has written it meanwhile."""
         async with self._writing:
+            if only_if_old and not _is_old(self._clock, self._written_us):
+                return
             report = replace(self._seen, told_us=self._read.told_us)
             self._seen = replace(self._seen, taken=0, failed=0)
             _mine(await self._book.move(self._name, str(self._read.place), report, off=off))
             self._written_us = self._clock.now().mono_us
+
+
+def _is_old(clock: Clock, written_us: int) -> bool:
+    return clock.now().mono_us - written_us >= RENEW_S * MICROSECONDS
 
 
 def _mine(answer: Endpoint | Refused) -> Endpoint:

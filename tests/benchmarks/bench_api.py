@@ -1,9 +1,10 @@
 """How fast a website has a balance: requests a second and the slowest hundredth, on 1 and on 16 kept connections.
 
-The public interface and a bare FastAPI are asked in turns on one machine. The goal: at least 0.6 of its requests, and a
-p99 of at most 3 times its own.
+The public interface of `charging run --sandbox` and a bare FastAPI are asked in turns on one machine. The goal: at
+least 0.6 of its requests, and a p99 of at most 3 times its own.
 
-Both are processes of their own; whoever asks is a third. The account has no call, and the ledger is SQLite.
+Both are processes of their own; whoever asks is a third. The account has no call, and the ledger is SQLite. The CPU of
+the public interface is that of its process and of the daemon, which decides calls and has none.
 """
 
 from __future__ import annotations
@@ -16,18 +17,19 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
+from charging.cli.sandbox import sandbox_at
 from charging.lab.ports import free_port
-from tests.integration.api_process import api_process
 
+START_S = 120
 CONNECTIONS = (1, 16)
 SHARE_MIN, P99_MAX = 0.6, 3.0
-PATH = "/v1/accounts/anna/balance"
+PATH = "/v1/accounts/demo/balance"
 
 
 @dataclass
@@ -36,11 +38,11 @@ class Side:
 
     port: int
     token: str
-    pid: int
+    pids: tuple[int, ...]
     seconds: dict[int, list[float]] = field(default_factory=lambda: {one: [] for one in CONNECTIONS})
     rates: dict[int, list[float]] = field(default_factory=lambda: {one: [] for one in CONNECTIONS})
     cpu_s: dict[int, float] = field(default_factory=lambda: dict.fromkeys(CONNECTIONS, 0.0))
-    """Of its process: on a busy machine this says more than the requests do."""
+    """Of its processes: on a busy machine this says more than the requests do."""
 
     async def ask(self, connections: int, until: float) -> None:
         """On so many connections, one request after the other on each."""
@@ -51,8 +53,8 @@ class Side:
         self.cpu_s[connections] += self._cpu_s() - used
 
     def _cpu_s(self) -> float:
-        user, system = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        of_each = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13] for pid in self.pids)
+        return sum(int(user) + int(system) for user, system in of_each) / os.sysconf("SC_CLK_TCK")
 
     async def _connection(self, connections: int, until: float) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -79,6 +81,48 @@ class Side:
 
 
 @asynccontextmanager
+async def shipped(folder: Path) -> AsyncIterator[Side]:
+    """The public interface of a sandbox."""
+    config, port = folder / "charging.yaml", free_port()
+    await asyncio.to_thread(sandbox_at, config)  # which has a loop of its own
+    text = config.read_text().replace("api:\n  #port: 9479", f"api:\n  port: {port}\n  requests_per_minute: 1000000")
+    for other in ("9478", "9480", "9481"):
+        text = text.replace(f"#port: {other}", f"port: {free_port()}")
+    config.write_text(text)
+    program = Path(sys.executable).with_name("charging")
+    with (folder / "log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            program, "--config", config, "run", "--sandbox", stdout=log, stderr=log
+        )
+    try:
+        token = await _token(folder / "token", port)
+        yield Side(port, token, (process.pid, *_children(process.pid)))
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def _children(pid: int) -> list[int]:
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def _told(file: Path) -> str:
+    return file.read_text().strip() if file.exists() else "none"
+
+
+async def _token(file: Path, port: int) -> str:
+    """The sandbox's token, once it is good for an answer."""
+    async with asyncio.timeout(START_S), httpx.AsyncClient() as client:
+        while True:
+            token = _told(file)
+            with suppress(httpx.TransportError):
+                headers = {"Authorization": f"Bearer {token}"}
+                if (await client.get(f"http://127.0.0.1:{port}{PATH}", headers=headers)).is_success:
+                    return token
+            await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
 async def bare(balance: str) -> AsyncIterator[Side]:
     """A bare FastAPI that answers this."""
     port = free_port()
@@ -95,7 +139,7 @@ async def bare(balance: str) -> AsyncIterator[Side]:
             except httpx.TransportError:
                 await asyncio.sleep(0.1)
     try:
-        yield Side(port, "none", process.pid)
+        yield Side(port, "none", (process.pid,))
     finally:
         process.kill()
         await process.wait()
@@ -103,11 +147,9 @@ async def bare(balance: str) -> AsyncIterator[Side]:
 
 async def bench(folder: Path, seconds: float, rounds: int) -> bool:
     """Print what was measured; whether the goal is reached."""
-    async with api_process(folder) as ours, ours.client() as client:
-        assert (await client.post("/accounts", json={"id": "anna", "plan": "light"})).is_success
-        balance = (await client.get("/accounts/anna/balance")).text
+    async with shipped(folder) as mine, httpx.AsyncClient(headers={"Authorization": f"Bearer {mine.token}"}) as client:
+        balance = (await client.get(f"http://127.0.0.1:{mine.port}{PATH}")).text
         async with bare(balance) as theirs:
-            mine = Side(httpx.URL(ours.url).port or 0, ours.tokens["all"], ours.process.pid)
             for _ in range(rounds):
                 for connections in CONNECTIONS:
                     for side in (mine, theirs):

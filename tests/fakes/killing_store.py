@@ -23,7 +23,8 @@ from tests.fakes.clock import settle
 
 When = Literal["before", "after"]
 
-WRITES = {"apply", "apply_all", "keep_session", "put_account", "put_number", "acquire_lease", "renew_lease"}
+WRITES = frozenset({"apply", "apply_all", "keep_session", "put_account", "put_number", "acquire_lease", "renew_lease"})
+DOCUMENT_WRITES = frozenset({"put_document", "update_document", "delete_document"})
 
 
 @dataclass
@@ -58,9 +59,10 @@ class KillingStore:
     """The store of a URL, with every operation watched: by a reaper (``None``: it watches elsewhere), and for
     :meth:`rest`."""
 
-    def __init__(self, url: str, reaper: Reaper | None) -> None:
+    def __init__(self, url: str, reaper: Reaper | None, writes: frozenset[str] = WRITES) -> None:
         self._store = open_store(url)
         self._reaper = reaper
+        self._writes = writes
         self._on_their_way = 0
         self._returned = asyncio.Event()
 
@@ -76,7 +78,7 @@ class KillingStore:
     async def _watched(self, name: str, method: Callable[..., Awaitable[Any]], *arguments: Any, **options: Any) -> Any:
         self._on_their_way += 1
         try:
-            if self._reaper is None or name not in WRITES:
+            if self._reaper is None or name not in self._writes:
                 return await method(*arguments, **options)
             first = arguments[0]
             told = f"{name} {first.kind}" if isinstance(first, Transfer) else name

@@ -24,7 +24,7 @@ from charging.web.customers.till import till_of
 from charging.web.listen import Front, serve_on
 from charging.web.settings import CustomerPage
 from tests.fakes.fax_line import MAX_BYTES
-from tests.fakes.providers import KEY, Mollie
+from tests.fakes.providers import KEY, Double, Mollie
 from tests.integration.console_scene import Scene, bound, console_scene
 
 SITE_PAGE = """<!doctype html><html lang="en"><head><title>Voice</title></head><body><main><h1>Voice</h1>
@@ -43,7 +43,7 @@ class Customers:
     """The operator's, whose page has the widget of anna."""
     strange_site: str
     """The same page at another address, which is not in the list."""
-    double: Mollie
+    double: Double
     """The payment provider."""
 
     async def link(self, account: str = "anna") -> str:

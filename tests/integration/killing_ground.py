@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from tests.fakes.killing_relay import KillingRelay
-from tests.fakes.killing_store import KillingStore, Reaper, When
+from tests.fakes.killing_store import WRITES, KillingStore, Reaper, When
 from tests.integration.redis_servers import RedisServer, wait_until
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -74,10 +74,11 @@ def ground_of(kind: str, folder: Path) -> Iterator[Ground]:
 
 
 @asynccontextmanager
-async def watched(url: str, reaper: Reaper) -> AsyncIterator[KillingStore]:
-    """The store of a URL, not open yet, of whose writes the reaper chooses one to die at."""
+async def watched(url: str, reaper: Reaper, writes: frozenset[str] = WRITES) -> AsyncIterator[KillingStore]:
+    """The store of a URL, not open yet, of whose writes the reaper chooses one to die at. ``writes``: what counts as
+    one with a SQLite file."""
     if not url.startswith("redis"):
-        yield KillingStore(url, reaper)
+        yield KillingStore(url, reaper, writes)
         return
     host, _, port = url.rpartition(":")
     async with KillingRelay(int(port), reaper) as relay:

@@ -138,7 +138,7 @@ async def test_someone_logs_in_by_the_login_provider_acts_under_his_name_and_log
 
 PLACES = (
     *("/", "/calls", "/decisions", "/accounts/anna", "/accounts/anna/journal", "/accounts/anna/correct", "/search?q=a"),
-    *("/tariff", "/health", "/no-such-page"),
+    *("/accounts/anna/top-up", "/accounts/anna/suspend", "/tariff", "/health", "/no-such-page"),
 )
 
 TAB_HIDDEN = """(() => {
@@ -147,7 +147,8 @@ TAB_HIDDEN = """(() => {
 })()"""
 
 
-@pytest.mark.parametrize(("phone", "dark"), [(False, False), (True, True)], ids=["desktop-light", "phone-dark"])
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 async def test_axe_finds_nothing_serious_and_no_page_is_wider_than_its_window(
     tmp_path: Path, phone: bool, dark: bool
 ) -> None:
@@ -160,6 +161,7 @@ async def test_axe_finds_nothing_serious_and_no_page_is_wider_than_its_window(
             for place in PLACES:
                 await page.goto(place)
                 found[place] = await found_by_axe(page)
+                await page.screenshot(path=tmp_path / f"{place.strip('/').replace('/', '-') or 'overview'}.png")
                 wide = await page.evaluate("document.documentElement.scrollWidth > innerWidth")
                 assert not wide, f"{place} is wider than its window"
                 hidden = await page.evaluate(TAB_HIDDEN)

@@ -54,6 +54,20 @@ def connected(client: Any, door: Door, scope: str) -> Any:
     )
 
 
+async def test_the_generated_client_reads_a_list_from_its_newest_on(client: Any, shop: Shop) -> None:
+    await shop.anna()
+    for key in ("first", "second"):
+        await shop.service.money.top_up("anna", 10_000_000, key)
+    door = Door(shop.service)
+    await door.open()
+    journal = importlib.import_module("charging_client.api.accounts.journal")
+    order = importlib.import_module("charging_client.models").JournalOrder
+    asks = connected(client, door, "read")
+    for way, numbers in ((order.ASC, [1, 2]), (order.DESC, [2, 1])):
+        page = await journal.asyncio("anna", client=asks, order=way)
+        assert [one.number for one in page.items] == numbers
+
+
 async def test_a_change_of_one_member_by_the_generated_client_leaves_the_others(client: Any, shop: Shop) -> None:
     """For every schema of a change, and seen on a number and an account."""
     models = importlib.import_module("charging_client.models")

@@ -48,10 +48,11 @@ class Sandbox:
     def lay_down(self) -> None:
         sandbox_at(self.config)
         text = self.config.read_text()
-        for port in ("9478", "9479", "9480"):
+        for port in ("9478", "9479", "9480", "9481"):
             self.ports[port] = free_port()
             assert f"#port: {port}" in text
             text = text.replace(f"#port: {port}", f"port: {self.ports[port]}")
+            text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{self.ports[port]}")
         self.config.write_text(text)
 
     async def curl(self, line: str) -> Any:
@@ -116,7 +117,7 @@ async def test_the_first_five_minutes_go_as_the_page_says(sandbox: Sandbox) -> N
     """And a call that runs when the process is killed is settled at the next start."""
     lines = [line for line in "".join(BLOCK.findall(text_of(DOCS / "sandbox.md"))).splitlines() if line]
     assert lines[:2] == ["charging run --sandbox", "TOKEN=$(cat charging-sandbox/token)"]
-    ring, balance, events, correct, poor, calls, top_up, fax, faxes, page = lines[2:]
+    ring, balance, events, correct, poor, calls, top_up, fax, faxes, page, link = lines[2:]
     assert page == ".venv/bin/python docs/examples/credit_page.py charging-sandbox", "see test_credit_page"
     async with sandbox.running() as process:
         assert (await sandbox.get("/health"))["sandbox"] is True
@@ -136,6 +137,7 @@ async def test_the_first_five_minutes_go_as_the_page_says(sandbox: Sandbox) -> N
         after = await until(lambda: sandbox.curl(balance), lambda it: not it["calls"])
         assert (after["credit"]["reserved"], float(after["credit"]["posted"]) < 0.01) == ("0.00", True)
         await sandbox.curl(top_up)
+        assert (await sandbox.curl(link))["url"].startswith(f"http://127.0.0.1:{sandbox.ports['9481']}/enter?token=")
         assert (await sandbox.curl(fax))["cost"] == "0.15"
         over = await until(lambda: sandbox.curl(faxes), lambda it: it["items"][-1]["ended"])
         assert (over["items"][-1]["state"], over["items"][-1]["cost"]) == ("partly_sent", "0.10")

@@ -14,7 +14,7 @@ import pytest
 
 from charging.errors import LedgerUnavailable
 from charging.ledger.model import Kind, Leg, Transfer
-from charging.ledger.sqlite.reader import THREADS, TOGETHER_MAX, Reader
+from charging.ledger.sqlite.reader import THREADS, TOGETHER_MAX, KeyReader, Reader
 from charging.ledger.sqlite.store import SqliteStore
 from tests.contract.scenario import add_account, assert_sound, run
 from tests.fakes.disk import disk_full_at
@@ -91,6 +91,43 @@ async def test_a_call_does_not_wait_for_a_backup_and_a_check_of_the_whole_file(t
     finally:
         finish.set()
     assert await asyncio.gather(*tasks) == [True] * len(tasks)  # the one too many has waited for its turn
+    await reader.stop()
+
+
+async def _thread_of(reader: KeyReader) -> int:
+    return await reader.read(lambda _connection: threading.get_ident())
+
+
+async def test_a_process_that_decides_no_calls_reads_by_key_without_a_thread(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "ledger.db")
+    await store.open()
+    await store.close()
+    path, reader = tmp_path / "ledger.db", Reader(tmp_path / "ledger.db", timeout_s=20)
+    beside, daemons = KeyReader(reader, path, at_once=True), KeyReader(reader, path, at_once=False)
+    assert await _thread_of(beside) == threading.get_ident()
+    assert await _thread_of(daemons) != threading.get_ident()
+    beside.stop()
+    await reader.stop()
+    with pytest.raises(LedgerUnavailable, match="is closed"):
+        await _thread_of(beside)
+
+
+async def test_what_the_loops_own_thread_cannot_read_at_once_a_thread_waits_for(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "ledger.db")
+    await store.open()
+    await store.close()
+    reader, threads = Reader(tmp_path / "ledger.db", timeout_s=20), list[int]()
+    by_key = KeyReader(reader, tmp_path / "ledger.db", at_once=True)
+
+    def work(_connection: sqlite3.Connection) -> str:
+        threads.append(threading.get_ident())
+        if len(threads) == 1:
+            raise sqlite3.OperationalError("database is locked")
+        return "read"
+
+    assert await by_key.read(work) == "read"
+    assert [one == threading.get_ident() for one in threads] == [True, False]
+    by_key.stop()
     await reader.stop()
 
 

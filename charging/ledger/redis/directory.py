@@ -9,7 +9,7 @@ from contextlib import suppress
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Account, Number, folded
 from charging.ledger.codec import dump_account, dump_number, load_account, load_number
-from charging.ledger.documents import Documents
+from charging.ledger.documents import Documents, is_beyond
 from charging.ledger.model import Called
 from charging.ledger.port import SOLE
 from charging.ledger.redis.client import RedisClient, Script
@@ -71,8 +71,8 @@ class RedisDirectory:
     def account_ids(self) -> AsyncIterator[str]:
         return self._indexes.ids(self._keys.accounts)
 
-    async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
-        return await self._indexes.page(self._keys.accounts, self.account, after, limit)
+    async def accounts_page(self, after: str, limit: int, *, backwards: bool = False) -> Sequence[Account]:
+        return await self._indexes.page(self._keys.accounts, self.account, after, limit, backwards=backwards)
 
     async def accounts_of_mail(self, address: str, limit: int) -> Sequence[Account]:
         wanted, found = folded(address), list[Account]()
@@ -129,10 +129,13 @@ class RedisDirectory:
     def number_ids(self) -> AsyncIterator[str]:
         return self._indexes.ids(self._keys.numbers)
 
-    async def numbers_page(self, after: str, limit: int, account: str | None = None) -> Sequence[Number]:
+    async def numbers_page(
+        self, after: str, limit: int, account: str | None = None, *, backwards: bool = False
+    ) -> Sequence[Number]:
         if account is None:
-            return await self._indexes.page(self._keys.numbers, self.number, after, limit)
-        named = sorted(one for one in await self._indexes.members(self._keys.of(account, "numbers")) if one > after)
+            return await self._indexes.page(self._keys.numbers, self.number, after, limit, backwards=backwards)
+        members = await self._indexes.members(self._keys.of(account, "numbers"))
+        named = sorted((one for one in members if is_beyond(one, after, backwards=backwards)), reverse=backwards)
         found: list[Number] = []
         while named and len(found) < limit:  # it may name some that never came to be, or are another account's by now
             page, named = named[:limit], named[limit:]

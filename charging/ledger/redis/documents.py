@@ -41,8 +41,11 @@ class RedisDocuments:
     async def due_documents(self, collection: str, now_us: int, limit: int) -> Sequence[Document]:
         return await self._read(collection, "due", now_us, limit)
 
-    async def list_documents(self, collection: str, after: str = "", limit: int = 1000) -> Sequence[Document]:
-        return await self._read(collection, "list", f"({after}" if after else "-", limit)
+    async def list_documents(
+        self, collection: str, after: str = "", limit: int = 1000, *, backwards: bool = False
+    ) -> Sequence[Document]:
+        end = "+" if backwards else "-"
+        return await self._read(collection, "back" if backwards else "list", f"({after}" if after else end, limit)
 
     async def _written(self, what: str, document: Document) -> bool:
         due = "" if document.due_us is None else document.due_us

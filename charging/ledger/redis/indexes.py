@@ -36,11 +36,18 @@ class RedisIndexes:
         return [member.decode() for member in await self._client.command("SMEMBERS", key)]
 
     async def page(
-        self, key: str, read: Callable[[str], Awaitable[Record | None]], after: str, limit: int
+        self,
+        key: str,
+        read: Callable[[str], Awaitable[Record | None]],
+        after: str,
+        limit: int,
+        *,
+        backwards: bool = False,
     ) -> list[Record]:
-        """The first ``limit`` records that an index names beyond ``after``; it may name some that never came to be."""
+        """The first ``limit`` records that an index names beyond ``after`` (``backwards``: the last before it); it may
+        name some that never came to be."""
         found: list[Record] = []
-        async for page in self.pages(key, after, limit):
+        async for page in self.pages(key, after, limit, backwards=backwards):
             found += [record for record in await asyncio.gather(*map(read, page)) if record is not None]
             if len(found) >= limit:
                 break
@@ -52,10 +59,14 @@ class RedisIndexes:
             for one in page:
                 yield one
 
-    async def pages(self, key: str, after: str = "", rows: int = PAGE_ROWS) -> AsyncIterator[list[str]]:
-        """The members of an index whose scores are all 0, in order, beyond ``after``."""
-        begin = f"({after}" if after else "-"
-        while page := await self._client.command("ZRANGEBYLEX", key, begin, "+", "LIMIT", 0, rows):
+    async def pages(
+        self, key: str, after: str = "", rows: int = PAGE_ROWS, *, backwards: bool = False
+    ) -> AsyncIterator[list[str]]:
+        """The members of an index whose scores are all 0, in order, beyond ``after``; or in the order from the last,
+        before it."""
+        command, first, last = ("ZREVRANGEBYLEX", "+", "-") if backwards else ("ZRANGEBYLEX", "-", "+")
+        begin = f"({after}" if after else first
+        while page := await self._client.command(command, key, begin, last, "LIMIT", 0, rows):
             yield [member.decode() for member in page]
             begin = "(" + page[-1].decode()
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 from pathlib import Path
 from typing import TypeVar
 
 from charging.clock import MICROSECONDS
 from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
+from charging.ledger.documents import is_beyond
 from charging.ledger.durable import new_file
 from charging.ledger.model import (
     AMOUNT_MAX,
@@ -185,22 +186,24 @@ class RedisStore:
                     return here[0]
         return None
 
-    async def sessions_page(self, after: str, limit: int) -> Sequence[OpenSession]:
+    async def sessions_page(self, after: str, limit: int, *, backwards: bool = False) -> Sequence[OpenSession]:
         """The index is looked through some at a time, and its names alone. Names that are no session's (any more) are
         passed over."""
         found: dict[str, OpenSession] = {}
+        first = nlargest if backwards else nsmallest
         while len(found) < limit:
             names: list[tuple[str, str]] = []
             for switch in await self._indexes.members(self._keys.switches):
                 async for members in self._scan(self._keys.switch(switch), "*"):
-                    beyond = {name for name in map(split_index_member, members) if name[0] > after}
-                    names = nsmallest(limit, {*names, *beyond})
+                    known = map(split_index_member, members)
+                    beyond = {name for name in known if is_beyond(name[0], after, backwards=backwards)}
+                    names = first(limit, {*names, *beyond})
             records = await self._indexes.fields(names, "sessions")
             found |= {name[0]: load_session(name[1], name[0], record) for name, record in records.items()}
             if len(names) < limit:
                 break
             after = names[-1][0]
-        return [found[id] for id in sorted(found)[:limit]]
+        return [found[id] for id in sorted(found, reverse=backwards)[:limit]]
 
     async def _scan(self, key: str, pattern: str) -> AsyncIterator[Sequence[bytes]]:
         """What of a set matches, some of it at a time; the server looks through all of it."""
@@ -242,19 +245,26 @@ class RedisStore:
         until_us: int | None = None,
         after: tuple[int, str] | None = None,
         limit: int = 100,
+        backwards: bool = False,
     ) -> Sequence[CdrRow]:
-        first_us = max(since_us, after[0]) if after is not None else since_us
-        last = f"({until_us}" if until_us is not None else "+inf"
+        first: int | str = since_us
+        last: int | str = f"({until_us}" if until_us is not None else "+inf"
+        if after is not None and backwards:
+            last = after[0] if until_us is None or after[0] < until_us else last
+        elif after is not None:
+            first = max(since_us, after[0])
+        command, begin, end = ("ZREVRANGEBYSCORE", last, first) if backwards else ("ZRANGEBYSCORE", first, last)
         key = self._keys.cdrs if account is None else self._keys.of(account, "cdrs")
         found: list[CdrRow] = []
         offset = 0
         while len(found) < limit:
-            window = ("ZRANGEBYSCORE", key, first_us, last, "WITHSCORES", "LIMIT", offset, PAGE_ROWS)
-            page = await self._client.command(*window)
+            page = await self._client.command(command, key, begin, end, "WITHSCORES", "LIMIT", offset, PAGE_ROWS)
             if not page:
                 break
             offset += PAGE_ROWS
-            found += [row for row in await self._cdr_rows(page, account) if after is None or _place(row) > after]
+            for row in await self._cdr_rows(page, account):
+                if after is None or (_place(row) < after if backwards else _place(row) > after):
+                    found.append(row)
         return found[:limit]
 
     async def cdr(self, account: str, session: str) -> CdrRow | None:

@@ -12,8 +12,8 @@ from charging.ledger.codec import dump_account, dump_number, load_account, load_
 from charging.ledger.model import Called
 from charging.ledger.port import SOLE
 from charging.ledger.sqlite import rows as sqlite_rows
-from charging.ledger.sqlite.file import queries
-from charging.ledger.sqlite.reader import PAGE_ROWS, Reader
+from charging.ledger.sqlite.file import LAST, queries
+from charging.ledger.sqlite.reader import PAGE_ROWS, KeyReader, Reader
 from charging.ledger.sqlite.writer import Writer
 from charging.ledger.unfinished import MARK
 
@@ -21,12 +21,13 @@ from charging.ledger.unfinished import MARK
 class SqliteDirectory:
     """Part of the SQLite store."""
 
-    def __init__(self, writer: Writer, reader: Reader) -> None:
+    def __init__(self, writer: Writer, reader: Reader, by_key: KeyReader) -> None:
         self._writer = writer
         self._reader = reader
+        self._by_key = by_key
 
     async def account(self, account: str) -> Account | None:
-        rows = await self._reader.rows(queries()["account"], (account,))
+        rows = await self._by_key.rows(queries()["account"], (account,))
         return load_account(rows[0][1], rows[0][0]) if rows else None
 
     async def put_account(self, account: Account) -> bool:
@@ -50,8 +51,9 @@ class SqliteDirectory:
                 yield one
             after = page[-1][0]
 
-    async def accounts_page(self, after: str, limit: int) -> Sequence[Account]:
-        rows = await self._reader.rows(queries()["accounts_after"], (after, limit))
+    async def accounts_page(self, after: str, limit: int, *, backwards: bool = False) -> Sequence[Account]:
+        query, bound = ("accounts_before", after or LAST) if backwards else ("accounts_after", after)
+        rows = await self._reader.rows(queries()[query], (bound, limit))
         return [load_account(record, version) for version, record in rows]
 
     async def accounts_of_mail(self, address: str, limit: int) -> Sequence[Account]:
@@ -61,7 +63,7 @@ class SqliteDirectory:
         return [load_account(record, version) for version, record in rows]
 
     async def number(self, number: str) -> Number | None:
-        rows = await self._reader.rows(queries()["number"], (number,))
+        rows = await self._by_key.rows(queries()["number"], (number,))
         return load_number(rows[0][0]) if rows else None
 
     async def called(self, numbers: Sequence[str]) -> Called | None:
@@ -91,11 +93,14 @@ class SqliteDirectory:
     def number_ids(self) -> AsyncIterator[str]:
         return self._ids("number_ids_after")
 
-    async def numbers_page(self, after: str, limit: int, account: str | None = None) -> Sequence[Number]:
+    async def numbers_page(
+        self, after: str, limit: int, account: str | None = None, *, backwards: bool = False
+    ) -> Sequence[Number]:
+        side, bound = ("before", after or LAST) if backwards else ("after", after)
         if account is None:
-            rows = await self._reader.rows(queries()["numbers_after"], (after, limit))
+            rows = await self._reader.rows(queries()[f"numbers_{side}"], (bound, limit))
         else:
-            rows = await self._reader.rows(queries()["numbers_of_after"], (account, after, limit))
+            rows = await self._reader.rows(queries()[f"numbers_of_{side}"], (account, bound, limit))
         return [load_number(record) for (record,) in rows]
 
     async def restore_account(self, account: Account) -> None:

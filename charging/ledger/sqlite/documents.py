@@ -10,17 +10,18 @@ from charging.ledger.documents import Document, Put
 from charging.ledger.feed import FeedEntry, takes_place
 from charging.ledger.model import AMOUNT_MAX
 from charging.ledger.sqlite import rows as rows_of
-from charging.ledger.sqlite.file import queries
-from charging.ledger.sqlite.reader import Reader
+from charging.ledger.sqlite.file import LAST, queries
+from charging.ledger.sqlite.reader import KeyReader, Reader
 from charging.ledger.sqlite.writer import Writer
 
 
 class SqliteDocuments:
     """Part of the SQLite store. Writes share the commits of the transfers that wait beside them."""
 
-    def __init__(self, writer: Writer, reader: Reader, clock: Clock) -> None:
+    def __init__(self, writer: Writer, reader: Reader, by_key: KeyReader, clock: Clock) -> None:
         self._writer = writer
         self._reader = reader
+        self._by_key = by_key
         self._clock = clock
 
     def _wall_us(self) -> int:
@@ -31,8 +32,8 @@ class SqliteDocuments:
         return Put.CREATED if created else Put.EXISTS
 
     async def get_document(self, collection: str, id: str) -> Document | None:
-        found = await self._documents("document", {"collection": collection, "id": id})
-        return found[0] if found else None
+        rows = await self._by_key.rows(queries()["document"], {"collection": collection, "id": id})
+        return Document(*rows[0]) if rows else None
 
     async def update_document(self, document: Document) -> bool:
         return await self._changed_document("update_document", document)
@@ -43,8 +44,13 @@ class SqliteDocuments:
     async def due_documents(self, collection: str, now_us: int, limit: int) -> Sequence[Document]:
         return await self._documents("documents_due", {"collection": collection, "now": now_us, "limit": limit})
 
-    async def list_documents(self, collection: str, after: str = "", limit: int = 1000) -> Sequence[Document]:
-        return await self._documents("documents_after", {"collection": collection, "after": after, "limit": limit})
+    async def list_documents(
+        self, collection: str, after: str = "", limit: int = 1000, *, backwards: bool = False
+    ) -> Sequence[Document]:
+        bounds: dict[str, str | int] = {"collection": collection, "after": after, "limit": limit}
+        if backwards:
+            return await self._documents("documents_before", bounds | {"after": after or LAST})
+        return await self._documents("documents_after", bounds)
 
     async def _documents(self, query: str, parameters: dict[str, str | int]) -> list[Document]:
         return [Document(*row) for row in await self._reader.rows(queries()[query], parameters)]

@@ -20,6 +20,9 @@ CHECKPOINT_PAGES = 8_000
 """When the write-ahead log is carried over into the file (of 4 KiB each). SQLite's own 1,000 is one commit of 200
 transfers; a longer log writes a page that changes often only once."""
 
+LAST = "\U0010ffff"
+"""Behind every id: SQLite compares texts byte by byte."""
+
 APPLICATION_ID = 0x43484752
 """``CHGR`` in the file's header tells a ledger from any other SQLite file."""
 

@@ -5,6 +5,8 @@ call waits for it.
 Handing work to a thread and back costs more than most reads. So all reads asked for in one turn of the loop go to one
 thread together, and their results come back together. If a batch takes too long, one of its reads is slow: then the
 finished results come back at once, and the other thread takes the reads that still wait.
+
+A process that decides no calls spares itself the thread for what is read by its key (`KeyReader`).
 """
 
 from __future__ import annotations
@@ -42,8 +44,10 @@ T = TypeVar("T")
 class Reader:
     """The reading threads of one ledger file, for one event loop."""
 
-    def __init__(self, path: Path, timeout_s: float, queue_max: int = QUEUE_MAX) -> None:
-        """``queue_max``: ordinary reads waiting; one more is refused with LedgerUnavailable."""
+    def __init__(self, path: Path, timeout_s: float, queue_max: int = QUEUE_MAX, *, few_at_once: bool = False) -> None:
+        """``queue_max``: ordinary reads waiting; one more is refused with LedgerUnavailable. ``few_at_once``: what
+        `few` is asked is read in the loop's own thread. Not for a process that decides calls: a disk that stands still
+        would hold up its loop."""
         self._path = path
         self._timeout_s = timeout_s
         self._queue_max = queue_max
@@ -195,3 +199,32 @@ class Reader:
             connection = self._local.connection = connect(self._path, self._timeout_s / 2, read_only=True)
             self._connections.append(connection)
         return connection
+
+
+class KeyReader:
+    """Reads a few rows by their keys, some 10 µs, of which a thread makes 300: ``at_once`` in the loop's own thread.
+    Not for a process that decides calls: a disk that stands still would hold up its loop."""
+
+    def __init__(self, reader: Reader, path: Path, *, at_once: bool) -> None:
+        self._reader = reader
+        self._path = path
+        self._at_once = at_once
+        self._connection: sqlite3.Connection | None = None
+
+    def stop(self) -> None:
+        self._at_once = False
+        if self._connection is not None:
+            self._connection.close()
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What ``work`` returned."""
+        if self._at_once:
+            with suppress(*DRIVER_ERRORS):  # such as a lock: a thread can wait for that
+                if self._connection is None:
+                    self._connection = connect(self._path, 0, read_only=True)
+                return work(self._connection)
+        return await self._reader.read(work)
+
+    async def rows(self, statement: str, parameters: Any = ()) -> list[Any]:
+        """All rows of one statement."""
+        return await self.read(lambda connection: connection.execute(statement, parameters).fetchall())

@@ -36,6 +36,7 @@ from charging.ledger.sqlite.documents import SqliteDocuments, SqliteFeed
 from charging.ledger.sqlite.file import (
     DRIVER_ERRORS,
     FOLDER_ADVICE,
+    LAST,
     FileLock,
     assert_current,
     assert_ledger,
@@ -47,7 +48,7 @@ from charging.ledger.sqlite.file import (
     queries,
     translate,
 )
-from charging.ledger.sqlite.reader import PAGE_ROWS, Reader
+from charging.ledger.sqlite.reader import PAGE_ROWS, KeyReader, Reader
 from charging.ledger.sqlite.writer import Writer
 from charging.ledger.unfinished import assert_whole
 from charging.tasks import in_turns
@@ -78,9 +79,10 @@ class SqliteStore:
         self._clock = clock = clock or SystemClock()
         self._writer = writer = Writer(path, timeout_s)
         self._reader = reader = Reader(path, timeout_s)
-        self.directory = SqliteDirectory(writer, reader)
+        self._by_key = by_key = KeyReader(reader, path, at_once=reads_only)
+        self.directory = SqliteDirectory(writer, reader, by_key)
         self.leases = SqliteLeases(writer, clock)
-        self.documents = SqliteDocuments(writer, reader, clock)
+        self.documents = SqliteDocuments(writer, reader, by_key, clock)
         self.feed = SqliteFeed(writer, reader)
 
     async def open(self) -> None:
@@ -118,6 +120,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         await self._writer.stop()
+        self._by_key.stop()
         await self._reader.stop()
         self._lock.release()
 
@@ -170,8 +173,9 @@ class SqliteStore:
         rows = await self._reader.rows(statement, {"switch": switch, "account": account})
         return [sqlite_rows.open_session(row) async for row in in_turns(rows)]
 
-    async def sessions_page(self, after: str, limit: int) -> Sequence[OpenSession]:
-        rows = await self._reader.rows(queries()["sessions_after"], (after, limit))
+    async def sessions_page(self, after: str, limit: int, *, backwards: bool = False) -> Sequence[OpenSession]:
+        query, bound = ("sessions_before", after or LAST) if backwards else ("sessions_after", after)
+        rows = await self._reader.rows(queries()[query], (bound, limit))
         return [sqlite_rows.open_session(row) for row in rows]
 
     async def session(self, session: str, switch: str | None = None) -> OpenSession | None:
@@ -179,7 +183,7 @@ class SqliteStore:
         return sqlite_rows.open_session(rows[0]) if rows else None
 
     async def snapshot(self, account: str) -> Snapshot:
-        return await self._reader.read(partial(sqlite_rows.snapshot, account=account))
+        return await self._by_key.read(partial(sqlite_rows.snapshot, account=account))
 
     async def journal(self, account: str, after: int = 0) -> AsyncIterator[JournalLine]:
         more = True
@@ -203,8 +207,9 @@ class SqliteStore:
         until_us: int | None = None,
         after: tuple[int, str] | None = None,
         limit: int = 100,
+        backwards: bool = False,
     ) -> Sequence[CdrRow]:
-        after_us, after_session = after if after is not None else (-AMOUNT_MAX, "")
+        after_us, after_session = after if after is not None else (AMOUNT_MAX if backwards else -AMOUNT_MAX, "")
         bounds = {
             "account": account,
             "since": since_us,
@@ -213,7 +218,7 @@ class SqliteStore:
             "after_session": after_session,
             "limit": limit,
         }
-        statement = queries()["cdrs" if account is None else "cdrs_of_account"]
+        statement = queries()[("cdrs" if account is None else "cdrs_of_account") + ("_back" if backwards else "")]
         return [CdrRow(row[1], row[0], row[2], row[3]) for row in await self._reader.rows(statement, bounds)]
 
     async def cdr(self, account: str, session: str) -> CdrRow | None:

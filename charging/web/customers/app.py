@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -40,9 +40,11 @@ def customers_app(
     *,
     fax_bytes_max: int | None = None,
     sandbox: bool = False,
+    beside: Sequence[Route] = (),
 ) -> ASGIApp:
     """The application, for `charging.web.listen`. Without a ``till`` nothing is sold. ``fax_bytes_max``: of a document;
-    ``None``: no faxes are sent. A ``sandbox`` says so."""
+    ``None``: no faxes are sent. A ``sandbox`` says so, and has the payment
+    provider that it plays ``beside``."""
     shown = Shown(
         lambda: asks.service.tariff().zone,
         settings.sign_in_url,
@@ -69,6 +71,7 @@ def customers_app(
         *(Buying(till, shown).routes(gate) if till is not None else ()),
         *(Faxing(shown, asks.service.clock, fax_bytes_max).routes(gate) if fax_bytes_max is not None else ()),
         *widget_routes(asks, watch, settings.widget_origins),
+        *beside,
         Mount("/look", StaticFiles(directory=LOOK)),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]

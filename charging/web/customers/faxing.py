@@ -155,7 +155,7 @@ class Faxing:
         facts = {
             "numbers": (await visit.own.get("numbers", limit=NUMBERS_SHOWN))["items"],
             "faxes": await visit.own.calls(now, FAX_DAYS, FAXES_SHOWN, "fax"),
-            "megabytes": self._bytes // 1_000_000,
+            "size": size(self._bytes),
             "typed": typed,
             "wrong": wrong,
         }
@@ -185,3 +185,8 @@ class Faxing:
 
 def _status(problem: Problem) -> int:
     return problem.status if problem.status < 500 else 503
+
+
+def size(octets: int) -> str:
+    """How large a document may be, in whole units that are not more than that: ``10 MB``, ``500 kB``."""
+    return f"{octets // 1_000_000} MB" if octets % 1_000_000 == 0 or octets >= 10_000_000 else f"{octets // 1_000} kB"

@@ -12,7 +12,7 @@ from charging.service.accounts import AccountChanges
 from charging.service.gifts import PackWish
 from charging.service.refusal import Refused
 from charging.service.service import Service
-from charging.web.forms import JOURNAL_CURSOR, KEY
+from charging.web.forms import ACCOUNT, JOURNAL_CURSOR, KEY
 from charging.web.gift_models import CreditGrant, GivenOut, PackGivenOut, PackGrant
 from charging.web.models import (
     AccountEdit,
@@ -34,7 +34,18 @@ from charging.web.models import (
     SubscriptionPayment,
     TopUp,
 )
-from charging.web.parts import Cursor, Limit, NumberCursor, TheService, bad_cursor, euro, number_place, page
+from charging.web.parts import (
+    AccountCursor,
+    Limit,
+    NumberCursor,
+    Order,
+    TheService,
+    bad_cursor,
+    euro,
+    number_place,
+    page,
+    place_of,
+)
 from charging.web.problem import granted
 
 router = APIRouter(prefix="/accounts", tags=["accounts"])
@@ -53,9 +64,11 @@ IdempotencyKey = Annotated[
 
 
 @router.get("")
-async def list_accounts(service: TheService, limit: Limit = 100, cursor: Cursor = None) -> Page[AccountOut]:
+async def list_accounts(
+    service: TheService, order: Order = "asc", limit: Limit = 100, cursor: AccountCursor = None
+) -> Page[AccountOut]:
     """Accounts by id."""
-    rows = await service.accounts.page(cursor or "", limit + 1)
+    rows = await service.accounts.page(place_of(cursor, ACCOUNT), limit + 1, backwards=order == "desc")
     return page(rows, limit, AccountOut.of, lambda row: row.id)
 
 
@@ -97,10 +110,11 @@ async def _status(service: Service, account: str, body: StatusEdit) -> Account |
 
 @router.get("/{account}/numbers")
 async def list_numbers_of(
-    account: str, service: TheService, limit: Limit = 100, cursor: NumberCursor = None
+    account: str, service: TheService, order: Order = "asc", limit: Limit = 100, cursor: NumberCursor = None
 ) -> Page[NumberOut]:
     """The account's numbers, in order."""
-    rows = granted(await service.numbers.page(number_place(cursor), limit + 1, account))
+    place, backwards = number_place(cursor), order == "desc"
+    rows = granted(await service.numbers.page(place, limit + 1, account, backwards=backwards))
     return page(rows, limit, NumberOut.of, lambda row: row.number)
 
 
@@ -224,14 +238,16 @@ async def withdraw_fax_address(account: str, service: TheService) -> FaxAddressO
 async def journal(
     account: str,
     service: TheService,
+    order: Order = "desc",
     limit: Limit = 100,
     cursor: Annotated[str | None, Query(max_length=20, json_schema_extra={"pattern": JOURNAL_CURSOR})] = None,
 ) -> Page[JournalLineOut]:
-    """The account's journal, newest first."""
+    """The account's journal; if not said otherwise, newest first."""
     if cursor is not None and not re.fullmatch(JOURNAL_CURSOR, cursor):
         raise bad_cursor(cursor)
-    before = None if cursor is None else int(cursor)
-    rows = granted(await service.money.journal_page(account, before, limit))
-    oldest = rows[-1].number if rows else 1
-    following = str(oldest) if len(rows) == limit and oldest > 1 else None
-    return Page(items=[JournalLineOut.of(row) for row in rows], next=following)
+    place = None if cursor is None else int(cursor)
+    if order == "desc":
+        rows = granted(await service.money.journal_page(account, place, limit + 1))
+    else:
+        rows = granted(await service.money.journal_from(account, place or 0, limit + 1))
+    return page(rows, limit, JournalLineOut.of, lambda row: str(row.number))

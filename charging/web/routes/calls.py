@@ -17,19 +17,20 @@ from charging.service.privacy import cdr_shown
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
 from charging.web.cdr_models import Cdr, CdrPage
-from charging.web.forms import ABOUT, DECISION_CURSOR, REASON
+from charging.web.forms import ABOUT, CALL_CURSOR, DECISION_CURSOR, REASON
 from charging.web.models import CallOut, DecisionOut, Page
 from charging.web.parts import (
     DIGITS,
     ROWS_MAX_BESIDE_CALLS,
     AccountFilter,
+    CallCursor,
     CallerFilter,
     CdrCursor,
-    Cursor,
     DecisionCursor,
     Limit,
     Moment,
     NumberFilter,
+    Order,
     TheService,
     bad_cursor,
     cdr_cursor,
@@ -37,6 +38,7 @@ from charging.web.parts import (
     matches,
     page,
     parties,
+    place_of,
     span,
     wall_us,
 )
@@ -63,17 +65,19 @@ async def list_calls(
     account: AccountFilter = None,
     number: NumberFilter = None,
     caller: CallerFilter = None,
+    order: Order = "asc",
     limit: Annotated[int, Query(ge=1, le=ROWS_MAX_BESIDE_CALLS, description="rows in a page"), DIGITS] = 100,
-    cursor: Cursor = None,
+    cursor: CallCursor = None,
 ) -> Page[CallOut]:
     """Open calls, in the order in which they began; of one ``account`` all at once, of everyone by the page. A page
     may have fewer than ``limit`` items, or none, though more follow: only ``next`` tells that."""
-    are_wanted, following = parties(service, number, caller), None
+    are_wanted, following, backwards = parties(service, number, caller), None, order == "desc"
     if account is not None:
         granted(await service.accounts.get(account))
         views = await service.calls.of(account)
+        views = views[::-1] if backwards else views
     else:
-        views, following = await service.calls.page(cursor or "", limit)
+        views, following = await service.calls.page(place_of(cursor, CALL_CURSOR), limit, backwards=backwards)
     found = [CallOut.of(view) for view in views]
     return Page(items=[one for one in found if are_wanted(one.number, one.caller)], next=following)
 
@@ -94,10 +98,11 @@ async def list_decisions(
             json_schema_extra={"pattern": ABOUT},
         ),
     ] = None,
+    order: Order = "asc",
     limit: Limit = 100,
     cursor: DecisionCursor = None,
 ) -> Page[DecisionOut]:
-    """Why calls were forwarded or not: every decision of the last days, oldest first; from ``since`` on, before
+    """Why calls were forwarded or not: every decision of the last days, by its time; from ``since`` on, before
     ``until``. One stands here a second or two after it was made. A page may have fewer than ``limit`` items, or none,
     though more follow: only ``next`` tells that."""
     if cursor is not None and not re.fullmatch(DECISION_CURSOR, cursor):
@@ -106,7 +111,7 @@ async def list_decisions(
         raise Refusal(Refused(Code.INVALID, "found at beside since or until, expected the one or the others", at="?at"))
     since_us, until_us = span(service, since, until) if at is None else _about(service, at)
     sought = Sought(number, account, since_us, until_us)
-    found, following = granted(await service.decisions(sought, cursor, limit))
+    found, following = granted(await service.decisions(sought, cursor, limit, backwards=order == "desc"))
     return Page(items=[DecisionOut.of(one) for one in found], next=following)
 
 
@@ -138,10 +143,11 @@ async def list_cdrs(
     service_name: Annotated[Served | None, Query(alias="service", description="left out: all")] = None,
     since: Moment = None,
     until: Moment = None,
+    order: Order = "asc",
     limit: Limit = 100,
     cursor: CdrCursor = None,
 ) -> CdrPage:
-    """CDRs by end of call, oldest first; from ``since`` on, before ``until``. With a ``number``, a ``caller`` or a
+    """CDRs by end of call; from ``since`` on, before ``until``. With a ``number``, a ``caller`` or a
     ``service`` a page may have fewer than ``limit`` items, or none, though more follow: only ``next`` tells that."""
     are_wanted = parties(service, number, caller)
     since_us, until_us = span(service, since, until)
@@ -152,6 +158,7 @@ async def list_cdrs(
             until_us=until_us,
             after=cdr_place(cursor),
             limit=limit + 1,
+            backwards=order == "desc",
         )
     )
     found = page(rows, limit, cdr_of, lambda row: cdr_cursor(row.ended_us, row.session))

@@ -12,7 +12,7 @@ from charging.service.changes import Act, Noted, Sought
 from charging.service.refusal import Code, Refused
 from charging.web.forms import ACTOR, CHANGE_CURSOR
 from charging.web.models import Instant, Page
-from charging.web.parts import AccountFilter, Limit, Moment, TheService, bad_cursor, matches, span
+from charging.web.parts import AccountFilter, Limit, Moment, Order, TheService, bad_cursor, matches, span
 from charging.web.problem import Refusal, granted
 
 router = APIRouter(tags=["changes"])
@@ -64,13 +64,14 @@ async def list_changes(
     ] = None,
     since: Moment = None,
     until: Moment = None,
+    order: Order = "asc",
     limit: Limit = 100,
     cursor: Annotated[
         str | None,
         Query(max_length=40, description="`next` of the page before", json_schema_extra={"pattern": CHANGE_CURSOR}),
     ] = None,
 ) -> Page[ChangeOut]:
-    """Who changed what: each change of accounts, numbers, money and tokens, oldest first; from ``since`` on, before
+    """Who changed what: each change of accounts, numbers, money and tokens, by its time; from ``since`` on, before
     ``until``. A page may have fewer than ``limit`` items, or none, though more follow: only ``next`` tells that."""
     if cursor is not None and not matches(CHANGE_CURSOR, cursor):
         raise bad_cursor(cursor)
@@ -81,5 +82,6 @@ async def list_changes(
             )
         )
     since_us, until_us = span(service, since, until)
-    found, following = granted(await service.changes(Sought(account, actor, since_us, until_us), cursor, limit))
+    sought = Sought(account, actor, since_us, until_us)
+    found, following = granted(await service.changes(sought, cursor, limit, backwards=order == "desc"))
     return Page(items=[ChangeOut.of(one) for one in found], next=following)

@@ -16,7 +16,7 @@ from charging.pricing.money import format_euro
 from charging.service.refusal import Code, Dropped, Obstacle, Refused
 from charging.web.forms import NUMBER
 from charging.web.models import Body, Euro, Instant, Page
-from charging.web.parts import CdrCursor, Limit, TheService, cdr_cursor, cdr_place
+from charging.web.parts import CdrCursor, Limit, Order, TheService, cdr_cursor, cdr_place
 from charging.web.problem import MEDIA_TYPE, ProblemDocument, Refusal, granted, problem_response
 from charging.web.routes.accounts import IdempotencyKey
 
@@ -176,9 +176,11 @@ async def check_fax(
 
 
 @router.get("")
-async def list_faxes(account: str, service: TheService, limit: Limit = 100, cursor: CdrCursor = None) -> Page[FaxOut]:
-    """The account's faxes: those that are over by their end, and after the last of them those under way."""
-    found = granted(await service.faxes.page(account, cdr_place(cursor), limit))
+async def list_faxes(
+    account: str, service: TheService, order: Order = "asc", limit: Limit = 100, cursor: CdrCursor = None
+) -> Page[FaxOut]:
+    """The account's faxes: those that are over by their end, and those under way as the newest, beside the page."""
+    found = granted(await service.faxes.page(account, cdr_place(cursor), limit, backwards=order == "desc"))
     following = None if found.next is None else cdr_cursor(*found.next)
     return Page(items=[FaxOut.of(view) for view in found.faxes], next=following)
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from charging.service.numbers import NumberChanges
 from charging.web.models import NumberEdit, NumberNew, NumberOut, Page
-from charging.web.parts import AccountFilter, Limit, NumberCursor, TheService, number_place, page
+from charging.web.parts import AccountFilter, Limit, NumberCursor, Order, TheService, number_place, page
 from charging.web.problem import granted
 
 router = APIRouter(prefix="/numbers", tags=["numbers"])
@@ -16,10 +16,15 @@ router = APIRouter(prefix="/numbers", tags=["numbers"])
 
 @router.get("")
 async def list_numbers(
-    service: TheService, account: AccountFilter = None, limit: Limit = 100, cursor: NumberCursor = None
+    service: TheService,
+    account: AccountFilter = None,
+    order: Order = "asc",
+    limit: Limit = 100,
+    cursor: NumberCursor = None,
 ) -> Page[NumberOut]:
     """Numbers in order, of one account or all."""
-    rows = granted(await service.numbers.page(number_place(cursor), limit + 1, account))
+    place, backwards = number_place(cursor), order == "desc"
+    rows = granted(await service.numbers.page(place, limit + 1, account, backwards=backwards))
     return page(rows, limit, NumberOut.of, lambda row: row.number)
 
 

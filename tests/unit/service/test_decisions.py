@@ -209,7 +209,7 @@ async def test_a_round_of_pruning_that_fails_is_made_anew(
     await keeper.write()
     clock.step_wall(15 * 86400)
 
-    async def broken(*_arguments: object) -> list[object]:
+    async def broken(*_arguments: object, **_which: object) -> list[object]:
         raise LedgerUnavailable
 
     with monkeypatch.context() as away:

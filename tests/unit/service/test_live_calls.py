@@ -20,22 +20,23 @@ from charging.service import live
 from charging.service.actor import acting
 from charging.service.balance import BalanceView
 from charging.service.changes import Act, Changes, Sought
-from charging.service.live import CallView, NoCalls, RegistryCalls
+from charging.service.live import CallsBeside, CallView, LiveCalls, NoCalls, RegistryCalls
 from charging.service.refusal import Code
 from charging.service.service import Service
+from charging.web.models import BalanceOut
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
 from tests.unit.service.conftest import refused
 
 MONTH = "2026-11"
 
 
-def service_of(rig: Rig, *, live: bool = True) -> Service:
+def service_of(rig: Rig, calls: LiveCalls | None = None) -> Service:
     return Service(
         store=rig.store,
         tariff=lambda: rig.tariff,
         clock=rig.clock,
         funds_changed=rig.registry.funds_changed,
-        live=RegistryCalls(rig.registry) if live else NoCalls(),
+        live=calls or RegistryCalls(rig.registry),
     )
 
 
@@ -142,6 +143,35 @@ async def test_a_call_is_covered_from_its_answer_for_what_is_reserved() -> None:
         assert view.watched
 
 
+@pytest.mark.parametrize("answered", [True, False])
+async def test_the_process_beside_the_daemon_shows_the_same_balance_from_the_calls_records(answered: bool) -> None:
+    """So no page that asks again and again asks the process that decides calls."""
+    async with make_rig() as rig:
+        await rig.subscriber(plan="pro", credit=EURO)
+        if answered:
+            await rig.talking()
+        else:
+            await rig.ringing()
+        beside = service_of(rig, CallsBeside("test"))
+        for seconds in (0.5, 5, 54.4, 1, 600, 37.2) if answered else (0.5, 5):
+            await rig.clock.advance(seconds)
+            daemons, ours = await view_of(rig), await beside.balances.view("anna")
+            assert isinstance(ours, BalanceView)
+            shown, same = (BalanceOut.of(view).model_dump() for view in (ours, daemons))
+            assert [call.pop("state") for call in shown["calls"]] == ["running" if answered else "reserved"]
+            assert [call.pop("state") for call in same["calls"]] == ["running" if answered else "ringing"]
+            assert shown == same
+            assert all(call.watched for call in ours.calls)
+
+
+async def test_the_calls_of_another_switch_are_not_looked_after_beside() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO)
+        await rig.talking()
+        (view,) = await service_of(rig, CallsBeside("another")).calls.of("anna")
+        assert not view.watched
+
+
 async def test_a_call_that_no_daemon_looks_after_is_shown_as_stored_and_stops_at_what_is_paid() -> None:
     async with make_rig() as rig:
         await rig.subscriber(credit=EURO)
@@ -149,7 +179,7 @@ async def test_a_call_that_no_daemon_looks_after_is_shown_as_stored_and_stops_at
         await rig.clock.advance(61)
         await rig.kill_daemon()
         await rig.clock.advance(1000)
-        service = service_of(rig, live=False)
+        service = service_of(rig, NoCalls())
         (view,) = await service.calls.of("anna")
         assert (view.session.id, view.watched) == (call.session, False)
         assert view.cost == view.session.covered_s * 1000
@@ -162,7 +192,7 @@ async def test_a_stored_session_that_can_not_be_read_hides_no_other() -> None:
         call = await rig.talking()
         await rig.kill_daemon()
         await rig.store.keep_session("anna", call.session, Kept("nonsense", follows=1))
-        assert await service_of(rig, live=False).calls.of("anna") == []
+        assert await service_of(rig, NoCalls()).calls.of("anna") == []
 
 
 async def test_a_call_is_hung_up_with_a_reason() -> None:
@@ -204,7 +234,7 @@ async def test_a_hang_up_is_noted_where_a_daemon_obeyed_it(obeyed: bool) -> None
     async with make_rig() as rig:
         await rig.subscriber(credit=EURO)
         call = await rig.talking()
-        await service_of(rig, live=obeyed).calls.hang_up(call.session, "fraud")
+        await service_of(rig, None if obeyed else NoCalls()).calls.hang_up(call.session, "fraud")
         found, _ = await Changes(rig.store, rig.clock).page(Sought(), None, 10)
         assert [(one.change.act, one.change.after) for one in found] == [
             (Act.HUNG_UP, {"session": call.session, "reason": "fraud"})

@@ -221,6 +221,7 @@ async def test_a_body_that_breaks_off_is_not_taken_for_a_whole_one(door: Door, s
         (b"authorization", b"Bearer " + door.secrets["credit"].encode()),
         (b"content-type", b"application/json"),
         (b"idempotency-key", b"k"),
+        (b"content-length", b"40"),
     ]
     path = "/accounts/anna/top-ups"
     scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b""}

@@ -128,20 +128,25 @@ async def test_fax_is_looked_up_alone_and_in_a_list(office: FaxDoor) -> None:
     await office.door("read", "GET", FAXES, 422, params={"cursor": "x"})
 
 
+async def _pages(office: FaxDoor, order: str) -> list[Any]:
+    pages: list[Any] = []
+    cursor = None
+    while cursor is not None or not pages:
+        params = {"limit": "2", "order": order} | ({} if cursor is None else {"cursor": cursor})
+        page = (await office.door("read", "GET", FAXES, params=params)).json()
+        pages.append([one["session"] for one in page["items"]])
+        cursor = page["next"]
+    return pages
+
+
 async def test_faxes_that_are_over_are_followed_page_by_page_to_the_last_one_under_way(office: FaxDoor) -> None:
     sent = []
     for key in "abcde":
         sent.append((await office.upload(201, b"a page", key=key)).json()["session"])
         if key != "e":
             await office.rig.clock.advance(120)  # nobody dials it: it is given up
-    pages: list[Any] = []
-    cursor = None
-    while cursor is not None or not pages:
-        params = {"limit": "2"} | ({} if cursor is None else {"cursor": cursor})
-        page = (await office.door("read", "GET", FAXES, params=params)).json()
-        pages.append([one["session"] for one in page["items"]])
-        cursor = page["next"]
-    assert pages == [sent[:2], sent[2:]]
+    assert await _pages(office, "asc") == [sent[:2], sent[2:]]
+    assert await _pages(office, "desc") == [[sent[4], sent[3], sent[2]], [sent[1], sent[0]]]
     assert (await office.door("read", "GET", FAXES, params={"limit": "4"})).json()["items"][-1]["state"] == "sending"
 
 

@@ -587,7 +587,11 @@ async def test_what_stripe_has_not_signed_lately_asks_nobody(shop: Shop, headers
     market = Market(shop, double)
     await market.begun()
     double.only().status = "paid"
-    asked, body, now_s = list(double.asked), double.event(double.only()), shop.clock.now().wall_us // 1_000_000
+    asked, body, now_s = (
+        list(double.asked),
+        double.told(double.only(), 0).content,
+        shop.clock.now().wall_us // 1_000_000,
+    )
     told = httpx.Request("POST", f"{PLACE.url}/hooks/stripe", content=body, headers=headers(body, now_s))
     assert await market.post(told) == 400
     assert double.asked == asked

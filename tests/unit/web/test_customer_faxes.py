@@ -13,7 +13,7 @@ from charging.ledger.accounts import Language
 from charging.ledger.memory import MemoryStore
 from charging.service.live import RegistryCalls
 from charging.service.service import Service
-from charging.web.customers.faxing import CHECKS_PER_MINUTE, DRAFT_S
+from charging.web.customers.faxing import CHECKS_PER_MINUTE, DRAFT_S, size
 from charging.web.customers.gate import UPLOADS_MAX, UPLOADS_MAX_EACH
 from tests.fakes.ami import eventually
 from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, TakesAll, fax_desk
@@ -161,3 +161,11 @@ async def test_a_form_that_says_its_charset_is_read(office: Office, charset: str
     headers = {"Content-Type": f"multipart/form-data; boundary=b; charset={charset}"}
     answer = await visitor.http.post("/fax", content=b"--b--\r\n", headers=headers)
     assert answer.status_code == 403, "what is missing is the secret of its page"
+
+
+@pytest.mark.parametrize(
+    ("octets", "shown"),
+    [(1024, "1 kB"), (999_999, "999 kB"), (1_000_000, "1 MB"), (1_500_000, "1500 kB"), (12_345_678, "12 MB")],
+)
+def test_the_largest_document_is_told_in_a_unit_in_which_it_is_not_nothing(octets: int, shown: str) -> None:
+    assert size(octets) == shown

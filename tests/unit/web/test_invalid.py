@@ -62,6 +62,24 @@ async def test_a_body_that_is_no_json_is_told_its_type(api: Api) -> None:
     assert "expected a JSON object (Content-Type: application/json)" in answer["detail"]
 
 
+@pytest.mark.parametrize(
+    ("content_type", "content", "shown"),
+    [
+        ("application/x-www-form-urlencoded", b"amount=10", '"amount=10"'),
+        ("text/plain", b'{"id": "dora"}', r'"{\"id\": \"dora\"}"'),
+        ("application/octet-stream", b"\xff\xfe", r'"\\xff\\xfe"'),
+        ("application/octet-stream", b"x" * 5_000_000, '"' + 39 * "x" + "…"),
+    ],
+)
+async def test_a_body_of_another_type_is_said_back_as_text(
+    api: Api, content_type: str, content: bytes, shown: str
+) -> None:
+    """Not as Python writes its bytes."""
+    api.http.headers["Content-Type"] = content_type
+    answer = await api("POST", "/accounts", 422, content=content)
+    assert answer["detail"] == f"found {shown} as body, expected a JSON object (Content-Type: application/json)"
+
+
 async def test_a_missing_key_is_named_as_the_header_that_it_is(api: Api) -> None:
     answer = await api("POST", "/accounts/anna/top-ups", 422, json={"amount": "25"})
     assert answer["problems"] == ["found no header `Idempotency-Key`, expected one"]
@@ -88,9 +106,34 @@ async def test_what_was_sent_is_said_back_shortened(api: Api) -> None:
 
 async def test_a_misspelt_parameter_is_an_error_and_not_ignored(api: Api) -> None:
     answer = await api("GET", "/cdrs", 422, params={"acount": "anna"})
-    expected = "one of account, caller, cursor, limit, number, service, since, until"
+    expected = "one of account, caller, cursor, limit, number, order, service, since, until"
     assert answer["detail"] == f"found the unknown parameter 'acount', expected {expected}"
     answer = await api("GET", "/tariff", 422, params={"x": ""})
     assert answer["detail"] == "found the unknown parameter 'x', expected none"
     await api("POST", "/accounts", 422, params={"dry_run": "yes"}, json={"id": "anna", "plan": "light"})
     await api("GET", "/accounts/anna", 404)
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("/cdrs?account=anna&account=bert", "account"),
+        ("/cdrs?account=anna&limit=1&account=anna", "account"),
+        ("/accounts?limit=1&limit=2", "limit"),
+        ("/accounts?order=asc&cursor=anna&order=desc", "order"),
+        ("/accounts/anna/balance?x=1&x=2", "x"),
+        ("/decisions?since=2026-11-21&since=2026-11-20", "since"),
+    ],
+)
+async def test_a_parameter_that_stands_there_twice_is_refused(api: Api, query: str, name: str) -> None:
+    """The last of them counted, and nobody was told."""
+    answer = await api("GET", query, 422)
+    assert answer["detail"] == f"found {name!r} twice, expected it once"
+    assert answer["errors"][0]["pointer"] == f"?{name}"
+
+
+@pytest.mark.parametrize("path", ["/accounts", "/calls", "/numbers", "/cdrs", "/decisions", "/changes"])
+@pytest.mark.parametrize("cursor", ["%20x", "+31612345678", "a b", "x" * 201])
+async def test_a_cursor_that_no_page_has_given_is_refused(api: Api, path: str, cursor: str) -> None:
+    """It was passed over, and the list began again from its first."""
+    await api("GET", f"{path}?cursor={cursor}", 422)

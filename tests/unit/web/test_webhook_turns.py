@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from charging.clock import MICROSECONDS
 from charging.service.refusal import Code, Refused
 from charging.service.webhooks import TURN_S, Endpoint, Letter, Report, Webhooks
 from charging.web.signed_post import wanted_s
 from charging.web.webhooks import (
     LANES,
+    RENEW_S,
 )
 from tests.unit.service.conftest import Shop, refused
 from tests.unit.web.webhook_desk import (
@@ -155,6 +159,51 @@ async def test_a_receiver_that_asks_for_time_is_left_alone_for_it(
             program.answer = lambda _account: 200
             await shop.clock.advance(15)
             assert len(program.got) - before == 2
+
+
+async def test_an_account_over_which_a_receiver_asks_for_time_holds_up_the_others_for_an_hour_at_most(
+    shop: Shop, desk: Desk, program: Program, two: None
+) -> None:
+    """A program's own 503 for one customer, again and again."""
+    program.retry_after = "3600"
+    program.answer = lambda account: 503 if account == "anna" else 200
+    async with sending(desk, program, TOP_UPS):
+        await pay(shop, "anna", "a-1")
+        await pay(shop, "bert", "b-1")
+        await shop.clock.advance(3_590)
+        assert program.of("bert") == [], "it is the receiver that has asked"
+        await shop.clock.advance(30)
+        assert len(program.of("bert")) == 1
+        (letter,) = await desk.letters()
+        assert letter.account == "anna"
+        assert letter.next_us is not None
+        assert letter.next_us - shop.clock.now().wall_us > 3_500 * MICROSECONDS, "as it has asked"
+        program.answer = lambda _account: 200
+        await shop.clock.advance(3_600)
+        assert await desk.letters() == []
+
+
+async def test_of_the_lanes_that_find_the_place_old_one_writes_it(
+    shop: Shop, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, moves, move = Slow(), list[str](), desk.writes.move
+    names = await several(shop, desk, LANES)
+
+    async def dawdles(name: str, place: str, *report: Any, **more: Any) -> Any:
+        moves.append(place)
+        for _ in range(100):  # so long that each lane has had its answer meanwhile
+            await asyncio.sleep(0)
+        return await move(name, place, *report, **more)
+
+    monkeypatch.setattr(desk.writes, "move", dawdles)
+    async with sending(desk, slow, TOP_UPS):
+        await shop.clock.advance(RENEW_S + 1)
+        moves.clear()
+        for name in names:
+            slow.answer(name)
+        for _ in range(2_000):
+            await asyncio.sleep(0)
+        assert len(moves) == 2, "a lane, and at the end of all"
 
 
 async def test_one_that_has_left_the_settings_is_shown_sent_nothing_and_can_be_dropped(

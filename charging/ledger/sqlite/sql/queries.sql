@@ -110,6 +110,10 @@ ORDER BY opened_us, id, account;
 SELECT account, id, switch, state, holds, epoch, opened_us, sequence FROM sessions
 WHERE id > ? ORDER BY id LIMIT ?;
 
+-- name: sessions_before
+SELECT account, id, switch, state, holds, epoch, opened_us, sequence FROM sessions
+WHERE id < ? ORDER BY id DESC LIMIT ?;
+
 -- name: session_of_id
 SELECT account, id, switch, state, holds, epoch, opened_us, sequence FROM sessions
 WHERE id = :id AND (:switch IS NULL OR switch = :switch) LIMIT 1;
@@ -143,11 +147,22 @@ SELECT account, session, ended_us, document FROM cdrs
 WHERE ended_us >= :since AND ended_us < :until AND (ended_us, session) > (:after_us, :after_session)
 ORDER BY ended_us, session, account LIMIT :limit;
 
+-- name: cdrs_back
+SELECT account, session, ended_us, document FROM cdrs
+WHERE ended_us >= :since AND ended_us < :until AND (ended_us, session) < (:after_us, :after_session)
+ORDER BY ended_us DESC, session DESC, account DESC LIMIT :limit;
+
 -- name: cdrs_of_account
 SELECT account, session, ended_us, document FROM cdrs
 WHERE account = :account
     AND ended_us >= :since AND ended_us < :until AND (ended_us, session) > (:after_us, :after_session)
 ORDER BY ended_us, session LIMIT :limit;
+
+-- name: cdrs_of_account_back
+SELECT account, session, ended_us, document FROM cdrs
+WHERE account = :account
+    AND ended_us >= :since AND ended_us < :until AND (ended_us, session) < (:after_us, :after_session)
+ORDER BY ended_us DESC, session DESC LIMIT :limit;
 
 -- name: cdr
 SELECT ended_us, document FROM cdrs WHERE account = ? AND session = ?;
@@ -157,6 +172,9 @@ SELECT version, record FROM accounts WHERE id = ?;
 
 -- name: accounts_after
 SELECT version, record FROM accounts WHERE id > ? ORDER BY id LIMIT ?;
+
+-- name: accounts_before
+SELECT version, record FROM accounts WHERE id < ? ORDER BY id DESC LIMIT ?;
 
 -- name: accounts_of_mail
 -- By the expression of the index accounts_by_mail, to the letter.
@@ -197,8 +215,14 @@ SELECT record FROM numbers WHERE account = ? ORDER BY number;
 -- name: numbers_after
 SELECT record FROM numbers WHERE number > ? ORDER BY number LIMIT ?;
 
+-- name: numbers_before
+SELECT record FROM numbers WHERE number < ? ORDER BY number DESC LIMIT ?;
+
 -- name: numbers_of_after
 SELECT record FROM numbers WHERE account = ? AND number > ? ORDER BY number LIMIT ?;
+
+-- name: numbers_of_before
+SELECT record FROM numbers WHERE account = ? AND number < ? ORDER BY number DESC LIMIT ?;
 
 -- name: number_ids_after
 SELECT number FROM numbers WHERE number > ? ORDER BY number LIMIT ?;
@@ -227,6 +251,10 @@ WHERE collection = :collection AND due_us <= :now ORDER BY due_us, id LIMIT :lim
 -- name: documents_after
 SELECT collection, id, body, due_us, version FROM documents
 WHERE collection = :collection AND id > :after ORDER BY id LIMIT :limit;
+
+-- name: documents_before
+SELECT collection, id, body, due_us, version FROM documents
+WHERE collection = :collection AND id < :after ORDER BY id DESC LIMIT :limit;
 
 -- name: ping
 SELECT value FROM meta WHERE key = 'schema';
