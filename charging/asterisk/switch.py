@@ -47,6 +47,10 @@ class AsteriskSwitch:
     def proven_mono_us(self) -> int | None:
         return self._link.proven_mono_us
 
+    @property
+    def started(self) -> str:
+        return self._link.switch_started
+
     async def look(self) -> Look:
         asked = self._clock.now().mono_us
         legs: dict[str, Legs] = {}

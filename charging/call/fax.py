@@ -71,6 +71,8 @@ class Fax(Piece):
     """Revision and digest of the tariff that gave the price."""
     dial_by: Instant
     """The switch does not dial after this."""
+    switch_started: str = ""
+    """The start of the switch that it was opened under, in its own words; empty: in records of version 0.1."""
     unpaid_max_s: int | None = None
     """Seconds for which faxes of the account may hold lines on its day and confirm no page for it; ``None``: in
     records of version 0.1, which count none."""
@@ -82,6 +84,10 @@ class Fax(Piece):
     """Whether the switch was restarted since it was opened: that there is no record of it then says nothing."""
     cancelled: Annotated[bool, VOLATILE] = False
     """Whether someone wants it to end."""
+
+    def is_of_another_start(self, started: str) -> bool:
+        """Whether the switch was restarted since it was opened, and says now that it was ``started`` then."""
+        return bool(started and self.switch_started) and started != self.switch_started
 
     @property
     def paper_name(self) -> str:

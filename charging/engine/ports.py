@@ -95,6 +95,10 @@ class Switch(Protocol):
     def proven_mono_us(self) -> int | None:
         """Up to this monotonic reading (µs) the switch has reported everything; ``None`` if it never has."""
 
+    @property
+    def started(self) -> str:
+        """When the switch was started, in its own words: another text after each start; empty while it is not known."""
+
     async def look(self) -> Look:
         """List every channel that belongs to a session of this daemon."""
 

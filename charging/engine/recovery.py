@@ -83,7 +83,8 @@ class Recovery:
         says that Asterisk was restarted: every fax is given that event, and a drain ends. Raises SwitchError."""
         if restarted:
             self._restarted_us = self._clock.now().wall_us
-            for fax in self._open.faxes():
+        for fax in self._open.faxes():
+            if restarted or fax.is_of_another_start(self._switch.started):
                 self._open.runners[fax.id].offer(SwitchRestarted())
         if restarted and self.registry.policy.drain_s:
             self.registry.reach(0)
@@ -150,11 +151,15 @@ class Recovery:
             self._observe(told.NewerVersionRead(record.id, newer))
         if isinstance(session, Session):
             session = with_missed_steps(session, self.registry.steps, now, self._clock.boot, self.registry.policy)
-        elif isinstance(session, Fax) and session.opened.wall_us <= self._restarted_us:
+        elif isinstance(session, Fax) and self._is_before_restart(session):
             session = replace(session, restarted=True)
         runner = self.registry.begin(session)
         self._observe(told.SessionRestored(session.state), session)
         return (runner,)
+
+    def _is_before_restart(self, fax: Fax) -> bool:
+        """Whether the switch was restarted since the fax was opened: seen by this daemon, or before it was started."""
+        return fax.opened.wall_us <= self._restarted_us or fax.is_of_another_start(self._switch.started)
 
     # --- audits -----------------------------------------------------------------------------------------------
 

@@ -230,7 +230,8 @@ class Faxes:
             draft = await self._with_allowance(draft, balances)
             now, day = self._clock.now(), self._today()
             dial_by, epoch = now.plus(DIAL_WITHIN_S), desk.registry.epoch
-            draft = replace(draft, opened=now, day=day, dial_by=dial_by, epoch=epoch)
+            started = desk.registry.switch.started
+            draft = replace(draft, opened=now, day=day, dial_by=dial_by, epoch=epoch, switch_started=started)
             fax, transfer = open_transfer(draft, balances)
             try:
                 applied = await self._store.apply(transfer, fax.grants(balances, now.wall_us))

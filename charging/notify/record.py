@@ -91,10 +91,13 @@ def folded(record: Record, line: JournalLine, day_of: Callable[[int], date]) -> 
         promos[leg.balance] = promos.get(leg.balance, 0) + leg.posted
     gives = line.session is None and any(leg.balance.startswith(PROMO) and leg.posted > 0 for leg in line.legs)
     is_gift = gives and line.kind is not Kind.OPENING
+    cure = line.id if is_gift else history.cure
+    if line.kind is Kind.OPENING and record.last_cure is not None and history.purchase_us == record.purchase_us:
+        cure = record.last_cure  # it names purchases alone: a gift that came after the last one is known from its line
     after = replace(
         record,
         read_to=line.number,
-        last_cure=line.id if is_gift else history.cure,
+        last_cure=cure,
         purchase_us=history.purchase_us,
         use_us=history.use_us,
         credit=credit,

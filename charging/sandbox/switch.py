@@ -133,6 +133,7 @@ class PlayedSwitch:
         self._scripts: dict[str, FaxScript] = {}
         """Of faxes that are not dialled yet, by session."""
         self._records: dict[str, BlackBoxRead] = {}
+        self.started = str(clock.now().wall_us)
 
     async def run(self, heard: Callable[[SwitchEvent], None], on_up: Callable[[], Awaitable[None]]) -> NoReturn:
         """Tell ``heard`` what happens, until cancelled; ``on_up`` comes first, as after a restart of the switch."""

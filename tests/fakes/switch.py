@@ -203,6 +203,10 @@ class FakeSwitch:
             self._proven = self.clock.now().mono_us
         return self._proven
 
+    @property
+    def started(self) -> str:
+        return f"start {self.starts}"
+
     async def is_asking(self, caller_uid: str, proof: str) -> bool:
         if not self.up or self.disobeys():
             raise LinkDown

@@ -288,6 +288,10 @@ class SwitchLine:
         return self._proven
 
     @property
+    def started(self) -> str:
+        return self._switch.started
+
+    @property
     def starts(self) -> int:
         """How often Asterisk was started again: it says when it was."""
         return self._switch.starts

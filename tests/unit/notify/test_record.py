@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from charging.ledger.balances import bundle, promo
+from charging.ledger.credit_events import CreditHistory
 from charging.ledger.model import CREDIT, JournalLine, Kind, Leg
 from charging.notify.record import Record, folded
 from tests.fakes.rig import make_tariff
@@ -87,6 +90,16 @@ def test_r15_a_gift_that_has_ended_is_no_peak_when_another_comes() -> None:
     expired = line(3, Kind.EXPIRE, Leg(promo("1970-01-01"), -20), at_us=86_400_000_001)
     after = folded(folded(told, little, day_of), expired, day_of)
     assert (after.credit, after.peaks) == (5, {"low-credit": 5})
+
+
+def test_r15_a_gift_stays_the_last_cure_when_its_line_is_archived() -> None:
+    top_up = line(1, Kind.TOP_UP, Leg(CREDIT, 10), at_us=100)
+    known = fold(top_up, line(2, Kind.CORRECT, Leg(promo("2026-11-30"), 20)))
+    archived = CreditHistory().after(top_up).opening_reason()
+    opening = replace(line(3, Kind.OPENING, Leg(CREDIT, 10)), reason=archived)
+    assert folded(known, opening, day_of).last_cure == "t2"
+    bought = CreditHistory("t3", 150).opening_reason()
+    assert folded(known, replace(opening, reason=bought), day_of).last_cure == "t3", "bought since it was looked at"
 
 
 def test_a_record_of_a_version_that_kept_no_gifts_is_read() -> None:

@@ -43,3 +43,24 @@ async def test_r9_fax_that_the_switch_took_is_not_dialled_again_where_its_record
     again = await office.send()
     assert isinstance(again, FaxSent)
     assert (again.created, len(office.orders)) == (False, 1)
+
+
+@pytest.mark.parametrize("trouble", [LinkDown(), None], ids=["in doubt", "taken"])
+async def test_r9_fax_that_may_have_died_with_switch_and_daemon_is_not_dialled_again(
+    office: Office, trouble: SwitchError | None
+) -> None:
+    """Both die after the order: the next daemon has seen no restart, but the fax says under which start it was."""
+    office.trouble = trouble
+    await office.send()
+    await office.rig.kill_daemon()
+    office.rig.switch.calls.clear()
+    office.rig.switch.restart()
+    await office.rig.start_daemon()
+    office.faxes = office.opened()
+    await office.rig.clock.advance(120)
+    assert await office.rig.reserved() == {}
+    assert (await office.rig.balance()).posted == EURO, "no page was confirmed"
+    office.trouble = None
+    again = await office.send()
+    assert isinstance(again, FaxSent)
+    assert (again.created, len(office.orders)) == (False, 1)
