@@ -10,15 +10,15 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from charging.call.booking import Extension, extend
+from charging.call.booking import Extension, extend, months_between
 from charging.call.model import LoopEvidence, Policy, Session, Short
-from charging.clock import Instant
+from charging.clock import MICROSECONDS, Instant
 from charging.frozen import quick, replace
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.balances import ruled_by, spendable
 from charging.ledger.model import CALLS, CREDIT, Balance, day_spend
-from charging.pricing.calendar import day_name, month_name
-from charging.pricing.funding import cost_to_begin, only_rounding_pays
+from charging.pricing.calendar import day_name
+from charging.pricing.funding import bundle_of, cost_to_begin, only_rounding_pays
 from charging.pricing.rate import Rate
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Refusal, Tariff
@@ -291,13 +291,22 @@ _UNPAID = {
 }
 
 
+RINGS_MAX_S = 3600
+"""A call that is answered later than this after its set-up has ended before: no switch rings so long."""
+
+
 def draft_of(
     setup: Setup, subscriber: Subscriber, rate: Rate, balances: Mapping[str, Balance], policy: Policy
 ) -> Session:
-    """Make the session before anything is reserved for it. Its free seconds follow the rules of the month's bundle."""
+    """Make the session before anything is reserved for it. Its free seconds follow the rules of each month's bundle."""
     number, account, plan = subscriber.number, subscriber.account, subscriber.plan
-    month = month_name(rate.zone_info, setup.now.wall_us)
-    rate = rate.under(ruled_by(balances, month, rate.granted_as or plan.name, plan.free_seconds))
+    latest_us = setup.now.wall_us + (rate.max_call_s + RINGS_MAX_S) * MICROSECONDS
+    edition = rate.granted_as or plan.name
+    ruled = {
+        bundle_of(month): ruled_by(balances, month, edition, plan.free_seconds)
+        for month in months_between(rate.zone_info, setup.now.wall_us, latest_us)
+    }
+    rate = rate.under(ruled.pop(next(iter(ruled))), ruled)
     return Session(
         id=setup.session,
         account=account.id,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+import os
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from pathlib import Path
 import structlog
 
 from charging.call.fax import send_s
-from charging.fax import jpeg, pdf, sandbox
+from charging.fax import jpeg, letters, pdf, sandbox
 from charging.fax.tiff import blank_pages, doubtful_page, page_count
 from charging.service.refusal import Code, Obstacle, Refused
 from charging.tasks import deaf_to_hangup
@@ -40,6 +42,8 @@ INFO_BYTES = 2_000_000
 LINE_BYTES_S = 1_800
 """What a fax machine takes at most: 14,400 bits a second (ITU-T V.17)."""
 
+_PYTHON = (os.path.realpath(sys.base_prefix), letters.__file__)
+"""What Python reads to look at fonts: its library, and what it is to do."""
 _TIFF_TOOLS = "libtiff-tools"
 PACKAGES = {"gs": "ghostscript", "tiffcp": _TIFF_TOOLS, "tiff2pdf": _TIFF_TOOLS, "tiffinfo": _TIFF_TOOLS}
 
@@ -105,30 +109,48 @@ async def convert(room: Room, pages_max: int) -> Refused | None:
     if data.startswith(pdf.HEAD):
         if await asyncio.to_thread(pdf.is_cut_off, data):
             return _unreadable("found a PDF that was cut off on its way")
-        source = await _with_loud_pictures(room, data)
+        source = await _with_loud_parts(room, data)
         if isinstance(source, Refused):
             return source
         return await _print(room, source, pages_max) or await _hidden(room, pages_max)
     if data[:4] in (b"II*\0", b"MM\0*"):
         return await _print_tiff(room, await asyncio.to_thread(page_count, data), pages_max)
+    if data[:4] in (b"II+\0", b"MM\0+"):
+        return Refused(Code.INVALID, "found a BigTIFF", "save it as a TIFF, or as a PDF", Obstacle.UNREADABLE)
     message = "found a document that is neither PDF nor TIFF"
     return Refused(Code.INVALID, message, "send it as a PDF", Obstacle.UNREADABLE)
 
 
-async def _with_loud_pictures(room: Room, data: bytes) -> Path | Refused:
-    """The document, or a copy in which each damaged JPEG is made unreadable, so that Ghostscript reports an error on a
-    page that has one."""
-    damaged = await _damaged(room, data, await asyncio.to_thread(jpeg.pictures, data))
-    if isinstance(damaged, Refused):
-        return damaged
-    if not damaged:
+async def _with_loud_parts(room: Room, data: bytes) -> Path | Refused:
+    """The document, or a copy in which each damaged JPEG or font is made unreadable, and each piece that is null a
+    number, so that Ghostscript reports an error on a page that has one."""
+    pictures = await _damaged(room, data, await asyncio.to_thread(jpeg.pictures, data))
+    if isinstance(pictures, Refused):
+        return pictures
+    fonts = await _damaged_fonts(room)
+    if isinstance(fonts, Refused):
+        return fonts
+    hollow = await asyncio.to_thread(pdf.hollow, data)
+    if not (pictures or fonts or hollow):
         return room.document
     loud = bytearray(data)
-    for place in damaged:
-        loud[place.start : place.start + jpeg.MARK_BYTES] = bytes(jpeg.MARK_BYTES)
+    for start in (*(place.start for place in pictures), *fonts):
+        loud[start : start + jpeg.MARK_BYTES] = bytes(jpeg.MARK_BYTES)
+    for start in hollow:
+        loud[start : start + len(pdf.NULL)] = b"1234"
     copy = room.output / "loud.pdf"
     await asyncio.to_thread(copy.write_bytes, loud)
     return copy
+
+
+async def _damaged_fonts(room: Room) -> Sequence[int] | Refused:
+    """Where the data of each damaged font begins. A document of which that cannot be said in time is taken as whole."""
+    python = ("-I", "-S", letters.__file__)
+    wrong = await _run(room, BETWEEN_BYTES, sys.executable, *python, str(room.document), is_a_look=True)
+    if wrong is not None and wrong.code is not Code.INVALID:
+        return wrong
+    told = await asyncio.to_thread(_said, room, INFO_BYTES)
+    return [] if wrong is not None else [int(line) for line in told.split()]
 
 
 async def _damaged(room: Room, data: bytes, pictures: Sequence[slice]) -> Sequence[slice] | Refused:
@@ -168,7 +190,22 @@ async def _print_tiff(room: Room, pages: int | None, pages_max: int) -> Refused 
     if (number := await asyncio.to_thread(doubtful_page, data)) is not None:
         return _unreadable(f"found a TIFF whose page {number} has a layer beside its colours")
     whole, pdf = room.output / "whole.tif", room.output / "document.pdf"
-    wrong = await _run(room, BETWEEN_BYTES, "tiffcp", "-c", "lzw", str(room.document), str(whole))
+    wrong = await _copied(room, str(room.document), whole, pages) or await _as_pdf(room, whole, pdf)
+    if wrong is not None and wrong.code is Code.INVALID:
+        together = _unreadable("found a TIFF whose pages cannot be read together")
+        return await _unreadable_page(room, whole, pdf, pages) or together
+    wrong = wrong or await _print(room, pdf, pages_max)
+    if wrong is not None:
+        return wrong
+    printed = await asyncio.to_thread(_pages_of, room.paper)
+    if printed != pages:
+        return _unreadable(f"found a TIFF that has {pages} pages, of which {printed or 0} can be printed")
+    return None
+
+
+async def _copied(room: Room, source: str, whole: Path, pages: int) -> Refused | None:
+    """Decode the pages of a TIFF; ``source`` is its path, and behind a comma the one page that is meant (from 0)."""
+    wrong = await _run(room, BETWEEN_BYTES, "tiffcp", "-c", "lzw", source, str(whole))
     if wrong is not None:
         return wrong
     if _DAMAGED.search(_said(room)):
@@ -176,13 +213,21 @@ async def _print_tiff(room: Room, pages: int | None, pages_max: int) -> Refused 
     copied = await asyncio.to_thread(_pages_of, whole)
     if copied != pages:
         return _unreadable(f"found a TIFF that says it has {pages} pages, of which {copied or 0} can be read")
-    wrong = await _run(room, BETWEEN_BYTES, "tiff2pdf", "-o", str(pdf), str(whole))
-    wrong = wrong or await _print(room, pdf, pages_max)
-    if wrong is not None:
-        return wrong
-    printed = await asyncio.to_thread(_pages_of, room.paper)
-    if printed != pages:
-        return _unreadable(f"found a TIFF that has {pages} pages, of which {printed or 0} can be printed")
+    return None
+
+
+async def _as_pdf(room: Room, whole: Path, pdf: Path) -> Refused | None:
+    return await _run(room, BETWEEN_BYTES, "tiff2pdf", "-o", str(pdf), str(whole))
+
+
+async def _unreadable_page(room: Room, whole: Path, pdf: Path, pages: int) -> Refused | None:
+    """The first page that cannot be read by itself; ``None``: each can."""
+    for number in range(1, pages + 1):
+        one = f"../{room.document.name},{number - 1}"  # as seen from the output, since a comma in the path means a page
+        wrong = await _copied(room, one, whole, 1) or await _as_pdf(room, whole, pdf)
+        if wrong is not None:
+            damaged = _unreadable(f"found a TIFF whose page {number} is damaged, or of a kind that cannot be read")
+            return damaged if wrong.code is Code.INVALID else wrong
     return None
 
 
@@ -271,10 +316,14 @@ _BOXES = re.compile(rb"^Page ([0-9]{1,5}) MediaBox: " + _BOX + rb" CropBox: " + 
 _LOST = re.compile(
     rb"^warning: ignoring zlib error"
     rb"|^\t(?:recoverable image error|error in (?:image|Mask|shading|pattern|transparency XObject|group definition)"
-    rb"|error executing PDF token|error reading a stream|request for unknown filter|typecheck error)",
+    rb"|recoverable error in image dictionary|error executing PDF token|error reading a stream"
+    rb"|request for unknown filter|typecheck error|invalid object number|object lacks a required Subtype"
+    rb"|garbage left on stack)",
     re.MULTILINE,
 )
-"""What Ghostscript goes on after, with exit code 0, and leaves out: a picture, a part of the page, or all of it."""
+"""What Ghostscript goes on after, with exit code 0, and leaves out: a picture, a part of the page, or all of it. An
+object that is not there is one, be it a piece of a page or a font, for which it puts another; so is a letter or a form
+that ends in the middle."""
 _BEGUN = re.compile(rb"^Page ([0-9]{1,5})$", re.MULTILINE)
 
 _DAMAGED = re.compile(
@@ -318,7 +367,7 @@ async def _run(room: Room, file_bytes: int, program: str, *arguments: str, is_a_
         advice = f"the operator must install it: apt-get install {PACKAGES[program]}"
         return Refused(Code.UNAVAILABLE, f"faxes cannot be prepared: the program {program!r} is missing", advice)
     bounds = sandbox.Bounds(
-        read=(str(room.document),),
+        read=(str(room.document), *(_PYTHON if program == sys.executable else ())),
         write=(str(room.output),),
         cpu_s=CPU_S,
         memory_bytes=MEMORY_BYTES,

@@ -21,6 +21,14 @@ _END, _STREAM = b"%%EOF", b"stream"
 _OBJECT, _OBJECT_BYTES = re.compile(rb"[\r\n][ \t]*[0-9]{1,10} [0-9]{1,5}\Z"), 40
 _PACKED, _HEAD_BYTES = b"/ObjStm", 500
 _CROP = b"/CropBox"
+_NAMING = (b"/Contents", b"/CharProcs")
+"""What names pieces of pages, and letters that are drawn."""
+_NAMED_BYTES = 5_000
+_REFERENCE = re.compile(rb"([0-9]{1,10})[ \t\r\n]+([0-9]{1,5})[ \t\r\n]+R\b")
+_HEAD = re.compile(rb"(?:^|[\r\n])[ \t]*([0-9]{1,10}) ([0-9]{1,5}) obj[ \t\r\n]*\Z")
+NULL = b"null"
+HOLLOW_MAX = 20
+"""Pieces of a document that are nothing; one is enough to refuse it."""
 _NOTHING = tuple(b"/%cropBox" % letter for letter in b"KPMRTDBX")
 """Names that mean nothing; of those in packed objects the first that takes no more bytes."""
 
@@ -52,16 +60,62 @@ def is_cut_off(document: bytes) -> bool:
     return any(_OBJECT.search(head) for head in heads)
 
 
+def hollow(document: bytes) -> list[int]:
+    """Where ``null`` stands in the place of a piece of a page, or of a letter's drawing: the object is nothing, by its
+    last edition. Readers go on without it."""
+    nulls = {}
+    for at in places(document, NULL):
+        head = _HEAD.search(document[max(0, at - _OBJECT_BYTES) : at])
+        if head and document[at + len(NULL) : at + _OBJECT_BYTES].lstrip().startswith(b"endobj"):
+            nulls[int(head[1]), int(head[2])] = at
+    if not nulls:
+        return []
+    named = {one for text in (document, *_unpacked(document)) for one in _named(text)}
+    found = sorted((nulls[one], one) for one in nulls.keys() & named)[:HOLLOW_MAX]
+    return [at for at, (number, generation) in found if document.find(b"\n%d %d obj" % (number, generation), at) < 0]
+
+
+def _named(text: bytes) -> Iterator[tuple[int, int]]:
+    """The objects that pages and drawn fonts name as their pieces."""
+    for name in _NAMING:
+        for at in places(text, name):
+            piece = text[at + len(name) : at + len(name) + _NAMED_BYTES].lstrip()
+            end = piece.find(b"]") if piece.startswith(b"[") else piece.find(b">>")
+            for found in _REFERENCE.finditer(piece[:end] if end >= 0 else piece):
+                yield int(found[1]), int(found[2])
+                if not piece.startswith((b"[", b"<<")):
+                    break
+
+
+def _unpacked(document: bytes) -> Iterator[bytes]:
+    """What is in packed objects, UNPACKED_MAX in all."""
+    left = UNPACKED_MAX
+    for place in _packed(document):
+        try:
+            plain = zlib.decompressobj().decompress(document[place], left)
+        except zlib.error:
+            continue
+        left -= len(plain)
+        yield plain
+        if left <= 0:
+            return
+
+
+def _packed(document: bytes) -> Iterator[slice]:
+    """Where the data of packed objects are."""
+    for at, following in pairwise([*places(document, _PACKED), len(document)]):
+        head = document.find(_STREAM, at, at + _HEAD_BYTES)
+        if head >= 0:
+            start = head + len(_STREAM) + (2 if document.startswith(b"\r\n", head + len(_STREAM)) else 1)
+            yield slice(start, end_of_stream(document, start, following))
+
+
 def uncropped(document: bytes) -> bytes:
     """The document without crop boxes. Those in packed objects go too, where these can be packed again in as few
     bytes."""
     made, left = bytearray(document.replace(_CROP, _NOTHING[0])), UNPACKED_MAX
-    for at, following in pairwise([*places(document, _PACKED), len(document)]):
-        head = document.find(_STREAM, at, at + _HEAD_BYTES)
-        if head < 0:
-            continue
-        start = head + len(_STREAM) + (2 if document.startswith(b"\r\n", head + len(_STREAM)) else 1)
-        packed, unpacking = document[start : end_of_stream(document, start, following)], zlib.decompressobj()
+    for place in _packed(document):
+        start, packed, unpacking = place.start, document[place], zlib.decompressobj()
         try:
             plain = unpacking.decompress(packed, left)
         except zlib.error:

@@ -161,6 +161,9 @@ class Rate:
     """Whether bundles of this plan may pay for this destination."""
     free_increment_s: int | None = None
     """Increment of seconds paid by a bundle; ``None``: that of the step in force."""
+    month_increments: Mapping[str, int | None] = field(default_factory=dict, hash=False)
+    """The same of a month's bundle, by its source, where its rules are not those of the month in which the call
+    began."""
     other_bundles: Mapping[str, tuple[bool, int | None]] = field(default_factory=dict, hash=False)
     """The same two of every other plan that gives free seconds, by its name, and of the other editions that months of
     the caller were granted under: an account may have some left of them."""
@@ -272,7 +275,7 @@ class Rate:
     def free_increment(self, source: str) -> int | None:
         """Seconds in which a bundle pays; ``None``: those of the step in force."""
         if not self.packs or not source.startswith(PACK):
-            return self.free_increment_s
+            return self.month_increments.get(source, self.free_increment_s)
         rules = self.pack_rules(source)
         return None if rules is None else rules.increment_s
 
@@ -339,10 +342,21 @@ class Rate:
             other_packs=(),
         )
 
-    def under(self, plan: str) -> Rate:
-        """This rate with the free increment of the bundle that pays first, which has the rules of ``plan``."""
-        rules = _rules_of(self, plan)
-        return self if rules is None else replace(self, free_increment_s=rules[1])
+    def under(self, plan: str, later: Mapping[str, str] = {}) -> Rate:
+        """This rate with the free increments of the months that a call touches: the first one's bundle has the rules
+        of ``plan``, and those of ``later`` months, by their sources, the rules of the plan that is named there."""
+        first = _increment_under(self, plan)
+        others = {source: _increment_under(self, one) for source, one in later.items()}
+        others = {source: increment for source, increment in others.items() if increment != first}
+        if first == self.free_increment_s and not others:
+            return self
+        return replace(self, free_increment_s=first, month_increments=others)
+
+
+def _increment_under(rate: Rate, plan: str) -> int | None:
+    """The free increment of a bundle that has the rules of ``plan``."""
+    rules = _rules_of(rate, plan)
+    return rate.free_increment_s if rules is None else rules[1]
 
 
 def _rules_of(rate: Rate, plan: str) -> tuple[bool, int | None] | None:

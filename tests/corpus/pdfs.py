@@ -8,6 +8,7 @@ from base64 import a85encode
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tests.corpus.fonts import damaged_fonts, whole_fonts
 from tests.corpus.odd import Answer, Family, Odd, fitted
 from tests.corpus.pdf import A4, BAR, Pdf, one, packed_page, plain, stream, updated
 from tests.corpus.photographs import photographs
@@ -123,7 +124,8 @@ def streams() -> Iterator[tuple[Any, ...]]:
     halves = [stream(BAR[:half]), stream(BAR[half:])]
     yield "content in two pieces", one("[3 0 R 4 0 R]", objects=halves), SENT
     yield "content in a list of one", one("[3 0 R]", objects=[right]), SENT
-    yield "content in pieces, one is not there", one("[3 0 R 99 0 R]", objects=[right]), EITHER
+    yield "content in pieces, one is not there", one("[3 0 R 99 0 R]", objects=[right]), REFUSED, (), "page 1"
+    yield "content in pieces, one is null", one("[3 0 R 4 0 R]", objects=[right, "null"]), REFUSED, (), "page 1"
     yield "content that is not there", one("99 0 R"), EITHER, (0,)
     yield "no content", one(""), SENT, (0,)
     yield "content of no bytes", one(b""), SENT, (0,)
@@ -385,15 +387,11 @@ def letters() -> Iterator[tuple[Any, ...]]:
     yield (
         "font that is broken",
         one(text, resources=f"/Font << /F << {broken} /FontFile2 3 0 R >> >> >>", objects=[stream(b"no font at all")]),
-        EITHER,
+        REFUSED,
+        (),
+        "page 1",
     )
-    drawn = "/Type /Font /Subtype /Type3 /FontBBox [0 0 1000 1000] /FontMatrix [0.001 0 0 0.001 0 0] /FirstChar 97 "
-    drawn += (
-        "/LastChar 97 /Widths [1000] /Encoding << /Type /Encoding /Differences [97 /bar] >> /CharProcs << /bar 3 0 R >>"
-    )
-    glyph = stream(b"1000 0 0 0 1000 1000 d1 0 0 1000 1000 re f")
-    wide = b"BT /F 100 Tf 4.95 0 0 1 50 400 Tm (a) Tj ET"
-    yield "font that is drawn", one(wide, resources=f"/Font << /F << {drawn} >> >>", objects=[glyph]), SENT
+    yield from _embedded()
     yield (
         "letters that are not seen",
         one(
@@ -401,6 +399,29 @@ def letters() -> Iterator[tuple[Any, ...]]:
         ),
         SENT,
     )
+
+
+def _embedded() -> Iterator[tuple[Any, ...]]:
+    """Letters that are in the file, as outlines and as drawings."""
+    for name, data in whole_fonts():
+        yield f"font of a square, {name}", data, SENT
+    for name, data in damaged_fonts():
+        yield f"font of a square, {name}", data, REFUSED, (), "page 1"
+    drawn = "/Type /Font /Subtype /Type3 /FontBBox [0 0 1000 1000] /FontMatrix [0.001 0 0 0.001 0 0] /FirstChar 97 "
+    drawn += (
+        "/LastChar 97 /Widths [1000] /Encoding << /Type /Encoding /Differences [97 /bar] >> /CharProcs << /bar 3 0 R >>"
+    )
+    glyph = stream(b"1000 0 0 0 1000 1000 d1 0 0 1000 1000 re f")
+    wide = b"BT /F 100 Tf 4.95 0 0 1 50 400 Tm (a) Tj ET"
+    yield "font that is drawn", one(wide, resources=f"/Font << /F << {drawn} >> >>", objects=[glyph]), SENT
+    letters: Mapping[str, bytes] = {
+        "null": b"null",
+        "cut off": stream(b"1000 0 0 0 1000 1000 d1 0 0 1000 10"),
+        "packed wrongly": stream(b"no deflate", "/Filter /FlateDecode"),
+    }
+    for name, body in letters.items():
+        data = one(wide, resources=f"/Font << /F << {drawn} >> >>", objects=[body])
+        yield f"font that is drawn, of a letter that is {name}", data, REFUSED, (), "page 1"
 
 
 def with_catalog(catalog: str, *objects: bytes | str, more: str = "", content: bytes = BAR) -> bytes:

@@ -36,7 +36,12 @@ FAMILIES: dict[str, Callable[[], Iterable[Odd]]] = {
 }
 QUICK: dict[str, Sequence[str]] = {
     "PDF: frames": ("pdf byte order mark", "pdf no table", "pdf an update, 100 bytes short"),
-    "PDF: streams": ("pdf content in base 85 of deflate", "pdf content of unknown filter"),
+    "PDF: streams": (
+        "pdf content in base 85 of deflate",
+        "pdf content of unknown filter",
+        "pdf content in pieces, one is not there",
+        "pdf content in pieces, one is null",
+    ),
     "PDF: damaged": ("pdf page 1 of 3 damaged", "pdf deflated, cut off after 80 of 100"),
     "PDF: trees": ("pdf zero pages", "pdf 20,000 pages"),
     "PDF: boxes": ("pdf page of 200 inches", "pdf turned by 90", "pdf packed page, empty, with a crop box"),
@@ -54,10 +59,21 @@ QUICK: dict[str, Sequence[str]] = {
         "pdf picture of JPEG in L, damaged in the middle",
         "pdf picture of deflate with a wrong byte",
     ),
-    "PDF: letters": ("pdf font that nobody has",),
+    "PDF: letters": (
+        "pdf font that nobody has",
+        "pdf font of a square, plain",
+        "pdf font of a square, noise in glyf",
+        "pdf font of a square, its data missing",
+        "pdf font that is drawn, of a letter that is null",
+    ),
     "PDF: programs": ("pdf XFA form", "pdf layer that is hidden"),
     "PDF: attached": ("pdf portfolio",),
-    "TIFF: tags": ("tiff standard of a fax", "tiff orientation 6", "tiff grey with alpha"),
+    "TIFF: tags": (
+        "tiff standard of a fax",
+        "tiff orientation 6",
+        "tiff grey with alpha",
+        "tiff page 2 of sixteen bits",
+    ),
     "TIFF: broken": ("tiff page 2 with a strip beyond the end", "tiff BigTIFF"),
     "others": ("PNG", "WebP", "zip of 100 MB of zeros"),
 }

@@ -163,6 +163,7 @@ def tags() -> Iterator[tuple[Any, ...]]:
     for turn in range(1, 9):
         yield f"orientation {turn}", made([page(bar(1), 1, t274=(SHORT, [turn]))]), SENT
     yield "three pages of three kinds", made([BILEVEL, GREY, COLOUR]), SENT, (INK,) * 3
+    yield "page 2 of sixteen bits", made([GREY, page(bar(16), 16), GREY]), REFUSED, (), "page 2"
     yield "too many pages", made([BILEVEL] * 4), REFUSED, (), "more than 3 pages"
     yield "a small picture of it behind", made([GREY, page(bar(), t254=(LONG, [1]))]), EITHER, (INK, INK)
 
@@ -200,7 +201,7 @@ def broken() -> Iterator[tuple[Any, ...]]:
     yield "second page beyond the end", whole[:link] + b"\xff\xff\xff\x7f" + whole[link + 4 :], REFUSED, ()
     yield "pages that bite their tail", whole[:link] + whole[4:8] + whole[link + 4 :], REFUSED, ()
     yield "page of no tags", whole[:first] + bytes(2) + whole[first + 2 :], REFUSED, ()
-    yield "BigTIFF", b"II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0" + bytes(200), REFUSED, ()
+    yield "BigTIFF", b"II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0" + bytes(200), REFUSED, (), "a BigTIFF"
     lies: Mapping[str, dict[str, tuple[int, Sequence[int]]]] = {
         "no width": {"t256": (SHORT, [0])},
         "no height": {"t257": (SHORT, [0])},

@@ -130,6 +130,52 @@ async def test_r11_a_call_over_midnight_uses_each_months_minutes_by_their_own_ru
     assert (await rig.balance()).posted == EURO - 40_000
 
 
+async def test_r11_a_call_over_midnight_uses_each_months_minutes_in_their_own_increments(rig: Rig) -> None:
+    """November's are Pro's, in 30 seconds; December's are Small's, in seconds: it used 60 of them for 40."""
+    await left_over(rig)
+    await move_to(rig, "small")
+    before_midnight(rig, 40)
+    quotes = Quotes(rig.store, lambda: rig.tariff, rig.clock)
+    quote = await quotes.quote(Asked(TARGET, account="anna"), 100)
+    assert isinstance(quote, Quote)
+    assert [(line.from_s, line.increment_s, line.free_s) for line in quote.lines] == [(0, 30, 60), (60, 1, 40)]
+    await call(rig, 100.1)
+    assert (await rig.balance(bundle(NOVEMBER))).posted == 570 - 60
+    assert (await rig.balance(bundle(DECEMBER))).posted == 300 - 40
+
+
+async def test_r11_a_call_that_rings_over_midnight_uses_the_new_months_minutes_in_their_own_increments(
+    rig: Rig,
+) -> None:
+    await left_over(rig)
+    await move_to(rig, "small")
+    before_midnight(rig, 5)
+    answer = await rig.ring()
+    assert answer.session is not None
+    assert answer.quota_s is not None
+    one = rig.switch.dial(answer.session, answer.quota_s, rig.caller_uid)
+    await rig.clock.advance(10)
+    rig.switch.answer(one.session)
+    await rig.clock.advance(0)
+    await rig.clock.advance(7.1)
+    await rig.hang_up(one)
+    assert (await rig.balance(bundle(NOVEMBER))).posted == 570
+    assert (await rig.balance(bundle(DECEMBER))).posted == 300 - 7
+
+
+async def test_a_restart_knows_the_increments_of_both_months(rig: Rig) -> None:
+    await left_over(rig)
+    await move_to(rig, "small")
+    before_midnight(rig, 40)
+    one = await rig.talking()
+    await rig.clock.advance(20)
+    await rig.kill_daemon()
+    await rig.start_daemon()
+    await rig.clock.advance(80.1)
+    await rig.hang_up(one)
+    assert (await rig.balance(bundle(DECEMBER))).posted == 300 - 40
+
+
 @pytest.mark.parametrize("target", [TARGET, AMERICA])
 async def test_what_is_quoted_of_left_over_minutes_is_what_is_charged(rig: Rig, target: str) -> None:
     await left_over(rig)

@@ -125,7 +125,8 @@ def rated(given: Packed, until_s: int | None = None) -> Rated:
         step = [one for one in price.steps if one.from_s <= at_s][-1]
         length = step.first_increment_s if at_s == 0 and step.first_increment_s else step.increment_s
         if usable:
-            own = then.free_increment_s if usable[0] == month else rules[usable[0]].increment_s
+            of_month = then if month == first else plan
+            own = of_month.free_increment_s if usable[0] == month else rules[usable[0]].increment_s
             length = own or length
         parts = [one for one in usable for _ in range(left[one])][:length]
         by_credit = length - len(parts)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from charging.fax.jpeg import PICTURES_MAX, as_tiff, pictures
-from charging.fax.pdf import is_cut_off, uncropped
+from charging.fax.pdf import hollow, is_cut_off, uncropped
 from charging.fax.tiff import page_count
 from tests.corpus.pdf import packed_page, plain, stream, updated
 from tests.fakes.effort import assert_linear
@@ -92,3 +92,41 @@ def test_streams_without_an_end_are_not_each_searched_to_the_end_of_the_file(
     document = Looked(begins * PICTURES_MAX + bytes(100_000))
     read(document)
     assert len(document) / 2 < document.bytes_looked_at < 4 * len(document)
+
+
+@pytest.mark.parametrize(
+    ("piece", "is_null"),
+    [
+        (b"4 0 obj\nnull\nendobj\n", True),
+        (b"4 0 obj null endobj\n", True),
+        (b"4 0 obj\n<< >>\nendobj\n", False),
+        (b"14 0 obj\nnull\nendobj\n", False),
+        (b"4 0 obj\nnull\nendobj\n4 0 obj\n<< /Length 0 >>\nendobj\n", False),
+        (b"4 0 obj\n<< /Length 0 >>\nendobj\n4 0 obj\nnull\nendobj\n", True),
+    ],
+)
+@pytest.mark.parametrize(
+    "names",
+    [b"/Contents [3 0 R 4 0 R]", b"/Contents 4 0 R", b"/Contents[4 0 R]", b"/CharProcs << /a 3 0 R /b 4 0 R >>"],
+)
+def test_piece_of_a_page_or_a_letter_that_is_null_is_found_by_its_last_edition(
+    names: bytes, piece: bytes, is_null: bool
+) -> None:
+    document = b"%PDF-1.4\n1 0 obj\n<< " + names + b" /Other 5 0 R >>\nendobj\n" + piece + b"5 0 obj\nnull\nendobj\n"
+    found = hollow(document)
+    assert [document[start : start + 4] for start in found] == ([b"null"] if is_null else [])
+
+
+def test_pieces_that_are_nothing_take_time_that_grows_with_the_document() -> None:
+    def look(pieces: int) -> None:
+        names = b" ".join(b"%d 0 R" % number for number in range(pieces))
+        nulls = b"".join(b"\n%d 0 obj null endobj" % number for number in range(pieces))
+        hollow((b"/Contents [" + names[:4_000] + b"]") * 3 + nulls)
+
+    assert_linear(look, 20, 100, 1_000)
+
+
+def test_piece_that_is_null_is_found_where_its_page_is_packed() -> None:
+    objects = zlib.compress(b"3 0 << /Type /Page /Contents [4 0 R 5 0 R] >>")
+    packed = b"7 0 obj\n<< /Type /ObjStm /N 1 /First 4 >>\nstream\n" + objects + b"\nendstream\nendobj\n"
+    assert len(hollow(b"%PDF-1.5\n" + packed + b"\n5 0 obj\nnull\nendobj\n")) == 1
