@@ -73,7 +73,8 @@ def _clocks_agree(session: Session, tolerance_ms: int) -> bool:
 
 def _smaller_ms(session: Session, by_switch: int, tolerance_ms: int) -> int | None:
     """What to bill, in ms, instead of a length by the switch's wall clock that cannot be right; ``None`` if it can."""
-    anchored = session.anchored and not session.inferred  # an inferred answer sets no bound
+    # An answer that was inferred, or never heard of, sets no bound.
+    anchored = session.answered is not None and session.anchored and not session.inferred
     heard = anchored and session.left is not None and session.left_us is not None
     late_ms = _heard_late_ms(session.left, session.left_us)
     least_ms, most_ms, elapsed_ms = session.proven_ms, by_switch, by_switch
@@ -86,7 +87,8 @@ def _smaller_ms(session: Session, by_switch: int, tolerance_ms: int) -> int | No
     fits = least_ms - tolerance_ms <= by_switch <= most_ms + tolerance_ms
     if fits and all(abs(by_switch - length) <= tolerance_ms for length in lengths):
         return None
-    return min(by_switch, elapsed_ms, *lengths)
+    # The event of the end may have been late by less than what is a step: nobody pays for that.
+    return min(by_switch, least_ms if heard_at_once else elapsed_ms, *lengths)
 
 
 def _unstepped_ms(session: Session, by_switch: int, tolerance_ms: int) -> tuple[int, ...]:

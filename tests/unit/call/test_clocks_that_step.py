@@ -109,3 +109,22 @@ async def test_no_step_is_billed_and_none_cuts_who_can_pay(
         assert TALKED_S - abs(step_s) - 2 <= booked["billed_s"] <= TALKED_S
         assert booked["overrun_s"] == 0
         assert await rig.reserved() == {}
+
+
+async def test_an_end_that_was_heard_of_a_little_late_is_not_billed_so_where_the_clock_was_stepped() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.talking()
+        await rig.clock.advance(10)
+        rig.switch.step_clock(40)
+        await rig.clock.advance(30.1)
+        held: list[SwitchEvent] = []
+        rig.switch.deliver = held.append
+        rig.switch.end(call.session)
+        await rig.clock.advance(1.9)
+        rig.switch.deliver = rig.registry.deliver
+        for event in held:
+            rig.registry.deliver(event)
+        await rig.clock.advance(60)
+        (row,) = await rig.store.cdrs()
+        assert json.loads(row.document)["billed_s"] == 40

@@ -108,6 +108,13 @@ def test_step_before_an_answer_that_nobody_heard_of_makes_the_call_no_longer() -
         assert decide_duration(session, by_leg(15_000), NOW.wall_us, POLICY).used_ms == 10_000
 
 
+def test_step_may_have_come_in_a_call_of_which_only_the_end_was_heard() -> None:
+    """The answer's event was lost, and no question came through until it was over: the end alone sets no bound."""
+    session = ended(answered=None, answered_us=None, fixed_s=0, proven_ms=0, steps=((0, 40_000_000),))
+    duration = decide_duration(session, by_leg(83_600), NOW.wall_us, POLICY)
+    assert (duration.used_ms, duration.proof) == (43_600, Proof.CLOCK_JUMP)
+
+
 def test_of_many_steps_the_oldest_are_added_up() -> None:
     session = running()
     for second in range(STEPS_MAX + 2):
