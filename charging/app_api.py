@@ -237,7 +237,7 @@ async def _serve(
     till = till_of(settings.customer_page, pages, to_provider, config.payment_key, config.payment_hook_secret)
     receivers = _receivers(config, clock)
     openid = openid_of(config, clock)
-    played = played_provider(config, to_provider, clock) if settings.sandbox else None
+    played = played_provider(config, to_provider, clock)
     apps = _apps(settings, service, store, tokens, to_daemon, pages, till, openid, played)
     await store.open()
     duties, gone = Tasks(), asyncio.Event()
@@ -341,9 +341,9 @@ def _service(settings: Settings, store: Store, tariff: TariffHere, clock: Clock)
 
 def played_provider(config: Config, http: httpx.AsyncClient, clock: Clock) -> Double | None:
     """Return the payment provider that a sandbox plays itself: if the settings look for it where the customers' page
-    is. ``http`` tells the hooks."""
+    is. ``None`` where money is real, whatever they say. ``http`` tells the hooks."""
     page = config.settings.customer_page
-    if page is None or config.payment_key is None or page.payment_url != page.url:
+    if not config.settings.sandbox or page is None or config.payment_key is None or page.payment_url != page.url:
         return None
     key, secret = config.payment_key.get_secret_value(), ""
     if config.payment_hook_secret is not None:

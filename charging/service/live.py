@@ -184,7 +184,7 @@ class Calls:
         now = self._clock.now()
         views = []
         for record in stored:
-            if (session := _revived(record, now)) is not None:
+            if (session := _revived(record, now, self._clock.boot)) is not None:
                 live = self._live.get(record.id)
                 watched = self._live.watches(session)
                 views.append(self._view(live or session, now, watched, session.posted))
@@ -222,10 +222,11 @@ class Calls:
             log.error("hang_up_not_noted", **facts, account=call.account, actor=actor(), why=str(error))
 
 
-def _revived(record: OpenSession, now: Instant) -> Session | None:
-    """The stored session; ``None`` where its record cannot be read, which ``charging ledger verify`` tells."""
+def _revived(record: OpenSession, now: Instant, boot: str) -> Session | None:
+    """The stored session; ``None`` where its record cannot be read, which ``charging ledger verify`` tells. ``boot`` is
+    as of `from_json`: what was kept on this machine is timed by the clock that does not step."""
     try:
-        return from_json(record.state, now, record.epoch)
+        return from_json(record.state, now, record.epoch, boot)
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -9,11 +9,19 @@ from typing import Any
 import pytest
 
 from charging.ledger.accounts import Number
-from charging.ledger.model import Closed, Kind, Opened, Transfer
+from charging.ledger.model import CdrRow, Closed, Kind, Opened, Transfer
 from charging.ledger.port import Store
+from charging.ledger.redis import store as redis_store
+from charging.ledger.redis.store import RedisStore
 from tests.contract.scenario import add_account
 
 Page = Callable[..., Awaitable[Sequence[Any]]]
+
+
+async def over(store: Store, account: str, session: str, ended_us: int) -> None:
+    await store.apply(Transfer(f"{session}/0", account, Kind.RESERVE, 1, (), session, Opened("x", "")))
+    closed = Closed("{}", ended_us, follows=1)
+    await store.apply(Transfer(f"{session}/1", account, Kind.SETTLE, 2, (), session, closed))
 
 
 async def filled(store: Store) -> None:
@@ -31,9 +39,7 @@ async def filled(store: Store) -> None:
         ("a", "s4", 20),
         ("b", "s5", 20),
     ):
-        await store.apply(Transfer(f"{session}/0", account, Kind.RESERVE, 1, (), session, Opened("x", "")))
-        closed = Closed("{}", ended_us, follows=1)
-        await store.apply(Transfer(f"{session}/1", account, Kind.SETTLE, 2, (), session, closed))
+        await over(store, account, session, ended_us)
     for session in ("s9", "s8", "s10", "s7"):
         await store.apply(Transfer(f"{session}/0", "a", Kind.RESERVE, 1, (), session, Opened(f"x{session[-1]}", "")))
 
@@ -93,3 +99,30 @@ async def test_cdrs_backwards_before_a_place_that_is_past_what_is_asked_begin_at
     await filled(store)
     assert [row.session for row in await store.cdrs(until_us=20, after=(30, "s1"), backwards=True)] == ["s2"]
     assert await store.cdrs(since_us=20, after=(10, "s2"), backwards=True) == []
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("account", [None, "a"])
+async def test_what_ends_or_is_forgotten_while_a_page_is_read_moves_no_other_cdr(
+    store: Store, account: str | None, backwards: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page is read by several windows of Redis' index."""
+    await filled(store)
+    monkeypatch.setattr(redis_store, "PAGE_ROWS", 2)
+    read, inner = 0, RedisStore._cdr_rows
+
+    async def disturbed(self: RedisStore, page: Any, of: str | None) -> list[CdrRow]:
+        nonlocal read
+        read += 1
+        if read == 1 and backwards:
+            await over(store, "a", "s6", 40)
+        elif read == 1:
+            await store.forget_cdrs([CdrRow("s2", "b", 10, "{}")] if of is None else [CdrRow("s3", "a", 20, "{}")])
+        return await inner(self, page, of)
+
+    before = [row.session for row in await store.cdrs(account=account, backwards=backwards)]
+    monkeypatch.setattr(RedisStore, "_cdr_rows", disturbed)
+    found = [row.session for row in await store.cdrs(account=account, backwards=backwards)]
+    assert found[-2:] == before[-2:]
+    assert len(found) == len(set(found))
+    assert set(found) <= set(before)

@@ -259,12 +259,15 @@ class RedisStore:
         offset = 0
         while len(found) < limit:
             page = await self._client.command(command, key, begin, end, "WITHSCORES", "LIMIT", offset, PAGE_ROWS)
-            if not page:
-                break
-            offset += PAGE_ROWS
             for row in await self._cdr_rows(page, account):
                 if after is None or (_place(row) < after if backwards else _place(row) > after):
                     found.append(row)
+            if len(page) < 2 * PAGE_ROWS:
+                break
+            # Not by the rows that were read: meanwhile newer ones come, and older ones go to the archive.
+            after, last = _place(found[-1]) if found else after, int(page[-1])
+            offset = offset + PAGE_ROWS if begin == last else 0
+            begin = last
         return found[:limit]
 
     async def cdr(self, account: str, session: str) -> CdrRow | None:

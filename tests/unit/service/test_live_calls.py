@@ -164,6 +164,20 @@ async def test_the_process_beside_the_daemon_shows_the_same_balance_from_the_cal
             assert all(call.watched for call in ours.calls)
 
 
+@pytest.mark.parametrize("stepped_s", [-3600, 3600])
+async def test_r5_a_step_of_the_wall_clock_moves_no_balance_beside_the_daemon(stepped_s: float) -> None:
+    """Also before the daemon has noted it in the call's record."""
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        await rig.talking()
+        await rig.clock.advance(20)
+        rig.clock.step_wall(stepped_s)
+        shown = await service_of(rig, CallsBeside("test")).balances.view("anna")
+        assert isinstance(shown, BalanceView)
+        assert [call.elapsed_s for call in shown.calls] == [20]
+        assert shown.credit.now == 10 * EURO - 20_000
+
+
 async def test_the_calls_of_another_switch_are_not_looked_after_beside() -> None:
     async with make_rig() as rig:
         await rig.subscriber(credit=EURO)
@@ -266,9 +280,9 @@ async def others_talk(rig: Rig) -> None:
 async def test_what_one_account_asks_costs_nothing_of_the_calls_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 
-    def counted(text: str, now: Instant, epoch: int) -> Session:
+    def counted(text: str, now: Instant, epoch: int, boot: str) -> Session:
         read.append(text)
-        return from_json(text, now, epoch)
+        return from_json(text, now, epoch, boot)
 
     monkeypatch.setattr(live, "from_json", counted)
     async with make_rig() as rig:
