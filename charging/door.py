@@ -28,6 +28,7 @@ import structlog
 
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import ChargingError
+from charging.sources import neighbourhood
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +110,7 @@ class Guest:
     """One connection that was let in. Whoever serves it tells the door how it stands."""
 
     def __init__(self, door: Door, peer: str = "") -> None:
-        """``peer``: its address."""
+        """``peer``: its address, or its network (`charging.sources.neighbourhood`)."""
         self.peer = peer
         self._door = door
         self._connection: Abortable | None = None
@@ -254,13 +255,13 @@ class Door:
             self.turn(Turned.SOURCE, peer)
             return None
         if len(self.waiting) + len(self.busy) < self._limit:
-            return Guest(self, peer)
-        goes = self._who_goes(peer)
+            return Guest(self, neighbourhood(peer))
+        goes = self._who_goes(neighbourhood(peer))
         if goes is None:
             self.turn(Turned.FULL, peer)
             return None
         goes.make_room()
-        return Guest(self, peer)
+        return Guest(self, neighbourhood(peer))
 
     def _who_goes(self, peer: str) -> Guest | None:
         """Who makes room for a newcomer: the one that has been idle for longest, unless the newcomer's address holds a

@@ -25,6 +25,9 @@ RESOLVE_DEADLINE_S = 5.0
 PAIRS_KNOWN = 1_024
 """Of two addresses, for which it is remembered whether the first may come in: to read one takes as long as to accept
 its connection."""
+NEIGHBOURHOODS_KNOWN = 1_024
+IPV6_PREFIX = 64
+"""One customer has so many bits' worth of addresses: they count as one."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -92,3 +95,17 @@ def _is_ours(address: Address) -> bool:
         except OSError:
             return False
     return True
+
+
+@lru_cache(NEIGHBOURHOODS_KNOWN)
+def neighbourhood(host: str) -> str:
+    """As what a client's address is counted, by failed logins as by places: itself, or an IPv6 customer's network."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((int(address), IPV6_PREFIX), strict=False))
+    return str(address)

@@ -51,6 +51,7 @@ LEDGER_PORT = (
     "charging.ledger.feed",
     "charging.ledger.given_packs",
 )
+DOOR = ("charging.door", "charging.sources")
 DOMAIN = (
     *PRICES,
     *LEDGER_PORT,
@@ -97,8 +98,15 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.notify": DOMAIN,
     "charging.service": DOMAIN,
     "charging.sandbox": DOMAIN,
-    "charging.web": (*DOMAIN, "charging.metrics", "charging.settings", "charging.door", "charging.sandbox"),
-    "charging.door": (),
+    "charging.web": (
+        *DOMAIN,
+        "charging.metrics",
+        "charging.settings",
+        "charging.door",
+        "charging.sources",
+        "charging.sandbox",
+    ),
+    "charging.door": ("charging.sources",),
     "charging.descriptors": (),
     "charging.sources": (),
     "prompts": READING,

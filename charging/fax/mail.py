@@ -69,7 +69,8 @@ _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
 _HEAD_END = re.compile(rb"\n\r?\n")
 _WHITE_SPACE = b" \t\r\n"
 _BARE_CR = re.compile(rb"\r(?!\n)")
-_SPACED_FROM = re.compile(rb"^From[ \t]+:", re.MULTILINE)
+_NO_HEADER = re.compile(rb"^(?![!-9;-~]+:|[ \t]|From (?![ \t]*:)|\r?$)", re.MULTILINE)
+"""A line that is neither a header, nor goes on with one, nor begins a mail in a file of mails."""
 _ONCE = ("From", "To", "Subject", "Date", "Message-ID")
 _SAYS_AUTOMATIC = (
     *("X-Autoreply", "X-Auto-Reply", "X-Autorespond", "X-Autoresponder", "X-Auto-Response-Suppress"),
@@ -179,11 +180,13 @@ def _has_hidden_lines(data: bytes) -> bool:
 
     A carriage return that ends no line (RFC 5322, 2.2, forbids it) begins one for the library only. So a sender could
     write a header that no server takes out, and above the server's own: within the quoted envelope sender that stands
-    in ``Return-Path``. A From with a space before its colon is one for servers only; the library takes it for the line
-    that begins a mail in a file of mails, and passes it over."""
+    in ``Return-Path``. A header with a space before its colon (RFC 5322, 4.5) is one for servers only: for the library
+    the body begins there. So a stranger could keep what a signature covers, and the signature, from us, and write a To,
+    Subject and Date of his own above. A From of that kind it takes for the line that begins a mail in a file of mails,
+    and passes it over."""
     end = _HEAD_END.search(data)
     head = len(data) if end is None else end.end()
-    return any(one.search(data, 0, head) is not None for one in (_BARE_CR, _SPACED_FROM))
+    return any(one.search(data, 0, head) is not None for one in (_BARE_CR, _NO_HEADER))
 
 
 class _Bounded(Compat32):

@@ -27,7 +27,8 @@ from charging.service.actor import acting
 from charging.service.service import Service
 from charging.service.tokens import Scope as Permission
 from charging.service.tokens import Token, Tokens, token_id
-from charging.web.limits import Limits, Places, neighbourhood
+from charging.sources import neighbourhood
+from charging.web.limits import Limits, Places
 from charging.web.multipart import ENVELOPE_BYTES, is_multipart
 from charging.web.problem import bad_file_response, ledger_response, problem_response
 from charging.web.public import RATE, REQUEST_ID, Pace

@@ -6,32 +6,14 @@ passed has its whole allowance again and can be dropped; memory is bounded by dr
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 
 from charging.clock import MICROSECONDS
 
 MINUTE_US = 60 * MICROSECONDS
 KEYS_MAX = 10_000
-IPV6_PREFIX = 64
-"""One customer has so many bits' worth of addresses: they count as one."""
-
-
-@lru_cache(1_000)
-def neighbourhood(host: str) -> str:
-    """By whom failed logins of a client's address are counted: itself, or an IPv6 customer's network."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((int(address), IPV6_PREFIX), strict=False))
-    return str(address)
 
 
 class Limits:

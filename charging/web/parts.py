@@ -39,7 +39,7 @@ async def known_parameters(request: Request) -> None:
     """Refuse a query parameter that the route does not have, or that stands there twice: a filter that is misspelt and
     ignored shows everyone's calls to one customer, and of two accounts one would be left out."""
     known = _query_names(request.scope["route"].dependant)
-    if (twice := _twice([name for name, _ in request.query_params.multi_items()])) is not None:
+    if (twice := first_twice([name for name, _ in request.query_params.multi_items()])) is not None:
         raise Refusal(Refused(Code.INVALID, f"found {twice[:40]!r} twice, expected it once", at=f"?{twice[:40]}"))
     for name in request.query_params:
         if name not in known:
@@ -48,8 +48,14 @@ async def known_parameters(request: Request) -> None:
             raise Refusal(Refused(Code.INVALID, message, at=f"?{name[:40]}"))
 
 
-def _twice(names: Sequence[str]) -> str | None:
-    return next((name for place, name in enumerate(names) if name in names[:place]), None)
+def first_twice(names: Sequence[str]) -> str | None:
+    """The first that stands there again; ``None``: none does. A query of 60 kB has 15,000, and calls wait for it."""
+    found: set[str] = set()
+    for name in names:
+        if name in found:
+            return name
+        found.add(name)
+    return None
 
 
 ROWS_MAX_BESIDE_CALLS = 100

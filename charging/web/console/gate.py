@@ -22,9 +22,10 @@ from charging.door import Sparing
 from charging.errors import LedgerUnavailable
 from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits
+from charging.sources import neighbourhood
 from charging.web.browser import Form, FormSeal, is_click, read_form, same, set_cookie
 from charging.web.console.openid import ACTOR, NotLetIn, OpenId, ProviderAway
-from charging.web.limits import Limits, neighbourhood
+from charging.web.limits import Limits
 from charging.web.sessions import Session, Sessions
 from charging.web.settings import Console
 

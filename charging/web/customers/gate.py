@@ -13,10 +13,11 @@ from starlette.responses import Response
 from charging.door import Sparing
 from charging.ledger.accounts import Language
 from charging.service.page_tokens import Use
+from charging.sources import neighbourhood
 from charging.web.asks import Asks, Problem, path
 from charging.web.browser import Form, FormSeal, read_form, read_upload, same, set_cookie
 from charging.web.customers.own import Own, Watch
-from charging.web.limits import Limits, Places, neighbourhood
+from charging.web.limits import Limits, Places
 from charging.web.multipart import Document as Upload
 from charging.web.sessions import Session, Sessions
 from charging.web.settings import CustomerPage

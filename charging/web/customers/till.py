@@ -23,11 +23,12 @@ from charging.ledger.accounts import Language
 from charging.pricing.money import format_euro
 from charging.service.payments import PAGE, Payment, State
 from charging.service.refusal import Refused
+from charging.sources import neighbourhood
 from charging.web.asks import Asks, Document, Problem, path
 from charging.web.browser import read_body
 from charging.web.customers.own import Own
 from charging.web.customers.providers import Mollie, Provider, ProviderError, Seen, Stripe, Wanted
-from charging.web.limits import Limits, neighbourhood
+from charging.web.limits import Limits
 from charging.web.settings import CustomerPage
 
 LOOK_EVERY_S = 20

@@ -386,6 +386,19 @@ def test_mail_with_a_from_that_a_server_sees_and_we_do_not_is_dropped() -> None:
     assert read_letter(rest + b"From : a line of its text") is not None
 
 
+@pytest.mark.parametrize("line", ["{} : {}", "{}\t: {}", "no header\n{}: {}", "\xe9: x\n{}: {}"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_mail_whose_headers_go_on_for_a_server_and_end_for_us_is_dropped(line: str, ends: str) -> None:
+    """OpenDKIM takes "To :" for the To that is signed, and the signature "DKIM-Signature :" for good; so a stranger's
+    own To, Subject and Date, above, would stay unseen by it, and the signature by us."""
+    head, _, body = mail().as_bytes().partition(b"\n\n")
+    assert read_letter(head + b"\n\n" + line.format("To", "x").encode() + body) is not None
+    for name in ("To", "Subject", "Date", "DKIM-Signature", "From", "X-Other"):
+        added = "\n" + line.format(name, "bob@other.example")
+        data = head + added.encode("latin-1") + b"\n\n" + body
+        assert read_letter(data.replace(b"\n", ends.encode())) is None
+
+
 FROM = b"From: anna@example.nl\n"
 HOLDER = b"Content-Type: multipart/mixed; boundary=%d\n\n--%d\n"
 PART = b"Content-Type: application/pdf\n\n%PDF\n"

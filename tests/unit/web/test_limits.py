@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from charging.clock import MICROSECONDS
-from charging.web.limits import Limits, Places, neighbourhood
+from charging.sources import neighbourhood
+from charging.web.limits import Limits, Places
 
 NOW = 5_000 * MICROSECONDS
 
