@@ -67,8 +67,9 @@ def _tags(header: str) -> dict[str, str] | None:
 
 
 def _may_be_aligned(signer: str, domain: str) -> bool:
-    """Whether a server may take both for the same organisation's (RFC 7489, 3.1.1), which has two labels at least."""
-    return _last_labels(signer) == _last_labels(domain)
+    """Whether a server may take both for the same organisation's (RFC 7489, 3.1.1), which has two labels at least. A
+    signer in other letters than ASCII (RFC 8616) may be the From's in its other spelling (``xn--``)."""
+    return not signer.isascii() or _last_labels(signer) == _last_labels(domain)
 
 
 def _last_labels(domain: str) -> list[str]:

@@ -42,6 +42,7 @@ def test_signature_that_covers_who_where_and_when_leaves_nothing_open(signature:
         (COVERS.replace("From:To:Subject:Date", "From:Dates:Subject-To"), "does not cover To, Subject, Date"),
         (COVERS.replace("d=example.nl", "d=mail.example.nl").replace(":To", ""), "does not cover To"),
         (COVERS.replace("h=From", "x=From"), "does not cover From"),
+        (COVERS.replace("example.nl", "exämple.nl").replace(":To", ""), "does not cover To"),
         (COVERS + "; l=10", "covers a part of the body"),
         (COVERS + "; l", "cannot be read"),
         (COVERS + "; h=From:To:Subject:Date", "cannot be read"),
