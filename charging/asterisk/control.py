@@ -98,8 +98,7 @@ class CallControl:
         """Orders to cut that are sent again now."""
         self._many_records = True
         """Whether there were many at the last look; before the first, a daemon may have been away for long."""
-        self._unreadable: set[str] = set()
-        """Keys that were said to be, each once. As bounded as AstDB itself."""
+        self._entries = _Entries()
 
     def observe(self, event: SwitchEvent) -> None:
         """Take a switch event. Every event must be given, in order: prompts learn from them what became of their
@@ -225,16 +224,20 @@ class CallControl:
         key by a pattern is asked for all.)
         """
         records: dict[str, BlackBoxRecord] = {}
-        had_been_said = NO_KEY in self._unreadable
         for sign in KEY_ENDS if self._many_records else ():
             await self._read_records(records, {"Key": f"%{sign}"})
         if not records:
             await self._read_records(records, {})
-        if NO_KEY in self._unreadable and not had_been_said:
-            with contextlib.suppress(ActionRefused):  # a login without `originate` deletes no record
-                await self._link.action(*_forget(variables.FORGET_SEPARATOR))
         self._many_records = len(records) > TOLD_AT_ONCE_MAX
         return records
+
+    async def delete_unnamed(self) -> None:
+        """Have the record deleted that has no key, if the last reading of all showed one that was not said before. Only
+        for who logs what it held: nothing else remembers it."""
+        if self._entries.unnamed_is_new:
+            with contextlib.suppress(ActionRefused):  # a login without `originate` deletes no record
+                await self._link.action(*_forget(variables.FORGET_SEPARATOR))
+            self._entries.unnamed_is_new = False
 
     async def _read_records(self, records: dict[str, BlackBoxRecord], part: Mapping[str, str]) -> None:
         fields = {"Family": variables.BLACK_BOX_FAMILY, **part}
@@ -245,7 +248,7 @@ class CallControl:
                 return
             raise
         async for entry in in_turns(reply.events):
-            if (record := self._record(entry)) is not None:
+            if (record := self._entries.record(entry)) is not None:
                 records[record.key] = record
 
     async def black_box_of(self, session: str) -> BlackBoxRecord | None:
@@ -257,23 +260,36 @@ class CallControl:
             if "not found" in str(error).lower():
                 return None
             raise
-        return next((self._record(entry) for entry in reply.events), None)
+        return next((self._entries.record(entry) for entry in reply.events), None)
 
     async def permissions(self) -> MissingRights:
         """Return the orders that the switch would refuse this login."""
         return missing_rights(await self._link.action("ListCommands"))
 
-    def _record(self, entry: AmiMessage) -> BlackBoxRecord | None:
-        """One AstDB entry; the key comes with its family in a tree, and without it alone."""
+
+class _Entries:
+    """The AstDB's entries, read one by one; those that are no call's records are said once."""
+
+    def __init__(self) -> None:
+        self.unnamed_is_new = False
+        """Whether a record without a key was said and is still to be ordered deleted."""
+        self._unnamed = ""
+        """What stood in the last one."""
+        self._unreadable: set[str] = set()
+        """Keys that were said to be, each once. As bounded as AstDB itself."""
+
+    def record(self, entry: AmiMessage) -> BlackBoxRecord | None:
+        """One entry; the key comes with its family in a tree, and without it alone."""
         key = entry.get("Key").removeprefix(f"/{variables.BLACK_BOX_FAMILY}/")
         record = parse_record(key, entry.get("Val")) if is_key(key) else None
-        if record is None and key not in self._unreadable:
-            self._unreadable.add(key)
-            found = entry.get("Val")[:200]
-            if key == NO_KEY:
+        found = entry.get("Val")[:200]
+        if key == NO_KEY:
+            if found != self._unnamed:  # the next call of that kind writes another in its place
+                self._unnamed, self.unnamed_is_new = found, True
                 log.warning("black_box_record_without_key", found=found, advice=NO_KEY_ADVICE)
-            else:
-                log.warning("black_box_record_unreadable", key=key, found=found)
+        elif record is None and key not in self._unreadable:
+            self._unreadable.add(key)
+            log.warning("black_box_record_unreadable", key=key, found=found)
         return record
 
 

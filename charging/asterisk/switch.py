@@ -95,6 +95,7 @@ class AsteriskSwitch:
 
     async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
         records = await self._control.black_box()
+        await self._control.delete_unnamed()
         return {key: _read(record) async for key, record in in_turns(records.items())}
 
     async def send_fax(self, order: FaxOrder) -> None:

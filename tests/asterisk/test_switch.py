@@ -240,6 +240,7 @@ async def test_a_record_without_a_key_is_deleted_and_the_others_stay(lab: Lab, e
     assert set(await lab.switch.black_box()) == {"", "s-1"}
     for _ in range(2):  # the first look asks by how keys end, as there may be many
         assert list(await engine.control.black_box()) == ["s-1"]
+    await engine.control.delete_unnamed()
     async with asyncio.timeout(30):
         while set(await lab.switch.black_box()) != {"s-1"}:  # noqa: ASYNC110  another process has no event for us
             await asyncio.sleep(0.02)

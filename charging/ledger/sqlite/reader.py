@@ -44,10 +44,8 @@ T = TypeVar("T")
 class Reader:
     """The reading threads of one ledger file, for one event loop."""
 
-    def __init__(self, path: Path, timeout_s: float, queue_max: int = QUEUE_MAX, *, few_at_once: bool = False) -> None:
-        """``queue_max``: ordinary reads waiting; one more is refused with LedgerUnavailable. ``few_at_once``: what
-        `few` is asked is read in the loop's own thread. Not for a process that decides calls: a disk that stands still
-        would hold up its loop."""
+    def __init__(self, path: Path, timeout_s: float, queue_max: int = QUEUE_MAX) -> None:
+        """``queue_max``: ordinary reads waiting; one more is refused with LedgerUnavailable."""
         self._path = path
         self._timeout_s = timeout_s
         self._queue_max = queue_max

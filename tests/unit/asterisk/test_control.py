@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -19,8 +20,10 @@ from charging.asterisk.control import (
     DeadlineOutcome,
     milliseconds_left,
 )
+from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import Order, Reply
+from charging.asterisk.switch import AsteriskSwitch
 from charging.clock import Instant
 from charging.errors import ActionRefused, ActionTimeout, LinkDown, SwitchError
 from charging.tasks import Breath
@@ -289,18 +292,64 @@ async def test_a_record_without_a_key_is_said_and_deleted_once(
     control: CallControl, link: RecordingLink, may_delete: bool
 ) -> None:
     """It is no call's that can be named; a login without `originate` deletes no record."""
-    odd = AmiMessage.of(Event="DBGetTreeResponse", Key="/charging/", Val="v2|dial=ANSWER|answered=1.000|ended=5.000")
-    whole = AmiMessage.of(Event="DBGetTreeResponse", Key="/charging/s-1", Val="v2|dial=BUSY")
-    link.replies["DBGetTree"] = Reply(AmiMessage.of(), (odd, whole))
+    _shows_unnamed(link, "1.000")
     if not may_delete:
         link.refuse["Originate"] = ActionRefused("Originate: Permission denied")
     with capture_logs() as logs:
         for _ in range(2):
             assert list(await control.black_box()) == ["s-1"]
-    assert [(line["event"], line["found"]) for line in logs] == [("black_box_record_without_key", odd.get("Val"))]
+            await control.delete_unnamed()
+    assert [(line["event"], line["found"]) for line in logs] == [("black_box_record_without_key", _unnamed("1.000"))]
     assert "charging account correct" in logs[0]["advice"]
     (ordered,) = [fields for name, fields in link.orders if name == "Originate"]
     assert ordered["Variable"][0] == "__CHARGING_FORGET=:"
+
+
+async def test_who_only_reads_the_black_box_deletes_nothing(control: CallControl, link: RecordingLink) -> None:
+    """`charging check --live` reads it too, and logs nothing: what the record held would be known to nobody."""
+    _shows_unnamed(link, "1.000")
+    await control.black_box()
+    assert set(link.names()) == {"DBGetTree"}
+
+
+async def test_the_daemon_has_it_deleted(control: CallControl, link: RecordingLink, clock: FakeClock) -> None:
+    _shows_unnamed(link, "1.000")
+    await AsteriskSwitch(cast(AmiLink, link), control, clock, "/prompts").black_boxes()
+    assert link.names().count("Originate") == 1
+
+
+async def test_another_record_without_a_key_is_said_and_deleted_too(control: CallControl, link: RecordingLink) -> None:
+    with capture_logs() as logs:
+        for answered in ("1.000", "2.000"):
+            _shows_unnamed(link, answered)
+            await control.black_box()
+            await control.delete_unnamed()
+    assert [line["found"] for line in logs] == [_unnamed("1.000"), _unnamed("2.000")]
+    assert link.names().count("Originate") == 2
+
+
+async def test_a_record_without_a_key_is_ordered_deleted_until_the_order_is_answered(
+    control: CallControl, link: RecordingLink
+) -> None:
+    _shows_unnamed(link, "1.000")
+    await control.black_box()
+    link.refuse["Originate"] = ActionTimeout("Originate: no answer")
+    with pytest.raises(ActionTimeout):
+        await control.delete_unnamed()
+    del link.refuse["Originate"]
+    for _ in range(2):
+        await control.delete_unnamed()
+    assert link.names().count("Originate") == 2
+
+
+def _unnamed(answered: str) -> str:
+    return f"v2|dial=ANSWER|answered={answered}|ended=5.000"
+
+
+def _shows_unnamed(link: RecordingLink, answered: str) -> None:
+    odd = AmiMessage.of(Event="DBGetTreeResponse", Key="/charging/", Val=_unnamed(answered))
+    whole = AmiMessage.of(Event="DBGetTreeResponse", Key="/charging/s-1", Val="v2|dial=BUSY")
+    link.replies["DBGetTree"] = Reply(AmiMessage.of(), (odd, whole))
 
 
 @pytest.mark.parametrize("branch", BRANCHES)
