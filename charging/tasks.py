@@ -26,13 +26,15 @@ def deaf_to_hangup() -> Iterator[None]:
     those that are just starting too, and it means the daemon; who knows nothing of it would end.
 
     It is the mask that a process inherits (signal(7)); our own handler hears of it later. Nothing may be awaited within
-    but the start, which asyncio carries out before it waits: the mask is this thread's.
+    but the start, which asyncio carries out before it waits: the mask is this thread's. A process that was itself
+    started so stays deaf, for it has no handler; of several that start at a time the first gives the hearing back.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+        if signal.SIGHUP not in before:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 class Tasks:

@@ -16,6 +16,7 @@ from charging.tariff import reading
 from charging.tariff.deck import Deck, DeckRow
 from charging.tariff.deck_file import DeckCache, parse_deck
 from charging.tariff.reading import _Memory, read_files, read_in_child
+from charging.tasks import deaf_to_hangup
 from tests.unit.tariff.tariffs import SMALL, changed, write
 
 WITH_DECK = SMALL.replace("standard:\n    fax", "standard:\n    decks: [deck.csv]\n    fax")
@@ -120,6 +121,23 @@ async def test_child_that_every_process_of_the_daemon_is_told_to_reload_with_rea
     found = await read_in_child(path, (path,), DeckCache(), program=program)
     assert found.problems == ()
     assert found.tariff is not None
+
+
+def test_process_beside_the_daemon_that_reads_an_edit_lives_on_where_every_process_is_told_to_reload(path: Path) -> None:
+    """It is started deaf to hangups, and has no handler for them."""
+    words = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from charging.tariff.deck_file import DeckCache
+from charging.tariff.reading import read_in_child
+path = Path(sys.argv[1])
+os.kill(os.getpid(), signal.SIGHUP)
+found = asyncio.run(read_in_child(path, (path,), DeckCache()))
+print(found.tariff is not None)
+"""
+    with deaf_to_hangup():
+        ran = subprocess.run([sys.executable, "-c", words, str(path)], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "True\n"), ran.stderr
 
 
 async def test_child_that_hangs_is_ended(path: Path, tmp_path: Path) -> None:

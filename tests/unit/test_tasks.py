@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from charging import tasks
-from charging.tasks import Tasks, end, first_of, together, within
+from charging.tasks import Tasks, deaf_to_hangup, end, first_of, together, within
 from tests.fakes.clock import settle
 
 
@@ -296,3 +298,37 @@ async def test_who_is_told_to_stop_while_he_waits_for_the_first_of_some_breaks_a
     await settle()
     assert waiting.cancelled()
     assert broken_off == [1, 2]
+
+
+@pytest.fixture
+def mask() -> Iterator[None]:
+    """The signals that this thread hears are left as they were."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, set())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _is_deaf() -> bool:
+    return signal.SIGHUP in signal.pthread_sigmask(signal.SIG_BLOCK, set())
+
+
+@pytest.mark.usefixtures("mask")
+@pytest.mark.parametrize("how", [signal.SIG_BLOCK, signal.SIG_UNBLOCK])
+def test_who_starts_a_process_that_hears_no_hangup_hears_as_much_as_before(how: signal.Sigmasks) -> None:
+    """A process that was started so has no handler: a hangup that waits would end it as soon as it hears again."""
+    signal.pthread_sigmask(how, {signal.SIGHUP})
+    with deaf_to_hangup():
+        assert _is_deaf()
+    assert _is_deaf() is (how is signal.SIG_BLOCK)
+
+
+@pytest.mark.usefixtures("mask")
+@pytest.mark.parametrize("first", [0, 1])
+def test_who_starts_two_such_processes_at_a_time_hears_hangups_again(first: int) -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    starts = [deaf_to_hangup(), deaf_to_hangup()]
+    for one in starts:
+        one.__enter__()
+    for one in (starts[first], starts[1 - first]):
+        one.__exit__(None, None, None)
+    assert not _is_deaf()
