@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,13 @@ from tests.asterisk.sip_steps import (
     requests,
     subscriber,
 )
+from tests.asterisk.test_check_live import Edit, edited
 
 pytestmark = pytest.mark.asterisk
 
 HOLDS = (pauses(1), renegotiates(ON_HOLD, cseq=2), pauses(2))
 TAKES_BACK = (renegotiates(TALKING, cseq=3), requests("UPDATE", cseq=4), is_told(200))
+USUAL_PORT = 5060
 FALSE_ALARMS = ("clocks_disagreed", "quota_overrun", "end_unproven", "event_contradicted", "booking_contradicted")
 
 
@@ -83,16 +86,44 @@ async def test_bye_that_crosses_the_cut_is_charged_once(lab: Lab, tmp_path: Path
         await charged_exactly(live, phone, 3 * SECOND)
 
 
+async def test_a_party_hears_nothing_that_is_meant_for_another_labs(lab: Lab, tmp_path: Path) -> None:
+    """Their switches say again what was not answered, to SIP's usual port, where a party was before."""
+    bye = f"BYE sip:stranger@127.0.0.1:{USUAL_PORT} SIP/2.0\r\nCall-ID: another\r\nCSeq: 1 BYE\r\n\r\n".encode()
+    async with plays(lab, tmp_path / "caller", calls(STRAIGHT), hears("BYE")) as caller:
+        await caller.said("INVITE")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(bye, ("127.0.0.1", USUAL_PORT))
+        await caller.heard("SIP/2.0", times=2)
+    assert not [one for one in caller.messages() if one.first_line.startswith("BYE")]
+
+
 @pytest.mark.long
 async def test_caller_who_lets_the_session_timer_expire_is_charged_to_its_end(lab: Lab, tmp_path: Path) -> None:
-    """RFC 4028: who said he would refresh and does not is taken for dead, a third before the time is over."""
+    """RFC 4028: who said he would refresh and does not is taken for dead, a third before the time is over. (Nobody
+    speaks here, so the switch must not end the call for that, at the same moment.)"""
     timer = ("Supported: timer", "Session-Expires: 90;refresher=uac", "Min-SE: 90")
     async with (
+        edited(lab, Edit("pjsip.conf", "rtp_timeout = 60", "rtp_timeout = 0")),
         engine(lab, tmp_path) as live,
         subscriber(lab, tmp_path / "phone", hears("BYE")) as phone,
         plays(lab, tmp_path / "caller", calls(STRAIGHT, *timer), hears("BYE")) as caller,
     ):
         await caller.heard("BYE", deadline_s=120)
         await phone.heard("BYE", deadline_s=30)
+        assert "No session refresh received" in caller.trace.read_text()
         assert 55 <= phone.connected_s <= 91
+        await charged_exactly(live, phone)
+
+
+@pytest.mark.long
+async def test_call_in_which_nobody_speaks_is_charged_to_its_end(lab: Lab, tmp_path: Path) -> None:
+    """The endpoint's rtp_timeout: a leg whose network died does not stay up until its money is gone."""
+    async with (
+        engine(lab, tmp_path) as live,
+        subscriber(lab, tmp_path / "phone", hears("BYE")) as phone,
+        plays(lab, tmp_path / "caller", calls(STRAIGHT), hears("BYE")) as caller,
+    ):
+        await phone.heard("BYE", deadline_s=120)
+        await caller.heard("BYE")
+        assert 55 <= phone.connected_s <= 70
         await charged_exactly(live, phone)

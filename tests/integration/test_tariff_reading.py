@@ -123,7 +123,7 @@ async def test_child_that_every_process_of_the_daemon_is_told_to_reload_with_rea
     assert found.tariff is not None
 
 
-def test_process_beside_the_daemon_that_reads_an_edit_lives_on_where_every_process_is_told_to_reload(path: Path) -> None:
+def test_process_beside_the_daemon_that_reads_an_edit_outlives_a_reload_of_all_processes(path: Path) -> None:
     """It is started deaf to hangups, and has no handler for them."""
     words = """
 import asyncio, os, signal, sys
