@@ -129,7 +129,7 @@ def take_back() -> int:
     with tempfile.TemporaryDirectory(prefix="mended-") as scratch:
         folder = copied(Path(scratch))
         found = [is_told(one, folder) for one in mends()]
-    print(f"{sum(found)} of {len(found)} mends that were taken back are missed by the simulation")
+    print(f"{sum(found)} of {len(found)} mends that were taken back were noticed by the simulation")
     return int(not all(found))
 
 
