@@ -533,7 +533,7 @@ class _Reader:
             found = f"{len(free)} prefixes that cost nothing, such as {free[0][1].prefix}"
             self._warn("price", found, "calls there to be free")
         if numbers := {name for name in map(str.strip, self.columns["name"].read) if _NUMBER.fullmatch(name)}:
-            numbers -= {row.prefix[1:] for _, row in rows.values()}
+            numbers -= {one for _, row in rows.values() for one in (row.prefix, row.prefix[1:], f"00{row.prefix[1:]}")}
             for self.line, row in ((line, row) for line, row in rows.values() if row.name in numbers):
                 hint = "it may be the prefix, and the other one a carrier's own; or a price"
                 self._error("name", describe(row.name), "a name of words", hint)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import traceback
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
@@ -109,6 +110,7 @@ class RedisClient:
         self._pipelines = Pipelines(self._send)
         self._connecting = asyncio.Lock()
         self._redis: Redis | RedisCluster | None = None
+        self._askers: Counter[Redis | RedisCluster | None] = Counter()
         self._sentinel: Sentinel | None = None
         if url.mode == "sentinel":
             settings = self._common() | {
@@ -301,6 +303,7 @@ class RedisClient:
             redis: Redis | RedisCluster | None = None
             try:
                 redis = await self._connected()
+                self._askers[redis] += 1
                 yield redis
             except LedgerError:
                 raise
@@ -308,6 +311,13 @@ class RedisClient:
                 if self._is_spent(error):
                     await self._forget(redis)
                 raise translate(error) from error
+            finally:
+                self._askers[redis] -= 1
+                self._askers += Counter()  # keeps those above 0
+                if redis is not None and redis is not self._redis and redis not in self._askers:
+                    # redis-py connects a closed client again for whoever had it in his hands as it was given up.
+                    with suppress(Exception):
+                        await redis.aclose()
 
     def _is_spent(self, error: Exception) -> bool:
         """Whether the client is of no use after this: it leads to a server that is the master no more, or (in a

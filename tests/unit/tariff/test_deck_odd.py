@@ -180,6 +180,8 @@ def test_what_may_be_money_or_time_is_never_passed_over(text: str, found: str) -
         "prefix,price,notes\n32,0.05,one code per call centre\n33,0.05,connected via 2 switches\n",
         "prefix,price,network,region\n32,0.05,Mills Wireless,CT\n33,0.05,Cent Telecom,\n",
         "prefix,destination,price\n32,32,0.05\n",
+        "prefix,destination,price\n32,+32,0.05\n",
+        "prefix,destination,price\n0032,0032,0.05\n",
     ],
 )
 def test_what_changes_no_price_beside_one_is_read(text: str) -> None:

@@ -27,11 +27,11 @@ async def test_all_who_look_at_running_calls_are_shown_one_answer_a_second(
     asked = 0
     page = place.shop.service.calls.page
 
-    async def counted(after: str, limit: int) -> Any:
+    async def counted(after: str, limit: int, *, backwards: bool) -> Any:
         nonlocal asked
         asked += 1
         await asyncio.sleep(0)
-        return await page(after, limit)
+        return await page(after, limit, backwards=backwards)
 
     monkeypatch.setattr(place.shop.service.calls, "page", counted)
     visitors = [await place.visitor(name) for name in ("vera", "sam", "ada", "ada")]
