@@ -130,10 +130,11 @@ async def restore(city: City, seconds: float) -> None:
     if not isinstance(before, Ledger) or city.is_off:
         return
     copy, since_us, archived = before.copied(), city.clock.now().mono_us, city.counts["archived"]
+    times = before.times_lost
     then = await _lines(city)
     await city.clock.advance(seconds)
-    if city.store is not before or city.counts["archived"] != archived:
-        return
+    if city.store is not before or city.counts["archived"] != archived or before.times_lost != times:
+        return  # by a fail-over, people know of what is lost: the backup would bring some of it back
     city.counts["backup restored"] += 1
     for daemon in list(city.alive()):
         await daemon.kill()
