@@ -33,7 +33,7 @@ from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.logs import configure_logs
 from charging.notify.outbox import Outbox, State
-from charging.service.live import CallsBeside
+from charging.service.live import NoCalls
 from charging.service.operators import Operators
 from charging.service.service import Service
 from charging.service.tokens import USES_EVERY_S, Tokens
@@ -334,7 +334,7 @@ def _service(settings: Settings, store: Store, tariff: TariffHere, clock: Clock)
         tariff=tariff.current,
         clock=clock,
         funds_changed=lambda _account: None,
-        live=CallsBeside(settings.switch.id),
+        live=NoCalls(beside=settings.switch.id),
         answer_tolerance_ms=settings.charging.answer_tolerance_ms,
     )
 

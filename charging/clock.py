@@ -158,10 +158,15 @@ class Deadlines(Generic[T]):
         self._until: dict[T, float] = {}
         """In the order in which they are due, by the loop's clock."""
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def begin(self, one: T) -> None:
-        """From now on it has ``seconds``. It has no deadline yet."""
+        """From now on it has ``seconds``. It has no deadline yet. Where another event loop was used before, that one is
+        over, and nobody waits there."""
         loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._timer = loop, None
+            self._until.clear()
         self._until[one] = until = loop.time() + self._seconds
         if self._timer is None:
             self._timer = loop.call_at(until, self._look, loop)

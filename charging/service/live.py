@@ -41,7 +41,12 @@ class LiveCalls(Protocol):
 
 
 class NoCalls:
-    """The calls of a process without a daemon: none."""
+    """The calls of a process that looks after none. ``beside`` is the switch of the daemon that lives as long as this
+    process and looks after that one's calls: here they are known by their records, which it stores with their money.
+    ``None``: there is no such daemon."""
+
+    def __init__(self, beside: str | None = None) -> None:
+        self._beside = beside
 
     def of(self, account: str) -> Sequence[Session]:
         return ()
@@ -53,27 +58,7 @@ class NoCalls:
         return False
 
     def watches(self, session: Session) -> bool:
-        return False
-
-
-class CallsBeside:
-    """The calls of a process that lives no longer than the daemon beside it, whose switch's calls that looks after. It
-    knows them by their records, which the daemon stores with their money."""
-
-    def __init__(self, switch: str) -> None:
-        self._switch = switch
-
-    def of(self, account: str) -> Sequence[Session]:
-        return ()
-
-    def get(self, session: str) -> Session | None:
-        return None
-
-    def hang_up(self, session: str, reason: str) -> bool:
-        return False
-
-    def watches(self, session: Session) -> bool:
-        return session.switch == self._switch
+        return session.switch == self._beside
 
 
 class RegistryCalls:

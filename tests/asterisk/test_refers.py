@@ -7,8 +7,9 @@ number, or to another call of ours.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -100,6 +101,14 @@ async def _two_calls(lab: Lab, folder: Path) -> AsyncIterator[tuple[Engine, Call
         yield live, other
 
 
+def _each_as_long(found: Mapping[str, Mapping[str, Any]], measured: Mapping[str, float]) -> None:
+    """Each account's CDR is as long as its leg heard, by the black box."""
+    print(found, measured)
+    for account, seconds in measured.items():
+        assert found[account]["proof"] == "black_box", found[account]
+        assert is_as_long(found[account], seconds), (found[account], seconds)
+
+
 async def test_two_calls_that_their_caller_joins_go_on_each_on_its_own_money_or_end(
     set_up: Lab, tmp_path: Path
 ) -> None:
@@ -119,10 +128,7 @@ async def test_two_calls_that_their_caller_joins_go_on_each_on_its_own_money_or_
             await live.nothing_reserved()
             await _nobody(set_up)
             measured = {"anna": phone.connected_s, "other-1": other.mobile.connected_s}
-            print(found, measured)
-            for account, seconds in measured.items():
-                assert found[account]["proof"] == "black_box", found[account]
-                assert is_as_long(found[account], seconds), (found[account], seconds)
+            _each_as_long(found, measured)
         assert not [one for one in ("leg_without_session", "booking_contradicted") if live.daemon.events(one)]
 
 
@@ -140,10 +146,7 @@ async def test_two_calls_whose_callers_the_subscriber_joins_end_both(set_up: Lab
             await live.nothing_reserved()
             await _nobody(set_up)
             measured = {"anna": phone.connected_s, "other-1": other.mobile.connected_s}
-            print(found, measured)
-            for account, seconds in measured.items():
-                assert found[account]["proof"] == "black_box", found[account]
-                assert is_as_long(found[account], seconds), (found[account], seconds)
+            _each_as_long(found, measured)
             assert "transferred" in [found[account]["hangup_reason"] for account in measured]
         assert not [one for one in ("leg_without_session", "booking_contradicted") if live.daemon.events(one)]
 

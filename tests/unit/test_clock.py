@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from charging.clock import WATCH_S, Bell, Deadlines, Instant, SystemClock, WatchedClock, boot_of_machine, parted_us
@@ -167,3 +168,27 @@ async def test_one_that_begins_again_has_the_whole_time_again() -> None:
     async with asyncio.timeout(5):
         await late.wait()
     assert at[0] >= again + 0.05
+
+
+def test_what_a_loop_that_is_over_has_left_keeps_no_deadline_of_the_next_from_passing() -> None:
+    late: list[str] = []
+
+    async def left() -> None:
+        deadlines.begin("first")
+
+    async def passes() -> None:
+        came = asyncio.Event()
+        told.append(came.set)
+        deadlines.begin("second")
+        async with asyncio.timeout(5):
+            await came.wait()
+
+    def is_late(one: str) -> None:
+        late.append(one)
+        told[0]()
+
+    told: list[Callable[[], None]] = []
+    deadlines = Deadlines(0.02, is_late)
+    asyncio.run(left())
+    asyncio.run(passes())
+    assert late == ["second"]

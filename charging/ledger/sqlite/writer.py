@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,9 +29,6 @@ QUEUE_MAX = 10_000
 
 BATCH_MAX = 500
 """Jobs in one commit; bounds how long the first of them waits for the last."""
-
-LOOPS_MAX = 4
-"""Event loops that are remembered: a daemon has one; other programs use a store in one after the other."""
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
@@ -70,7 +66,7 @@ class Writer:
         self._wake = threading.Condition()
         self._stopping = False
         self._connection: sqlite3.Connection | None = None
-        self._deadlines = lru_cache(LOOPS_MAX)(lambda _loop: Deadlines(timeout_s, self._time_out))
+        self._deadlines: Deadlines[asyncio.Future[None]] = Deadlines(timeout_s, self._time_out)
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
 
     def start(self) -> None:
@@ -104,12 +100,11 @@ class Writer:
         asked = Asked(loop.create_future(), loop, len(works))
         jobs = [Job(work, asked) for work in works]
         self._enqueue(jobs)
-        deadlines = self._deadlines(loop)
-        deadlines.begin(asked.future)
+        self._deadlines.begin(asked.future)
         try:
             await asked.future
         finally:
-            deadlines.end(asked.future)
+            self._deadlines.end(asked.future)
         return [job.result if job.error is None else expected(job.error) for job in jobs]
 
     def _enqueue(self, jobs: list[Job]) -> None:

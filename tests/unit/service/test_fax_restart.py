@@ -12,6 +12,16 @@ from tests.unit.service.test_fax import Office, office
 __all__ = ["office"]
 
 
+async def _was_dialled_once_for_nothing(office: Office) -> None:
+    """No page was confirmed, and to ask again dials nothing."""
+    assert await office.rig.reserved() == {}
+    assert (await office.rig.balance()).posted == EURO
+    office.trouble = None
+    again = await office.send()
+    assert isinstance(again, FaxSent)
+    assert (again.created, len(office.orders)) == (False, 1)
+
+
 @pytest.mark.parametrize("trouble", [LinkDown(), None], ids=["in doubt", "taken"])
 @pytest.mark.parametrize("stands_by", [False, True], ids=["leads", "takes over"])
 async def test_r9_fax_that_may_have_died_with_the_switch_is_not_dialled_again(
@@ -27,12 +37,7 @@ async def test_r9_fax_that_may_have_died_with_the_switch_is_not_dialled_again(
     if stands_by:
         await office.rig.recovery.lead(registry.epoch)
     await office.rig.clock.advance(120)
-    assert await office.rig.reserved() == {}
-    assert (await office.rig.balance()).posted == EURO, "no page was confirmed"
-    office.trouble = None
-    again = await office.send()
-    assert isinstance(again, FaxSent)
-    assert (again.created, len(office.orders)) == (False, 1)
+    await _was_dialled_once_for_nothing(office)
 
 
 async def test_r9_fax_that_the_switch_took_is_not_dialled_again_where_its_record_is_lost(office: Office) -> None:
@@ -58,9 +63,4 @@ async def test_r9_fax_that_may_have_died_with_switch_and_daemon_is_not_dialled_a
     await office.rig.start_daemon()
     office.faxes = office.opened()
     await office.rig.clock.advance(120)
-    assert await office.rig.reserved() == {}
-    assert (await office.rig.balance()).posted == EURO, "no page was confirmed"
-    office.trouble = None
-    again = await office.send()
-    assert isinstance(again, FaxSent)
-    assert (again.created, len(office.orders)) == (False, 1)
+    await _was_dialled_once_for_nothing(office)

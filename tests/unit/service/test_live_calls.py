@@ -20,7 +20,7 @@ from charging.service import live
 from charging.service.actor import acting
 from charging.service.balance import BalanceView
 from charging.service.changes import Act, Changes, Sought
-from charging.service.live import CallsBeside, CallView, LiveCalls, NoCalls, RegistryCalls
+from charging.service.live import CallView, LiveCalls, NoCalls, RegistryCalls
 from charging.service.refusal import Code
 from charging.service.service import Service
 from charging.web.models import BalanceOut
@@ -152,7 +152,7 @@ async def test_the_process_beside_the_daemon_shows_the_same_balance_from_the_cal
             await rig.talking()
         else:
             await rig.ringing()
-        beside = service_of(rig, CallsBeside("test"))
+        beside = service_of(rig, NoCalls(beside="test"))
         for seconds in (0.5, 5, 54.4, 1, 600, 37.2) if answered else (0.5, 5):
             await rig.clock.advance(seconds)
             daemons, ours = await view_of(rig), await beside.balances.view("anna")
@@ -172,7 +172,7 @@ async def test_r5_a_step_of_the_wall_clock_moves_no_balance_beside_the_daemon(st
         await rig.talking()
         await rig.clock.advance(20)
         rig.clock.step_wall(stepped_s)
-        shown = await service_of(rig, CallsBeside("test")).balances.view("anna")
+        shown = await service_of(rig, NoCalls(beside="test")).balances.view("anna")
         assert isinstance(shown, BalanceView)
         assert [call.elapsed_s for call in shown.calls] == [20]
         assert shown.credit.now == 10 * EURO - 20_000
@@ -182,7 +182,7 @@ async def test_the_calls_of_another_switch_are_not_looked_after_beside() -> None
     async with make_rig() as rig:
         await rig.subscriber(credit=EURO)
         await rig.talking()
-        (view,) = await service_of(rig, CallsBeside("another")).calls.of("anna")
+        (view,) = await service_of(rig, NoCalls(beside="another")).calls.of("anna")
         assert not view.watched
 
 
