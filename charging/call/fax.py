@@ -26,7 +26,7 @@ from charging.frozen import replace
 from charging.ledger.balances import divided, held_rooms
 from charging.ledger.model import Balance, Transfer, unpaid_line
 from charging.pricing.money import format_euro
-from charging.pricing.pieces import shown
+from charging.pricing.packs import shown_pieces
 from charging.stored import VOLATILE
 
 SERVICE = "fax"
@@ -225,7 +225,7 @@ def _cdr(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int, unpaid_s: int) -
         "document_pages": fax.pages,
         "page_price": format_euro(fax.price),
         "unpaid_s": unpaid_s,
-        **({"free_pages": shown(free)} if free else {}),
+        **({"free_pages": shown_pieces(free)} if free else {}),
         "cost": format_euro(cost),
         **given_in(divided(cost, held_rooms(fax.held))),
         "tariff": fax.tariff,

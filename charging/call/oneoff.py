@@ -35,7 +35,7 @@ from charging.ledger.model import (
     Transfer,
     day_spend,
 )
-from charging.pricing.pieces import shares
+from charging.pricing.packs import shares
 from charging.stored import NEWER, VOLATILE, Codec, alive
 
 

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from charging.ledger.balances import bundle, due_grant, left, ruled_by
 from charging.ledger.model import Balance, Transfer
-from charging.pricing.packs import PACKS_MAX, PackTerms, edition_of, last_day_of, name_of
-from charging.pricing.pieces import PieceRules, is_pack, sort_of
+from charging.pricing.packs import PACKS_MAX, PackTerms, PieceRules, edition_of, is_pack, last_day_of, name_of, sort_of
 from charging.tariff.tariff import Tariff
 
 Balances = Mapping[str, Balance]

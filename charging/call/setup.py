@@ -40,7 +40,7 @@ from charging.call.voicemail import turn_from
 from charging.clock import MICROSECONDS, Instant
 from charging.frozen import replace
 from charging.ledger.balances import held_rooms, rooms
-from charging.pricing.pieces import shares
+from charging.pricing.packs import shares
 
 
 def dial_started(session: Session, event: DialStarted, context: Context) -> Step:

@@ -19,7 +19,7 @@ from charging.frozen import replace
 from charging.ledger.balances import divided, held_rooms
 from charging.ledger.model import Balance, Kept, Kind, Leg, Transfer
 from charging.pricing.money import format_euro
-from charging.pricing.pieces import shown
+from charging.pricing.packs import shown_pieces
 
 SERVICE = "voicemail"
 
@@ -182,7 +182,7 @@ def cdr_document(voicemail: Voicemail, stored: bool, promos: Mapping[str, int], 
         "set_up": iso(voicemail.opened.wall_us),
         "ended": iso(ended_us),
         "messages": int(stored),
-        **({"free_messages": shown(free)} if free else {}),
+        **({"free_messages": shown_pieces(free)} if free else {}),
         "cost": format_euro(cost),
         **given_in(divided(cost, promos)),
         "tariff_revision": voicemail.tariff_revision,

@@ -27,10 +27,12 @@ from charging.call.decide import (
     Unsold,
     afford,
     cause_of,
+    is_among,
     is_beyond_day,
     is_returned,
     obstacle,
     refused,
+    spellings,
     subscriber_of,
     turned,
     without_voicemail,
@@ -45,7 +47,7 @@ from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine.booked import NO_SESSION
 from charging.engine.ports import Observer, Switch
 from charging.engine.sessions import Registry
-from charging.engine.subscribers import find_subscriber, is_among, spellings
+from charging.engine.subscribers import find_subscriber
 from charging.engine.told import CallDecided, CallerNotLookedUp, MessageNotSold
 from charging.errors import LedgerError, LinkDown, SwitchError
 from charging.ledger.accounts import REHEARSAL, Account, Number
@@ -54,7 +56,7 @@ from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import CALLS, Balance, Called, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.pricing.calendar import day_name
-from charging.pricing.pieces import MESSAGES
+from charging.pricing.packs import MESSAGES
 from charging.tariff.tariff import Refusal, Tariff
 from charging.unguessable import token
 

@@ -30,7 +30,7 @@ from charging.ledger.balances import rooms
 from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import Balance, Closed, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import IDS_REMEMBERED_S, Store
-from charging.pricing.pieces import MESSAGES
+from charging.pricing.packs import MESSAGES
 from charging.tariff.tariff import Tariff
 
 FALLBACK = "fallback"

@@ -34,7 +34,7 @@ from charging.ledger.model import Balance, Outcome
 from charging.ledger.port import Store
 from charging.ledger.remembered import KEYED_SESSION, session_was_archived
 from charging.pricing.money import format_euro
-from charging.pricing.pieces import PAGES
+from charging.pricing.packs import PAGES
 from charging.service import text
 from charging.service.refusal import Code, Obstacle, Refused, closed_account, unknown_account
 from charging.tariff.tariff import Refusal, Tariff

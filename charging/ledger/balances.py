@@ -15,7 +15,7 @@ A gift is no purchase, so it does not start a year of R19. What it pays counts a
 credit would lapse because a gift was spent before it.
 
 **A month's free seconds** (R11), and likewise the fax pages and messages that a plan includes
-(`charging.pricing.pieces`). Balances of a month: ``bundle:2026-11`` is what may still be used, ``granted:2026-11`` is
+(`charging.pricing.packs`). Balances of a month: ``bundle:2026-11`` is what may still be used, ``granted:2026-11`` is
 all that was ever granted of it and is never lowered, ``plan:2026-11:voice_pro`` is how far a plan has raised it. So the
 balances alone show what a plan still has to grant. The next user of the month's seconds makes that grant in the same
 ledger operation (rule 5 of the port). The seconds of a larger plan therefore cannot get lost once the plan is stored:
@@ -36,7 +36,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
-from charging.pricing.pieces import sort_of
+from charging.pricing.packs import sort_of
 
 Balances = Mapping[str, Balance]
 

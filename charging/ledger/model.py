@@ -11,7 +11,7 @@ balance              unit            meaning
 ``bundle:2026-11``   second          the free seconds of one calendar month
 ``pack:2026-12-31:x.e`` second       those of the tariff's pack ``x``, in its edition ``e``, through that day
                                      (`charging.pricing.packs`)
-``pages:…``          page            free fax pages, of a month or a pack (`charging.pricing.pieces`)
+``pages:…``          page            free fax pages, of a month or a pack (`charging.pricing.packs`)
 ``vmail:…``          message         free voicemail messages, likewise
 ``granted:2026-11``  second          all that was granted of them; never lowered
 ``plan:2026-11:pro.e`` second        how many there were when a plan, by the edition ``e`` of its rules, last raised

@@ -32,8 +32,7 @@ from charging.notify.outbox import Outbox
 from charging.notify.policy import Headroom, Standing, due, forward_cost, headroom
 from charging.notify.record import Record, folded
 from charging.pricing.calendar import local_reading
-from charging.pricing.packs import PACK, PackTerms, edition_of, last_day_of
-from charging.pricing.pieces import MESSAGES
+from charging.pricing.packs import MESSAGES, PACK, PackTerms, edition_of, last_day_of
 from charging.service.expiry import CreditEvents
 from charging.tariff.tariff import Tariff
 

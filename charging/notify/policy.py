@@ -59,8 +59,7 @@ from charging.notify.model import (
 from charging.pricing.calendar import local_reading
 from charging.pricing.funding import cost_to_begin
 from charging.pricing.money import CENT
-from charging.pricing.packs import PACK, PackTerms, edition_of, last_day_of, name_of
-from charging.pricing.pieces import WORDS, kind_of_pack
+from charging.pricing.packs import PACK, WORDS, PackTerms, edition_of, kind_of_pack, last_day_of, name_of
 from charging.service.expiry import CreditEvents, credit_life, days_until, paid_until
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Refusal, Tariff

@@ -11,8 +11,7 @@ from charging.ledger.accounts import Account
 from charging.ledger.balances import PROMO, bundle, left, usable
 from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Store
-from charging.pricing.packs import PACK, last_day_of, name_of
-from charging.pricing.pieces import SORTS, is_pack, sort_of
+from charging.pricing.packs import PACK, SORTS, is_pack, last_day_of, name_of, sort_of
 from charging.service.live import Calls, CallView
 from charging.service.refusal import Refused, unknown_account
 from charging.tariff.plans import Plan

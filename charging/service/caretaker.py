@@ -36,8 +36,7 @@ from charging.ledger.balances import PROMO, is_value
 from charging.ledger.credit_events import CreditHistory
 from charging.ledger.model import CREDIT, LEGS_MAX, Balance, OpenSession, Outcome, Transfer
 from charging.ledger.port import IDS_REMEMBERED_S, Store
-from charging.pricing.packs import PACK
-from charging.pricing.pieces import SORTS
+from charging.pricing.packs import PACK, SORTS
 from charging.service.changes import Changes
 from charging.service.expiry import (
     CreditEvents,

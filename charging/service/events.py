@@ -29,8 +29,7 @@ from charging.ledger.feed import FeedEntry
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind
 from charging.ledger.port import Ledger, Store
 from charging.pricing.money import format_euro
-from charging.pricing.packs import PACK, last_day_of, name_of
-from charging.pricing.pieces import WORDS, is_pack, sort_of
+from charging.pricing.packs import PACK, WORDS, is_pack, last_day_of, name_of, sort_of
 from charging.service.actor import sees_actors
 from charging.service.changes import Act, readable
 from charging.service.money import reason_shown

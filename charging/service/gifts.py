@@ -16,8 +16,19 @@ from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import AMOUNT_MAX, Applied, Balance, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.pricing.money import format_euro
-from charging.pricing.packs import PACKS_MAX, edition_of, last_day_of, name_of, pack_of, shown_pack
-from charging.pricing.pieces import PIECES_MAX, WORDS, kind_of_pack, shares, sort_of
+from charging.pricing.packs import (
+    PACKS_MAX,
+    PIECES_MAX,
+    WORDS,
+    edition_of,
+    kind_of_pack,
+    last_day_of,
+    name_of,
+    pack_of,
+    shares,
+    shown_pack,
+    sort_of,
+)
 from charging.service import text
 from charging.service.actor import actor
 from charging.service.changes import Changes

@@ -10,8 +10,7 @@ from charging.clock import Instant
 from charging.ledger.balances import bundle, promo
 from charging.ledger.model import CREDIT, CdrRow, OpenSession
 from charging.pricing.money import parse_euro
-from charging.pricing.packs import PACK
-from charging.pricing.pieces import MESSAGES, PAGES
+from charging.pricing.packs import MESSAGES, PACK, PAGES
 
 
 class LedgerContents:

@@ -16,8 +16,7 @@ from charging.ledger.model import AMOUNT_MAX, CREDIT, Applied, Balance, JournalL
 from charging.ledger.port import Store
 from charging.ledger.remembered import carried_out
 from charging.pricing.money import format_euro
-from charging.pricing.packs import MINUTES_MAX, shown_pack
-from charging.pricing.pieces import WORDS, kind_of_pack, sort_of
+from charging.pricing.packs import MINUTES_MAX, WORDS, kind_of_pack, shown_pack, sort_of
 from charging.service import text
 from charging.service.actor import actor
 from charging.service.changes import Act, Changes

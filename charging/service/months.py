@@ -31,7 +31,7 @@ from charging.ledger.balances import SECONDS, bundle, due_grant
 from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import Balance, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import Store
-from charging.pricing.pieces import SORTS as PIECES
+from charging.pricing.packs import SORTS as PIECES
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Tariff
 

@@ -21,7 +21,7 @@ from charging.ledger.balances import is_money
 from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Store
-from charging.pricing.pieces import PAGES, shares
+from charging.pricing.packs import PAGES, shares
 from charging.service.refusal import Code, Refused, unknown_account
 from charging.tariff.tariff import Refusal, Tariff
 from charging.whatif.quote import Limit, Quote, Unpriced, find_rate, limit, quote, quote_funding

@@ -11,7 +11,7 @@ import io
 from collections.abc import Iterator
 
 from charging.pricing.money import format_euro
-from charging.pricing.pieces import MESSAGES, PAGES
+from charging.pricing.packs import MESSAGES, PAGES
 from charging.pricing.vat import format_percent
 from charging.service.statements import Line, Statement, local_time, month_bounds_us
 from charging.shown import spreadsheet_cell

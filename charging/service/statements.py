@@ -23,8 +23,7 @@ from charging.ledger.accounts import Account
 from charging.ledger.balances import PROMO, SECONDS, bundle, is_free_seconds
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind
 from charging.ledger.port import Store
-from charging.pricing.packs import PACK
-from charging.pricing.pieces import SORTS, is_pack, sort_of
+from charging.pricing.packs import PACK, SORTS, is_pack, sort_of
 from charging.pricing.vat import vat_within
 from charging.service.money import reason_shown
 from charging.service.privacy import for_customer

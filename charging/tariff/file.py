@@ -15,7 +15,7 @@ from pathlib import Path
 from charging.errors import ConfigError, Problem
 from charging.pricing.calendar import Window
 from charging.pricing.money import format_euro
-from charging.pricing.pieces import MESSAGES, PAGES
+from charging.pricing.packs import MESSAGES, PAGES
 from charging.pricing.rate import Step
 from charging.pricing.vat import Vat
 from charging.tariff.deck import Deck

@@ -18,8 +18,7 @@ import phonenumbers
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from charging.pricing.money import CENT, MICRO, MoneyError, format_euro, parse_euro
-from charging.pricing.packs import MINUTES_MAX, MONTH_ORDER
-from charging.pricing.pieces import PIECES_MAX
+from charging.pricing.packs import MINUTES_MAX, MONTH_ORDER, PIECES_MAX
 from charging.pricing.rate import Rounding
 from charging.yaml_model import BASE_FOLDER, Flag, Section, Text, pattern, refusal, text_of, whole
 

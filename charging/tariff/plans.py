@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from charging.pricing.packs import MONTH_ORDER, PACK
-from charging.pricing.pieces import MESSAGES, PAGES
+from charging.pricing.packs import MESSAGES, MONTH_ORDER, PACK, PAGES
 from charging.pricing.rate import MAX_CALL_S
 
 

@@ -23,8 +23,7 @@ import phonenumbers
 from charging.errors import Problem
 from charging.pricing.calendar import local_reading, month_name
 from charging.pricing.money import format_euro
-from charging.pricing.packs import MONTH_ORDER, PackRules, PackTerms, monthly
-from charging.pricing.pieces import PAGES, PieceRules
+from charging.pricing.packs import MONTH_ORDER, PAGES, PackRules, PackTerms, PieceRules, monthly
 from charging.pricing.rate import Band, Rate, Rounding, Step, gross_price
 from charging.pricing.vat import NO_VAT, Vat
 from charging.tariff.deck import Deck, DeckRow

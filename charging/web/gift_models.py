@@ -8,8 +8,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, BeforeValidator, Field
 
 from charging.pricing.money import format_euro
-from charging.pricing.packs import MINUTES_MAX
-from charging.pricing.pieces import PIECES_MAX
+from charging.pricing.packs import MINUTES_MAX, PIECES_MAX
 from charging.service.gifts import Given, PackGiven
 from charging.web.forms import Amount, Reason
 from charging.web.models import Body, Euro, Text, whole_number

@@ -15,8 +15,7 @@ from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.balances import is_free_seconds, is_money
 from charging.ledger.model import JournalLine, Kind
 from charging.pricing.money import format_euro
-from charging.pricing.packs import MINUTES_MAX
-from charging.pricing.pieces import UNITS, WORDS, sort_of
+from charging.pricing.packs import MINUTES_MAX, UNITS, WORDS, sort_of
 from charging.service.actor import is_for_customer, sees_actors
 from charging.service.balance import BalanceView, CreditView, PackView, PiecesView
 from charging.service.decisions import Kept

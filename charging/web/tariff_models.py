@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import BaseModel, Field
 
 from charging.pricing.money import format_euro
-from charging.pricing.pieces import shown
+from charging.pricing.packs import shown_pieces
 from charging.service.quotes import FaxQuote
 from charging.tariff.deck import Deck
 from charging.tariff.plans import Plan
@@ -184,7 +184,7 @@ class FaxQuoteOut(BaseModel):
             pages=quote.pages,
             page_price=format_euro(quote.page_price),
             free_pages=quote.free_pages,
-            free=shown(quote.free),
+            free=shown_pieces(quote.free),
             total=format_euro(quote.total),
             tariff=TariffRef(revision=quote.revision, digest=quote.digest),
         )

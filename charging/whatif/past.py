@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from charging.pricing.money import AMOUNT_MAX, parse_euro
-from charging.pricing.packs import PACK
-from charging.pricing.pieces import MESSAGES, PAGES, is_pack
+from charging.pricing.packs import MESSAGES, PACK, PAGES, is_pack
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEARS = range(2000, 2200)

@@ -9,8 +9,7 @@ from typing import Any
 from charging.pricing.calendar import MICROSECONDS
 from charging.pricing.funding import Pools, bundle_of, bundle_use, plan
 from charging.pricing.money import AMOUNT_MAX, format_euro
-from charging.pricing.packs import PackTerms, edition_of, name_of
-from charging.pricing.pieces import MESSAGES, PAGES, shares
+from charging.pricing.packs import MESSAGES, PAGES, PackTerms, edition_of, name_of, shares
 from charging.tariff.tariff import Refusal, Tariff
 from charging.whatif.past import Past, PastCall, PastFax, PastMessage
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from charging.call.cdr import iso
 from charging.pricing.money import format_euro
-from charging.pricing.pieces import MESSAGES, PAGES
+from charging.pricing.packs import MESSAGES, PAGES
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import statement_page
 from charging.service.statements import FreeSeconds, Line, Part, Statement, VatOfUsage

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
+from charging.call.decide import ALIKE_MAX, is_among
 from charging.call.model import LoopEvidence, Policy
-from charging.engine.subscribers import ALIKE_MAX, is_among
 from charging.ledger.accounts import Number
 from charging.tariff.tariff import Tariff
 from tests.fakes.rig import EURO, NUMBER, TARGET, Rig, make_rig

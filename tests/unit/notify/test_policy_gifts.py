@@ -13,7 +13,7 @@ from charging.ledger.model import Balance
 from charging.notify.model import GiftEnding, Notice, NoticeKind
 from charging.notify.policy import due
 from charging.notify.record import Record
-from charging.pricing.pieces import PAGES
+from charging.pricing.packs import PAGES
 from charging.tariff.plans import Pack
 from charging.tariff.tariff import Tariff
 from tests.fakes.rig import EURO

@@ -16,8 +16,7 @@ from charging.ledger.documents import MemoryDocuments, Put
 from charging.ledger.given_packs import COLLECTION, GivenPacks
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
 from charging.ledger.remembered import remember
-from charging.pricing.packs import PackTerms, edition_of, last_day_of, name_of, pack_of, shown_pack
-from charging.pricing.pieces import MESSAGES, PAGES
+from charging.pricing.packs import MESSAGES, PAGES, PackTerms, edition_of, last_day_of, name_of, pack_of, shown_pack
 from charging.pricing.rate import Step
 from charging.service.balance import BalanceView
 from charging.service.changes import Changes, Sought

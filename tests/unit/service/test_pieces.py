@@ -17,8 +17,7 @@ from charging.call.pieces import Allowance, allowance
 from charging.fax.desk import FaxSent, TooLittle
 from charging.ledger.credit_events import credit_event
 from charging.ledger.model import Balance, Kind, Leg, Outcome, Transfer, day_spend
-from charging.pricing.packs import PACKS_MAX, pack_of
-from charging.pricing.pieces import MESSAGES, PAGES, PieceRules, shares
+from charging.pricing.packs import MESSAGES, PACKS_MAX, PAGES, PieceRules, pack_of, shares
 from charging.pricing.rate import Step
 from charging.service.balance import BalanceView
 from charging.service.gifts import PackGiven, PackWish
