@@ -189,9 +189,13 @@ class Prompter:
             ],
         }
         try:
+            # An id that is in use is refused, too, but each refusal makes Asterisk count one channel fewer than it has:
+            # `core restart gracefully` then waits for ever, `when convenient` may cut a call (channel.c, measured).
+            if await self._is_playing(uid):
+                return PromptOutcome.WHISPERED
             await self._link.action("Originate", fields)
             async with asyncio.timeout(self._settings.whisper_deadline_s):
-                if not await started:  # an earlier daemon's order plays; when it began is not known
+                if not await started:
                     return PromptOutcome.WHISPERED if await self._is_playing(uid) else None
             before = await self._packets(counted)
             if (heard := await self._heard_to_end(session, spyee_uid, ended)) is not None:
@@ -235,7 +239,7 @@ class Prompter:
         return sum(known) if known else None
 
     async def _is_playing(self, uid: str) -> bool:
-        """Whether a refused order plays already: a daemon that was restarted may have given the same order."""
+        """Whether an order plays already: a daemon that was restarted may have given it. When it began is not known."""
         try:
             await self._link.action("Status", {"Channel": uid}, list_end="StatusComplete")
         except ActionRefused:

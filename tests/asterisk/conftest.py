@@ -15,11 +15,14 @@ import pytest_asyncio
 from charging.lab import Lab, LabError, LabUnavailable
 from charging.lab.audio import write_tone
 from charging.lab.install import ensure_asterisk, find_asterisk
+from tests.asterisk.counts import miscounted, stops_gracefully
 from tests.asterisk.waiting import end_given_up
 
 HERE = Path(__file__).parent
 PROMPT_TONE_HZ = 1500
 PROMPT_S = 2
+GRACEFULLY_S = 60
+"""Without a call; the machine may be busy."""
 FIGURES = "figures"
 """A property that a test records to have it printed at the end, also when it passes."""
 
@@ -67,6 +70,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 async def session_lab() -> AsyncIterator[Lab]:
     async with Lab() as lab:
         yield lab
+        # A channel that a test has left, or that Asterisk counts wrongly, is not always one that it lists.
+        if not await stops_gracefully(lab.switch, GRACEFULLY_S):
+            raise LabError(f"Asterisk counts channels that are gone: {lab.switch.log_tail()}")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -78,6 +84,8 @@ async def lab(session_lab: Lab, request: pytest.FixtureRequest) -> AsyncIterator
         await session_lab.switch.start()
     try:
         await session_lab.reset()
+        if wrong := miscounted(session_lab.switch):
+            raise LabError(f"this Asterisk would never restart gracefully: {wrong}")
     except (LabError, OSError):  # told as this test's error; the tests after it get a switch that works
         await session_lab.switch.kill()
         await session_lab.switch.start()

@@ -9,6 +9,7 @@ from charging.asterisk.control import CallControl, ChannelStatus
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.prompts import RECEIVED, SENT
 from charging.asterisk.reply import Each, Fields, Order, Reply
+from charging.asterisk.variables import PROMPT_UID
 from charging.errors import ActionRefused, SwitchError
 
 UID = "1795305157.1"
@@ -36,6 +37,8 @@ class RecordingLink:
     """What is answered to who counts packets."""
     values: dict[str, str] = field(default_factory=dict)
     """Of variables."""
+    playing: set[str] = field(default_factory=set)
+    """The prompts' channels that there are."""
     meanwhile: Callable[[], None] = lambda: None
 
     async def action(
@@ -53,6 +56,8 @@ class RecordingLink:
         for key in (name, f"{name} {channel}"):
             if key in self.refuse:
                 raise self.refuse[key]
+        if name == "Status" and str(channel).startswith(PROMPT_UID) and channel not in self.playing:
+            raise gone(name)
         variable = str((fields or {}).get("Variable"))
         if variable in (RECEIVED, SENT):
             return Reply(AmiMessage.of(Response="Success", Value=self.received.pop(0)))

@@ -17,6 +17,8 @@ from tests.fakes.recording_link import UID, RecordingLink, gone
 
 ASKED = ("Status", "BridgeInfo")
 """Before every prompt."""
+WHISPERS = ("Status", "Originate")
+"""Its order, once nothing plays under its name."""
 
 
 async def test_a_whisper_that_attaches_is_the_prompt(control: CallControl, link: RecordingLink) -> None:
@@ -24,7 +26,7 @@ async def test_a_whisper_that_attaches_is_the_prompt(control: CallControl, link:
     await settle()
     control.observe(PromptStarted("s-1", UID, "w-s-1-3-2", None))
     assert await playing is PromptOutcome.WHISPERED
-    name, fields = link.orders[2]
+    name, fields = link.orders[3]
     assert name == "Originate"
     assert (fields["ChannelId"], fields["OtherChannelId"], fields["Async"]) == (
         "w-s-1-3",
@@ -35,7 +37,7 @@ async def test_a_whisper_that_attaches_is_the_prompt(control: CallControl, link:
         f"__CHARGING_SPYEE={UID}",
         "__CHARGING_PROMPT=/sounds/nl/credit_low",
     ]
-    assert link.names() == [*ASKED, "Originate"]
+    assert link.names() == [*ASKED, *WHISPERS]
 
 
 async def test_a_whisper_whose_file_cannot_be_played_is_no_prompt(link: RecordingLink, clock: FakeClock) -> None:
@@ -146,9 +148,9 @@ async def test_a_whisper_that_does_not_attach_is_hung_up_and_followed_by_the_fea
 ) -> None:
     control = CallControl(link, clock, PromptSettings(whisper_deadline_s=0.01, plays_s=0))
     assert await control.play_prompt("s-1", 3, UID, "p") is PromptOutcome.FEATURE
-    assert link.names() == [*ASKED, "Originate", "Hangup", "Setvar", "Setvar", *["PlayDTMF"] * 3, "Getvar", "Getvar"]
-    assert link.orders[3][1] == {"Channel": "w-s-1-3"}
-    assert link.orders[5][1] == {"Channel": UID, "Variable": "CHARGING_PROMPT", "Value": "p"}
+    assert link.names() == [*ASKED, *WHISPERS, "Hangup", "Setvar", "Setvar", *["PlayDTMF"] * 3, "Getvar", "Getvar"]
+    assert link.orders[4][1] == {"Channel": "w-s-1-3"}
+    assert link.orders[6][1] == {"Channel": UID, "Variable": "CHARGING_PROMPT", "Value": "p"}
     assert [fields["Digit"] for name, fields in link.orders if name == "PlayDTMF"] == ["*", "9", "9"]
     assert link.orders[-3][1]["Receive"] == "true"
 
@@ -164,25 +166,34 @@ async def test_a_whisper_that_is_refused_is_followed_by_the_feature(
 async def test_a_whisper_that_fails_is_followed_by_the_feature_at_once(
     control: CallControl, link: RecordingLink
 ) -> None:
-    link.refuse["Status w-s-1-3"] = gone("Status")
     playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
     await settle()
     control.observe(OriginateEnded("w-s-1-3", "", False, "0", None))
     assert await playing is PromptOutcome.FEATURE
 
 
-async def test_a_whisper_that_an_earlier_daemon_ordered_is_not_played_twice(
+async def test_a_whisper_that_an_earlier_daemon_ordered_is_not_ordered_again(
+    control: CallControl, link: RecordingLink
+) -> None:
+    """Asterisk would refuse the id, and never end gracefully again: it counts a refused channel as one that is gone."""
+    link.playing = {"w-s-1-3"}
+    assert await control.play_prompt("s-1", 3, UID, "p") is PromptOutcome.WHISPERED
+    assert link.names() == [*ASKED, "Status"]
+
+
+async def test_a_whisper_that_an_earlier_daemon_ordered_at_the_same_moment_is_not_played_twice(
     link: RecordingLink, clock: FakeClock
 ) -> None:
     """It may be over soon: it began before."""
     control = CallControl(link, clock, PromptSettings(plays_s=60))
     playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
     await settle()
+    link.playing = {"w-s-1-3"}
     control.observe(OriginateEnded("w-s-1-3", "", False, "0", None))
     await settle()
     control.observe(PromptEnded("w-s-1-3", 16))
     assert await playing is PromptOutcome.WHISPERED
-    assert link.names() == [*ASKED, "Originate", "Status"]
+    assert link.names() == [*ASKED, *WHISPERS, "Status"]
 
 
 @pytest.mark.parametrize("technology", ["native_rtp", ""])
