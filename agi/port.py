@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from charging.frozen import quick
+from charging.records import quick
 
 
 @quick

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 from charging.asterisk import variables
 from charging.errors import LocalProtocolError, RemoteProtocolError
-from charging.frozen import quick
+from charging.records import quick
 
 MAX_PENDING_BYTES = 16 * 1024
 """Of an unfinished header, or an unfinished answer. Asterisk's own headers are below 2 KiB."""

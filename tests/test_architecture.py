@@ -34,9 +34,8 @@ FUNCTION_LINES_MAX = 50
 # --- who may import whom --------------------------------------------------------------------------------------
 
 FOUNDATION = (
-    *("charging.errors", "charging.clock", "charging.shown", "charging.tasks", "charging.stored"),
+    *("charging.errors", "charging.clock", "charging.shown", "charging.tasks", "charging.records"),
     "charging.unguessable",
-    "charging.frozen",
     "charging.__version__",
 )
 READING = ("charging.yaml_text", "charging.yaml_model")
@@ -74,9 +73,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.clock": (),
     "charging.shipped": (),
     "charging.shown": (),
-    "charging.stored": (),
+    "charging.records": (),
     "charging.tasks": (),
-    "charging.frozen": (),
     "charging.unguessable": (),
     "charging.pricing.money": (),
     "charging.pricing": (),
@@ -131,10 +129,8 @@ DRIVERS = {
 
 PURE = (
     "charging.errors",
-    "charging.frozen",
+    "charging.records",
     "charging.shown",
-    "charging.stored",
-    "charging.yaml_*",
     "charging.pricing.*",
     "charging.tariff.*",
     "charging.whatif.*",

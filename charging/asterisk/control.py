@@ -25,7 +25,7 @@ from charging.call.switch_events import SwitchEvent
 from charging.clock import Clock, Instant
 from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused, SwitchError
-from charging.frozen import replace
+from charging.records import replace
 from charging.tasks import in_turns
 
 CAUSE_NORMAL = 16

@@ -14,7 +14,7 @@ from charging.call.events import BlackBoxRead, Leg
 from charging.clock import Clock, Instant
 from charging.engine.ports import FaxOrder, Legs, Look, PromptResult
 from charging.errors import SwitchError
-from charging.frozen import replace
+from charging.records import replace
 from charging.tasks import in_turns
 
 _RESULTS = {

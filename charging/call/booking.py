@@ -28,7 +28,6 @@ from charging.call.commands import Doubt, Post, Step, Tell
 from charging.call.events import KeptAnswer, Posted
 from charging.call.model import Context, Pending, Session, Short, State
 from charging.clock import MICROSECONDS
-from charging.frozen import quick, replace
 from charging.ledger.balances import (
     bundle,
     divided,
@@ -60,6 +59,7 @@ from charging.ledger.model import (
 from charging.pricing.calendar import day_name, month_name
 from charging.pricing.funding import Funding, Pools, bundle_use, charge, consumed, plan
 from charging.pricing.packs import PACK, PACKS_MAX, last_day_of
+from charging.records import quick, replace
 
 # --- how far the money goes -------------------------------------------------------------------------------------
 

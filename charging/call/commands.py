@@ -13,8 +13,8 @@ from charging.call import told
 from charging.call.events import HangupOrdered, SwitchSaid
 from charging.call.model import Context, Session
 from charging.clock import Instant
-from charging.frozen import replace
 from charging.ledger.model import Transfer
+from charging.records import replace
 
 if TYPE_CHECKING:
     from charging.call.voicemail import Voicemail

@@ -19,10 +19,10 @@ from charging.call.model import Session
 from charging.call.storage import Record
 from charging.call.voicemail import Voicemail
 from charging.clock import MICROSECONDS, Instant
-from charging.frozen import quick
 from charging.ledger.accounts import Number
 from charging.ledger.balances import left, spendable
 from charging.ledger.model import Balance
+from charging.records import quick
 from charging.shown import HIDDEN, hidden
 from charging.tariff.tariff import Tariff
 

@@ -54,9 +54,9 @@ from charging.call.switch_events import (
     ChannelEnded,
 )
 from charging.clock import MICROSECONDS
-from charging.frozen import replace
 from charging.ledger.balances import rooms
 from charging.ledger.model import Closed, Kept, Outcome
+from charging.records import replace
 
 BRIDGE_LEFT_GRACE_S = 2
 """Between leaving the bridge and the channel's end, before the switch is asked whether the call is over."""

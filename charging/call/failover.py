@@ -12,10 +12,10 @@ from charging.call import told
 from charging.call.booking import Extension, final_charge, grants_for, reserve_transfer, set_aside, within_means
 from charging.call.commands import Post, ReadBalances, Step, Tell
 from charging.call.model import Context, Pending, Session, Short
-from charging.frozen import replace
 from charging.ledger.balances import held_rooms, rooms
 from charging.ledger.model import AMOUNT_MAX, CALLS, CREDIT, LEGS_MAX, Balance, Leg, OpenSession, day_spend
 from charging.pricing.funding import Funding, bundle_use
+from charging.records import replace
 
 
 def recover(

@@ -22,12 +22,11 @@ from charging.call.model import Policy, State
 from charging.call.oneoff import Piece
 from charging.call.switch_events import ChannelEnded
 from charging.clock import MICROSECONDS, Instant
-from charging.frozen import replace
 from charging.ledger.balances import divided, held_rooms
 from charging.ledger.model import Balance, Transfer, unpaid_line
 from charging.pricing.money import format_euro
 from charging.pricing.packs import shown_pieces
-from charging.stored import VOLATILE
+from charging.records import VOLATILE, replace
 
 SERVICE = "fax"
 ANSWERED = "ANSWER"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from charging.call.events import ClockJumped
 from charging.call.model import Policy, Session
 from charging.clock import Instant
-from charging.frozen import replace
+from charging.records import replace
 
 
 class SeenStep(NamedTuple):

@@ -1,7 +1,7 @@
 """A session: all that is known of one charged call, as one frozen record. Pure.
 
 The record is stored with the money, as JSON text. A daemon that starts later goes on by the prices and rules that the
-call started with. Every field is stored unless it is declared `VOLATILE` (`charging.stored`).
+call started with. Every field is stored unless it is declared `VOLATILE` (`charging.records`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 from charging.clock import MICROSECONDS, Instant
-from charging.frozen import quick, replace
 from charging.ledger.model import Balance, Transfer
 from charging.pricing.funding import Funding, Segment
 from charging.pricing.rate import Rate
-from charging.stored import NEWER, RECORD, ROW, VOLATILE, Codec, alive
+from charging.records import NEWER, RECORD, ROW, VOLATILE, Codec, alive, quick, replace
 
 RECORD_VERSION = 1
 

@@ -20,7 +20,6 @@ from charging.call.events import BlackBoxRead, Event, Posted, SwitchSilent, Woke
 from charging.call.model import Policy, State
 from charging.call.pieces import Allowance
 from charging.clock import MICROSECONDS, Instant
-from charging.frozen import replace
 from charging.ledger.balances import divided, held_rooms, is_value, rooms
 from charging.ledger.model import (
     AMOUNT_MAX,
@@ -36,7 +35,7 @@ from charging.ledger.model import (
     day_spend,
 )
 from charging.pricing.packs import shares
-from charging.stored import NEWER, VOLATILE, Codec, alive
+from charging.records import NEWER, VOLATILE, Codec, alive, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

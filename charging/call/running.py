@@ -63,8 +63,8 @@ from charging.call.switch_events import (
     TransferSeen,
 )
 from charging.clock import MICROSECONDS, Instant, parted_us
-from charging.frozen import replace
 from charging.ledger.model import CREDIT
+from charging.records import replace
 
 DEADLINE_TOLERANCE_MS = 1000
 """The switch's remaining time may differ by so much from ours before it is set again."""

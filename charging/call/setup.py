@@ -38,9 +38,9 @@ from charging.call.switch_events import (
 )
 from charging.call.voicemail import turn_from
 from charging.clock import MICROSECONDS, Instant
-from charging.frozen import replace
 from charging.ledger.balances import held_rooms, rooms
 from charging.pricing.packs import shares
+from charging.records import replace
 
 
 def dial_started(session: Session, event: DialStarted, context: Context) -> Step:

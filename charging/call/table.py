@@ -57,7 +57,7 @@ from charging.call.switch_events import (
 from charging.call.voicemail import Voicemail
 from charging.clock import Instant
 from charging.errors import UnexpectedEvent
-from charging.frozen import replace
+from charging.records import replace
 
 Handler = Callable[[Session, Any, Context], Step]
 E = TypeVar("E")

@@ -15,11 +15,11 @@ from charging.call.model import Means, Policy, Session, State
 from charging.call.oneoff import Piece
 from charging.call.switch_events import ChannelEnded
 from charging.clock import Instant
-from charging.frozen import replace
 from charging.ledger.balances import divided, held_rooms
 from charging.ledger.model import Balance, Kept, Kind, Leg, Transfer
 from charging.pricing.money import format_euro
 from charging.pricing.packs import shown_pieces
+from charging.records import replace
 
 SERVICE = "voicemail"
 

@@ -24,7 +24,7 @@ from charging.engine.runner import SessionRunner
 from charging.engine.sessions import Registry
 from charging.errors import LedgerError, SwitchError
 from charging.ledger.model import OpenSession
-from charging.stored import newer_members
+from charging.records import newer_members
 from charging.tasks import Breath, first_of, in_turns
 
 AUDIT_S = 10

@@ -14,7 +14,7 @@ from typing import Any, get_args
 from charging.call import told as call
 from charging.call.decide import Decision, Unsold
 from charging.call.model import State
-from charging.frozen import quick
+from charging.records import quick
 
 # --- routine ---------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
-from charging.frozen import quick
+from charging.records import quick
 
 _SMALL_LETTERS = str.maketrans(ascii_uppercase, ascii_lowercase)
 

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Account, Language, Number, Payment, Status
 from charging.ledger.model import Balance, Leg
-from charging.stored import known_members
+from charging.records import known_members
 
 
 def _refuse_float(text: str) -> Any:

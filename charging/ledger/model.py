@@ -43,8 +43,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from charging.frozen import quick
 from charging.ledger.accounts import Account, Number
+from charging.records import quick
 
 AMOUNT_MAX = 2**53 - 1
 """The largest magnitude of any amount: numbers in Redis' Lua are doubles, so every store keeps to this."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from charging.frozen import quick, replace
 from charging.ledger.model import (
     AMOUNT_MAX,
     Applied,
@@ -23,6 +22,7 @@ from charging.ledger.model import (
     Outcome,
     Transfer,
 )
+from charging.records import quick, replace
 
 GRANTS_MAX = 8
 """A call touches the bundles of two months at most; the rest is room."""

@@ -20,7 +20,7 @@ from typing import Any
 
 from charging.call.decide import Cause
 from charging.clock import MICROSECONDS
-from charging.stored import known_members
+from charging.records import known_members
 
 PAUSE_MOST_S = 4 * 3600
 CALLERS_MAX = 20

@@ -16,7 +16,7 @@ from charging.ledger.balances import PROMO, money_in
 from charging.ledger.credit_events import CreditHistory
 from charging.ledger.model import JournalLine, Kind
 from charging.notify.model import GIFT, Notice
-from charging.stored import known_members
+from charging.records import known_members
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from charging.stored import NEWER, SORTED
+from charging.records import NEWER, SORTED
 
 MICROSECONDS = 1_000_000
 MINUTES_A_DAY = 1440

@@ -24,10 +24,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from charging.frozen import quick
 from charging.pricing.calendar import MICROSECONDS, month_and_edge_us
 from charging.pricing.packs import PACK, ends_us
 from charging.pricing.rate import FOREVER_S, Rate, Regime, ceil_div
+from charging.records import quick
 
 CREDIT = "credit"
 """The source of seconds that money pays."""

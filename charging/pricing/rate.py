@@ -1,6 +1,6 @@
 """A rate: everything needed to price one call for its whole life.
 
-A session keeps its rate as a snapshot (`charging.stored`); a restarted daemon goes on charging by it,
+A session keeps its rate as a snapshot (`charging.records`); a restarted daemon goes on charging by it,
 whatever the tariff file says by then.
 
 Exactness
@@ -27,7 +27,7 @@ from charging.pricing.calendar import (
     open_window,
 )
 from charging.pricing.packs import MONTH_ORDER, PACK, PackRules, edition_of, last_day_of, name_of
-from charging.stored import NEWER, ROW, SORTED
+from charging.records import NEWER, ROW, SORTED
 
 FOREVER_S = 1 << 40
 """Later than any call's end."""

@@ -33,9 +33,9 @@ from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Document
 from charging.ledger.model import Transfer
 from charging.ledger.port import Store
+from charging.records import NEWER, Codec
 from charging.service.actor import actor
 from charging.shown import HIDDEN
-from charging.stored import NEWER, Codec
 
 COLLECTION = "changes"
 TOKENS = "api-tokens"

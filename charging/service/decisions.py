@@ -24,8 +24,8 @@ import structlog
 from charging.call.decided import Decided, Fallback, bodies, body
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
-from charging.frozen import replace
 from charging.ledger.documents import Document, Documents
+from charging.records import replace
 from charging.shown import hidden
 
 COLLECTION = "decisions"

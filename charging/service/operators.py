@@ -10,8 +10,8 @@ from enum import StrEnum
 from charging.clock import Clock
 from charging.errors import LedgerCorrupt
 from charging.ledger.documents import Document, Documents, Put
+from charging.records import Codec
 from charging.service.refusal import Code, Refused
-from charging.stored import Codec
 
 COLLECTION = "operators"
 OPERATORS_MAX = 1_000

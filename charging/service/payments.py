@@ -29,9 +29,9 @@ from charging.ledger.accounts import Status
 from charging.ledger.documents import Document, Put
 from charging.ledger.port import Store
 from charging.pricing.money import format_euro
+from charging.records import Codec
 from charging.service.money import Money
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
-from charging.stored import Codec
 from charging.tariff.tariff import Tariff
 
 COLLECTION = "payments"

@@ -22,10 +22,10 @@ from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerCorrupt
 from charging.ledger.documents import Document, Documents
 from charging.ledger.port import Store
+from charging.records import Codec
 from charging.service.changes import Act, Changes
 from charging.service.events import Place
 from charging.service.refusal import Code, Refused
-from charging.stored import Codec
 
 ENDPOINTS = "webhooks"
 LETTERS = "webhook-letters"

@@ -25,7 +25,7 @@ from charging.pricing.funding import (
 )
 from charging.pricing.money import MICRO
 from charging.pricing.rate import Band, Rate, Step
-from charging.stored import Codec
+from charging.records import Codec
 from charging.tariff.deck_file import parse_deck
 from charging.tariff.tariff import Prefixes
 from tests.unit.pricing.strategies import affordable_seconds

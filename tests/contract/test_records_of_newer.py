@@ -16,7 +16,7 @@ from charging.ledger.accounts import Account, Number
 from charging.ledger.codec import dump_account, dump_number, load_account, load_number
 from charging.ledger.model import CREDIT, Kept, Kind, Leg, Opened, Transfer
 from charging.ledger.port import Store
-from charging.stored import newer_members
+from charging.records import newer_members
 from tests.contract.scenario import add_account
 
 RECORDS = Path(__file__).parents[1] / "data" / "records" / "0.1"

@@ -26,7 +26,7 @@ from charging.notify.missed import Missed
 from charging.notify.model import FACTS, Notice
 from charging.notify.record import Record as NoticeRecord
 from charging.pricing.rate import Rate
-from charging.stored import NEWER, VOLATILE, Codec, alive, stored_fields
+from charging.records import NEWER, VOLATILE, Codec, alive, stored_fields
 
 NOW = Instant(7_000_000_000, 1_795_262_400_000_000)
 GOLDEN = Path(__file__).parents[1] / "data" / "records"

@@ -25,8 +25,8 @@ from charging.notify.missed import Missed
 from charging.notify.model import FACTS, Notice
 from charging.notify.record import Record as NoticeRecord
 from charging.pricing.packs import PackTerms
+from charging.records import Codec
 from charging.service import changes, operators, payments, tokens, webhooks
-from charging.stored import Codec
 from tests.unit.test_stored import GOLDEN, Maker, reaches
 
 VERSION = "0.1"

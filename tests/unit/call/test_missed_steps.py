@@ -8,7 +8,7 @@ from charging.call.events import ClockJumped
 from charging.call.missed_steps import SeenStep, with_missed_steps
 from charging.call.model import Policy, Session, from_json
 from charging.clock import MICROSECONDS, Instant
-from charging.frozen import replace
+from charging.records import replace
 from tests.fakes.rig import EURO, make_rig
 from tests.unit.call.test_clocks_that_differ import SECOND, SHARED, cdr
 from tests.unit.call.test_table import NOW, POLICY, running

@@ -23,7 +23,7 @@ from charging.pricing.funding import (
 )
 from charging.pricing.money import AMOUNT_MAX, MICRO
 from charging.pricing.rate import Band, Rate, Rounding, Step
-from charging.stored import Codec
+from charging.records import Codec
 from tests.fakes import reference_rater as reference
 from tests.unit.pricing.strategies import affordable_seconds
 

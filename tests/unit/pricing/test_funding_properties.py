@@ -17,7 +17,7 @@ from charging.pricing.funding import (
 )
 from charging.pricing.money import AMOUNT_MAX
 from charging.pricing.rate import Rate
-from charging.stored import Codec
+from charging.records import Codec
 from tests.fakes import reference_rater as reference
 from tests.unit.pricing.strategies import affordable_seconds, money, pools, rates, starts
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from charging.frozen import quick, replace
+from charging.records import quick, replace
 
 
 @dataclass(frozen=True, slots=True)
