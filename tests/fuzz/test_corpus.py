@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
+from tests.fuzz import target
 from tests.fuzz.target import CORPUS, GROWTH_MAX, TARGETS, check_growth, entries, grown, load
 
 ENTRIES = [pytest.param(name, path.name, id=f"{name}-{path.name}") for name in TARGETS for path in entries(name)]
@@ -40,6 +43,22 @@ def quadratic(data: bytes) -> None:
 
 def test_reading_that_grows_faster_than_its_input_is_found() -> None:
     with pytest.raises(AssertionError, match=f"more than {GROWTH_MAX} times"):
+        check_growth(quadratic, b"a" * 200)
+
+
+@pytest.mark.parametrize(("noisy_rounds", "is_found"), [(20, False), (1000, True)])
+def test_a_machine_that_is_busy_for_long_makes_nothing_grow(
+    monkeypatch: pytest.MonkeyPatch, noisy_rounds: int, is_found: bool
+) -> None:
+    """What grows a little too fast in each of many rounds does so."""
+    measured = [0.0]
+
+    def once_s(_read: object, data: bytes) -> float:
+        measured[0] += 1
+        return (len(data) / 10_000) ** (1.25 if measured[0] <= 3 * noisy_rounds else 1)
+
+    monkeypatch.setattr(target, "_once_s", once_s)
+    with pytest.raises(AssertionError, match="more than") if is_found else nullcontext():
         check_growth(quadratic, b"a" * 200)
 
 

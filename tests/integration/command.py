@@ -22,12 +22,14 @@ SETTINGS = """\
 switch:
   ami: {{host: 127.0.0.1, port: {ami_port}, secret_env: TEST_AMI_SECRET}}
   prompts_dir_on_switch: {prompts}
-agi: {{port: 4999}}
+agi: {{port: {agi_port}}}
 http: {{port: {http_port}}}
 ledger: {{url: "sqlite:///ledger.db"}}
 tariff: tariff.yaml
 control: {{socket: control.sock}}
 """
+AGI_PORT = free_port()
+"""Of every daemon of this process of tests: they come one after another, and other processes have others."""
 TARIFF = """\
 revision: test-1
 zone: Europe/Amsterdam
@@ -64,7 +66,8 @@ class Place:
         return self.folder / "control.sock"
 
     def write(self, ami_port: int = 1, prompts: Path = REPOSITORY / "prompts") -> None:
-        self.config.write_text(SETTINGS.format(ami_port=ami_port, http_port=free_port(), prompts=prompts))
+        ports = {"ami_port": ami_port, "agi_port": AGI_PORT, "http_port": free_port()}
+        self.config.write_text(SETTINGS.format(prompts=prompts, **ports))
         (self.folder / "tariff.yaml").write_text(TARIFF)
 
 

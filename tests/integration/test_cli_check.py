@@ -20,7 +20,7 @@ from charging.settings import load_config
 from tests.fakes import openid
 from tests.fakes.ami import COMMANDS, FakeAmi, listing, refusal, success
 from tests.integration import command
-from tests.integration.command import Command, Place, Ran
+from tests.integration.command import AGI_PORT, Command, Place, Ran
 
 CheckLive = Callable[..., Awaitable[Ran]]
 
@@ -34,7 +34,7 @@ async def ami() -> AsyncIterator[FakeAmi]:
     """An Asterisk that has everything; a call inside it is for the real one (tests/asterisk/test_check_live.py)."""
     fake = FakeAmi(commands=(*COMMANDS, "CoreSettings", "ShowDialPlan", "ModuleCheck", "VoicemailUsersList"))
     fake.answers["CoreSettings"] = lambda message: [success(message, ("AsteriskVersion", "22.10.1"))]
-    fake.answers["Getvar"] = values_of({"CHARGING_AGI": "127.0.0.1:4999"})
+    fake.answers["Getvar"] = values_of({"CHARGING_AGI": f"127.0.0.1:{AGI_PORT}"})
     fake.answers["ShowDialPlan"] = dialplan_of([*SHIPPED, OWN])
     fake.answers["VoicemailUsersList"] = lambda message: listing(message, "VoicemailUserEntryComplete", [])
     fake.answers["DBGetTree"] = lambda message: [refusal(message, "Database entry not found")]
@@ -301,7 +301,7 @@ async def test_a_switch_whose_name_nobody_knows_is_told_in_words(
 
 
 def test_settings_that_are_wrong_are_told_key_by_key(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    place.config.write_text(place.config.read_text().replace("tariff:", "tarif:").replace("4999", "x"))
+    place.config.write_text(place.config.read_text().replace("tariff:", "tarif:").replace(str(AGI_PORT), "x"))
     ran = Command(place, capsys)("check")
     assert ran.code == 1
     assert len(graded(ran, "problem")) >= 3
@@ -391,40 +391,43 @@ async def test_a_disk_that_callers_can_fill_with_messages_is_told(
     assert engine.metrics.registry.get_sample_value("charging_voicemail_free_bytes") == free
 
 
-@pytest.mark.parametrize("asked", ["127.0.0.1:4573", "127.0.0.2:4999", "198.51.100.9:4999", "4999", "[::1]:4999"])
+@pytest.mark.parametrize("asked", ["127.0.0.1:4573", "127.0.0.2:AGI", "198.51.100.9:AGI", "AGI", "[::1]:AGI"])
 async def test_a_dialplan_that_asks_where_no_daemon_listens_is_a_problem(
     check: CheckLive, ami: FakeAmi, asked: str
 ) -> None:
+    asked = asked.replace("AGI", str(AGI_PORT))
     ami.answers["Getvar"] = values_of({"CHARGING_AGI": asked})
     ran = await check(ami)
     assert ran.code == 1
     (problem,) = graded(ran, "problem")
-    assert f"asks the daemon at {asked}, but it listens on 127.0.0.1:4999" in problem
+    assert f"asks the daemon at {asked}, but it listens on 127.0.0.1:{AGI_PORT}" in problem
     assert "set CHARGING_AGI" in problem
 
 
-@pytest.mark.parametrize("asked", ["127.0.0.1:4999", "localhost:4999"])
+@pytest.mark.parametrize("asked", ["127.0.0.1:AGI", "localhost:AGI"])
 async def test_a_dialplan_that_asks_where_the_daemon_listens_is_fine(
     check: CheckLive, ami: FakeAmi, asked: str
 ) -> None:
+    asked = asked.replace("AGI", str(AGI_PORT))
     ami.answers["Getvar"] = values_of({"CHARGING_AGI": asked})
     assert (await check(ami)).code == 0
 
 
-@pytest.mark.parametrize(("asked", "is_fine"), [("198.51.100.9:4999", True), ("198.51.100.9:4573", False)])
+@pytest.mark.parametrize(("asked", "is_fine"), [("198.51.100.9:AGI", True), ("198.51.100.9:4573", False)])
 async def test_a_daemon_that_listens_everywhere_is_reached_by_any_name_of_its_machine(
     check: CheckLive, ami: FakeAmi, monkeypatch: pytest.MonkeyPatch, asked: str, is_fine: bool
 ) -> None:
     monkeypatch.setattr(command, "SETTINGS", command.SETTINGS.replace("agi: {{", "agi: {{host: 0.0.0.0, "))
+    asked = asked.replace("AGI", str(AGI_PORT))
     ami.answers["Getvar"] = values_of({"CHARGING_AGI": asked})
     assert ((await check(ami)).code == 0) is is_fine
 
 
 async def test_a_daemon_that_is_asked_second_is_asked(check: CheckLive, ami: FakeAmi) -> None:
-    ami.answers["Getvar"] = values_of({"CHARGING_AGI": "10.0.0.9:4573", "CHARGING_AGI_2": "127.0.0.1:4999"})
+    ami.answers["Getvar"] = values_of({"CHARGING_AGI": "10.0.0.9:4573", "CHARGING_AGI_2": f"127.0.0.1:{AGI_PORT}"})
     ran = await check(ami)
     assert (ran.code, graded(ran, "problem")) == (0, [])
-    assert any("asks the daemon at 10.0.0.9:4573 and 127.0.0.1:4999" in line for line in graded(ran, "ok"))
+    assert any(f"asks the daemon at 10.0.0.9:4573 and 127.0.0.1:{AGI_PORT}" in line for line in graded(ran, "ok"))
 
 
 async def test_modules_that_are_missing_are_named(check: CheckLive, ami: FakeAmi) -> None:
@@ -550,7 +553,7 @@ async def test_records_of_another_switch_id_are_counted_and_a_warning(check: Che
 async def test_a_dialplan_that_names_another_switch_id_is_a_warning(
     check: CheckLive, ami: FakeAmi, said: str, warnings: int
 ) -> None:
-    ami.answers["Getvar"] = values_of({"CHARGING_AGI": "127.0.0.1:4999", "CHARGING_SWITCH": said})
+    ami.answers["Getvar"] = values_of({"CHARGING_AGI": f"127.0.0.1:{AGI_PORT}", "CHARGING_SWITCH": said})
     ran = await check(ami)
     assert ran.code == 0
     assert len(graded(ran, "warning")) == warnings

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.mutants.planted import ROOT, Mend, Mistake, mends, mistakes
+from tests.mutants.planted import LIST, ROOT, Mend, Mistake, mends, mistakes
 from tests.mutants.witness import CHOSEN, NOTES, Witness, read
 
 PYTEST = (
@@ -33,8 +33,11 @@ PYTEST = (
     "-m",
     "not long and not asterisk",
 )
-LEFT_OUT = "redis or cluster or sentinel"
-"""Their scripts are not in the list, and their servers take their time."""
+USUAL = "not (redis or cluster or sentinel)"
+"""Their servers take their time."""
+ON_REDIS = "redis and not cluster and not sentinel"
+"""What finds a mistake in the store of Redis: the contract of every store. Which of its tests come through a line of a
+script nobody notes, so all are run."""
 LONGEST_S = 3600
 """A mistake that lets a test hang is found as well, but not so soon."""
 FAILED, BROKEN = 1, 2
@@ -59,9 +62,9 @@ class Ran(NamedTuple):
     seconds: float
 
 
-def run(folder: Path, tests: Iterable[str], **environment: str) -> Ran:
+def run(folder: Path, tests: Iterable[str], which: str = USUAL, **environment: str) -> Ran:
     """Run tests until one fails. Raises RuntimeError where pytest could not run."""
-    command = [sys.executable, *PYTEST, "-k", f"not ({LEFT_OUT})", *tests]
+    command = [sys.executable, *PYTEST, "-k", which, *tests]
     shown = {**os.environ, "PYTHONPATH": str(folder), **environment}
     begun = time.monotonic()
     try:
@@ -84,7 +87,9 @@ def survives(mistake: Mistake, witnesses: Sequence[Witness], folders: queue.Queu
         lines = mistake.lines_in(right)
         chosen = [one.test for one in witnesses if one.saw(mistake.file, lines)]
         file.write_text(mistake.planted_in(right), encoding="utf-8")
-        if chosen:
+        if mistake.is_of_redis:
+            ran = run(folder, mistake.tests, ON_REDIS)
+        elif chosen:
             (folder / "chosen").write_text("\n".join(chosen), encoding="utf-8")
             files = sorted({one.partition("::")[0] for one in chosen})
             ran = run(folder, files, **{CHOSEN: str(folder / "chosen")})
@@ -136,23 +141,25 @@ def take_back() -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--only", default="", metavar="TEXT", help="those whose file or description has this text")
+    parser.add_argument("--listed", default=LIST, type=Path, metavar="FILE", help="those of another list")
     parser.add_argument("--at-once", type=int, default=2, metavar="N", help="so many copies of the project (2)")
     parser.add_argument("--mended", action="store_true", help="take mends back, for the simulation to find")
     options = parser.parse_args()
     if options.mended:
         return take_back()
-    chosen = [one for one in mistakes() if options.only in f"{one.file}: {one.so}"]
+    chosen = [one for one in mistakes(options.listed) if options.only in f"{one.file}: {one.so}"]
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch, ThreadPoolExecutor(options.at_once) as workers:
         folders: queue.Queue[Path] = queue.Queue()
         for number in range(options.at_once):
             folders.put(copied(Path(scratch) / str(number)))
         right = Path(scratch) / "0"
-        rooms = sorted({room for one in chosen for room in one.tests})
-        if (ran := run(right, rooms, **{NOTES: str(right / "notes")})).found:
-            print(f"{ran.found} fails without any mistake: mend that first")
-            return 2
-        witnesses = read(right / "notes")
-        print(f"{len(witnesses)} tests pass without a mistake, in {ran.seconds:.0f} s", flush=True)
+        witnesses: list[Witness] = []
+        if rooms := sorted({room for one in chosen if not one.is_of_redis for room in one.tests}):
+            if (ran := run(right, rooms, **{NOTES: str(right / "notes")})).found:
+                print(f"{ran.found} fails without any mistake: mend that first")
+                return 2
+            witnesses = read(right / "notes")
+            print(f"{len(witnesses)} tests pass without a mistake, in {ran.seconds:.0f} s", flush=True)
         survived = list(workers.map(lambda one: survives(one, witnesses, folders), chosen))
     print(f"{len(chosen) - sum(survived)} of {len(chosen)} planted mistakes found")
     return int(any(survived))
