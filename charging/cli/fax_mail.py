@@ -18,6 +18,7 @@ from charging.cli.options import options
 from charging.clock import SystemClock
 from charging.errors import ChargingError
 from charging.fax.authentic import came_from_its_server, why_not
+from charging.fax.echoed import why_unsafe
 from charging.fax.mail import MAIL_BYTES_MAX, Letter, Wrong, domain_of, read_letter, the_number
 from charging.fax.reply import Words, reply_to, too_little, words
 from charging.fax.signed import why_open
@@ -97,7 +98,9 @@ class Drop:
 
 def submit_mail(
     ctx: typer.Context,
-    sender: str | None = typer.Option(None, "--sender", help="The envelope's sender; empty: a bounce, dropped."),
+    sender: str | None = typer.Option(
+        None, "--sender", help="The envelope's sender; empty: a bounce; left out: Return-Path."
+    ),
     recipient: str = typer.Option("", "--recipient", help="The envelope's recipient; left out: To."),
     reply_by: ReplyBy = REPLY_BY,
     reply_from: str = typer.Option("", "--reply-from", help="Who replies; left out: mail.sender_address."),
@@ -173,6 +176,8 @@ def _unproven(letter: Letter, proof: Proof) -> str | None:
         return "neither --recipient nor fax.mail_domains tells where faxes are taken"
     if proof.domains.isdisjoint(letter.addressed_at):
         return "its To does not name this address, so another may have handed in what was written to someone else"
+    if why := why_unsafe(letter.envelope_sender, letter.seals):
+        return why
     if why := why_not(letter.authentication, proof.server, letter.domain):
         return why
     if came_from_its_server(letter.stamped or letter.authentication[:1], proof.server, letter.domain):

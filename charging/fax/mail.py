@@ -31,6 +31,7 @@ from typing import TypeVar
 
 from charging.fax.authentic import HEADER as AUTHENTICATION_RESULTS
 from charging.fax.signed import HEADER as DKIM_SIGNATURE
+from charging.fax.signed import SEALS
 
 MAIL_BYTES_MAX = 50_000_000
 ADDRESS_LENGTH_MAX = 254
@@ -124,6 +125,10 @@ class Letter:
     """Of them, those above its first ``Received``: only the receiving server writes there."""
     signatures: tuple[str, ...] = ()
     """Its ``DKIM-Signature`` headers: for `charging.fax.signed`."""
+    envelope_sender: str = ""
+    """As the mail server tells it, in the envelope or in ``Return-Path``; empty: it does not."""
+    seals: tuple[str, ...] = ()
+    """All its headers that name who has signed something: for `charging.fax.echoed`."""
     body: str = ""
     """A digest of its whole body without white space, which a signature may leave open (RFC 6376, 3.4.4)."""
 
@@ -171,6 +176,8 @@ def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: s
         authentication=tuple(_headers(message, AUTHENTICATION_RESULTS)),
         stamped=tuple(_stamped(message)),
         signatures=tuple(_headers(message, DKIM_SIGNATURE)),
+        envelope_sender=(_header(message, "Return-Path") if envelope_sender is None else envelope_sender).strip("<> "),
+        seals=tuple(one for name in SEALS for one in _headers(message, name)),
         body=_body_digest(data),
     )
 

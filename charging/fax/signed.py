@@ -18,6 +18,8 @@ from email.utils import parsedate_to_datetime
 from charging.clock import MICROSECONDS
 
 HEADER = "DKIM-Signature"
+SEALS = (HEADER, "ARC-Seal", "ARC-Message-Signature")
+"""Each names who has signed something (RFC 6376, RFC 8617)."""
 COVERED = ("from", "to", "subject", "date")
 """What decides about a fax: who pays, where it goes (address or subject), and which mail it is."""
 DAYS_MAX = 30
@@ -32,7 +34,7 @@ def why_open(signatures: Sequence[str], domain: str, date: str, now_us: int) -> 
     ``signatures`` are all DKIM-Signature headers, unfolded; ``domain`` is that of the From, ``date`` the mail's Date.
     A mail without a signature of the domain was proven by its server's address (SPF): nothing is left open.
     """
-    own = [tags for tags in map(_tags, signatures) if tags is None or _may_be_aligned(tags.get("d", ""), domain)]
+    own = [tags for tags in map(tags_of, signatures) if tags is None or _may_be_aligned(tags.get("d", ""), domain)]
     if not own:
         return ""
     for tags in own:
@@ -54,7 +56,7 @@ def _left_open(tags: dict[str, str] | None) -> str | None:
     return "one covers a part of the body (l=)" if "l" in tags else None
 
 
-def _tags(header: str) -> dict[str, str] | None:
+def tags_of(header: str) -> dict[str, str] | None:
     """The tags of a signature (RFC 6376, 3.2); ``None`` where it has another form, or a tag twice."""
     tags: dict[str, str] = {}
     for part in header.rstrip("; \t").split(";"):

@@ -226,13 +226,25 @@ async def test_r14_fax_handed_in_by_mail_is_sent_and_without_credit_answered(lab
         await live.charging("account", "set", "anna", "--email", "anna@example.nl")
         assert (
             await live.charging(
-                "fax", "submit-mail", "--recipient", "fax@example.nl", stdin=mail(fax_machine.busy(), pages=1)
+                "fax",
+                "submit-mail",
+                "--sender",
+                "anna@example.nl",
+                "--recipient",
+                "fax@example.nl",
+                stdin=mail(fax_machine.busy(), pages=1),
             )
             == ""
         )
         assert (await live.cdr())["dial_status"] == "BUSY"
         reply = await live.charging(
-            "fax", "submit-mail", "--recipient", "fax@example.nl", stdin=mail(fax_machine.busy(), pages=2)
+            "fax",
+            "submit-mail",
+            "--sender",
+            "anna@example.nl",
+            "--recipient",
+            "fax@example.nl",
+            stdin=mail(fax_machine.busy(), pages=2),
         )
         answer = message_from_string(reply, policy=default)
         assert answer["To"] == "Anna@Example.nl"

@@ -107,6 +107,7 @@ async def _has_thirteen_cents(anna: Story) -> None:
 def _mail_with_fax(pages: int) -> bytes:
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = ADDRESS, FAX_ADDRESS, fax_machine.receives(22)
+    message["Return-Path"] = f"<{ADDRESS}>"
     message["Authentication-Results"] = "mx.voice.example; dmarc=pass header.from=example.nl"
     message.add_attachment(pdf(pages), "application", "pdf", filename="offerte.pdf")
     return message.as_bytes()

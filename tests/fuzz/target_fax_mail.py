@@ -7,6 +7,7 @@ from email import message_from_bytes
 from email.policy import SMTP
 
 from charging.fax.authentic import came_from_its_server, why_not
+from charging.fax.echoed import why_unsafe
 from charging.fax.mail import ADDRESS_LENGTH_MAX, KEY_PREFIX, Letter, Wrong, is_plain_address, read_letter
 from charging.fax.reply import Words, reply_to, words
 from charging.fax.signed import why_open
@@ -26,6 +27,7 @@ REPLY_HEADERS = {
 def read(data: bytes) -> None:
     letter = read_letter(data)
     if letter is not None:
+        why_unsafe(letter.envelope_sender, letter.seals)
         why_not(letter.authentication, SERVER, letter.domain)
         came_from_its_server(letter.stamped, SERVER, letter.domain)
         why_open(letter.signatures, letter.domain, letter.date, AT_US)

@@ -110,7 +110,7 @@ def submitted_to(daemon: Client, letter: Letter, mail: Mail | None = None) -> Wo
     """What the sender is answered, whose From the mail server has proven."""
     said = f"{SERVER}; dmarc=pass header.from={letter.domain}"
     proof = Proof(SERVER, frozenset(letter.addressed_at))
-    payer = _payer(daemon, replace(letter, authentication=(said,)), proof)
+    payer = _payer(daemon, replace(letter, authentication=(said,), envelope_sender=letter.sender), proof)
     assert not isinstance(payer, Drop)
     return payer if isinstance(payer, Words) else _submit(daemon, letter, payer, mail)
 
@@ -275,9 +275,9 @@ def test_number_beside_a_date_is_dialled_with_the_country_of_the_tariff(daemon: 
 def submitted(
     command: Command, monkeypatch: pytest.MonkeyPatch, data: bytes, *options: str, code: int = 0
 ) -> tuple[str, str]:
-    """What the command writes: a reply, and why."""
+    """What the command writes: a reply, and why. The envelope's sender is Anna, unless the options say otherwise."""
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
-    ran = command("fax", "submit-mail", *options)
+    ran = command("fax", "submit-mail", *(() if "--sender" in options else ("--sender", "anna@example.nl")), *options)
     assert ran.code == code, ran
     return ran.out, ran.err
 

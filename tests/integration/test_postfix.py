@@ -177,10 +177,10 @@ class Postfix:
     told: Mailbox = field(default_factory=Mailbox)
     """Every mail that leaves: replies, and bounces."""
 
-    def take(self, message: EmailMessage, *recipients: str) -> None:
+    def take(self, message: EmailMessage, *recipients: str, sender: str = "anna@example.nl") -> None:
         """An outside server brings a mail."""
         with smtplib.SMTP("127.0.0.1", self.port, timeout=DEADLINE_S) as smtp:
-            smtp.sendmail("anna@example.nl", list(recipients) or [FAX], message.as_bytes())
+            smtp.sendmail(sender, list(recipients) or [FAX], message.as_bytes())
 
     def log(self) -> str:
         return (self.folder / "log/mail.log").read_text()
@@ -296,6 +296,18 @@ def test_forged_results_are_taken_out_and_the_servers_own_count(postfix: Postfix
     assert email.message_from_bytes(handed).get_all("Authentication-Results") == [
         f"{SERVER}; dmarc=fail header.from=example.nl"
     ]
+    assert (postfix.told.got, postfix.deferred()) == ([], [])
+
+
+def test_sender_of_an_envelope_whose_bracket_ends_the_servers_comment_proves_nothing(postfix: Postfix) -> None:
+    """Postfix takes such a name and hands it on; the milter says of it what Rspamd 3.4 does."""
+    customer(postfix)
+    name = "a) ; spf=pass smtp.mailfrom=example.nl; x=y (b"
+    said = f'"{name}@evil.example"'
+    postfix.milter.finds = f"spf=pass ({SERVER}: domain of {said} designates it) smtp.mailfrom={said}; dmarc=none"
+    postfix.take(letter(), sender=f'<"{name}"@evil.example>')
+    (line,) = postfix.waits_for("relay=chargingfax,.*status=sent")
+    assert "its envelope's sender is no plain" in line
     assert (postfix.told.got, postfix.deferred()) == ([], [])
 
 
