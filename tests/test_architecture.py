@@ -131,6 +131,7 @@ PURE = (
     "charging.errors",
     "charging.records",
     "charging.shown",
+    "charging.yaml_*",
     "charging.pricing.*",
     "charging.tariff.*",
     "charging.whatif.*",

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from charging.call.events import BlackBoxRead
 from charging.call.model import Proof, Session
@@ -22,6 +22,7 @@ from charging.errors import LedgerError
 from charging.ledger.documents import Put
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
+from charging.records import NEWER, Codec
 
 COLLECTION = "findings"
 """Of documents, one a finding, under the session's id and the kind."""
@@ -43,6 +44,27 @@ class Kind(StrEnum):
     RECORD_CONTRADICTS_BOOKING = "record_contradicts_booking"
     RECORD_WITHOUT_BOOKING = "record_without_booking"
     """The switch noted a call, a fax or a message of a session that has no CDR."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A finding as it is stored."""
+
+    session: str
+    kind: Kind
+    found_us: int
+    """When it was found, wall clock."""
+    account: str = ""
+    """Empty where it is not known."""
+    done_us: int | None = None
+    """When someone acknowledged it; ``None``: it is open."""
+    done_reason: str = ""
+    """What he did about it."""
+    figures: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)
+    """All other members: what was noted, and what was booked."""
+
+
+CODEC = Codec(Finding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +121,11 @@ class Findings:
 
     async def keep(self, session: str, kind: Kind, fields: Mapping[str, object]) -> bool:
         """Store a finding and log it, once. ``False`` if the store could not answer: try again later."""
-        body = json.dumps({"session": session, "kind": kind, "found_us": self._clock.now().wall_us, **fields})
+        figures = dict(fields)
+        account = str(figures.pop("account", ""))
+        finding = Finding(session, kind, self._clock.now().wall_us, account, figures=figures)
         try:
-            answer = await self._store.documents.put_document(COLLECTION, f"{session}/{kind}", body)
+            answer = await self._store.documents.put_document(COLLECTION, f"{session}/{kind}", CODEC.dump(finding))
         except LedgerError as error:
             self._observe(told.LedgerFailed(str(error), type(error).__name__))
             return False

@@ -22,16 +22,18 @@ put before the mark. So a daemon that is killed in between loses no result, and 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Annotated, Any
 
 import structlog
 
 from charging.clock import MICROSECONDS
 from charging.ledger.documents import Document, Documents, Put
 from charging.notify.model import Notice
+from charging.records import NEWER, Codec
+from charging.service.events import NOTICE_RESULT, NoticeResult
 
 COLLECTION = "notices"
 RESULTS = "notice-results"
@@ -54,6 +56,21 @@ class State(StrEnum):
     WAITING = "waiting"
     SENT = "sent"
     GIVEN_UP = "given_up"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A notice in the outbox, as it is stored."""
+
+    state: State
+    attempts: int
+    why: str
+    notice: str
+    """Its JSON text."""
+    newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)
+
+
+_CODEC = Codec(Stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +153,10 @@ class Outbox:
         return [entry for entry in entries if entry is not None]
 
     async def _tell(self, notice: Notice, now_us: int, *, sent: bool) -> None:
-        told = {"account": notice.account, "notice": notice.id, "kind": notice.kind, "at_us": now_us, "sent": sent}
+        told = NoticeResult(notice.account, notice.id, notice.kind, now_us, sent)
         id = notice.key if sent else f"{notice.key}{FAILED}"
         due_us = now_us + KEPT_S * MICROSECONDS
-        await self._documents.put_document(RESULTS, id, json.dumps(told, separators=(",", ":")), due_us)
+        await self._documents.put_document(RESULTS, id, NOTICE_RESULT.dump(told), due_us)
 
     async def _done(self, entry: Entry, now_us: int) -> bool:
         return await self._keep(entry, now_us + KEPT_S * MICROSECONDS) is not None
@@ -154,15 +171,13 @@ class Outbox:
 
 
 def _body(notice: Notice, state: State, attempts: int, why: str) -> str:
-    plain = {"state": state, "attempts": attempts, "why": why, "notice": notice.to_json()}
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    return _CODEC.dump(Stored(state, attempts, why, notice.to_json()))
 
 
 def _entry(document: Document) -> Entry | None:
     """``None``: written by a version that knows more than this one, or damaged."""
     try:
-        plain = json.loads(document.body)
-        notice = Notice.from_json(plain["notice"])
-        return Entry(notice, State(plain["state"]), plain["attempts"], plain["why"], document)
+        stored = _CODEC.load(document.body)
+        return Entry(Notice.from_json(stored.notice), stored.state, stored.attempts, stored.why, document)
     except (KeyError, TypeError, ValueError):
         return None

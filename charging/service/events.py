@@ -15,9 +15,9 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
 
@@ -30,6 +30,7 @@ from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind
 from charging.ledger.port import Ledger, Store
 from charging.pricing.money import format_euro
 from charging.pricing.packs import PACK, WORDS, is_pack, last_day_of, name_of, sort_of
+from charging.records import NEWER, Codec
 from charging.service.actor import sees_actors
 from charging.service.changes import Act, readable
 from charging.service.money import reason_shown
@@ -89,6 +90,25 @@ _NOTICES = {
 _SETTINGS = frozenset(
     (Act.ACCOUNT_MADE, Act.ACCOUNT_EDITED, Act.ACCOUNT_ERASED, Act.NUMBER_ADDED, Act.NUMBER_EDITED, Act.NUMBER_REMOVED)
 )
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeResult:
+    """What became of a notice, as the outbox stores it."""
+
+    account: str
+    notice: str
+    """Its id."""
+    kind: str
+    """One of `charging.notify.model.NoticeKind`."""
+    at_us: int
+    """When, wall clock."""
+    sent: bool
+    """Taken by the mail server; else it was given up."""
+    newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)
+
+
+NOTICE_RESULT = Codec(NoticeResult)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +243,10 @@ def _of_document(place: int, document: Document) -> list[Event]:
             data = {"notice": notice["id"], "kind": kind}
             return [Event(place, _NOTICES.get(kind, What.NOTICE), notice["account"], notice["at_us"], data)]
         case "notice-results":
-            result = json.loads(document.body)
-            what = What.NOTICE_SENT if result["sent"] else What.NOTICE_FAILED
-            data = {"notice": result["notice"], "kind": result["kind"]}
-            return [Event(place, what, result["account"], result["at_us"], data)]
+            result = NOTICE_RESULT.load(document.body)
+            what = What.NOTICE_SENT if result.sent else What.NOTICE_FAILED
+            data = {"notice": result.notice, "kind": result.kind}
+            return [Event(place, what, result.account, result.at_us, data)]
         case "changes" if (change := readable(document)) is not None and change.done and change.act in _SETTINGS:
             fields = sorted({*change.before, *change.after})
             facts = {"act": change.act, "change": document.id, "fields": fields}

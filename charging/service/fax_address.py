@@ -12,19 +12,34 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
 
 from charging.clock import Clock
+from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Account, Status
+from charging.ledger.documents import Document
 from charging.ledger.port import Store
+from charging.records import NEWER, Codec
 from charging.service.accounts import Accounts
 from charging.service.refusal import Code, Refused
 
 COLLECTION = "fax-addresses"
 SECRET_BYTES = 16
 NAME_PREFIX = "fax+"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What leads from a digest to its account, as it is stored."""
+
+    account: str
+    newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)
+
+
+_CODEC = Codec(Owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +78,7 @@ class FaxAddresses:
             return before
         secret = base64.b32encode(secrets.token_bytes(SECRET_BYTES)).decode().rstrip("=").lower()
         digest, made_us = digest_of(secret), self._clock.now().wall_us
-        await self._store.documents.put_document(COLLECTION, digest, json.dumps({"account": account}))
+        await self._store.documents.put_document(COLLECTION, digest, _CODEC.dump(Owner(account)))
         changed = await self._accounts.edit(
             account, lambda one: replace(one, fax_address=digest, fax_address_us=made_us)
         )
@@ -95,11 +110,9 @@ class FaxAddresses:
         return known
 
     async def owner(self, digest: str) -> Account | None:
-        """The account whose address has this digest; ``None`` if there is none or it is closed."""
+        """The account whose address has this digest; ``None`` if there is none or it is closed. Raises LedgerError."""
         document = await self._store.documents.get_document(COLLECTION, digest)
-        account = (
-            None if document is None else await self._store.directory.account(json.loads(document.body)["account"])
-        )
+        account = None if document is None else await self._store.directory.account(_stored(document).account)
         if account is None or account.status is Status.CLOSED:
             return None
         return account if hmac.compare_digest(account.fax_address, digest) else None
@@ -110,6 +123,13 @@ async def forget(store: Store, digest: str) -> None:
     document = await store.documents.get_document(COLLECTION, digest) if digest else None
     if document is not None:
         await store.documents.delete_document(document)
+
+
+def _stored(document: Document) -> Owner:
+    try:
+        return _CODEC.load(document.body)
+    except ValueError as error:
+        raise LedgerCorrupt("what leads from a fax address to its account cannot be read") from error
 
 
 def _known(account: Account) -> FaxAddress | None:

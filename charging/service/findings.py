@@ -4,13 +4,13 @@ beside it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from charging.clock import Clock
-from charging.engine.findings import COLLECTION, Kind
+from charging.engine.findings import CODEC, COLLECTION, Kind
+from charging.errors import LedgerCorrupt
 from charging.ledger.documents import Document
 from charging.ledger.port import Store
 from charging.service import text
@@ -93,22 +93,25 @@ class Findings:
             return Refused(Code.NOT_FOUND, f"there is no finding {id[:80]!r}", LOOK)
         if (known := _finding(document)).done_us is not None:
             return Refused(Code.EXISTS, f"finding {id!r} is done already: {known.reason}")
-        done = {"done_us": self._clock.now().wall_us, "done_reason": reason.strip()}
-        changed = Document(COLLECTION, id, json.dumps(json.loads(document.body) | done), version=document.version)
+        done = replace(CODEC.load(document.body), done_us=self._clock.now().wall_us, done_reason=reason.strip())
+        changed = replace(document, body=CODEC.dump(done))
         if not await self._store.documents.update_document(changed):
             return Refused(Code.CONFLICT, f"someone else has just changed finding {id!r}", LOOK)
         return _finding(changed)
 
 
 def _finding(document: Document) -> Finding:
-    figures: dict[str, Any] = json.loads(document.body)
+    try:
+        found = CODEC.load(document.body)
+    except ValueError as error:
+        raise LedgerCorrupt(f"the finding {document.id} cannot be read") from error
     return Finding(
         id=document.id,
-        kind=Kind(figures.pop("kind")),
-        session=figures.pop("session"),
-        found_us=figures.pop("found_us"),
-        account=figures.pop("account", ""),
-        done_us=figures.pop("done_us", None),
-        reason=figures.pop("done_reason", ""),
-        figures=figures,
+        kind=found.kind,
+        session=found.session,
+        found_us=found.found_us,
+        account=found.account,
+        done_us=found.done_us,
+        reason=found.done_reason,
+        figures=found.figures,
     )

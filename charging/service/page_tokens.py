@@ -8,17 +8,19 @@ looked up. The service keeps no passwords of customers: the website knows who it
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated, Any
 
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import REHEARSAL
 from charging.ledger.documents import Document
 from charging.ledger.port import Store
+from charging.records import NEWER, Codec
 from charging.service.refusal import Code, Refused, unknown_account
 
 COLLECTION = "page-tokens"
@@ -34,6 +36,19 @@ class Use(StrEnum):
     """Signing in on the customer's page, once."""
     WIDGET = "widget"
     """Asking for the balance, until it is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageToken:
+    """A token as it is stored, under the digest of its secret."""
+
+    account: str
+    use: str
+    """One of `Use`, or what only a newer version knows."""
+    newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)
+
+
+_CODEC = Codec(PageToken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +95,7 @@ class PageTokens:
             await self._store.documents.delete_document(one)
         lasts_s, secret = place.link_s if use is Use.PAGE else place.widget_s, secrets.token_urlsafe(32)
         expires_us = now_us + lasts_s * MICROSECONDS
-        body = json.dumps({"account": account, "use": use})
+        body = _CODEC.dump(PageToken(account, use))
         await self._store.documents.put_document(COLLECTION, _digest(secret), body, expires_us)
         url = f"{place.url}/enter?token={secret}" if use is Use.PAGE else f"{place.url}/widget.js"
         return NewPageToken(account, use, expires_us, secret, url)
@@ -88,13 +103,15 @@ class PageTokens:
     async def account_of(self, secret: str, use: Use) -> str | None:
         """The account of a token; ``None`` if it is unknown, expired, used, or for another use. Raises LedgerError."""
         found = await self._find(secret, use)
-        return None if found is None else _account(found)
+        return None if found is None else _stored(found).account
 
     async def spend(self, secret: str) -> str | None:
         """The account of a token that signs in, which is used up by that. If several requests come at once, one gets
         the account. Raises LedgerError."""
         found = await self._find(secret, Use.PAGE)
-        return _account(found) if found is not None and await self._store.documents.delete_document(found) else None
+        if found is None or not await self._store.documents.delete_document(found):
+            return None
+        return _stored(found).account
 
     async def _find(self, secret: str, use: Use) -> Document | None:
         if not _SECRET.fullmatch(secret):
@@ -102,20 +119,15 @@ class PageTokens:
         found = await self._store.documents.get_document(COLLECTION, _digest(secret))
         if found is None or found.due_us is None or self._clock.now().wall_us >= found.due_us:
             return None
-        return found if _contents(found)["use"] == use else None
+        return found if _stored(found).use == use else None
 
 
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _account(document: Document) -> str:
-    return _contents(document)["account"]
-
-
-def _contents(document: Document) -> dict[str, str]:
+def _stored(document: Document) -> PageToken:
     try:
-        contents = json.loads(document.body)
-        return {"account": str(contents["account"]), "use": str(contents["use"])}
-    except (ValueError, KeyError, TypeError) as error:
+        return _CODEC.load(document.body)
+    except ValueError as error:
         raise LedgerCorrupt("a stored token of the customer's page cannot be read") from error

@@ -21,16 +21,18 @@ runs is treated like a restart. To expire credit late harms no customer; to expi
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import structlog
 
 from charging.clock import MICROSECONDS, Clock, Instant
+from charging.errors import LedgerCorrupt
 from charging.ledger.documents import Document, Put
 from charging.ledger.port import Store
+from charging.records import NEWER, Codec
 
 COLLECTION = "clock"
 NOTE = "believed"
@@ -48,6 +50,18 @@ TRACE_S = 36 * 3600
 CONFIRM = "if it is right, run `charging ledger confirm-time`; if not, set the clock (and let chrony keep it)"
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """The note, as it is stored."""
+
+    wall_us: int
+    """When the clock was last believed, by itself."""
+    newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)
+
+
+_CODEC = Codec(Note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +167,16 @@ async def confirm_time(store: Store, clock: Clock) -> int:
 
 
 def noted(note: Document) -> int:
-    """The wall clock of the note, µs."""
-    return int(json.loads(note.body)["wall_us"])
+    """The wall clock of the note, µs. Raises LedgerCorrupt."""
+    try:
+        return _CODEC.load(note.body).wall_us
+    except ValueError as error:
+        raise LedgerCorrupt("the ledger's note of the time cannot be read: `charging ledger confirm-time`") from error
 
 
 async def _write(store: Store, note: Document | None, wall_us: int) -> int:
     """Put another time into the note: its version; 0: someone else was faster."""
-    body = json.dumps({"wall_us": wall_us})
+    body = _CODEC.dump(Note(wall_us))
     if note is None:
         return 1 if await store.documents.put_document(COLLECTION, NOTE, body) is Put.CREATED else 0
     return note.version + 1 if await store.documents.update_document(replace(note, body=body)) else 0

@@ -12,15 +12,16 @@ edition replaces it. A process that starts then and has no other tariff uses the
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated, Any
 
 from charging.errors import ConfigError, Problem
+from charging.records import NEWER, RECORD, Codec
 from charging.tariff.deck import DeckChanges, changes
 from charging.tariff.deck_file import DeckCache, DeckFile, parse_deck
 from charging.tariff.file import digest_of, files_of, load_tariff
@@ -60,6 +61,36 @@ class Verdict:
     """With what is odd in it as its warnings."""
     doubts: tuple[Problem, ...] = ()
     """Why it waits; empty: it counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A file as it was read, kept under its digest."""
+
+    path: str
+    """Where it was read."""
+    sha256: str
+    """The name of its copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Which files counted last, as the folder keeps it."""
+
+    digest: str
+    """Of the tariff."""
+    tariff: Annotated[Copy, RECORD]
+    """The tariff file; its decks are named from there."""
+    decks: Mapping[str, str]
+    """The names of their copies, by path."""
+    revision: str = ""
+    reason: str = ""
+    """Why it was accepted, and by whom; empty: nobody had to."""
+    by: str = ""
+    newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)
+
+
+_CODEC = Codec(Record)
 
 
 class NotKept(Exception):
@@ -149,15 +180,10 @@ class Accepted:
         names = [self._copy(file) for file in files]
         if digest_of(map(bytes.fromhex, names)) != tariff.digest:
             raise NotKept
-        content = {
-            "digest": tariff.digest,
-            "revision": tariff.revision,
-            "reason": reason,
-            "by": by,
-            "tariff": {"path": str(path.resolve()), "sha256": names[0]},
-            "decks": dict(zip(map(str, files[1:]), names[1:], strict=True)),
-        }
-        self._write(self.record, json.dumps(content, indent=1).encode())
+        kept = Copy(str(path.resolve()), names[0])
+        decks = dict(zip(map(str, files[1:]), names[1:], strict=True))
+        record = Record(tariff.digest, kept, decks, tariff.revision, reason, by)
+        self._write(self.record, _CODEC.dump(record).encode())
         for file in self.folder.iterdir():
             if _NAME.fullmatch(file.name) and file.name not in names:
                 file.unlink(missing_ok=True)
@@ -192,36 +218,23 @@ class Accepted:
         finally:
             Path(made).unlink(missing_ok=True)
 
-    def _read_record(self) -> _Record | None:
+    def _read_record(self) -> Record | None:
         try:
-            content = json.loads(self.record.read_bytes())
-            tariff, decks = content["tariff"], content["decks"]
-            return _Record(content["digest"], Path(tariff["path"]), tariff["sha256"], decks)
+            return _CODEC.load(self.record.read_bytes().decode())
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, LookupError, TypeError):
-            return _Record("unreadable", Path(), "", {})
+        except ValueError:
+            return Record("unreadable", Copy("", ""), {})
 
-    def _load(self, record: _Record, decks: DeckCache) -> Tariff:
+    def _load(self, record: Record, decks: DeckCache) -> Tariff:
         def read(path: Path) -> DeckFile:
             name = record.decks[str(path)]
             return decks.known(path, bytes.fromhex(name)) or parse_deck(self._content(name), str(path))
 
-        return load_tariff(record.path, deck_reader=read, data=self._content(record.tariff))
+        return load_tariff(Path(record.tariff.path), deck_reader=read, data=self._content(record.tariff.sha256))
 
     def _content(self, name: str) -> bytes:
         data = (self.folder / name).read_bytes() if _NAME.fullmatch(name) else b""
         if hashlib.sha256(data).hexdigest() != name:
             raise LookupError(f"the file {name[:16]} is not what was kept")
         return data
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    digest: str
-    path: Path
-    """Of the tariff file; its decks are named from there."""
-    tariff: str
-    """The name of its copy."""
-    decks: dict[str, str]
-    """The names of theirs, by path."""

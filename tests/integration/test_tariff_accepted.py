@@ -70,7 +70,7 @@ async def test_a_doubtful_edition_waits_in_both_and_counts_in_both_once_it_is_ac
     assert await pair.daemon.accept("0" * 16, "", "cli:anna")
     assert pair.prices() == (100_000, 100_000)
     assert await pair.daemon.accept(waiting, "agreed", "cli:anna") == []
-    assert '"by": "cli:anna"' in pair.place.accepted.record.read_text(encoding="utf-8")
+    assert '"by":"cli:anna"' in pair.place.accepted.record.read_text(encoding="utf-8")
     assert pair.place.price(pair.daemon.current()) == 200_000
     await pair.until(lambda: pair.prices() == (200_000, 200_000))
     assert pair.waiting() == {""}

@@ -17,16 +17,29 @@ from charging.call.decided import Decided, bodies, body
 from charging.call.fax import Fax
 from charging.call.model import Session
 from charging.call.voicemail import Voicemail
+from charging.engine import findings
 from charging.ledger import codec as ledger
 from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Document
 from charging.ledger.model import Leg
+from charging.notify import outbox
 from charging.notify.missed import Missed
 from charging.notify.model import FACTS, Notice
 from charging.notify.record import Record as NoticeRecord
 from charging.pricing.packs import PackTerms
 from charging.records import Codec
-from charging.service import changes, operators, payments, tokens, webhooks
+from charging.service import (
+    changes,
+    events,
+    fax_address,
+    operators,
+    page_tokens,
+    payments,
+    proven_time,
+    tokens,
+    webhooks,
+)
+from charging.tariff import accepted
 from tests.unit.test_stored import GOLDEN, Maker, reaches
 
 VERSION = "0.1"
@@ -67,6 +80,14 @@ KINDS = {
     "letter": of(webhooks._LETTER),
     "token": Kind(dump_token, load_token),
     "decided": Kind(lambda one: body([one]), lambda text: bodies(text)[0]),
+    "outbox_entry": of(outbox._CODEC),
+    "result_of_notice": of(events.NOTICE_RESULT),
+    "finding": of(findings.CODEC),
+    "finding_open": of(findings.CODEC),
+    "page_token": of(page_tokens._CODEC),
+    "fax_owner": of(fax_address._CODEC),
+    "note_of_time": of(proven_time._CODEC),
+    "accepted_tariff": of(accepted._CODEC),
     "pack_terms": Kind(PackTerms.text, lambda text: PackTerms.read("addon.abcdef", text)),
 }
 """All but open sessions, which `tests.unit.test_stored` revives; by the name of their golden records."""
@@ -83,6 +104,14 @@ TYPES: dict[str, type] = {
     "letter": webhooks.Letter,
     "token": tokens.Token,
     "decided": Decided,
+    "outbox_entry": outbox.Stored,
+    "result_of_notice": events.NoticeResult,
+    "finding": findings.Finding,
+    "finding_open": findings.Finding,
+    "page_token": page_tokens.PageToken,
+    "fax_owner": fax_address.Owner,
+    "note_of_time": proven_time.Note,
+    "accepted_tariff": accepted.Record,
     "pack_terms": PackTerms,
 }
 
