@@ -56,6 +56,25 @@ MANY_PARAMETERS: dict[str, int] = {
 }
 """Constructors with more parameters than PARAMETERS_MAX, likewise."""
 
+STORED_BY_HAND = {
+    "charging.call.cdr": "a CDR is a document for others, and no record of ours",
+    "charging.call.fax": "the same",
+    "charging.call.voicemail": "the same",
+    "charging.call.decided": "a page of decisions, which leave out what is empty",
+    "charging.ledger.codec": "accounts, numbers and legs, in the words that every store and export shares",
+    "charging.notify.model": "a notice, whose facts are of the type that its kind names",
+    "charging.pricing.packs": "the text of which a digest is made",
+    "charging.service.privacy": "hides a member of a record, whatever its type",
+    "charging.service.tokens": "a token, with the digest of its secret in place of its id",
+    "charging.tariff.reading": "what a child process answers",
+    "charging.tariff.schema": "JSON Schema",
+    "charging.fax.sandbox": "what a child process is told",
+    "charging.cli.init": "what was laid down, for a person to read",
+}
+"""Modules that write JSON by hand where records are stored; all others leave it to `charging.records.Codec`, which
+follows from the types. Of those that store, `tests.unit.test_stored_kinds` fills every field."""
+STORES = re.compile(r"charging\.(call|engine|fax|ledger|notify|pricing|service|tariff)\.|charging\.cli\.init")
+
 SMALL_LINES = 40
 SMALL_FOR_A_REASON = {
     "charging.cli.decks": "bars at a terminal: what draws them is loaded only by the one command that reads decks",
@@ -161,6 +180,14 @@ def many_parameters(module: Module) -> Iterator[str]:
                 name = f"{module.name}.{node.name}" if isinstance(node, ast.ClassDef) else ""
                 if parameters > max(PARAMETERS_MAX, MANY_PARAMETERS.get(name, 0)):
                     yield f"{name} is made of {parameters} parameters"
+
+
+def stored_by_hand(module: Module) -> Iterator[str]:
+    """What a restart remembers follows from the types: JSON is written by a codec."""
+    if STORES.match(module.name) and module.name not in STORED_BY_HAND:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Attribute) and node.attr in {"dumps", "JSONEncoder"}:
+                yield f"{module.name}:{node.lineno}: writes JSON by hand"
 
 
 def wiring_patched(module: Module) -> Iterator[str]:

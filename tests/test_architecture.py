@@ -23,6 +23,7 @@ from tests.house import (
     many_methods,
     many_parameters,
     modules_too_small,
+    stored_by_hand,
     wiring_patched,
     within,
 )
@@ -296,6 +297,7 @@ CODE_RULES: tuple[Callable[[Module], Iterator[str]], ...] = (
     log_events_that_are_sentences,
     many_methods,
     many_parameters,
+    stored_by_hand,
     wiring_patched,
 )
 HOUSE_RULES = (inheritance, modules_too_small)
@@ -394,6 +396,8 @@ BAD = [
     ),
     (many_parameters, "charging.x", "class C:\n    def __init__(self, a, b, c, d, *, e, f, g): ..."),
     (many_parameters, "charging.x", "class C:\n    def __init__(self, a, b, c, d, e, f, g, /): ..."),
+    (stored_by_hand, "charging.service.x", "body = json.dumps({})"),
+    (stored_by_hand, "charging.ledger.x", "ENCODER = json.JSONEncoder()"),
     (wiring_patched, "charging.app_api", "desk.registry = registry"),
     (wiring_patched, "charging.app_api", "desk.registry, desk.fax = registry, fax"),
     (left_out, "tests.unit.test_x", "@pytest.mark.skip\ndef test_x(): ..."),
@@ -415,6 +419,8 @@ GOOD = [
         "class C:\n" + "".join(f"    def f{n}(self): ...\n" for n in range(house.METHODS_MAX)),
     ),
     (many_parameters, "charging.x", "class C:\n    def __init__(self, a, b, c, d, *, e, f): ..."),
+    (stored_by_hand, "charging.service.x", "body = CODEC.dump(record)"),
+    (stored_by_hand, "charging.web.x", "body = json.dumps({})"),
     (wiring_patched, "charging.app_api", "class C:\n    def f(self): self.x = 1"),
 ]
 

@@ -13,14 +13,13 @@ waits for the next batch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
 
 from charging.call.decide import Cause
 from charging.clock import MICROSECONDS
-from charging.records import known_members
+from charging.records import NEWER, RECORD, Codec
 
 PAUSE_MOST_S = 4 * 3600
 CALLERS_MAX = 20
@@ -54,6 +53,7 @@ class Caller:
     caller: str
     times: int
     last_us: int
+    newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,13 @@ class Batch:
     """Of its first call."""
     first_us: int
     last_us: int
-    callers: tuple[Caller, ...]
+    callers: tuple[Annotated[Caller, RECORD], ...]
     """In the order of their first calls."""
     others: int = 0
     """Calls from callers beyond CALLERS_MAX."""
     causes: tuple[Cause, ...] = CAUSES_UNKNOWN
     """Why they were missed: each once, in the order of :class:`Cause`."""
+    newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)
 
     @property
     def calls(self) -> int:
@@ -94,9 +95,9 @@ class Batch:
 class Missed:
     """One account's."""
 
-    waiting: Batch | None = None
+    waiting: Annotated[Batch, RECORD] | None = None
     """Calls that wait for the next mail."""
-    frozen: Batch | None = None
+    frozen: Annotated[Batch, RECORD] | None = None
     """Calls that are being put into the outbox."""
     told_us: int | None = None
     """When a batch was last frozen, wall clock; ``None``: never."""
@@ -104,6 +105,7 @@ class Missed:
     """After that."""
     seen: tuple[str, ...] = ()
     """Ids of the newest calls."""
+    newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)
 
     @property
     def due_us(self) -> int:
@@ -144,19 +146,12 @@ class Missed:
 
     def to_json(self) -> str:
         """JSON text; :meth:`from_json` makes an equal value of it."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+        return _CODEC.dump(self)
 
     @classmethod
     def from_json(cls, text: str) -> Missed:
-        """What :meth:`to_json` wrote. Raises ``KeyError``, ``TypeError`` or ``ValueError`` else."""
-        plain: dict[str, Any] = json.loads(text)
-        batches = {key: _batch(plain[key]) for key in ("waiting", "frozen")}
-        return cls(**{**known_members(cls, plain), **batches, "seen": tuple(plain["seen"])})
+        """What :meth:`to_json` wrote. Raises ValueError else."""
+        return _CODEC.load(text)
 
 
-def _batch(plain: Mapping[str, Any] | None) -> Batch | None:
-    if plain is None:
-        return None
-    callers = tuple(Caller(**known_members(Caller, one)) for one in plain["callers"])
-    causes = tuple(map(Cause, plain.get("causes", CAUSES_UNKNOWN)))
-    return Batch(**{**known_members(Batch, plain), "callers": callers, "causes": causes})
+_CODEC = Codec(Missed)

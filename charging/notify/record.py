@@ -7,16 +7,16 @@ for a while.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any
 
 from charging.ledger.balances import PROMO, money_in
 from charging.ledger.credit_events import CreditHistory
 from charging.ledger.model import JournalLine, Kind
 from charging.notify.model import GIFT, Notice
-from charging.records import known_members
+from charging.records import NEWER, Codec
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -41,6 +41,7 @@ class Record:
     """By topic, the highest posted credit since then that could be spent."""
     promos: Mapping[str, int] = field(default_factory=dict)
     """What of the credit was given, by balance: it ends with a day, and the line that says so may come later."""
+    newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)
 
     def spendable(self, day: str) -> int:
         """The credit without what had ended before ``day`` (``YYYY-MM-DD``, local)."""
@@ -61,15 +62,19 @@ class Record:
 
     def to_json(self) -> str:
         """JSON text; :meth:`from_json` makes an equal record of it."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return _CODEC.dump(self)
 
     @classmethod
     def from_json(cls, text: str) -> Record:
-        """The record that :meth:`to_json` wrote. Raises ``TypeError`` or ``ValueError`` else."""
-        plain = json.loads(text)
-        if "peaks" not in plain:  # by a version that did not keep them: only what was sent cannot be folded again
-            return cls(sent=plain["sent"], peaks=dict.fromkeys(plain["sent"], 0))
-        return cls(**known_members(cls, plain))
+        """The record that :meth:`to_json` wrote. Raises ValueError else."""
+        record = _CODEC.load(text)
+        if '"peaks":' in text:
+            return record
+        # By a version that did not keep them: only what was sent cannot be folded again.
+        return cls(sent=record.sent, peaks=dict.fromkeys(record.sent, 0))
+
+
+_CODEC = Codec(Record)
 
 
 def _is_over(topic: str, at_us: int) -> bool:
