@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests import house
+from tests.docstrings import exceptions_unsaid, undocumented, units_unsaid
 from tests.house import (
     ROOT,
     Module,
@@ -299,6 +300,9 @@ CODE_RULES: tuple[Callable[[Module], Iterator[str]], ...] = (
     many_parameters,
     stored_by_hand,
     wiring_patched,
+    undocumented,
+    units_unsaid,
+    exceptions_unsaid,
 )
 HOUSE_RULES = (inheritance, modules_too_small)
 """Of all modules together."""
@@ -396,6 +400,10 @@ BAD = [
     ),
     (many_parameters, "charging.x", "class C:\n    def __init__(self, a, b, c, d, *, e, f, g): ..."),
     (many_parameters, "charging.x", "class C:\n    def __init__(self, a, b, c, d, e, f, g, /): ..."),
+    (undocumented, "charging.call.x", "def price(): ..."),
+    (units_unsaid, "charging.call.x", 'def price() -> int:\n    """What it costs."""'),
+    (units_unsaid, "charging.call.x", 'class C:\n    def price(self) -> int | None:\n        """What it costs."""'),
+    (exceptions_unsaid, "charging.call.x", 'def price():\n    """What."""\n    if x:\n        raise LedgerError("no")'),
     (stored_by_hand, "charging.service.x", "body = json.dumps({})"),
     (stored_by_hand, "charging.ledger.x", "ENCODER = json.JSONEncoder()"),
     (wiring_patched, "charging.app_api", "desk.registry = registry"),
@@ -419,6 +427,12 @@ GOOD = [
         "class C:\n" + "".join(f"    def f{n}(self): ...\n" for n in range(house.METHODS_MAX)),
     ),
     (many_parameters, "charging.x", "class C:\n    def __init__(self, a, b, c, d, *, e, f): ..."),
+    (undocumented, "charging.call.x", "def _price(): ..."),
+    (undocumented, "charging.web.x", "def page(): ..."),
+    (units_unsaid, "charging.call.x", 'def price() -> int:\n    """Micro-euro that it costs."""'),
+    (units_unsaid, "charging.call.x", 'def lasted_ms() -> int:\n    """How long it was."""'),
+    (exceptions_unsaid, "charging.call.x", 'def price():\n    """Raises LedgerError."""\n    raise LedgerError("no")'),
+    (exceptions_unsaid, "charging.call.x", '"""Raises LedgerError."""\ndef price():\n    raise LedgerError("no")'),
     (stored_by_hand, "charging.service.x", "body = CODEC.dump(record)"),
     (stored_by_hand, "charging.web.x", "body = json.dumps({})"),
     (wiring_patched, "charging.app_api", "class C:\n    def f(self): self.x = 1"),

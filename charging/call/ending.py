@@ -121,6 +121,7 @@ def begin_ending(session: Session, context: Context) -> Step:
 
 
 def channel_ended(session: Session, event: ChannelEnded, _context: Context) -> Step:
+    """The caller's channel is gone, so his leg's record may be written by now: read it again."""
     if event.uid != session.caller_uid or session.caller_gone:
         return Step(session)
     return Step(replace(session, caller_gone=True), (ReadBlackBox(),))
@@ -177,6 +178,7 @@ def _not_over(session: Session, context: Context) -> Step:
 
 
 def switch_silent(session: Session, _event: SwitchSilent, context: Context) -> Step:
+    """The switch did not answer: ask again after ``retry_s``."""
     return Step(replace(session, check_mono_us=context.in_s(context.policy.retry_s)))
 
 
@@ -266,6 +268,7 @@ def settle(session: Session, context: Context) -> Step:
 
 
 def settling_woke(session: Session, _event: Woke, context: Context) -> Step:
+    """Send the last transfer again that had no answer; where none was sent yet, store the record first."""
     if not context.is_due(session.retry_mono_us):
         return Step(session)
     if session.pending is not None:

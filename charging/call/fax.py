@@ -106,7 +106,7 @@ class Fax(Piece):
         return {**wanted, unpaid_line(self.day): min(UNPAID_HELD_S, self.unpaid_max_s)}
 
     def floor(self, balance: str) -> int:
-        """How far a balance may go down."""
+        """The least that a balance may be after a transfer, in its own unit: micro-euro or seconds."""
         if self.unpaid_max_s is not None and balance == unpaid_line(self.day):
             return -self.unpaid_max_s
         return Piece.floor(self, balance)

@@ -115,7 +115,7 @@ class Piece:
         return self.taken(amount, promos)
 
     def floor(self, balance: str) -> int:
-        """The least that a balance may be after a transfer."""
+        """The least that a balance may be after a transfer, in its own unit: micro-euro or pieces."""
         return -self.day_cap if self.day_cap is not None and balance == day_spend(self.day) else 0
 
     def has_day_left(self, balances: Mapping[str, Balance], price: int) -> bool:

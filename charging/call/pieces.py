@@ -34,7 +34,8 @@ class Allowance(NamedTuple):
     rules: PieceRules
 
     def pools(self, balances: Balances) -> dict[str, int]:
-        """What is left of each that may pay, with the grant that is due, in the order in which they do; none has 0."""
+        """How many pieces are left of each balance that may pay, with the grant that is due, in the order in which they
+        do; none has 0."""
         found = {name: one.available for name, one in balances.items() if one.available > 0 and self._is_open(name)}
         packs = sorted(found, key=self.rules.paying_order)[:PACKS_MAX]
         month, monthly = self._month_name, left(balances, self.month, self.a_month, self.sort).available

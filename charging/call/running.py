@@ -293,6 +293,8 @@ def _not_bridged(session: Session, event: SwitchSaid, context: Context) -> Step:
 
 
 def is_misplaced(session: Session, callee: Leg, asked_mono_us: int) -> bool:
+    """Whether the deadline that the switch holds for the forwarded leg is not where what is covered ends, by more than
+    DEADLINE_TOLERANCE_MS. ``asked_mono_us``: when the switch was asked, monotonic."""
     wanted_ms = session.covered_s * 1000 - session.elapsed_ms(asked_mono_us)
     return callee.time_left_ms is None or abs(callee.time_left_ms - wanted_ms) > DEADLINE_TOLERANCE_MS
 
@@ -328,6 +330,7 @@ def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step
 
 
 def deadline_set(session: Session, event: DeadlineSet, context: Context) -> Step:
+    """The switch holds the new deadline: from now on it cuts there, whatever becomes of us."""
     check = overdue_at(session, context, event.covered_s)
     # A tick whose outcome is not known (its answer was lost, then a clock jumped) must still be repeated.
     retry = None if session.pending is None else session.retry_mono_us
@@ -336,6 +339,8 @@ def deadline_set(session: Session, event: DeadlineSet, context: Context) -> Step
 
 
 def overdue_at(session: Session, context: Context, enforced_s: int | None = None) -> int:
+    """When (monotonic, µs) a call that still runs should have been cut by the switch, whose deadline is ``enforced_s``
+    seconds after the answer, and must be hung up."""
     deadline_s = (enforced_s or session.enforced_s) if session.ahead else session.covered_s
     return session.at(deadline_s + context.policy.backstop_s).mono_us
 
@@ -399,6 +404,7 @@ def _warn(session: Session, context: Context) -> Step:
 
 
 def prompt_played(session: Session, event: PromptPlayed, _context: Context) -> Step:
+    """The warning was played, or could not be: the next may be ordered."""
     return Step(replace(session, prompting=False), (Tell(told.PromptPlayed(event.prompt, event.result)),))
 
 

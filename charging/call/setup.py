@@ -44,6 +44,7 @@ from charging.records import replace
 
 
 def dial_started(session: Session, event: DialStarted, context: Context) -> Step:
+    """Our caller's dialling has made the forwarded leg: it rings."""
     if event.caller_uid != session.caller_uid:
         return Step(session)  # another channel dials on; only our caller's dialling makes the forwarded leg
     ringing = replace(
@@ -154,6 +155,7 @@ def answer_doubtful(session: Session, _event: AnswerDoubtful, context: Context) 
 
 
 def channel_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
+    """The caller is gone before any answer: what was reserved is given back, once what is under way has ended."""
     if event.uid != session.caller_uid:
         return Step(session)
     if session.turning is not None:
@@ -169,6 +171,7 @@ def transfer_seen(session: Session, event: TransferSeen, _context: Context) -> S
 
 
 def woke(session: Session, _event: Woke, context: Context) -> Step:
+    """Repeat what the ledger did not answer; ask the switch about a call that is set up for too long."""
     if session.turning is not None and context.is_due(session.retry_mono_us):
         return Step(replace(session, retry_mono_us=None), (Post(session.turning, session.turning_means.grants),))
     if not context.is_due(session.check_mono_us):
@@ -178,6 +181,7 @@ def woke(session: Session, _event: Woke, context: Context) -> Step:
 
 
 def switch_silent(session: Session, _event: SwitchSilent, context: Context) -> Step:
+    """The switch did not answer: ask again after ``retry_s``."""
     return Step(replace(session, check_mono_us=context.in_s(context.policy.retry_s)))
 
 

@@ -38,7 +38,7 @@ def dump_text(text: str | None) -> str:
 
 
 def load(text: str) -> Any:
-    """The JSON value; floats are refused, for nothing of ours is one."""
+    """The JSON value; floats are refused, for nothing of ours is one. Raises LedgerCorrupt."""
     try:
         return _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
@@ -52,6 +52,7 @@ def dump_legs(legs: Iterable[Leg]) -> str:
 
 
 def load_legs(text: str) -> tuple[Leg, ...]:
+    """What :func:`dump_legs` wrote; floors are zero. Raises LedgerCorrupt."""
     try:
         return tuple(Leg(str(name), int(posted), int(reserved)) for name, posted, reserved in load(text))
     except (TypeError, ValueError) as error:
@@ -59,7 +60,8 @@ def load_legs(text: str) -> tuple[Leg, ...]:
 
 
 def load_balances(text: str) -> dict[str, Balance]:
-    """Balances by name, of ``[[name, posted, reserved], …]``, which a store makes of columns of whole numbers."""
+    """Balances by name, of ``[[name, posted, reserved], …]``, which a store makes of columns of whole numbers. Raises
+    LedgerCorrupt."""
     try:
         return {name: Balance(posted, reserved) for name, posted, reserved in from_json(text)}
     except (TypeError, ValueError) as error:
@@ -67,6 +69,7 @@ def load_balances(text: str) -> dict[str, Balance]:
 
 
 def load_holds(text: str) -> Mapping[str, int]:
+    """What a session holds of each balance, in the balance's unit. Raises LedgerCorrupt."""
     try:
         return {str(name): int(amount) for name, amount in load(text).items()}
     except (AttributeError, TypeError, ValueError) as error:
@@ -91,6 +94,7 @@ def dump_account(account: Account) -> str:
 
 
 def load_account(text: str, version: int) -> Account:
+    """What :func:`dump_account` wrote, with the version that the store keeps beside it. Raises LedgerCorrupt."""
     try:
         fields = load(text)
         fields["language"] = Language(fields["language"])
@@ -102,11 +106,13 @@ def load_account(text: str, version: int) -> Account:
 
 
 def dump_number(number: Number) -> str:
+    """With what only a newer version knows."""
     fields = asdict(number)
     return dump(fields.pop("newer") | fields)
 
 
 def load_number(text: str) -> Number:
+    """What :func:`dump_number` wrote. Raises LedgerCorrupt."""
     try:
         return Number(**_members(Number, load(text)))
     except (AttributeError, TypeError) as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 def new_file(path: Path) -> Iterator[Path]:
     """A context with the path of an empty temporary file, readable by its owner only. At the end of the context the
     file is flushed to the disk and renamed to ``path``. A process that is killed leaves a file whose name ends in
-    ``.part``. Raises OSError, also if ``path`` exists."""
+    ``.part``. Raises OSError; FileExistsError if ``path`` exists."""
     if path.exists():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     descriptor, name = tempfile.mkstemp(".part", path.name + ".", path.parent)

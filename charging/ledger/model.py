@@ -269,6 +269,7 @@ class Balance:
 
     @property
     def available(self) -> int:
+        """What may still be spent, in the balance's unit; less than 0 where it was overdrawn."""
         return self.posted - self.reserved
 
 

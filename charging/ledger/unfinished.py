@@ -14,10 +14,12 @@ MARK = ("imports", "unfinished")
 
 
 async def set_mark(store: Documents) -> None:
+    """Mark the store as one into which an import is under way. Raises LedgerUnavailable."""
     await store.put_document(*MARK, "{}")
 
 
 async def clear_mark(store: Documents) -> None:
+    """The import is whole. Raises LedgerUnavailable."""
     if (mark := await store.get_document(*MARK)) is not None:
         await store.delete_document(mark)
 

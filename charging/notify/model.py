@@ -213,7 +213,7 @@ class FaxRefused:
 
     @property
     def missing(self) -> int:
-        """What a top-up must bring at least."""
+        """Micro-euro that a top-up must bring at least."""
         return max(0, self.cost - self.credit)
 
 

@@ -219,7 +219,8 @@ class Rate:
         put(self, "zone_info", ZoneInfo(self.zone))
 
     def connect_weight(self, regime: Regime) -> int:
-        """The connect fee that falls due with an increment under this regime, over the rate's denominator."""
+        """The connect fee that falls due with an increment under this regime: units of a micro-euro over the rate's
+        denominator."""
         return regime.connect_fee * self._fee_scale
 
     def regime(self, start_us: int, at_s: int) -> Regime:

@@ -27,6 +27,7 @@ class LedgerContents:
         return overdue_s(revive(session.state, self._now, session.epoch), self._now)
 
     def charged(self, cdr: CdrRow) -> Mapping[str, int]:
+        """What a CDR says was taken, by balance: micro-euro, seconds or pieces. Raises ValueError for another text."""
         try:
             document = json.loads(cdr.document)
             free = {bundle(month): int(used) for month, used in document.get("free_seconds", {}).items()}

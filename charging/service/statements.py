@@ -93,8 +93,8 @@ class Line:
 
     @property
     def seconds(self) -> int | None:
-        """How long the whole call was charged for; ``None`` in the months that it is continued in, and where no CDR
-        tells."""
+        """For how many seconds the whole call was charged; ``None`` in the months that it is continued in, and where no
+        CDR tells."""
         seconds = self.cdr.get("charged_s")
         return seconds if isinstance(seconds, int) and self.part is not Part.CONTINUED else None
 
@@ -114,6 +114,7 @@ class FreeSeconds:
 
     @property
     def left(self) -> int:
+        """Seconds, or pieces."""
         return self.granted - self.used - self.expired
 
 
@@ -129,6 +130,7 @@ class Promotional:
 
     @property
     def left(self) -> int:
+        """Micro-euro."""
         return self.opening + self.given - self.used - self.expired
 
 
@@ -143,7 +145,7 @@ class VatOfUsage:
 
     @property
     def vat(self) -> int:
-        """The VAT within it, in whole cents."""
+        """The VAT within it: micro-euro, in whole cents."""
         return vat_within(self.usage, self.rate)
 
 
@@ -167,17 +169,18 @@ class Statement:
     """By the rates of the month's days, at least one."""
 
     def total(self, *kinds: str) -> int:
-        """What the lines of these kinds add up to."""
+        """Micro-euro that the lines of these kinds add up to."""
         return sum(line.credit for line in self.lines if line.kind in kinds)
 
     @property
     def usage(self) -> int:
-        """What calls, messages and faxes cost, VAT included: credit is bought and spent with the VAT in it."""
+        """Micro-euro that calls, messages and faxes cost, VAT included: credit is bought and spent with the VAT in
+        it."""
         return -self.total(*USAGE.values())
 
     @property
     def usage_vat(self) -> int:
-        """The VAT within it, in whole cents."""
+        """The VAT within it: micro-euro, in whole cents."""
         return sum(part.vat for part in self.vat)
 
 

@@ -193,7 +193,7 @@ class Tokens:
                 await self._documents.documents.update_document(replace(stored, body=str(uses[id])))
 
     async def uses(self) -> dict[str, int]:
-        """When each token was last used, wall clock, to within USES_EVERY_S; those are missing that never were."""
+        """When each token was last used, wall clock in µs, to within USES_EVERY_S; without those that never were."""
         found = await self._documents.documents.list_documents(USES, limit=TOKENS_MAX)
         return {one.id: int(one.body) for one in found}
 

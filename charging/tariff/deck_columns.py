@@ -2,6 +2,7 @@
 
 A column that may hold money or time is understood or refused, never passed over: in a column that is not known no field
 may hold a number other than 0, unless people alone read it (:data:`FOR_PEOPLE`, or a name that begins with ``#``).
+Each reader takes a field's text and raises `Refused` where it cannot be read.
 
 The names are those of price lists in the wild, among them the imports and exports of A2Billing, ASTPP, DIDWW, Freeside,
 Kazoo, PortaSwitch, Sippy, Twilio and Yeastar; each has a deck in ``tests/data/decks``.

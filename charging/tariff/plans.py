@@ -35,17 +35,17 @@ class Pack:
 
     @property
     def seconds(self) -> int:
-        """That one has; 0: it has pieces."""
+        """How many one has; 0: it has pieces."""
         return 0 if self.sort else self.amount
 
     @property
     def fax_pages(self) -> int:
-        """Likewise."""
+        """How many pages one has."""
         return self.amount if self.sort == PAGES else 0
 
     @property
     def messages(self) -> int:
-        """Likewise."""
+        """How many messages one has."""
         return self.amount if self.sort == MESSAGES else 0
 
 

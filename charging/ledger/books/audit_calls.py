@@ -35,7 +35,8 @@ class Contents(Protocol):
         Raises ValueError where it cannot be brought back to life from its record."""
 
     def charged(self, cdr: CdrRow) -> Mapping[str, int]:
-        """What it says was taken from credit and bundles, no zeros. Raises ValueError where it is no CDR."""
+        """What it says was taken, by balance, in micro-euro, seconds or pieces; no zeros. Raises ValueError where it is
+        no CDR."""
 
 
 @dataclass(slots=True)

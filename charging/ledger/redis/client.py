@@ -226,7 +226,8 @@ class RedisClient:
         self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], before: Sequence[Command] = ()
     ) -> Any:
         """As ``script``, once ``min_replicas_ack`` replicas have what it wrote or found written: WAIT on the same
-        connection, which counts all that the server had written when the script ended."""
+        connection, which counts all that the server had written when the script ended. Raises LedgerError;
+        LedgerUnavailable if too few have it in time."""
         if not (wanted := self._url.min_replicas_ack):
             return await self.script(script, keys, arguments, before)
         for command in before:
@@ -239,7 +240,8 @@ class RedisClient:
         return answer
 
     async def dump(self, path: Path) -> None:
-        """Write the server's content to the file, as it is at one moment."""
+        """Write the server's content to the file, as it is at one moment. Raises LedgerUnavailable, of a cluster
+        always."""
         if self._url.is_cluster:
             raise LedgerUnavailable(
                 "a Redis cluster is backed up node by node: `redis-cli --rdb FILE` for each master, at one time"

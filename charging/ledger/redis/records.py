@@ -87,15 +87,18 @@ def mail_member(account: Account) -> str:
 
 
 def index_member(session: str, account: str) -> str:
+    """A member of the set of sessions that are open on a switch."""
     return f"{session} {account}"
 
 
 def split_index_member(member: bytes) -> tuple[str, str]:
+    """Session and account."""
     session, _, account = member.decode().partition(" ")
     return session, account
 
 
 def cdr_member(session: str, account: str, ended_us: int) -> str:
+    """A member of the index of CDRs by the end of the call, wall clock in microseconds."""
     return f"{session} {account} {ended_us}"
 
 
@@ -116,6 +119,7 @@ def split_feed_member(member: bytes) -> tuple[str, int]:
 
 
 def load_cdr(session: str, account: str, record: bytes) -> CdrRow:
+    """A CDR from its value in the hash of an account's CDRs. Raises LedgerCorrupt."""
     ended_us, _, document = record.decode().partition(" ")
     try:
         return CdrRow(session, account, int(ended_us), document)
@@ -124,7 +128,7 @@ def load_cdr(session: str, account: str, record: bytes) -> CdrRow:
 
 
 def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], touch: str, indexes: str) -> list[str | int]:
-    """The ARGV of ``apply.lua``."""
+    """The ARGV of ``apply.lua``, which its head explains; amounts are in their balances' units."""
     *change, follows = _change_arguments(transfer)
     news = "1" if any(one.kind.has_place for one in (*grants, transfer)) else ""
     arguments = [*change, touch, indexes, follows, transfer.actor, news]
@@ -167,7 +171,7 @@ def load_applied(reply: Sequence[Any], transfer: Transfer) -> tuple[Applied, str
 
 
 def restore_arguments(lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> list[str | int]:
-    """The ARGV of ``restore.lua``."""
+    """The ARGV of ``restore.lua``, which its head explains; amounts are in their balances' units."""
     arguments: list[str | int] = [len(lines)]
     for line in lines:
         arguments += (line.id, line.digest, f"{line.number} {_dump_line(line, line.digest)}", line.actor)
@@ -191,6 +195,7 @@ def _dump_line(line: Transfer | JournalLine, digest: str) -> str:
 
 
 def load_line(account: str, text: bytes, actor: bytes | None = None) -> JournalLine:
+    """A line of an account's journal; ``actor``: who had it done, which is kept beside it. Raises LedgerCorrupt."""
     number, _, json_text = text.decode().partition(" ")
     try:
         identity, kind, at_us, legs, session, reason, digest = load(json_text)
@@ -202,6 +207,7 @@ def load_line(account: str, text: bytes, actor: bytes | None = None) -> JournalL
 
 
 def load_session(account: str, session: str, record: bytes) -> OpenSession:
+    """An open session from its value in the hash of an account's sessions. Raises LedgerCorrupt."""
     try:
         head, switch, state = record.decode().split("\n", 2)
         epoch, opened_us, sequence, holds_text = head.split(" ")

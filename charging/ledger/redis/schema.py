@@ -20,13 +20,13 @@ SCHEMA = 4
 
 
 async def stored_schema(client: RedisClient, keys: Keys) -> int | None:
-    """``None``: this Redis has no ledger. It need not be open."""
+    """The version of its schema; ``None``: this Redis has no ledger. It need not be open."""
     stored = await client.command("GET", keys.schema)
     return None if stored is None else int(stored)
 
 
 async def known_schema(client: RedisClient, keys: Keys) -> int:
-    """Raises LedgerUnavailable where it is a newer program's, or there is none."""
+    """The version of its schema. Raises LedgerUnavailable where it is a newer program's, or there is no ledger."""
     stored = await stored_schema(client, keys)
     if stored is None or stored > SCHEMA:
         raise LedgerUnavailable(
@@ -67,7 +67,7 @@ class RedisSchema:
             await self._client.command("SET", self._keys.schema, SCHEMA)
 
     async def stored(self) -> int | None:
-        """``None``: this Redis has no ledger. It need not be open."""
+        """The version of its schema; ``None``: this Redis has no ledger. It need not be open."""
         return await stored_schema(self._client, self._keys)
 
     async def assert_may_upgrade(self, stored: int) -> None:

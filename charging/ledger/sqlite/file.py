@@ -219,6 +219,7 @@ CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRI
 
 
 def version_of(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of the ledger's schema; 0: the file is empty. Raises LedgerCorrupt where it is no ledger."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if not tables:
         return 0

@@ -74,7 +74,8 @@ class Reader:
 
     async def read(self, work: Callable[[sqlite3.Connection], T], *, may_last: bool = False) -> T:
         """What ``work`` returned; it runs in a reading thread, unless its caller has given up before. ``may_last``: as
-        long as it takes, in a thread that nothing else waits for."""
+        long as it takes, in a thread that nothing else waits for. Raises LedgerError; LedgerUnavailable once the
+        ledger is closed."""
         if self._stopped:
             raise LedgerUnavailable(f"ledger {self._path} is closed")
         loop = asyncio.get_running_loop()

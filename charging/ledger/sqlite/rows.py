@@ -55,6 +55,7 @@ def apply(
 
 
 def keep_session(connection: sqlite3.Connection, account: str, session: str, kept: Kept) -> Outcome:
+    """Store an open session's new record, which moves no value (rule 5 of the port)."""
     row = connection.execute(queries()["session"], (account, session)).fetchone()
     outcome, record = decide_keep(open_session(row) if row else None, kept)
     if record is not None:
@@ -63,15 +64,18 @@ def keep_session(connection: sqlite3.Connection, account: str, session: str, kep
 
 
 def balances(connection: sqlite3.Connection, account: str) -> dict[str, Balance]:
+    """All of an account, by name."""
     (found,) = connection.execute(queries()["balances"], (account,)).fetchone()
     return load_balances(found)
 
 
 def balances_of(connection: sqlite3.Connection, accounts: Sequence[str]) -> list[dict[str, Balance]]:
+    """Those of each account, in the order of ``accounts``."""
     return [balances(connection, account) for account in accounts]
 
 
 def called(connection: sqlite3.Connection, numbers: Sequence[str]) -> Called | None:
+    """The first of ``numbers`` that is an account's; ``None``: none of them is. Raises LedgerCorrupt."""
     for one in numbers:
         row = connection.execute(queries()["called"], (one,)).fetchone()
         if row is not None:
@@ -93,11 +97,13 @@ def snapshot(connection: sqlite3.Connection, account: str) -> Snapshot:
 
 
 def open_session(row: Sequence[Any]) -> OpenSession:
+    """A row of ``session`` or ``sessions_of_account``. Raises LedgerCorrupt."""
     account, session, switch, state, holds, epoch, opened_us, sequence = row
     return OpenSession(session, account, switch, state, load_holds(holds), epoch, opened_us, sequence)
 
 
 def journal_line(row: Sequence[Any]) -> JournalLine:
+    """A row of the journal, with its actor. Raises LedgerCorrupt."""
     account, number, identity, kind, at_us, legs, session, reason, digest, actor = row
     try:
         known_kind = Kind(kind)
@@ -107,6 +113,7 @@ def journal_line(row: Sequence[Any]) -> JournalLine:
 
 
 def feed_entry(row: Sequence[Any]) -> FeedEntry:
+    """A place in the feed, with the line or document that it names, if that is still there. Raises LedgerCorrupt."""
     (place, account, number, name), line, document = row[:4], row[4:14], row[14:]
     found: JournalLine | Document | None = journal_line(line) if line[0] is not None else None
     if document[0] is not None:
@@ -124,12 +131,14 @@ def self_check(connection: sqlite3.Connection) -> list[str]:
 def restore_lines(
     connection: sqlite3.Connection, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]
 ) -> None:
+    """Append lines of an export as they are, and put the balances that they add up to."""
     for line in lines:
         _append(connection, line)
     _store_balances(connection, account, balances)
 
 
 def replace_head(connection: sqlite3.Connection, opening: JournalLine, archived: Sequence[JournalLine]) -> bool:
+    """Put ``opening`` in place of the lines ``archived``; ``False``: they are not the journal's head."""
     (first,) = connection.execute(queries()["first_number"], (opening.account,)).fetchone()
     if first != archived[0].number:
         return False
