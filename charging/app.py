@@ -68,11 +68,11 @@ from charging.sandbox.desk import Telephones
 from charging.sandbox.papers import PlayedPapers
 from charging.sandbox.switch import PlayedSwitch
 from charging.service.caretaker import Caretaker
-from charging.service.changes import Changes
 from charging.service.decisions import DecisionKeeper
 from charging.service.live import call_view
 from charging.service.privacy import NumberHider
 from charging.service.proven_time import ProvenTime
+from charging.service.trail import Trail
 from charging.settings import Config
 from charging.sources import Sources
 from charging.supervisor import Supervisor
@@ -424,7 +424,7 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
         "tariff-watch": engine.tariff.watch(),
         "caretaker": engine.after_calls(engine.caretaker.run()),
         "decisions": engine.decisions.run(),
-        "changes": Changes(engine.store, engine.clock).run(),
+        "changes": Trail(engine.store, engine.clock).run(),
         "decisions-pruned": engine.decisions.prune_for_ever(),
         "ledger-probe": engine.probe_ledger(),
         "interfaces": _serve_interfaces(engine, listening),

@@ -35,7 +35,6 @@ MANY_METHODS: dict[str, int] = {
     "charging.metrics.Metrics": 28,
     "charging.pricing.rate.Rate": 16,
     "charging.sandbox.switch.PlayedSwitch": 30,
-    "charging.service.changes.Changes": 18,
     "charging.tariff.deck_file._Reader": 24,
     "charging.tariff.tariff.Tariff": 17,
     "charging.web.console.pages.Pages": 16,

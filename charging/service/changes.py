@@ -19,40 +19,26 @@ the person.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import structlog
 
 from charging.call.cdr import iso
-from charging.clock import MICROSECONDS, Clock
-from charging.errors import LedgerCorrupt, LedgerError
+from charging.clock import Clock
+from charging.errors import LedgerError
 from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Document
 from charging.ledger.model import Transfer
 from charging.ledger.port import Store
 from charging.records import NEWER, Codec
 from charging.service.actor import actor
-from charging.shown import HIDDEN
 
 COLLECTION = "changes"
-TOKENS = "api-tokens"
-"""The collection of `charging.service.tokens`."""
 SETTLE_S = 60
 """Seconds after which no change can still be under way: longer than any store's time-out."""
-REST_S = 30
-BATCH = 100
-PAGE_DOCUMENTS = 100
-PAGE_REST_S = 0.02
-"""After each page of a search through all notes in the process that decides calls; a page takes some milliseconds."""
-EXAMINED_MAX = 5_000
-"""Notes that one request looks into; the next one goes on from there."""
-LINES_PAGE = 1_000
-"""Of a journal in which a transfer is looked for."""
-TRIES_MAX = 20
-PERSONAL = ("email", "forward_to", "mailbox", "number", "status_reason", "reason")
 
 log = structlog.get_logger(__name__)
 
@@ -101,35 +87,7 @@ class Change:
     newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)
 
 
-_CODEC = Codec(Change)
-
-
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """A note that is stored."""
-
-    id: str
-    change: Change
-
-
-@dataclass(frozen=True, slots=True)
-class Sought:
-    """Which changes are wanted."""
-
-    account: str | None = None
-    actor: str | None = None
-    """A whole one (``cli:alice``), or all of its kind (``cli``)."""
-    since_us: int = 0
-    until_us: int | None = None
-    """Before it."""
-
-    def fits(self, change: Change) -> bool:
-        return (
-            self.account in (None, change.account)
-            and (self.actor is None or change.actor == self.actor or change.actor.startswith(self.actor + ":"))
-            and self.since_us <= change.at_us
-            and (self.until_us is None or change.at_us < self.until_us)
-        )
+CODEC = Codec(Change)
 
 
 class Changes:
@@ -159,7 +117,7 @@ class Changes:
 
     async def _put(self, change: Change, due_us: int | None) -> str:
         id = f"{change.at_us:016d}-{secrets.token_hex(4)}"
-        await self._store.documents.put_document(COLLECTION, id, _CODEC.dump(change), due_us)
+        await self._store.documents.put_document(COLLECTION, id, CODEC.dump(change), due_us)
         return id
 
     async def done(self, id: str, before: Facts | None = None, after: Facts | None = None) -> None:
@@ -170,11 +128,12 @@ class Changes:
         if document is None or change is None or change.done:
             return
         told = replace(change, before={**change.before, **(before or {})}, after={**change.after, **(after or {})})
-        await self._store.documents.update_document(_finished(document, told))
+        await self._store.documents.update_document(finished(document, told))
 
     async def became(self, id: str, made: bool, before: Facts | None = None, after: Facts | None = None) -> None:
         """Finish the note of a change: set it to *done* if the change was ``made``, else delete it. A failure of the
-        ledger is only logged, since the change itself stands; :meth:`settle` finishes the note later."""
+        ledger is only logged, since the change itself stands: the note is finished later
+        (`charging.service.trail`)."""
         try:
             if made:
                 await self.done(id, before, after)
@@ -189,164 +148,19 @@ class Changes:
         if document is not None and change is not None and not change.done:
             await self._store.documents.delete_document(document)
 
-    async def settle(self) -> int:
-        """Finish the notes that were left as *asked*, and return how many there were. A note that cannot be read stays
-        as it is, and is not due again. Raises LedgerUnavailable."""
-        left = await self._store.documents.due_documents(COLLECTION, self._clock.now().wall_us, BATCH)
-        for document in left:
-            if (change := readable(document)) is None:
-                await self._store.documents.update_document(replace(document, due_us=None))
-                continue
-            try:
-                happened = await self._happened(document.id, change)
-            except LedgerCorrupt as error:
-                log.error("change_unclear", change=document.id, account=change.account, why=str(error))
-                continue
-            if happened:
-                await self._store.documents.update_document(_finished(document, change))
-            else:
-                await self._store.documents.delete_document(document)
-            log.warning("change_settled", change=document.id, act=change.act, account=change.account)
-        return len(left)
 
-    async def run(self) -> NoReturn:
-        """Settle what is left behind, for ever."""
-        while True:
-            try:
-                await self.settle()
-            except LedgerError as error:
-                log.warning("changes_not_settled", why=str(error))
-            await self._clock.sleep_until(self._clock.now().plus(REST_S).mono_us)
-
-    async def page(
-        self, sought: Sought, after: str | None, limit: int, *, backwards: bool = False
-    ) -> tuple[list[Noted], str | None]:
-        """Up to ``limit`` changes after the one with id ``after``, oldest first (``backwards``: before it, newest
-        first), and the cursor of the next page (``None`` if there is none). A page may be short or empty though more
-        follow. Notes that cannot be read are logged and left out. Raises LedgerUnavailable."""
-        place = after or _begin(sought, backwards=backwards)
-        found: list[Noted] = []
-        for _ in range(EXAMINED_MAX // PAGE_DOCUMENTS):
-            documents = await self._store.documents.list_documents(
-                COLLECTION, place, PAGE_DOCUMENTS, backwards=backwards
-            )
-            for document in documents:
-                if _is_past(document.id, sought, backwards=backwards):
-                    return found, None
-                change = readable(document)
-                if change is not None and sought.fits(change) and await self._counts(document.id, change):
-                    if len(found) == limit:
-                        return found, place
-                    found.append(Noted(document.id, change))
-                place = document.id
-            if len(documents) < PAGE_DOCUMENTS:
-                return found, None
-        return found, place
-
-    async def of_account(self, account: str) -> AsyncIterator[Noted]:
-        """Every change of one account. Raises LedgerError."""
-        place: str | None = None
-        while True:
-            found, place = await self.page(Sought(account), place, PAGE_DOCUMENTS)
-            for one in found:
-                yield one
-            if place is None:
-                return
-
-    async def hide(self, account: str) -> int:
-        """Remove what identifies a person from an account's notes, and return how many were changed. May be repeated.
-        It reads every note in the store, page by page, and rests after each, because the same process decides calls."""
-        hidden, place = 0, ""
-        while documents := await self._store.documents.list_documents(COLLECTION, place, PAGE_DOCUMENTS):
-            for document in documents:
-                if (change := readable(document)) is not None and change.account == account:
-                    hidden += await self._hide(document.id)
-            place = documents[-1].id
-            if len(documents) == PAGE_DOCUMENTS:
-                await self._clock.sleep_until(self._clock.now().plus(PAGE_REST_S).mono_us)
-        return hidden
-
-    async def _hide(self, id: str) -> bool:
-        """Whether there was something to take out."""
-        for _ in range(TRIES_MAX):
-            document = await self._store.documents.get_document(COLLECTION, id)
-            change = None if document is None else readable(document)
-            if document is None or change is None or (new := _without_people(change)) == change:
-                return False
-            if await self._store.documents.update_document(replace(document, body=_CODEC.dump(new))):
-                return True
-        return False
-
-    async def _counts(self, id: str, change: Change) -> bool:
-        """Whether a change was made. If that cannot be found out, it is logged."""
-        try:
-            return change.done or await self._happened(id, change)
-        except LedgerCorrupt as error:
-            log.error("change_unclear", change=id, account=change.account, why=str(error))
-            return False
-
-    async def _happened(self, id: str, change: Change) -> bool:
-        """Whether the change of a note that is still *asked* was made. Raises LedgerCorrupt if its record is
-        damaged."""
-        if change.transfer:
-            return await self._stands(change)
-        if change.act in (Act.TOKEN_ADDED, Act.TOKEN_REVOKED):
-            token = await self._store.documents.get_document(TOKENS, (change.before or change.after)["token"])
-            return (token is not None) == (change.act == Act.TOKEN_ADDED)
-        if not change.number:
-            account = await self._store.directory.account(change.account)
-            return account is not None and account.change == id
-        number = await self._store.directory.number(change.number)
-        if change.act != Act.NUMBER_REMOVED:
-            return number is not None and number.change == id
-        following = await self._following(id, change.number)
-        return number is None if following is None else following.act == Act.NUMBER_ADDED
-
-    async def _stands(self, change: Change) -> bool:
-        """Whether a change's transfer stands in the journal, which is in the order of time but for what was booked
-        late."""
-        before, oldest_us = None, change.at_us - SETTLE_S * MICROSECONDS
-        while lines := await self._store.journal_page(change.account, before, LINES_PAGE):
-            if any((line.id, line.at_us) == (change.transfer, change.at_us) for line in lines):
-                return True
-            if max(line.at_us for line in lines) < oldest_us:
-                return False
-            before = lines[-1].number
-        return False
-
-    async def _following(self, id: str, number: str) -> Change | None:
-        """What was done next to a number that should have been removed: only if that was to add it was it gone."""
-        while documents := await self._store.documents.list_documents(COLLECTION, id, PAGE_DOCUMENTS):
-            for document in documents:
-                change, id = readable(document), document.id
-                if change is None or change.number != number:
-                    continue
-                if change.done or (change.act != Act.NUMBER_REMOVED and await self._happened(id, change)):
-                    return change
-        return None
-
-
-def _finished(document: Document, change: Change) -> Document:
-    return replace(document, body=_CODEC.dump(replace(change, done=True)), due_us=None)
+def finished(document: Document, change: Change) -> Document:
+    """The document of a note that is set to *done*, to be stored."""
+    return replace(document, body=CODEC.dump(replace(change, done=True)), due_us=None)
 
 
 def readable(document: Document) -> Change | None:
     """``None``, and an error in the log: it is damaged, or a newer version's in a way that is not understood here."""
     try:
-        return _CODEC.load(document.body)
+        return CODEC.load(document.body)
     except ValueError:  # which would tell what stands in it, of people too
         log.error("change_unreadable", change=document.id)
         return None
-
-
-def _without_people(change: Change) -> Change:
-    number = HIDDEN if change.number else ""
-    # What only a newer version knows may lead to a person too.
-    return replace(change, number=number, before=_hidden(change.before), after=_hidden(change.after), newer={})
-
-
-def _hidden(facts: Facts) -> dict[str, Any]:
-    return {name: HIDDEN if name in PERSONAL and value else value for name, value in facts.items()}
 
 
 def account_facts(account: Account) -> dict[str, Any]:
@@ -373,17 +187,3 @@ def differences(before: Facts, after: Facts) -> tuple[dict[str, Any], dict[str, 
     """The members of both that are not the same."""
     names: Sequence[str] = [name for name in after if before.get(name) != after[name]]
     return {name: before[name] for name in names if name in before}, {name: after[name] for name in names}
-
-
-def _begin(sought: Sought, *, backwards: bool) -> str:
-    """The place behind which the first page of notes begins."""
-    if backwards:
-        return "" if sought.until_us is None else f"{sought.until_us:016d}"
-    return f"{max(0, sought.since_us - 1):016d}"
-
-
-def _is_past(id: str, sought: Sought, *, backwards: bool) -> bool:
-    """Whether neither this note nor any further one is of the time that is sought."""
-    if backwards:
-        return id < f"{sought.since_us:016d}"
-    return sought.until_us is not None and id >= f"{sought.until_us:016d}"

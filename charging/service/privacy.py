@@ -29,6 +29,7 @@ from charging.service.decisions import Decisions
 from charging.service.page_tokens import COLLECTION as PAGE_TOKENS
 from charging.service.payments import COLLECTION as PAYMENTS
 from charging.service.refusal import Code, Refused, unknown_account
+from charging.service.trail import Trail
 from charging.shown import HIDDEN, hidden
 
 OTHERS_NUMBERS = ("caller", "target")
@@ -136,6 +137,7 @@ class People:
         self._clock = clock
         self._decisions = Decisions(store.documents, clock)
         self._changes = Changes(store, clock)
+        self._trail = Trail(store, clock)
 
     async def known(self, account: str) -> AsyncIterator[dict[str, Any]] | Refused:
         """Everything known of a customer, record by record: ``{"account": …}``, ``number``, ``session``, ``journal``,
@@ -157,7 +159,7 @@ class People:
                 yield {"cdr": json.loads(row.document)}
         async for decided in self._decisions.of_account(account.id):
             yield {"decision": decided.to_plain()}
-        async for noted in self._changes.of_account(account.id):
+        async for noted in self._trail.of_account(account.id):
             yield {"change": asdict(noted.change)}
         numbers = await self._store.directory.numbers(account.id)
         for collection in TOLD_COLLECTIONS:
@@ -193,7 +195,7 @@ class People:
             await self._store.replace_cdrs(changed)
             cdrs += len(changed)
         decisions = await self._decisions.forget(account)
-        notes = await self._changes.hide(account)
+        notes = await self._trail.hide(account)
         await self._changes.noted(Act.ACCOUNT_ERASED, account=account)
         await fax_address.forget(self._store, stored.fax_address)
         if not await self._forget_address(stored):

@@ -19,12 +19,11 @@ from charging.ledger.accounts import Language
 from charging.ledger.books.verify import verify
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
-from charging.service import changes
 from charging.service.account_import import AccountImport
 from charging.service.accounts import Accounts
 from charging.service.actor import actor
 from charging.service.balance import Balances
-from charging.service.changes import Act, Changes, Noted
+from charging.service.changes import Act, Changes
 from charging.service.decisions import Decisions, Kept, Sought
 from charging.service.events import Events
 from charging.service.fax_address import FaxAddresses
@@ -43,6 +42,8 @@ from charging.service.refusal import Code, Refused, unknown_account
 from charging.service.rehearsals import Rehearsals
 from charging.service.statements import Statements
 from charging.service.subscriptions import Subscriptions
+from charging.service.trail import Noted, Trail
+from charging.service.trail import Sought as ChangesSought
 from charging.tariff.tariff import Tariff
 
 log = structlog.get_logger(__name__)
@@ -103,6 +104,7 @@ class Service:
         self.contradictions = Findings(store, clock)
         self.events = Events(store)
         self._decisions, self._changes = Decisions(store.documents, clock), Changes(store, clock)
+        self._trail = Trail(store, clock)
         self._store = store
 
     async def ping(self) -> None:
@@ -148,12 +150,12 @@ class Service:
         return await self._decisions.page(sought, after, limit, backwards=backwards)
 
     async def changes(
-        self, sought: changes.Sought, after: str | None, limit: int, *, backwards: bool = False
+        self, sought: ChangesSought, after: str | None, limit: int, *, backwards: bool = False
     ) -> tuple[list[Noted], str | None] | Refused:
-        """A page of who changed what, and the place behind it; see :meth:`Changes.page`."""
+        """A page of who changed what, and the place behind it; see :meth:`Trail.page`."""
         if sought.account is not None and await self._store.directory.account(sought.account) is None:
             return unknown_account(sought.account)
-        return await self._changes.page(sought, after, limit, backwards=backwards)
+        return await self._trail.page(sought, after, limit, backwards=backwards)
 
     async def tariff_accepted(self, digest: str, reason: str) -> None:
         """Note that an operator has accepted a doubtful tariff, which is in force already. If the ledger fails, only

@@ -74,7 +74,7 @@ KINDS = {
     "notice_record": Kind(NoticeRecord.to_json, NoticeRecord.from_json),
     "missed": Kind(Missed.to_json, Missed.from_json),
     "payment": of(payments._CODEC),
-    "change": of(changes._CODEC),
+    "change": of(changes.CODEC),
     "operator": of(operators._CODEC),
     "endpoint": of(webhooks._ENDPOINT),
     "letter": of(webhooks._LETTER),

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from charging.call.cdr import iso
-from charging.service.changes import Act, Noted, Sought
+from charging.service.changes import Act
 from charging.service.refusal import Code, Refused
+from charging.service.trail import Noted, Sought
 from charging.web.forms import ACTOR, CHANGE_CURSOR
 from charging.web.models import Instant, Page
 from charging.web.parts import AccountFilter, Limit, Moment, Order, TheService, bad_cursor, matches, span

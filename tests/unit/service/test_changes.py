@@ -15,14 +15,15 @@ from charging.ledger.accounts import Account, Language, Status
 from charging.ledger.memory import MemoryStore
 from charging.ledger.metered import PARTS
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
-from charging.service import changes as service_changes
+from charging.service import trail as service_trail
 from charging.service.actor import UNKNOWN, acting, actor
-from charging.service.changes import EXAMINED_MAX, LINES_PAGE, PAGE_REST_S, SETTLE_S, Act, Change, Changes, Sought
+from charging.service.changes import SETTLE_S, Act, Change, Changes
 from charging.service.live import NoCalls
 from charging.service.numbers import NumberChanges
 from charging.service.refusal import Refused
 from charging.service.service import Service
 from charging.service.tokens import Scope, Tokens
+from charging.service.trail import EXAMINED_MAX, LINES_PAGE, PAGE_REST_S, Sought, Trail
 from tests.fakes.clock import FakeClock
 from tests.fakes.killing_store import Part
 from tests.fakes.rig import EURO, make_tariff
@@ -32,7 +33,7 @@ TARGET = "+31612345678"
 
 
 async def notes(shop: Shop, **sought: Any) -> list[Change]:
-    found, _ = await Changes(shop.store, shop.clock).page(Sought(**sought), None, 1000)
+    found, _ = await Trail(shop.store, shop.clock).page(Sought(**sought), None, 1000)
     return [one.change for one in found]
 
 
@@ -124,13 +125,13 @@ async def test_a_page_ends_where_the_next_begins_and_looks_into_a_bounded_number
         await shop.clock.advance(1)
     seen, place, pages = [], None, 0
     while pages == 0 or place is not None:
-        found, place = await changes.page(Sought(), place, 3)
+        found, place = await Trail(shop.store, shop.clock).page(Sought(), place, 3)
         seen += [one.change.account for one in found]
         pages += 1
     assert seen == [f"a{number}" for number in range(7)]
     for number in range(EXAMINED_MAX + 1):
         await shop.store.documents.put_document("changes", f"0000000000000001-{number:08x}", (await _any_body(shop)))
-    found, place = await changes.page(Sought(account="a6"), None, 3)
+    found, place = await Trail(shop.store, shop.clock).page(Sought(account="a6"), None, 3)
     assert not found
     assert place is not None
 
@@ -265,10 +266,9 @@ async def test_killed_at_any_write_there_is_a_note_for_each_change_and_no_other(
             made += int(await _state(store) != second)
         assert len(await notes(shop)) == count + made, f"read before it is settled, write {at}"
         await clock.advance(SETTLE_S)
-        changes = Changes(store, clock)
-        await changes.settle()
+        await Trail(store, clock).settle()
         assert len(await notes(shop)) == count + made, f"write {at}"
-        assert await changes.settle() == 0
+        assert await Trail(store, clock).settle() == 0
         assert not await store.documents.due_documents("changes", clock.now().wall_us + 10**12, 10)
         at += 1
     assert at > 3
@@ -280,7 +280,7 @@ async def test_a_note_in_progress_is_not_settled(shop: Shop) -> None:
     await shop.clock.advance(1)
     note = await changes.asked(Act.ACCOUNT_EDITED, account="anna", after={"plan": "pro"})
     await shop.clock.advance(SETTLE_S - 1)
-    assert await changes.settle() == 0
+    assert await Trail(shop.store, shop.clock).settle() == 0
     await changes.done(note)
     assert [one.act for one in await notes(shop)] == [Act.ACCOUNT_MADE, Act.ACCOUNT_EDITED]
 
@@ -312,8 +312,8 @@ async def test_a_note_that_cannot_be_read_stops_neither_edits_nor_settling_nor_t
     assert before == 2 + (body is NEWER)
     left = await Changes(store, clock).asked(Act.ACCOUNT_EDITED, account="bert")
     await clock.advance(SETTLE_S)
-    assert await Changes(store, clock).settle() == 2
-    assert await Changes(store, clock).settle() == 0
+    assert await Trail(store, clock).settle() == 2
+    assert await Trail(store, clock).settle() == 0
     assert [await store.documents.get_document("changes", one) is not None for one in (id, left)] == [True, False]
     assert isinstance(await _suspend(shop.service, store), Account)
     assert not isinstance(await _edit_number(shop.service, store), Refused)
@@ -331,7 +331,7 @@ async def test_what_only_a_newer_version_knows_of_a_change_is_kept_and_erased_wi
     assert document is not None
     assert '"done":true' in document.body
     assert '"via":"console"' in document.body
-    await changes.hide("anna")
+    await Trail(store, clock).hide("anna")
     hidden = await store.documents.get_document("changes", id)
     assert hidden is not None
     assert "console" not in hidden.body
@@ -353,7 +353,7 @@ async def test_a_damaged_record_stops_neither_settling_nor_the_list(
 
     monkeypatch.setattr(store.directory, "account", damaged)
     assert len(await notes(shop)) == 2
-    await changes.settle()
+    await Trail(store, clock).settle()
     assert await store.documents.get_document("changes", left) is None
 
 
@@ -371,7 +371,7 @@ async def test_the_note_of_a_transfer_is_settled_right_however_busy_the_account_
         later = replace(transfer, id=f"top-up/k{number}", at_us=at_us + 1 + number, legs=(Leg(CREDIT, 1),))
         await store.apply(later)
     await clock.advance(SETTLE_S)
-    assert await changes.settle() == 1
+    assert await Trail(store, clock).settle() == 1
     assert [one.transfer for one in await notes(shop) if one.transfer] == ["top-up/k"] * happened
 
 
@@ -401,7 +401,7 @@ def test_a_record_says_its_change_and_is_equal_without_it() -> None:
 
 async def test_what_looks_into_every_note_rests_after_each_page(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """It runs where calls are decided."""
-    monkeypatch.setattr(service_changes, "PAGE_DOCUMENTS", 2)
+    monkeypatch.setattr(service_trail, "PAGE_DOCUMENTS", 2)
     await shop.anna()
     changes, pages = Changes(shop.store, shop.clock), []
     for _ in range(5):
@@ -413,7 +413,7 @@ async def test_what_looks_into_every_note_rests_after_each_page(shop: Shop, monk
         return await list_documents(*asked, **more)
 
     monkeypatch.setattr(shop.store.documents, "list_documents", watched)
-    hiding = asyncio.create_task(changes.hide("anna"), name="hiding")
+    hiding = asyncio.create_task(Trail(shop.store, shop.clock).hide("anna"), name="hiding")
     while not hiding.done():
         await shop.clock.advance(PAGE_REST_S)
     assert hiding.result() == 5

@@ -16,12 +16,12 @@ from charging.ledger.model import AMOUNT_MAX, CREDIT, Balance, Kind, Leg, Opened
 from charging.ledger.remembered import remember
 from charging.pricing.packs import PACKS_MAX, pack_of
 from charging.service.balance import BalanceView
-from charging.service.changes import Sought
 from charging.service.gifts import Given, PackGiven, PackWish
 from charging.service.refusal import Code, Refused
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import statement_page
 from charging.service.statements import Promotional, Statement, statement
+from charging.service.trail import Sought
 from charging.tariff.plans import Pack
 from tests.fakes.rig import EURO
 from tests.unit.service.conftest import Shop, refused

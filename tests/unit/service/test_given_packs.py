@@ -19,11 +19,11 @@ from charging.ledger.remembered import remember
 from charging.pricing.packs import MESSAGES, PAGES, PackTerms, edition_of, last_day_of, name_of, pack_of, shown_pack
 from charging.pricing.rate import Step
 from charging.service.balance import BalanceView
-from charging.service.changes import Changes, Sought
 from charging.service.gifts import Gifts, PackGiven, PackWish
 from charging.service.ledger_contents import LedgerContents
 from charging.service.quotes import Asked, FaxQuote, Quotes
 from charging.service.refusal import Code
+from charging.service.trail import Sought, Trail
 from charging.tariff.plans import Pack
 from charging.tariff.tariff import Destination, Price, RateTable, Tariff
 from charging.whatif.past import past_of
@@ -289,7 +289,7 @@ async def test_minutes_are_taken_back_from_whatever_rules_they_were_given_under(
     taken, again = await give(rig, "mobile", "p4", minutes=-12), await give(rig, "mobile", "p4", minutes=-12)
     assert (taken.amount, taken.left, again.created) == (-720, Balance(180), False)
     assert await left(rig) == {"mobile": 0, "old mobile": 180}
-    page = await Changes(rig.store, rig.clock).page(Sought(account="anna"), None, 10)
+    page = await Trail(rig.store, rig.clock).page(Sought(account="anna"), None, 10)
     note = next(one.change for one in page[0] if one.change.after.get("seconds") == -720)
     assert (note.before, note.after["free_seconds"], note.after["pack"]) == (
         {"free_seconds": 900},

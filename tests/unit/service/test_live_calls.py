@@ -19,10 +19,11 @@ from charging.ledger.model import CREDIT, Applied, Kept, Kind, Opened, Transfer
 from charging.service import live
 from charging.service.actor import acting
 from charging.service.balance import BalanceView
-from charging.service.changes import Act, Changes, Sought
+from charging.service.changes import Act
 from charging.service.live import CallView, LiveCalls, NoCalls, RegistryCalls
 from charging.service.refusal import Code
 from charging.service.service import Service
+from charging.service.trail import Sought, Trail
 from charging.web.models import BalanceOut
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
 from tests.unit.service.conftest import refused
@@ -249,7 +250,7 @@ async def test_a_hang_up_is_noted_where_a_daemon_obeyed_it(obeyed: bool) -> None
         await rig.subscriber(credit=EURO)
         call = await rig.talking()
         await service_of(rig, None if obeyed else NoCalls()).calls.hang_up(call.session, "fraud")
-        found, _ = await Changes(rig.store, rig.clock).page(Sought(), None, 10)
+        found, _ = await Trail(rig.store, rig.clock).page(Sought(), None, 10)
         assert [(one.change.act, one.change.after) for one in found] == [
             (Act.HUNG_UP, {"session": call.session, "reason": "fraud"})
         ] * obeyed

@@ -11,10 +11,11 @@ from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Language, Status
 from charging.pricing.money import MICRO
 from charging.service.accounts import AccountChanges
-from charging.service.changes import SETTLE_S, Changes, Sought
+from charging.service.changes import SETTLE_S
 from charging.service.numbers import NumberChanges
 from charging.service.refusal import Refused
 from charging.service.service import Service
+from charging.service.trail import Sought, Trail
 from tests.unit.service.conftest import NUMBER, Shop
 
 CHANGES: dict[str, Callable[[Service], Awaitable[Any]]] = {
@@ -82,7 +83,7 @@ async def test_r22_a_change_that_was_made_is_told_though_its_note_cannot_be_fini
     assert open_shop.told == ["anna"] * (what in ("top-up", "correction"))
     monkeypatch.undo()
     await open_shop.clock.advance(SETTLE_S)
-    changes = Changes(store, open_shop.clock)
+    changes = Trail(store, open_shop.clock)
     await changes.settle()
     assert not await store.documents.due_documents("changes", 2**53 - 1, 10)
     notes = await store.documents.list_documents("changes")

@@ -324,7 +324,7 @@ async def test_after_its_tries_a_letter_is_dead_until_someone_says_otherwise(
         assert places == sorted(places)
         assert (desk.report.dead, desk.report.waiting) == (0, 0)
     assert await desk.letters() == []
-    assert Act.WEBHOOK_RESENT in [one.change.act async for one in shop.service._changes.of_account("")]
+    assert Act.WEBHOOK_RESENT in [one.change.act async for one in shop.service._trail.of_account("")]
 
 
 async def test_a_dead_letter_that_is_dropped_lets_its_account_go_on(
@@ -339,7 +339,7 @@ async def test_a_dead_letter_that_is_dropped_lets_its_account_go_on(
         refused(await desk.book.drop("site", first.event), Code.NOT_FOUND)
         await shop.clock.advance(60)
         assert program.of("anna")[TRIES:] == [message_id_of(second.event)]
-    noted = [one.change async for one in shop.service._changes.of_account("anna")]
+    noted = [one.change async for one in shop.service._trail.of_account("anna")]
     (note,) = [one for one in noted if one.act == Act.WEBHOOK_DROPPED]
     assert note.after == {"webhook": "site", "event": first.event, "type": TOP_UPS}
 
