@@ -34,7 +34,6 @@ MANY_METHODS: dict[str, int] = {
     "charging.ledger.sqlite.store.SqliteStore": 31,
     "charging.metrics.Metrics": 28,
     "charging.pricing.rate.Rate": 16,
-    "charging.sandbox.switch.PlayedSwitch": 30,
     "charging.tariff.deck_file._Reader": 24,
     "charging.tariff.tariff.Tariff": 17,
     "charging.web.console.pages.Pages": 16,

@@ -61,11 +61,11 @@ class Telephones:
 
     async def ring(self, wish: CallWish) -> PlayedCall | Refused:
         """A caller rings a number: what the daemon has decided, and what the caller does by that."""
-        if self._switch.live >= LIVE_MAX:
+        if len(self._switch.calls.under_way) >= LIVE_MAX:
             return Refused(Code.UNAVAILABLE, f"{LIVE_MAX} calls run already", "hang some of them up")
         call = PlayedCall(f"sandbox-{token(6)}", wish.number, wish.caller, self._clock.now(), wish.message_s)
         self._remember(call)
-        self._switch.arrive(call)
+        self._switch.calls.arrive(call)
         incoming = IncomingCall(call.number, call.caller, call.uid, f"PJSIP/{call.uid}", wish.withheld)
         try:
             async with asyncio.timeout(DECIDE_S):
@@ -75,7 +75,7 @@ class Telephones:
             return call
         self._obey(call, answer)
         if call.phase is Phase.RINGING:
-            self._switch.begin(call, self._live(call, wish, answer.ring_s or RING_S))
+            self._switch.calls.begin(call, self._live(call, wish, answer.ring_s or RING_S))
         return call
 
     def get(self, id: str) -> PlayedCall | Refused:
@@ -90,7 +90,7 @@ class Telephones:
         """The subscriber takes the call."""
         call = self._ringing(id)
         if isinstance(call, PlayedCall):
-            self._switch.answer(call)
+            self._switch.calls.answer(call)
         return call
 
     async def refuse(self, id: str, why: NotTaken) -> PlayedCall | Refused:
@@ -109,7 +109,7 @@ class Telephones:
             return Refused(Code.CONFLICT, f"the test call {id} is over")
         if message and call.phase is not Phase.AT_VOICEMAIL:
             return Refused(Code.CONFLICT, f"the caller of {id} is not at voicemail: he {call.phase}")
-        self._switch.end(call, message=message)
+        self._switch.calls.end(call, message=message)
         return call
 
     # --- within -----------------------------------------------------------------------------------------------
@@ -130,23 +130,23 @@ class Telephones:
         """What the dialplan does with an answer."""
         call.decision, call.reason = answer.decision, answer.reason
         if call.phase is Phase.OVER:  # the caller has hung up while it was decided
-            self._switch.give_up(call, answer.session)
+            self._switch.calls.give_up(call, answer.session)
             return
         match answer.decision:
             case Decision.FORWARD:
                 assert answer.session is not None, "as the port promises"
                 assert answer.target is not None
                 assert answer.quota_s is not None
-                self._switch.dial(call, answer.session, answer.target, answer.quota_s)
+                self._switch.calls.dial(call, answer.session, answer.target, answer.quota_s)
             case Decision.VOICEMAIL:
                 call.session, call.phase = answer.session or call.session, Phase.AT_VOICEMAIL
-                self._switch.begin(call, self._leave(call))
+                self._switch.calls.begin(call, self._leave(call))
             case _:
-                self._switch.end(call)
+                self._switch.calls.end(call)
 
     def _fall_back(self, call: PlayedCall, error: Exception) -> None:
         call.decision, call.reason = FALLBACK, str(error)
-        self._switch.end(call)
+        self._switch.calls.end(call)
 
     async def _live(self, call: PlayedCall, wish: CallWish, ring_s: int) -> None:
         """What the subscriber does with his telephone."""
@@ -156,20 +156,20 @@ class Telephones:
             if wish.answers_after_s is None or wish.answers_after_s > ring_s:
                 await self._not_taken(call, NotTaken.NO_ANSWER)
                 return
-            self._switch.answer(call)
+            self._switch.calls.answer(call)
         if wish.talks_s is not None and call.phase is Phase.TALKING:
             await self._sleep(wish.talks_s)
             if call.phase is Phase.TALKING:
-                self._switch.end(call)
+                self._switch.calls.end(call)
 
     async def _leave(self, call: PlayedCall) -> None:
         """What the caller does at voicemail, which does not listen to him for ever."""
         await self._sleep(VOICEMAIL_S if call.message_s is None else call.message_s)
         if call.phase is Phase.AT_VOICEMAIL:
-            self._switch.end(call, message=call.message_s is not None)
+            self._switch.calls.end(call, message=call.message_s is not None)
 
     async def _not_taken(self, call: PlayedCall, why: NotTaken) -> None:
-        self._switch.fail(call, why)
+        self._switch.calls.fail(call, why)
         try:
             async with asyncio.timeout(DECIDE_S):
                 answer = await self._desk.unanswered(call.session, why)

@@ -30,11 +30,11 @@ class PlayedPapers:
     async def prepare(self, account: str, session: str, data: bytes) -> Paper | Refused:
         if (match := _SAID.fullmatch(data)) is not None:
             pages, confirmed, page_s = map(int, match.groups())
-            self.switch.expect(session, FaxScript(min(pages, confirmed), page_s, succeeds=confirmed >= pages))
+            self.switch.faxes.expect(session, FaxScript(min(pages, confirmed), page_s, succeeds=confirmed >= pages))
             return Paper(pages, session, session)
         paper = await self.papers.prepare(account, session, data)
         if isinstance(paper, Paper):
-            self.switch.expect(session, FaxScript(paper.pages, PAGE_S, succeeds=True))
+            self.switch.faxes.expect(session, FaxScript(paper.pages, PAGE_S, succeeds=True))
         return paper
 
     def remove(self, name: str) -> None:

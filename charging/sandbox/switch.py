@@ -115,45 +115,29 @@ class PlayedFax:
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class PlayedSwitch:
-    """See the module."""
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What calls and faxes of a played switch share."""
 
-    state = PlayedState.UP
-    is_up, is_coming = True, False
+    tell: Callable[[SwitchEvent], None]
+    tasks: Tasks
+    records: dict[str, BlackBoxRead]
+    """By session, until they are deleted."""
 
-    def __init__(self, clock: Clock, switch_id: str) -> None:
+
+class PlayedCalls:
+    """The calls of a played switch, and what their people do."""
+
+    def __init__(self, clock: Clock, switch_id: str, around: Around) -> None:
         self._clock = clock
         self._switch_id = switch_id
-        self._deliver: Callable[[SwitchEvent], None] = lambda _event: None
-        self._tasks = Tasks()
-        self._calls: dict[str, PlayedCall] = {}
+        self._deliver, self._tasks, self._records = around.tell, around.tasks, around.records
+        self.under_way: dict[str, PlayedCall] = {}
         """Those that are not over, by their callers' unique ids."""
-        self._faxes: dict[str, PlayedFax] = {}
-        """By session."""
-        self._scripts: dict[str, FaxScript] = {}
-        """Of faxes that are not dialled yet, by session."""
-        self._records: dict[str, BlackBoxRead] = {}
-        self.started = str(clock.now().wall_us)
-
-    async def run(self, heard: Callable[[SwitchEvent], None], on_up: Callable[[], Awaitable[None]]) -> NoReturn:
-        """Tell ``heard`` what happens, until cancelled; ``on_up`` comes first, as after a restart of the switch."""
-        self._deliver = heard
-        try:
-            await on_up()
-            await self._tasks.failure()
-        finally:
-            await self._tasks.end()
-
-    # --- what people do ---------------------------------------------------------------------------------------
-
-    @property
-    def live(self) -> int:
-        """Calls that are not over."""
-        return len(self._calls)
 
     def arrive(self, call: PlayedCall) -> None:
         """Its caller is in the dialplan, which is about to ask."""
-        self._calls[call.uid] = call
+        self.under_way[call.uid] = call
 
     def begin(self, call: PlayedCall, life: Coroutine[Any, Any, None]) -> None:
         """Its people do what they were said to do."""
@@ -170,7 +154,7 @@ class PlayedSwitch:
         self._deliver(DialEnded(call.session, ANSWER, call.uid, call.callee_uid, CALLEE, self._stamp()))
         for uid, leg in ((call.callee_uid, "callee"), (call.uid, "caller")):
             self._deliver(BridgeEntered(call.session, uid, CALLEE, leg, call.uid, "simple_bridge", self._stamp()))
-        self._count_down(call, call.answered.mono_us + call.quota_s * MICROSECONDS)
+        self.count_down(call, call.answered.mono_us + call.quota_s * MICROSECONDS)
 
     def fail(self, call: PlayedCall, status: str) -> None:
         """The subscriber does not take it; the caller waits for what comes instead."""
@@ -185,7 +169,7 @@ class PlayedSwitch:
             call.countdown.cancel()
         was_dialled, was_talking = call.is_dialled, call.phase is Phase.TALKING
         call.ended, call.phase, call.was_cut = self._clock.now(), Phase.OVER, is_cut
-        del self._calls[call.uid]
+        del self.under_way[call.uid]
         if call.session:
             self._records[call.session] = self._record(call, message)
             self._tell_end(call, was_dialled, was_talking)
@@ -197,97 +181,6 @@ class PlayedSwitch:
             call.session, call.target = session, ""
             self._records[session] = self._record(call, message=False)
             self._tell_end(call, was_dialled=False, was_talking=False)
-
-    def expect(self, session: str, script: FaxScript) -> None:
-        """A fax that is dialled next goes so."""
-        self._scripts[session] = script
-
-    # --- what the engine asks and orders ----------------------------------------------------------------------
-
-    @property
-    def proven_mono_us(self) -> int | None:
-        return self._clock.now().mono_us
-
-    async def is_asking(self, caller_uid: str, proof: str) -> bool:
-        call = self._calls.get(caller_uid)
-        return call is not None and not call.decision
-
-    async def is_rehearsal(self, caller_uid: str) -> bool:
-        return False
-
-    async def look(self) -> Look:
-        now = self._clock.now()
-        calls = {call.session: _legs(call, now) for call in self._calls.values() if call.session}
-        faxes = {session: Legs(callee=_fax_leg(fax)) for session, fax in self._faxes.items()}
-        return Look(now.mono_us, calls | faxes)
-
-    async def look_at(self, asked: Sequence[tuple[str, Sequence[str]]]) -> Sequence[Legs]:
-        found = (await self.look()).legs
-        return [_among(found.get(session, Legs()), uids) for session, uids in asked]
-
-    async def set_deadlines(self, deadlines: Sequence[tuple[str, Instant]]) -> Sequence[SwitchError | None]:
-        at_us = {uid: at.mono_us for uid, at in deadlines}
-        for call in self._calls.values():
-            if call.callee_uid in at_us and call.is_dialled:
-                self._count_down(call, at_us[call.callee_uid])
-        return [None] * len(deadlines)
-
-    async def hang_up(self, uid: str) -> None:
-        for call in list(self._calls.values()):
-            if uid in (call.uid, call.callee_uid):
-                self.end(call)
-        for fax in self._faxes.values():
-            if uid == fax.uid:
-                fax.over.set()
-
-    async def play_prompt(
-        self, session: str, sequence: int, callee_uid: str, language: str, prompt: str
-    ) -> PromptResult:
-        for call in self._calls.values():
-            if call.session == session:
-                call.heard.append(f"{language}/{prompt}")
-        return PromptResult.PLAYED
-
-    async def black_box(self, session: str) -> BlackBoxRead:
-        return self._records.get(session, BlackBoxRead(found=False))
-
-    async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
-        return dict(self._records)
-
-    async def delete_records(self, keys: Sequence[str]) -> None:
-        for key in keys:
-            self._records.pop(key, None)
-
-    async def send_fax(self, order: FaxOrder) -> None:
-        if order.session not in self._faxes and order.session not in self._records:
-            self._faxes[order.session] = fax = PlayedFax(f"fax-{order.session}")
-            self._tasks.begin(self._send(order, fax), fax.uid)
-
-    # --- within -----------------------------------------------------------------------------------------------
-
-    async def _send(self, order: FaxOrder, fax: PlayedFax) -> None:
-        script, confirmed = self._scripts.pop(order.session), 0
-        await self._pause(fax.over, FAX_RINGS_S)
-        while confirmed < script.pages and not fax.over.is_set():
-            await self._pause(fax.over, script.page_s)
-            confirmed += not fax.over.is_set()
-        sent = script.succeeds and not fax.over.is_set()
-        status, stamp = "SUCCESS" if sent else "FAILED", self._stamp()
-        self._records[order.session] = BlackBoxRead(
-            True,
-            ANSWER,
-            number=order.number,
-            ended_us=stamp,
-            fax_status=status,
-            fax_pages=confirmed,
-            switch=order.switch,
-        )
-        del self._faxes[order.session]
-        self._deliver(ChannelEnded(order.session, fax.uid, CALLEE, "callee", NORMAL, stamp))
-
-    async def _pause(self, over: asyncio.Event, seconds: int) -> None:
-        """Unless it is over before."""
-        await first_of(over.wait(), self._clock.sleep_until(self._clock.now().plus(seconds).mono_us))
 
     def _record(self, call: PlayedCall, message: bool) -> BlackBoxRead:
         return BlackBoxRead(
@@ -311,7 +204,8 @@ class PlayedSwitch:
         for uid, leg in legs:
             self._deliver(ChannelEnded(call.session, uid, CALLEE, leg, NORMAL, self._stamp()))
 
-    def _count_down(self, call: PlayedCall, mono_us: int) -> None:
+    def count_down(self, call: PlayedCall, mono_us: int) -> None:
+        """The switch cuts the call then, and not when it would have before."""
         if call.countdown is not None:
             call.countdown.cancel()
         call.deadline_mono_us = mono_us
@@ -323,6 +217,133 @@ class PlayedSwitch:
 
     def _stamp(self) -> int:
         return self._clock.now().wall_us
+
+
+class PlayedFaxes:
+    """The faxes of a played switch, and how the machines at the other end do."""
+
+    def __init__(self, clock: Clock, around: Around) -> None:
+        self._clock = clock
+        self._deliver, self._tasks, self._records = around.tell, around.tasks, around.records
+        self.under_way: dict[str, PlayedFax] = {}
+        """By session."""
+        self._scripts: dict[str, FaxScript] = {}
+        """Of those that are not dialled yet, by session."""
+
+    def expect(self, session: str, script: FaxScript) -> None:
+        """A fax that is dialled next goes so."""
+        self._scripts[session] = script
+
+    def dial(self, order: FaxOrder) -> None:
+        """Once, however often it is ordered."""
+        if order.session not in self.under_way and order.session not in self._records:
+            self.under_way[order.session] = fax = PlayedFax(f"fax-{order.session}")
+            self._tasks.begin(self._send(order, fax), fax.uid)
+
+    async def _send(self, order: FaxOrder, fax: PlayedFax) -> None:
+        script, confirmed = self._scripts.pop(order.session), 0
+        await self._pause(fax.over, FAX_RINGS_S)
+        while confirmed < script.pages and not fax.over.is_set():
+            await self._pause(fax.over, script.page_s)
+            confirmed += not fax.over.is_set()
+        sent = script.succeeds and not fax.over.is_set()
+        status, stamp = "SUCCESS" if sent else "FAILED", self._clock.now().wall_us
+        self._records[order.session] = BlackBoxRead(
+            True,
+            ANSWER,
+            number=order.number,
+            ended_us=stamp,
+            fax_status=status,
+            fax_pages=confirmed,
+            switch=order.switch,
+        )
+        del self.under_way[order.session]
+        self._deliver(ChannelEnded(order.session, fax.uid, CALLEE, "callee", NORMAL, stamp))
+
+    async def _pause(self, over: asyncio.Event, seconds: int) -> None:
+        """Unless it is over before."""
+        await first_of(over.wait(), self._clock.sleep_until(self._clock.now().plus(seconds).mono_us))
+
+
+class PlayedSwitch:
+    """See the module."""
+
+    state = PlayedState.UP
+    is_up, is_coming = True, False
+
+    def __init__(self, clock: Clock, switch_id: str) -> None:
+        self._clock = clock
+        self._heard: Callable[[SwitchEvent], None] = lambda _event: None
+        self._around = Around(lambda event: self._heard(event), Tasks(), {})
+        self.calls = PlayedCalls(clock, switch_id, self._around)
+        self.faxes = PlayedFaxes(clock, self._around)
+        self.started = str(clock.now().wall_us)
+
+    async def run(self, heard: Callable[[SwitchEvent], None], on_up: Callable[[], Awaitable[None]]) -> NoReturn:
+        """Tell ``heard`` what happens, until cancelled; ``on_up`` comes first, as after a restart of the switch."""
+        self._heard = heard
+        try:
+            await on_up()
+            await self._around.tasks.failure()
+        finally:
+            await self._around.tasks.end()
+
+    @property
+    def proven_mono_us(self) -> int | None:
+        return self._clock.now().mono_us
+
+    async def is_asking(self, caller_uid: str, proof: str) -> bool:
+        call = self.calls.under_way.get(caller_uid)
+        return call is not None and not call.decision
+
+    async def is_rehearsal(self, caller_uid: str) -> bool:
+        return False
+
+    async def look(self) -> Look:
+        now = self._clock.now()
+        calls = {call.session: _legs(call, now) for call in self.calls.under_way.values() if call.session}
+        faxes = {session: Legs(callee=_fax_leg(fax)) for session, fax in self.faxes.under_way.items()}
+        return Look(now.mono_us, calls | faxes)
+
+    async def look_at(self, asked: Sequence[tuple[str, Sequence[str]]]) -> Sequence[Legs]:
+        found = (await self.look()).legs
+        return [_among(found.get(session, Legs()), uids) for session, uids in asked]
+
+    async def set_deadlines(self, deadlines: Sequence[tuple[str, Instant]]) -> Sequence[SwitchError | None]:
+        at_us = {uid: at.mono_us for uid, at in deadlines}
+        for call in self.calls.under_way.values():
+            if call.callee_uid in at_us and call.is_dialled:
+                self.calls.count_down(call, at_us[call.callee_uid])
+        return [None] * len(deadlines)
+
+    async def hang_up(self, uid: str) -> None:
+        for call in list(self.calls.under_way.values()):
+            if uid in (call.uid, call.callee_uid):
+                self.calls.end(call)
+        for fax in self.faxes.under_way.values():
+            if uid == fax.uid:
+                fax.over.set()
+
+    async def play_prompt(
+        self, session: str, sequence: int, callee_uid: str, language: str, prompt: str
+    ) -> PromptResult:
+        for call in self.calls.under_way.values():
+            if call.session == session:
+                call.heard.append(f"{language}/{prompt}")
+        return PromptResult.PLAYED
+
+    async def black_box(self, session: str) -> BlackBoxRead:
+        return self._around.records.get(session, BlackBoxRead(found=False))
+
+    async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
+        return dict(self._around.records)
+
+    async def delete_records(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._around.records.pop(key, None)
+
+    async def send_fax(self, order: FaxOrder) -> None:
+        self.faxes.dial(order)
 
 
 def _legs(call: PlayedCall, now: Instant) -> Legs:
