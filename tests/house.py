@@ -21,7 +21,6 @@ MANY_METHODS: dict[str, int] = {
     "charging.asterisk.link.AmiLink": 21,
     "charging.demo.watch.Watch": 16,
     "charging.engine.desk.Desk": 24,
-    "charging.fax.sending.Faxes": 23,
     "charging.lab.daemon.DaemonProcess": 19,
     "charging.lab.process.AsteriskProcess": 17,
     "charging.ledger.memory.MemoryStore": 28,

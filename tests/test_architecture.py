@@ -62,6 +62,7 @@ DOMAIN = (
     "charging.engine",
     "charging.service",
     "charging.fax.desk",
+    "charging.fax.listed",
     "charging.fax.sending",
     "charging.fax.views",
     "agi.port",

@@ -1,5 +1,4 @@
-"""Sends subscribers' faxes: prices them, reserves the price, orders the switch to dial; and lists their results (R3,
-R9, R14).
+"""Sends subscribers' faxes: prices them, reserves the price, orders the switch to dial (R3, R9, R14).
 
 The answer is immediate: the pages are counted first, and their price is reserved in the ledger operation that opens the
 session, so credit that suffices now suffices later too. A fax is dialled at most once. If the order to dial may or may
@@ -12,21 +11,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import count
 
 import structlog
 
 from charging.call.events import FaxOrdered, HangupOrdered
 from charging.call.fax import RING_S, Fax, open_transfer, send_s
 from charging.call.pieces import allowance
-from charging.call.storage import revive
 from charging.clock import Clock
 from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused, LedgerError, SwitchError
-from charging.fax.desk import FaxCheck, FaxDesk, FaxPage, FaxSent, FaxWish, Paper, Place, TooLittle, no_desk
-from charging.fax.views import FaxView, view_of, view_of_cdr
+from charging.fax.desk import FaxCheck, FaxDesk, FaxSent, FaxWish, Paper, TooLittle, no_desk
+from charging.fax.listed import ListedFaxes
+from charging.fax.views import FaxView, view_of
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.balances import spendable
 from charging.ledger.given_packs import GivenPacks
@@ -43,11 +41,8 @@ NAME_LENGTH_MAX = 100
 SWITCH_TIME_MAX_S = 99_999
 DIAL_WITHIN_S = 10
 """Longer than the order to the switch may take."""
-CDR_PAGE = 1000
 TRIES_MAX = 4
 """Times that a fax is reserved of what there is, where others take of it and give back at the same moment."""
-SENDERS_MAX = 10
-"""Accounts of one mail address that are looked at: with a second one it is a guess already who sends."""
 CHECKED = "check-"
 """Before the names of documents that are looked at, and sent by nobody."""
 _REFUSALS = {
@@ -70,6 +65,7 @@ class Faxes:
         self._tariff = tariff
         self._clock = clock
         self._desk = desk
+        self._listed = ListedFaxes(store, clock)
 
     # --- sending ----------------------------------------------------------------------------------------------
 
@@ -134,14 +130,14 @@ class Faxes:
     async def _without_the_document(self, desk: FaxDesk, draft: Fax) -> FaxSent | Refused | None:
         """What can be answered before anything is made of the document: it is being sent already, or not one page of
         it could be paid. The latter only spares work: what counts is checked where the price is reserved."""
-        under_way = [view for view in await self._under_way(draft.account) if is_attempt(view.session, draft.id)]
+        under_way = [view for view in await self._listed.under_way(draft.account) if is_attempt(view.session, draft.id)]
         if under_way:
             return self._repeated(desk, under_way[-1], draft)
         balances = await self._store.balances(draft.account)
         one_page = replace(await self._with_allowance(draft, balances), pages=1)
         if _suffices(one_page, balances):
             return None
-        known = await self._last_attempt(draft)
+        known = await self._listed.last_attempt(draft.account, draft.id)
         if known is not None and known.dialled:
             return self._repeated(desk, known, draft)
         return _short_of(desk, one_page, balances)
@@ -228,7 +224,8 @@ class Faxes:
         while True:
             balances = await self._store.balances(draft.account)
             draft = await self._with_allowance(draft, balances)
-            now, day = self._clock.now(), self._today()
+            now = self._clock.now()
+            day = self._tariff().day_of(now.wall_us).isoformat()
             dial_by, epoch = now.plus(DIAL_WITHIN_S), desk.registry.epoch
             started = desk.registry.switch.started
             draft = replace(draft, opened=now, day=day, dial_by=dial_by, epoch=epoch, switch_started=started)
@@ -251,7 +248,7 @@ class Faxes:
                     continue  # others were faster: what they left, or have given back, may pay it
                 message = "others use the account's credit at this moment, and what is left changes"
                 return Refused(Code.UNAVAILABLE, message, "nothing was sent; send it again")
-            known = await self._last_attempt(replace(draft, id=base))  # the same key was used before
+            known = await self._listed.last_attempt(draft.account, base)  # the same key was used before
             if known is not None and known.dialled:
                 return self._repeated(desk, known, draft)
             number = 0 if known is None else attempt_of(known.session)
@@ -260,9 +257,6 @@ class Faxes:
                 return Refused(Code.UNAVAILABLE, message, "nothing was sent; send it again")
             attempts = number
             draft = replace(draft, id=f"{base}-{number + 1}")
-
-    def _today(self) -> str:
-        return self._tariff().day_of(self._clock.now().wall_us).isoformat()
 
     def _repeated(self, desk: FaxDesk, known: FaxView, draft: Fax) -> FaxSent | Refused:
         """The answer to a key that was used before."""
@@ -275,18 +269,6 @@ class Faxes:
             advice = "make another key for another fax"
             return Refused(Code.KEY_REUSED, f"the key was used for another fax, to {known.target}", advice)
         return FaxSent(known, created=False)
-
-    async def _last_attempt(self, draft: Fax) -> FaxView | None:
-        """The newest fax that was opened under the key of ``draft``, the first attempt."""
-        # The open ones are read first: one that ends meanwhile is then seen in either place.
-        opened = {view.session: view for view in await self._under_way(draft.account)}
-        last: FaxView | None = None
-        for number in count(1):  # each was opened once the one before was over
-            session = draft.id if number == 1 else f"{draft.id}-{number}"
-            if (found := await self._ended(draft.account, session) or opened.get(session)) is None:
-                break
-            last = found
-        return last
 
     async def _dial(self, desk: FaxDesk, fax: Fax, paper: Paper) -> FaxSent | Refused:
         order = FaxOrder(
@@ -317,7 +299,7 @@ class Faxes:
     async def cancel(self, account: str, session: str) -> FaxView | Refused:
         """Order the switch to end a fax that is under way. Pages confirmed by then are charged. The fax is over when
         its state says so, a moment later."""
-        view = await self.get(account, session)
+        view = await self._listed.get(account, session)
         if isinstance(view, Refused):
             return view
         if view.ended is not None:
@@ -327,75 +309,6 @@ class Faxes:
             return Refused(Code.CONFLICT, f"no daemon here looks after fax {session}", "ask the one that sends it")
         runner.offer(HangupOrdered("cancelled"))
         return view
-
-    # --- looking ----------------------------------------------------------------------------------------------
-
-    async def get(self, account: str, session: str) -> FaxView | Refused:
-        """One fax."""
-        # The open ones are read first: one that ends meanwhile is then seen in either place.
-        opened = {view.session: view for view in await self._under_way(account)}
-        if (found := await self._ended(account, session) or opened.get(session)) is not None:
-            return found
-        if await self._store.directory.account(account) is None:
-            return unknown_account(account)
-        return Refused(Code.NOT_FOUND, f"account {account!r} has no fax {session[:80]!r}")
-
-    async def page(
-        self, account: str, after: Place | None, limit: int, *, backwards: bool = False
-    ) -> FaxPage | Refused:
-        """Up to ``limit`` of the account's faxes that are over, by their end, from the one behind ``after`` on. The
-        last page goes on with those under way. ``backwards``: the first page begins with those under way, and what is
-        over comes newest first."""
-        if await self._store.directory.account(account) is None:
-            return unknown_account(account)
-        opened = await self._under_way(account)
-        shown: list[FaxView] = []
-        last: Place | None = None
-        following: Place | None = None
-        async for place, view in self._over(account, after, backwards=backwards):
-            if len(shown) == limit:
-                following = last
-                break
-            shown.append(view)
-            last = place
-        ended = {view.session for view in shown}
-        under_way = [view for view in opened if view.session not in ended]
-        if backwards:
-            return FaxPage([*(reversed(under_way) if after is None else ()), *shown], following)
-        return FaxPage([*shown, *(under_way if following is None else ())], following)
-
-    async def senders(self, address: str) -> Sequence[Account]:
-        """The accounts, SENDERS_MAX at most, that have this mail address, in whatever case it is written; who closed
-        one and opened another has one."""
-        return await self._store.directory.accounts_of_mail(address, SENDERS_MAX)
-
-    async def _ended(self, account: str, session: str) -> FaxView | None:
-        """One that is over, at a cost that does not grow with all that the account has had."""
-        row = await self._store.cdr(account, session)
-        return None if row is None else view_of_cdr(row)
-
-    async def _over(
-        self, account: str, after: Place | None, *, backwards: bool = False
-    ) -> AsyncIterator[tuple[Place, FaxView]]:
-        while True:
-            rows = await self._store.cdrs(account=account, after=after, limit=CDR_PAGE, backwards=backwards)
-            for row in rows:
-                if (view := view_of_cdr(row)) is not None:
-                    yield (row.ended_us, row.session), view
-            if len(rows) < CDR_PAGE:
-                return
-            after = rows[-1].ended_us, rows[-1].session
-
-    async def _under_way(self, account: str) -> list[FaxView]:
-        found = []
-        for stored in await self._store.sessions(account=account):
-            try:
-                record = revive(stored.state, self._clock.now(), stored.epoch)
-            except ValueError:
-                continue  # `charging ledger verify` names it
-            if isinstance(record, Fax):
-                found.append(view_of(record))
-        return found
 
 
 def session_of(account: str, key: str) -> str:

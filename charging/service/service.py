@@ -14,6 +14,7 @@ from charging.call.model import Policy
 from charging.clock import Clock
 from charging.errors import LedgerError
 from charging.fax.desk import FaxDesk
+from charging.fax.listed import ListedFaxes
 from charging.fax.sending import Faxes
 from charging.ledger.accounts import Language
 from charging.ledger.books.verify import verify
@@ -98,6 +99,7 @@ class Service:
         self.statements = Statements(store, tariff, clock)
         self.fax_addresses = FaxAddresses(store, self.accounts, clock)
         self.faxes = Faxes(store, tariff, clock, fax)
+        self.listed_faxes = ListedFaxes(store, clock)
         self.imports = AccountImport(store, tariff, clock, self.accounts, self.numbers)
         self.people = People(store, clock)
         self.rehearsals = Rehearsals(store, self.accounts, self.numbers, self.money, self.calls)

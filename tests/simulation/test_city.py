@@ -14,7 +14,7 @@ from charging.call.model import Policy
 from charging.clock import Instant
 from charging.engine.ports import FaxOrder
 from charging.errors import LinkDown
-from charging.fax import sending
+from charging.fax import listed
 from charging.fax.views import FaxView
 from tests.simulation import faxes
 from tests.simulation.machine import SwitchLine
@@ -99,11 +99,11 @@ def test_r9_a_document_that_is_dialled_once_more_is_found(monkeypatch: pytest.Mo
     monkeypatch.setattr(faxes, "ASKED_AGAIN_S", 90)  # it is over by then
     story = replace(_calm(), steps=tuple(Step("fax", (float(account), 0.0, 1.0)) for account in range(4)))
     assert run(story).violation == ""
-    last = sending.Faxes._last_attempt
+    last = listed.ListedFaxes.last_attempt
 
-    async def none_dialled(sender: sending.Faxes, draft: fax.Fax) -> FaxView | None:
-        known = await last(sender, draft)
+    async def none_dialled(faxes: listed.ListedFaxes, account: str, first: str) -> FaxView | None:
+        known = await last(faxes, account, first)
         return None if known is None else replace(known, dialled=False)
 
-    monkeypatch.setattr(sending.Faxes, "_last_attempt", none_dialled)
+    monkeypatch.setattr(listed.ListedFaxes, "last_attempt", none_dialled)
     assert "sent twice" in run(story).violation

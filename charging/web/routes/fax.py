@@ -180,7 +180,7 @@ async def list_faxes(
     account: str, service: TheService, order: Order = "asc", limit: Limit = 100, cursor: CdrCursor = None
 ) -> Page[FaxOut]:
     """The account's faxes: those that are over by their end, and those under way as the newest, beside the page."""
-    found = granted(await service.faxes.page(account, cdr_place(cursor), limit, backwards=order == "desc"))
+    found = granted(await service.listed_faxes.page(account, cdr_place(cursor), limit, backwards=order == "desc"))
     following = None if found.next is None else cdr_cursor(*found.next)
     return Page(items=[FaxOut.of(view) for view in found.faxes], next=following)
 
@@ -188,7 +188,7 @@ async def list_faxes(
 @router.get("/{session}")
 async def show_fax(account: str, session: str, service: TheService) -> FaxOut:
     """One fax."""
-    return FaxOut.of(granted(await service.faxes.get(account, session)))
+    return FaxOut.of(granted(await service.listed_faxes.get(account, session)))
 
 
 @router.post("/{session}/cancellation", status_code=202)
@@ -200,7 +200,7 @@ async def cancel_fax(account: str, session: str, service: TheService) -> FaxOut:
 @by_mail.get("/fax-senders")
 async def list_senders(service: TheService, email: Annotated[str, Query(max_length=254)]) -> Page[Sender]:
     """The accounts, but closed ones, that have a mail address."""
-    return Page(items=[Sender.of(one) for one in await service.faxes.senders(email)])
+    return Page(items=[Sender.of(one) for one in await service.listed_faxes.senders(email)])
 
 
 @by_mail.get("/fax-addresses/{digest}")

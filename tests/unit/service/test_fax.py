@@ -18,6 +18,7 @@ from charging.call.switch_events import ChannelEnded
 from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused, ActionTimeout, LedgerUnavailable, SwitchError
 from charging.fax.desk import FaxDesk, FaxPage, FaxSent, FaxWish, Paper, TooLittle
+from charging.fax.listed import ListedFaxes
 from charging.fax.sending import DIAL_WITHIN_S, TRIES_MAX, Faxes, session_of
 from charging.fax.views import FaxView
 from charging.ledger.accounts import Account, Status
@@ -55,6 +56,7 @@ class Office:
     def __post_init__(self) -> None:
         self.ready.set()
         self.faxes = self.opened()
+        self.listed = ListedFaxes(self.rig.store, self.rig.clock)
 
     def opened(self) -> Faxes:
         self.desk = FaxDesk(
@@ -106,7 +108,7 @@ class Office:
         await self.rig.clock.advance(1)
 
     async def view(self, session: str) -> FaxView:
-        found = await self.faxes.get("anna", session)
+        found = await self.listed.get("anna", session)
         assert isinstance(found, FaxView), found
         return found
 
@@ -539,7 +541,7 @@ async def test_switch_out_of_reach_or_led_by_another_sends_nothing(office: Offic
 async def test_list_shows_faxes_that_are_over_then_those_under_way(office: Office) -> None:
     first, second = await office.sent("one"), await office.sent("two")
     await office.ends(second.session, "SUCCESS", 3)
-    page = await office.faxes.page("anna", None, 100)
+    page = await office.listed.page("anna", None, 100)
     assert isinstance(page, FaxPage)
     assert ([view.session for view in page.faxes], page.next) == ([second.session, first.session], None)
 
@@ -552,26 +554,26 @@ async def test_list_comes_in_pages_and_those_under_way_with_the_last(office: Off
     opened = (await office.sent("four")).session
     seen, place = [], None
     for _ in range(2):
-        page = await office.faxes.page("anna", place, 2)
+        page = await office.listed.page("anna", place, 2)
         assert isinstance(page, FaxPage)
         seen.append([view.session for view in page.faxes])
         place = page.next
     assert seen == [over[:2], [over[2], opened]]
     assert place is None
-    refused(await office.faxes.page("nobody", None, 2), Code.NOT_FOUND)
+    refused(await office.listed.page("nobody", None, 2), Code.NOT_FOUND)
 
 
 async def test_a_mail_is_no_look_at_every_account(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """Strangers send mails that are proven, and the calls are decided in the same loop."""
     monkeypatch.setattr(office.rig.store.directory, "accounts", None)
     monkeypatch.setattr(office.rig.store.directory, "accounts_page", None)
-    assert await office.faxes.senders("stranger@example.nl") == []
+    assert await office.listed.senders("stranger@example.nl") == []
 
 
 async def test_mail_address_finds_its_accounts_in_whatever_case(office: Office) -> None:
     await office.rig.store.directory.put_account(Account("anna", "light", email="Anna@Example.nl", version=1))
-    assert [one.id for one in await office.faxes.senders("anna@example.NL")] == ["anna"]
-    assert await office.faxes.senders("") == []
+    assert [one.id for one in await office.listed.senders("anna@example.NL")] == ["anna"]
+    assert await office.listed.senders("") == []
 
 
 @pytest.mark.parametrize(
@@ -584,4 +586,4 @@ async def test_mail_address_finds_no_closed_account(office: Office, status: Stat
         Account("anna", "light", email="a@example.nl", status=status, version=1)
     )
     await office.rig.store.directory.put_account(Account("ben", "light", email="a@example.nl"))
-    assert sorted(one.id for one in await office.faxes.senders("a@example.nl")) == found
+    assert sorted(one.id for one in await office.listed.senders("a@example.nl")) == found
