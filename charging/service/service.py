@@ -98,16 +98,14 @@ class Service:
         self.page_tokens = PageTokens(store, clock, customer_page)
         self.statements = Statements(store, tariff, clock)
         self.fax_addresses = FaxAddresses(store, self.accounts, clock)
-        self.faxes = Faxes(store, tariff, clock, fax)
-        self.listed_faxes = ListedFaxes(store, clock)
+        self.faxes, self.listed_faxes = Faxes(store, tariff, clock, fax), ListedFaxes(store, clock)
         self.imports = AccountImport(store, tariff, clock, self.accounts, self.numbers)
         self.people = People(store, clock)
         self.rehearsals = Rehearsals(store, self.accounts, self.numbers, self.money, self.calls)
         self.contradictions = Findings(store, clock)
         self.events = Events(store)
-        self._decisions, self._changes = Decisions(store.documents, clock), Changes(store, clock)
-        self._trail = Trail(store, clock)
-        self._store = store
+        self._store, self._decisions = store, Decisions(store.documents, clock)
+        self._changes, self._trail = Changes(store, clock), Trail(store, clock)
 
     async def ping(self) -> None:
         """Return if the store answers; else LedgerUnavailable."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from itertools import count
+from typing import Any
 
 from charging.clock import MICROSECONDS, Instant
 
@@ -145,3 +146,15 @@ async def settle() -> None:
 async def right() -> bool:
     """Of a clock that a test moves by months between two lives of a daemon: it is believed."""
     return True
+
+
+@asynccontextmanager
+async def running(work: Coroutine[Any, Any, object], name: str) -> AsyncIterator[None]:
+    """``work`` as a task of this name, which waits for something already; cancelled at the end."""
+    task = asyncio.create_task(work, name=name)
+    await settle()
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -24,24 +24,6 @@ from tests.integration.smtp_server import Certificate
 
 
 @pytest.fixture
-async def ami() -> AsyncIterator[FakeAmi]:
-    async with FakeAmi() as server:
-        yield server
-
-
-@pytest.fixture
-def owner() -> Owner:
-    return Owner()
-
-
-@pytest.fixture
-async def link(ami: FakeAmi, owner: Owner) -> AsyncIterator[AmiLink]:
-    async with running(ami, owner) as link:
-        await eventually(lambda: link.is_up, "the link is up")
-        yield link
-
-
-@pytest.fixture
 def written(link: AmiLink, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """What is written to the switch, write by write."""
     assert link._connection is not None

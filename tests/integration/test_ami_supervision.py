@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
@@ -17,24 +17,6 @@ from charging.errors import ActionTimeout, LinkDown
 from tests.fakes.ami import COMMANDS, FakeAmi, block, eventually, refusal, success
 from tests.fakes.clock import FakeClock
 from tests.fakes.link import Owner, running
-
-
-@pytest.fixture
-async def ami() -> AsyncIterator[FakeAmi]:
-    async with FakeAmi() as server:
-        yield server
-
-
-@pytest.fixture
-def owner() -> Owner:
-    return Owner()
-
-
-@pytest.fixture
-async def link(ami: FakeAmi, owner: Owner) -> AsyncIterator[AmiLink]:
-    async with running(ami, owner) as link:
-        await eventually(lambda: link.is_up, "the link is up")
-        yield link
 
 
 async def test_hazard_7_it_comes_up_without_the_right_that_shows_fully_booted(ami: FakeAmi, owner: Owner) -> None:

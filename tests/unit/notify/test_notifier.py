@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import pytest
@@ -19,7 +19,7 @@ from charging.notify.model import Expiry, LowCredit, LowFreeMinutes, Notice, Sub
 from charging.notify.notifier import CALM_S, COLLECTION, GATHER_S, LINES_UNSTORED_MAX, TOGETHER, Notifier
 from charging.notify.outbox import Outbox
 from charging.pricing.packs import pack_of
-from tests.fakes.clock import START_MONO_US, FakeClock, settle
+from tests.fakes.clock import START_MONO_US, FakeClock, running, settle
 from tests.fakes.rig import EURO, NUMBER, TARGET, plan
 from tests.unit.notify.factories import ANNA, PLAN, at, the_tariff
 
@@ -75,15 +75,8 @@ class Office:
     async def notices(self) -> list[Notice]:
         return [entry.notice for entry in await self.outbox.entries()]
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.notifier.run(), name="notifier")
-        await settle()
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return running(self.notifier.run(), "notifier")
 
 
 @pytest.fixture

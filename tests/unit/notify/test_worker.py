@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from charging.notify.outbox import CLAIM_S, KEPT_S, Entry, Outbox, State
 from charging.notify.render import Operator, Templates
 from charging.notify.smtp import Fate, MailServerTrouble, Smtp, Verdict
 from charging.notify.worker import BATCH_MAX, BATCH_S, POLL_S, Worker
-from tests.fakes.clock import FakeClock, settle
+from tests.fakes.clock import FakeClock, running, settle
 from tests.unit.notify.factories import make_mail, make_notice
 
 SENT = Verdict(Fate.SENT)
@@ -90,15 +89,8 @@ class Post:
         assert due_us is not None
         return (due_us - self.clock.now().wall_us) / MICROSECONDS
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.worker.run(), name="worker")
-        await settle()
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return running(self.worker.run(), "worker")
 
 
 @pytest.fixture

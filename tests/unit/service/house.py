@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -17,7 +15,7 @@ from charging.ledger.model import CREDIT, Balance, Closed, Kind, Leg, Opened, Ou
 from charging.ledger.port import Store
 from charging.service.caretaker import Caretaker
 from charging.tariff.plans import Plan
-from tests.fakes.clock import FakeClock, right, settle
+from tests.fakes.clock import FakeClock, right, running
 from tests.fakes.rig import EURO, make_tariff
 
 ZONE = ZoneInfo("Europe/Amsterdam")
@@ -99,12 +97,5 @@ class House:
     async def expiries(self) -> list[str]:
         return [line.id async for line in self.store.journal("anna") if line.id.startswith("expire/")]
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.caretaker.run(), name="caretaker")
-        await settle()
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return running(self.caretaker.run(), "caretaker")
