@@ -102,8 +102,6 @@ SHAPES: dict[str, Shape] = {
     "ChanSpyStart": _SPY,
     "ChanSpyStop": _SPY,
     "OriginateResponse": Shape(("Privilege", "ActionID", "Response", "Channel", "Reason", "Uniqueid", "CallerIDNum")),
-    "FullyBooted": Shape(("Privilege", "Status"), only=ENVELOPE | {"uptime", "lastreload", "status"}),
-    "Shutdown": Shape(("Privilege", "Shutdown", "Restart"), only=ENVELOPE | {"shutdown", "restart"}),
 }
 """The events that are obeyed (`translate`). The others are for nobody, and may look as they like."""
 

@@ -22,9 +22,7 @@ from charging.call.switch_events import (
     PromptEnded,
     PromptStarted,
     PromptStopped,
-    SwitchBooted,
     SwitchEvent,
-    SwitchShutdown,
     TransferKind,
     TransferSeen,
 )
@@ -61,7 +59,7 @@ def _dial_started(message: AmiMessage) -> DialStarted | None:
     session, channel = _session(message, "Dest", ""), message.get("DestChannel")
     if not session or _is_plumbing(message, channel) or is_far_half(message.get("Channel"), _leg(message)):
         return None
-    return DialStarted(session, message.get("Uniqueid"), message.get("DestUniqueid"), channel, stamp_us(message))
+    return DialStarted(session, message.get("Uniqueid"), message.get("DestUniqueid"), stamp_us(message))
 
 
 def _dial_ended(message: AmiMessage) -> DialEnded | None:
@@ -73,7 +71,6 @@ def _dial_ended(message: AmiMessage) -> DialEnded | None:
         message.get("DialStatus"),
         message.get("Uniqueid"),
         message.get("DestUniqueid"),
-        channel,
         stamp_us(message),
     )
 
@@ -181,14 +178,6 @@ def _originate_ended(message: AmiMessage) -> OriginateEnded | None:
     )
 
 
-def _booted(message: AmiMessage) -> SwitchBooted:
-    return SwitchBooted(stamp_us(message))
-
-
-def _shutdown(message: AmiMessage) -> SwitchShutdown:
-    return SwitchShutdown(message.get("Restart") == "True", stamp_us(message))
-
-
 _READERS: dict[str, Callable[[AmiMessage], SwitchEvent | None]] = {
     "DialBegin": _dial_started,
     "DialEnd": _dial_ended,
@@ -201,6 +190,4 @@ _READERS: dict[str, Callable[[AmiMessage], SwitchEvent | None]] = {
     "ChanSpyStart": _prompt_started,
     "ChanSpyStop": _prompt_stopped,
     "OriginateResponse": _originate_ended,
-    "FullyBooted": _booted,
-    "Shutdown": _shutdown,
 }

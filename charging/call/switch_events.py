@@ -19,7 +19,6 @@ class DialStarted:
     session: str
     caller_uid: str
     callee_uid: str
-    callee_channel: str
     at_us: int | None
 
 
@@ -31,7 +30,6 @@ class DialEnded:
     status: str
     caller_uid: str
     callee_uid: str
-    callee_channel: str
     at_us: int | None
 
     @property
@@ -151,21 +149,6 @@ class OriginateEnded:
     at_us: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class SwitchBooted:
-    """Asterisk is ready; also sent at each login where the right ``system`` is granted."""
-
-    at_us: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class SwitchShutdown:
-    """Asterisk stops now."""
-
-    restarts: bool
-    at_us: int | None
-
-
 SwitchEvent = (
     DialStarted
     | DialEnded
@@ -178,6 +161,4 @@ SwitchEvent = (
     | PromptStopped
     | PromptEnded
     | OriginateEnded
-    | SwitchBooted
-    | SwitchShutdown
 )

@@ -146,12 +146,12 @@ class PlayedCalls:
     def dial(self, call: PlayedCall, session: str, target: str, quota_s: int) -> None:
         """What the dialplan does with ``forward``."""
         call.session, call.target, call.quota_s = session, target, quota_s
-        self._deliver(DialStarted(session, call.uid, call.callee_uid, CALLEE, self._stamp()))
+        self._deliver(DialStarted(session, call.uid, call.callee_uid, self._stamp()))
 
     def answer(self, call: PlayedCall) -> None:
         """The subscriber takes the call, and the quota begins."""
         call.answered, call.status, call.phase = self._clock.now(), ANSWER, Phase.TALKING
-        self._deliver(DialEnded(call.session, ANSWER, call.uid, call.callee_uid, CALLEE, self._stamp()))
+        self._deliver(DialEnded(call.session, ANSWER, call.uid, call.callee_uid, self._stamp()))
         for uid, leg in ((call.callee_uid, "callee"), (call.uid, "caller")):
             self._deliver(BridgeEntered(call.session, uid, CALLEE, leg, call.uid, "simple_bridge", self._stamp()))
         self.count_down(call, call.answered.mono_us + call.quota_s * MICROSECONDS)
@@ -159,7 +159,7 @@ class PlayedCalls:
     def fail(self, call: PlayedCall, status: str) -> None:
         """The subscriber does not take it; the caller waits for what comes instead."""
         call.status, call.target = status, ""
-        self._deliver(DialEnded(call.session, status, call.uid, call.callee_uid, CALLEE, self._stamp()))
+        self._deliver(DialEnded(call.session, status, call.uid, call.callee_uid, self._stamp()))
 
     def end(self, call: PlayedCall, *, message: bool = False, is_cut: bool = False) -> None:
         """Someone hangs up, or the switch cuts. ``message``: the caller has left one."""

@@ -116,14 +116,14 @@ class FakeSwitch:
     def dial(self, session: str, quota_s: int, caller_uid: str) -> FakeCall:
         call = FakeCall(session, quota_s, caller_uid, f"{caller_uid}-callee", callee_alive=True)
         self.calls[session] = call
-        self._tell(DialStarted(session, caller_uid, call.callee_uid, "PJSIP/mobile-1", self._stamp()))
+        self._tell(DialStarted(session, caller_uid, call.callee_uid, self._stamp()))
         return call
 
     def answer(self, session: str) -> None:
         call = self.calls[session]
         call.answered, call.status = self.clock.now(), "ANSWER"
         for event in (
-            DialEnded(session, "ANSWER", call.caller_uid, call.callee_uid, "PJSIP/mobile-1", self._stamp()),
+            DialEnded(session, "ANSWER", call.caller_uid, call.callee_uid, self._stamp()),
             self._entered(call, call.callee_uid, "callee"),
             self._entered(call, call.caller_uid, "caller"),
         ):
@@ -153,7 +153,7 @@ class FakeSwitch:
     def fail(self, session: str, status: str) -> None:
         call = self.calls[session]
         call.status, call.callee_alive = status, False
-        self._tell(DialEnded(session, status, call.caller_uid, call.callee_uid, "PJSIP/mobile-1", self._stamp()))
+        self._tell(DialEnded(session, status, call.caller_uid, call.callee_uid, self._stamp()))
 
     def end(self, session: str) -> None:
         """Either side hangs up, or the switch cuts."""

@@ -7,7 +7,7 @@ import pytest
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.translate import translate
-from charging.call.switch_events import SwitchBooted, SwitchEvent
+from charging.call.switch_events import SwitchEvent
 from charging.lab.install import SUPPORTED
 from tests.fakes.ami import FakeAmi, eventually
 from tests.fakes.link import Owner, running
@@ -42,11 +42,7 @@ async def delivered(name: str, branch: str, size: int) -> list[SwitchEvent]:
 
 
 def told(messages: list[AmiMessage]) -> list[SwitchEvent]:
-    return [event for message in messages if (event := translate(message)) and not _is_boot(event)]
-
-
-def _is_boot(event: SwitchEvent) -> bool:
-    return isinstance(event, SwitchBooted)
+    return [event for message in messages if (event := translate(message))]
 
 
 @pytest.mark.parametrize("name", RECORDINGS)

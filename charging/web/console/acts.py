@@ -47,8 +47,6 @@ class Act:
     done: str
     order: Callable[[str, Form], Order]
     is_grave: bool = False
-    account_first: bool = True
-    """Whether the subject is an account."""
     optional: tuple[str, ...] = ()
     """The fields that may be empty."""
 

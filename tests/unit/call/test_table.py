@@ -473,8 +473,8 @@ def test_the_answer_to_another_transfer_books_nothing_and_that_to_its_own_does(s
 def test_dialling_of_another_channel_makes_no_forwarded_leg() -> None:
     ringing = running(state=State.RINGING, answered=None, answered_us=None, technology="")
     for event in (
-        DialStarted("s-1", "stranger", "victim", "PJSIP/x", NOW.wall_us),
-        DialEnded("s-1", "ANSWER", "stranger", "victim", "PJSIP/x", NOW.wall_us),
+        DialStarted("s-1", "stranger", "victim", NOW.wall_us),
+        DialEnded("s-1", "ANSWER", "stranger", "victim", NOW.wall_us),
     ):
         assert step(ringing, event, NOW, POLICY) == (ringing, ())
 

@@ -221,7 +221,7 @@ async def test_forged_answer_of_a_ringing_call_charges_nothing(rig: Rig) -> None
     call = await rig.ringing()
     stamp = rig.clock.now().wall_us
     for forged in (
-        DialEnded(call.session, "ANSWER", call.caller_uid, call.callee_uid, "PJSIP/mobile-1", stamp),
+        DialEnded(call.session, "ANSWER", call.caller_uid, call.callee_uid, stamp),
         BridgeEntered(call.session, call.callee_uid, "PJSIP/mobile-1", "callee", "x", "simple_bridge", stamp),
     ):
         rig.registry.deliver(forged)
@@ -301,7 +301,7 @@ async def test_strangers_who_name_sessions_cannot_keep_the_daemon_busy(rig: Rig)
 
     rig.switch.look = counted  # type: ignore[method-assign]
     for number in range(200):
-        rig.registry.deliver(DialEnded(f"1a2b-{number}", "ANSWER", "u", "v", "PJSIP/x", None))
+        rig.registry.deliver(DialEnded(f"1a2b-{number}", "ANSWER", "u", "v", None))
         await rig.clock.advance(0.1)
     assert len(looks) <= 12
 
