@@ -85,3 +85,26 @@ def _raised(function: Function) -> set[str]:
         if not isinstance(node, Function | ast.ClassDef | ast.Lambda):
             ahead += ast.iter_child_nodes(node)
     return {name for name in found if name[:1].isupper()}
+
+
+NAMED = re.compile(r"`~?(charging(?!\.yaml`)(?:\.\w+)+)`")
+
+
+def names_gone(modules: list[Module]) -> Iterator[str]:
+    """Modules, and what stands in them, that a docstring or comment names and that there are no more."""
+    known = {module.name: module for module in modules}
+    for module in modules:
+        for named in dict.fromkeys(NAMED.findall(module.text)):
+            if not _is_there(named, known):
+                yield f"{module.name} names {named}"
+
+
+def _is_there(named: str, known: dict[str, Module]) -> bool:
+    parent, members = named, list[str]()
+    while parent not in known:
+        parent, _, member = parent.rpartition(".")
+        members.append(member)
+    if parent == "charging":  # `charging.horizon_s` is a setting
+        parent = "charging.settings"
+    text = known[parent].text
+    return all(re.search(rf"^\s*((async )?def |class )?{one}\b", text, re.MULTILINE) for one in members)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests import house
-from tests.docstrings import exceptions_unsaid, undocumented, units_unsaid
+from tests.docstrings import exceptions_unsaid, names_gone, undocumented, units_unsaid
 from tests.house import (
     ROOT,
     Module,
@@ -305,7 +305,7 @@ CODE_RULES: tuple[Callable[[Module], Iterator[str]], ...] = (
     units_unsaid,
     exceptions_unsaid,
 )
-HOUSE_RULES = (inheritance, modules_too_small)
+HOUSE_RULES = (inheritance, modules_too_small, names_gone)
 """Of all modules together."""
 TEST_RULES = (long_files, long_functions, left_out)
 
@@ -329,6 +329,26 @@ def test_code_has_no(rule: Callable[[Module], Iterator[str]], code: list[Module]
 @pytest.mark.parametrize("rule", HOUSE_RULES, ids=lambda rule: rule.__name__)
 def test_the_house_has_no(rule: Callable[[list[Module]], Iterator[str]], code: list[Module]) -> None:
     assert list(rule(code)) == []
+
+
+@pytest.mark.parametrize(
+    ("named", "gone"),
+    [
+        ("charging.x", 0),
+        ("charging.x.price", 0),
+        ("charging.x.Price.of", 0),
+        ("charging.y", 1),
+        ("charging.x.cost", 1),
+        ("charging.x.Price.gone", 1),
+        ("charging.yaml", 0),
+    ],
+)
+def test_a_name_in_a_docstring_is_one_that_there_is(named: str, gone: int) -> None:
+    package = Module.named("charging", "")
+    there = Module.named("charging.x", "def price(): ...\nclass Price:\n    def of(self): ...\n")
+    settings = Module.named("charging.settings", "horizon_s: int\n")
+    says = Module.named("charging.z", f'"""See `{named}` and `charging.horizon_s`."""\n')
+    assert len(list(names_gone([package, there, settings, says]))) == gone
 
 
 def test_what_may_only_shrink_is_not_larger_than_it_need_be(code: list[Module]) -> None:
