@@ -26,6 +26,9 @@ from charging.service.refusal import Code, Obstacle, Refused
 from charging.tasks import deaf_to_hangup
 
 TIME_S = 60
+"""Of one program."""
+DOCUMENT_S = 90
+"""Of all programs that read a document; to find the page at fault, each page is read by itself."""
 CPU_S = 30
 MEMORY_BYTES = 1_000_000_000
 BETWEEN_BYTES = 200_000_000
@@ -105,6 +108,15 @@ def too_many_pages(pages_max: int) -> Refused:
 async def convert(room: Room, pages_max: int) -> Refused | None:
     """Convert the room's ``document`` (PDF or TIFF, recognised by its first bytes) to its ``paper``. It converts at
     most one page more than ``pages_max``, enough to notice that there are too many. ``None``: done."""
+    try:
+        async with asyncio.timeout(DOCUMENT_S):
+            return await _converted(room, pages_max)
+    except TimeoutError:
+        log.warning("fax_document_slow", seconds=DOCUMENT_S)
+        return _unreadable(f"found a document that cannot be read within {DOCUMENT_S} s")
+
+
+async def _converted(room: Room, pages_max: int) -> Refused | None:
     data = await asyncio.to_thread(room.document.read_bytes)
     if data.startswith(pdf.HEAD):
         if await asyncio.to_thread(pdf.is_cut_off, data):

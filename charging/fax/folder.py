@@ -63,15 +63,15 @@ class DocumentFolder:
     def __init__(self, settings: FolderSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._turns = Turns()
+        self._turns = Turns(clock)
 
     async def prepare(self, account: str, session: str, data: bytes) -> Paper | Refused:
         """Convert a document when it is the account's turn, and keep it for the fax ``session`` (an id of ours:
         letters, digits and dashes)."""
         if (hindrance := self._turns.hindrance(account)) is not None:
             return hindrance
-        async with self._turns.turn(account):
-            return await self._prepare(session, data)
+        async with self._turns.turn(account) as is_turn:
+            return await self._prepare(session, data) if is_turn else self._turns.crowded()
 
     async def _prepare(self, session: str, data: bytes) -> Paper | Refused:
         chosen = self._settings

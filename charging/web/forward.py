@@ -5,6 +5,7 @@ Everything else is read in this process, so that no long read or count runs in t
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import quote
 
@@ -38,7 +39,12 @@ POOL_S = 20
 IDLE_S = 1
 """The daemon closes idle connections after 5 s; one that it is just closing must not be used for a change."""
 CONNECTIONS_MAX = 16
-"""Fewer than the control socket has places: the command line needs some."""
+"""Twice that, for documents have as many of their own, is fewer than the control socket has places: the command line
+needs some."""
+DOCUMENTS = re.compile(r"/accounts/[^/]+/(faxes|fax-checks)")
+"""What is answered once a document has had its turn, minutes later perhaps. Were these on the connections of all other
+requests, some customers with slow documents would keep the payments of all from being credited."""
+_DAEMON, _OF_DOCUMENTS = "http://daemon", "http://documents"
 _OURS = (b"connection", b"transfer-encoding", b"content-length", b"date", b"server")
 """Headers that belong to a connection, not to what is handed on."""
 
@@ -58,8 +64,9 @@ def is_for_the_daemon(method: str, path: str) -> bool:
 def daemon_at(socket: Path) -> httpx.AsyncClient:
     """Who asks the daemon over its control socket. To be closed."""
     limits = httpx.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=IDLE_S)
-    transport = httpx.AsyncHTTPTransport(uds=str(socket), limits=limits)
-    return httpx.AsyncClient(transport=transport, timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S, pool=POOL_S))
+    transport, of_documents = (httpx.AsyncHTTPTransport(uds=str(socket), limits=limits) for _ in range(2))
+    timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S, pool=POOL_S)
+    return httpx.AsyncClient(transport=transport, mounts={_OF_DOCUMENTS: of_documents}, timeout=timeout)
 
 
 async def ping(daemon: httpx.AsyncClient) -> None:
@@ -92,7 +99,9 @@ class Forward:
 
     async def _ask(self, request: Request) -> Response:
         # Rewritten from the path that the gate let pass: nothing in it may be read otherwise by the daemon.
-        url = "http://daemon" + quote(request.scope["path"], safe="/").replace(".", "%2E")
+        path = request.scope["path"]
+        is_document = request.method == "POST" and DOCUMENTS.fullmatch(path) is not None
+        url = (_OF_DOCUMENTS if is_document else _DAEMON) + quote(path, safe="/").replace(".", "%2E")
         if query := request.scope["query_string"]:
             url += f"?{quote(query, safe=_QUERY_SAFE)}"
         headers = [(name, value) for name, value in request.scope["headers"] if name in _PASSED]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -13,6 +12,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from charging.web.forward import DOCUMENTS
 from charging.web.problem import ErrorAt, problem_response
 
 TYPE = "multipart/form-data"
@@ -21,7 +21,6 @@ DOCUMENT = "document"
 ENVELOPE_BYTES = 16_384
 """Of all that is around it."""
 FIELDS_MAX = 20
-_TAKES = re.compile(r"/accounts/[^/]+/(faxes|fax-checks)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ class Unfolded:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _TAKES.fullmatch(scope["path"]) or not is_multipart(Headers(scope=scope)):
+        if scope["type"] != "http" or not DOCUMENTS.fullmatch(scope["path"]) or not is_multipart(Headers(scope=scope)):
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,11 @@ from charging.call.model import State
 from charging.call.told import FaxSettled
 from charging.clock import MICROSECONDS
 from charging.engine.told import SessionRestored, Told
+from charging.fax import convert
 from charging.fax.folder import DocumentFolder, FolderSettings
+from charging.service.refusal import Code, Obstacle
 from tests.fakes.clock import FakeClock
+from tests.fakes.documents import pdf
 
 DAY_S = 86_400
 KEEP_DAYS = 7
@@ -185,3 +189,21 @@ def test_document_that_cannot_be_removed_ends_no_session(folder: DocumentFolder,
     with capture_logs() as logs:
         folder.watching(lambda *_told: None)(FaxSettled({}), a_fax("x-1"))
     assert [one["event"] for one in logs] == ["fax_document_not_removed"]
+
+
+async def test_document_has_so_long_for_all_programs_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its own limit; to find the page at fault, one is started for each of fifty pages."""
+
+    async def hangs(command: list[str], room: convert.Room) -> int | None:
+        await asyncio.Event().wait()
+        return 0
+
+    monkeypatch.setattr(convert, "_ended", hangs)
+    monkeypatch.setattr(convert, "DOCUMENT_S", 0.01)
+    room = convert.Room(tmp_path)
+    room.furnish(pdf(1))
+    async with asyncio.timeout(10):
+        refused = await convert.convert(room, 3)
+    assert refused is not None
+    assert (refused.code, refused.obstacle) == (Code.INVALID, Obstacle.UNREADABLE)
+    assert "cannot be read within" in refused.message

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from charging.fax.turns import QueueBounds, Turns
+from charging.fax.turns import SLOW_FOR_S, SLOW_S, QueueBounds, Turns
 from charging.service.refusal import Code
 from tests.fakes.ami import eventually
+from tests.fakes.clock import FakeClock
 
 
 class Documents:
     """Documents that are being made ready until they are told to end."""
 
     def __init__(self, bounds: QueueBounds) -> None:
-        self.turns = Turns(bounds)
+        self.clock = FakeClock()
+        self.turns = Turns(self.clock, bounds)
         self.begun: list[str] = []
+        self.gone: list[str] = []
         self.ends: dict[str, asyncio.Event] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -28,7 +31,10 @@ class Documents:
             await asyncio.sleep(0)
 
     async def _work(self, name: str) -> None:
-        async with self.turns.turn(name[0]):
+        async with self.turns.turn(name[0]) as is_turn:
+            if not is_turn:
+                self.gone.append(name)
+                return
             self.begun.append(name)
             await self.ends[name].wait()
 
@@ -98,3 +104,64 @@ async def test_who_goes_away_leaves_his_place() -> None:
     assert documents.turns.hindrance("a") is None
     await documents.bring("e1")
     assert documents.begun[-1] == "e1"
+
+
+async def test_accounts_whose_documents_take_long_leave_a_place_to_the_others() -> None:
+    """Two accounts that hand in one slow document after the other keep nobody else waiting."""
+    documents = Documents(QueueBounds(at_once=2))
+    await documents.bring("a1", "b1", "a2", "b2", "c1")
+    await documents.clock.advance(SLOW_S + 1)
+    await documents.end("a1")
+    assert documents.begun == ["a1", "b1", "c1"], "carl was there after both"
+    await documents.end("b1")
+    assert documents.begun[3:] == ["a2"], "one of both"
+    await documents.end("c1")
+    assert documents.begun[4:] == [], "a place is free, and kept"
+    await documents.bring("d1")
+    assert documents.begun[4:] == ["d1"]
+    await documents.end("a2")
+    assert documents.begun[5:] == ["b2"]
+
+
+async def test_account_is_slow_for_a_while() -> None:
+    documents = Documents(QueueBounds(at_once=2))
+    await documents.bring("a1", "b1")
+    await documents.clock.advance(SLOW_S)
+    await documents.end("a1")
+    await documents.clock.advance(1)
+    await documents.end("b1")
+    await documents.clock.advance(SLOW_FOR_S - 1)
+    await documents.bring("b2", "a2")
+    assert documents.begun[2:] == ["b2", "a2"], "only ben is slow, and alone so"
+    await documents.end("b2")
+    await documents.clock.advance(1)
+    await documents.bring("c1", "b3", "d1")
+    await documents.clock.advance(SLOW_S + 1)
+    await documents.end("a2")
+    assert documents.begun[4:] == ["c1", "b3"], "a quick document makes nobody slow for longer"
+
+
+async def test_slow_account_has_the_only_place_where_there_is_one() -> None:
+    documents = Documents(QueueBounds(at_once=1))
+    await documents.bring("a1", "a2")
+    await documents.clock.advance(SLOW_S + 1)
+    await documents.end("a1")
+    assert documents.begun == ["a1", "a2"]
+
+
+async def test_where_the_queue_is_full_the_last_of_who_brought_most_makes_room_for_another() -> None:
+    documents = Documents(QueueBounds(at_once=1, waiting=4, of_account=3))
+    await documents.bring("a1", "a2", "a3", "b1", "b2", "c1")
+    await eventually(documents.tasks["a3"].done, "the last of anna's has gone")
+    assert documents.gone == ["a3"]
+    assert documents.turns.hindrance("b") is not None, "he has some there"
+    await documents.bring("d1")
+    await eventually(lambda: len(documents.gone) == 2, "one more has gone")
+    assert documents.gone[1] in ("a2", "b2")
+    await documents.bring("e1")
+    await eventually(lambda: len(documents.gone) == 3, "one more has gone")
+    assert sorted(documents.gone[1:]) == ["a2", "b2"]
+    assert documents.turns.hindrance("f") is not None, "each has one alone"
+    for name in ("a1", "b1", "c1", "d1", "e1"):
+        await documents.end(name)
+    assert documents.begun == ["a1", "b1", "c1", "d1", "e1"]

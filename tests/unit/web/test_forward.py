@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request, Response
 
 from charging.service.actor import acting, actor, is_for_customer
 from charging.web.actor import FOR_CUSTOMER, Acting
-from charging.web.forward import Forward, daemon_at, is_for_the_daemon
+from charging.web.forward import CONNECTIONS_MAX, POOL_S, Forward, daemon_at, is_for_the_daemon
 from charging.web.listen import serve_unix
 
 
@@ -208,3 +208,39 @@ async def test_request_reaches_the_daemon_whole_and_without_who_asks(ask: Ask) -
 async def test_daemon_reads_the_very_path_that_the_gate_let_pass(ask: Ask, path: str) -> None:
     """A dot segment that is taken out on the way would ask for another resource, which nobody has allowed."""
     assert (await ask(path))["path"] == path
+
+
+async def test_documents_that_wait_for_their_turn_keep_no_payment_from_being_booked(tmp_path: Path) -> None:
+    """However many customers bring slow ones: they have connections of their own."""
+    daemon, come, end = FastAPI(), asyncio.Semaphore(0), asyncio.Event()
+
+    @daemon.post("/accounts/{account}/{what}")
+    async def asked(account: str, what: str) -> str:
+        if what in ("faxes", "fax-checks"):
+            come.release()
+            await end.wait()
+        return what
+
+    ready, socket = asyncio.Event(), tmp_path / "s"
+    serving = asyncio.create_task(serve_unix(daemon, socket, ready))
+    await ready.wait()
+    async with (
+        daemon_at(socket) as client,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(Forward(FastAPI(), client)), base_url="http://public"
+        ) as outside,
+    ):
+        documents = [
+            asyncio.create_task(outside.post(f"/accounts/{one}/{what}", timeout=60))
+            for one in range(CONNECTIONS_MAX)
+            for what in ("faxes", "fax-checks")
+        ]
+        for _ in range(CONNECTIONS_MAX):
+            await come.acquire()
+        async with asyncio.timeout(POOL_S / 2):
+            answer = await outside.post("/accounts/anna/top-ups")
+        assert answer.json() == "top-ups"
+        end.set()
+        assert {one.status_code for one in await asyncio.gather(*documents)} == {200}
+    serving.cancel()
+    await asyncio.wait([serving])
