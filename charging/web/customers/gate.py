@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -17,6 +18,7 @@ from charging.sources import neighbourhood
 from charging.web.asks import Asks, Problem, path
 from charging.web.browser import Form, FormSeal, read_form, read_upload, same, set_cookie
 from charging.web.customers.own import Own, Watch
+from charging.web.guesses import Guesses
 from charging.web.limits import Limits, Places
 from charging.web.multipart import Document as Upload
 from charging.web.sessions import Session, Sessions
@@ -33,7 +35,7 @@ UPLOADS_MAX = 8
 UPLOADS_MAX_EACH = 2
 """Of them, of one account."""
 BAD_LINKS_PER_MINUTE = 30
-"""Of one address. A secret cannot be guessed; each try costs a look into the ledger."""
+"""Of one address."""
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +84,7 @@ class CustomerGate:
         )
         self.seal = FormSeal(BEFORE_ENTRY)
         self._requests = Limits(REQUESTS_PER_MINUTE, SESSIONS_MAX)
-        self._bad_links = Limits(BAD_LINKS_PER_MINUTE)
+        self._links = Guesses(self._clock, BAD_LINKS_PER_MINUTE)
         self._sparing = Sparing(self._clock)
         self._uploads = Places(UPLOADS_MAX, UPLOADS_MAX_EACH)
 
@@ -131,14 +133,12 @@ class CustomerGate:
 
     async def whose(self, request: Request, token: str) -> str | None:
         """The account that a link's token signs in to; it is not used yet. Raises LedgerError."""
-        key, now_us = self._address(request), self._clock.now().mono_us
-        if wait_s := self._bad_links.take(key, now_us):
+        find = partial(self._asks.service.page_tokens.account_of, token, Use.PAGE)
+        account, wait_s = await self._links.looked(self._address(request), find)
+        if wait_s:
             raise HTTPException(429, headers={"Retry-After": str(wait_s)})
-        account = await self._asks.service.page_tokens.account_of(token, Use.PAGE)
-        if account is not None:
-            self._bad_links.forgive(key)
-        elif (more := self._sparing.more("customer_link_refused")) is not None:
-            log.warning("customer_link_refused", address=key, more=more)
+        if account is None and (more := self._sparing.more("customer_link_refused")) is not None:
+            log.warning("customer_link_refused", address=self._address(request), more=more)
         return account
 
     async def enter(self, request: Request, form: Form) -> str | None:

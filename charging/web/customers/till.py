@@ -8,6 +8,7 @@ the provider; every such look does the same, and books at most once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NoReturn
 
 import httpx
@@ -28,6 +29,7 @@ from charging.web.asks import Asks, Document, Problem, path
 from charging.web.browser import read_body
 from charging.web.customers.own import Own
 from charging.web.customers.providers import Mollie, Provider, ProviderError, Seen, Stripe, Wanted
+from charging.web.guesses import Guesses
 from charging.web.limits import Limits
 from charging.web.settings import CustomerPage
 
@@ -55,7 +57,7 @@ class Till:
         self.provider = provider.name
         self._begun = Limits(BEGUN_PER_MINUTE)
         self._looks = Limits(LOOKS_PER_MINUTE)
-        self._strange = Limits(HOOKS_PER_MINUTE)
+        self._strange = Guesses(self._clock, HOOKS_PER_MINUTE)
         self._sparing = Sparing(self._clock)
         self._others: set[str] = set()
         """Providers that payments are with, and the settings do not name (any more)."""
@@ -142,25 +144,24 @@ class Till:
     async def hook(self, request: Request) -> Response:
         """The provider says that something has happened. It says again what we do not take in (5xx), and is thanked for
         what is none of ours. What it has not said counts as a stranger's: where it signs nothing, what names nothing of
-        ours. Of strangers there may be so many from an address, and none of them keeps out what is signed."""
+        ours. Of strangers there may be so many from an address; they keep nothing out that is the provider's."""
         address = neighbourhood(request.client.host if request.client is not None else "unknown")
         body = await read_body(request)
         now_s = self._clock.now().wall_us // MICROSECONDS
         id = self._provider.told(request.path_params.get("payment", ""), request.headers, body, now_s)
-        is_proven = self._provider.signs and id is not None
-        if not is_proven and self._strange.wait_s(address, self._clock.now().mono_us):
-            return Response(status_code=429)
         if id is None:
-            self._strange.take(address, self._clock.now().mono_us)
-            return Response(status_code=400)
+            return Response(status_code=429 if self._strange.bad(address) else 400)
+        find = partial(self._named, id)
+        payment, wait_s = (await find(), 0) if self._provider.signs else await self._strange.looked(address, find)
+        if payment is not None:
+            return Response(status_code=200 if await self.look(payment) else 503)
+        if id and not wait_s and (more := self._sparing.more("payment_hook_unknown")) is not None:
+            log.warning("payment_hook_unknown", payment=id[:40], address=address, more=more)
+        return Response(status_code=429 if wait_s else 200)
+
+    async def _named(self, id: str) -> Payment | None:
         payment = await self._asks.service.payments.get(id)
-        if isinstance(payment, Refused):
-            if not self._provider.signs:
-                self._strange.take(address, self._clock.now().mono_us)
-            if id and (more := self._sparing.more("payment_hook_unknown")) is not None:
-                log.warning("payment_hook_unknown", payment=id[:40], address=address, more=more)
-            return Response(status_code=200)
-        return Response(status_code=200 if await self.look(payment) else 503)
+        return None if isinstance(payment, Refused) else payment
 
     async def keep_looking(self) -> NoReturn:
         """Look at all that is open, which may have been paid while we were down; and then at what is due, for ever."""

@@ -8,6 +8,7 @@ the sites that the settings list (CORS).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -18,10 +19,10 @@ from starlette.routing import Route
 from charging.errors import LedgerError
 from charging.pricing.money import format_euro, parse_euro
 from charging.service.page_tokens import Use
-from charging.sources import neighbourhood
 from charging.web.asks import Asks, Document, Problem
 from charging.web.customers.own import Own, Watch
 from charging.web.customers.shown import STATIC, cut_to_cents
+from charging.web.guesses import Guesses
 from charging.web.limits import Limits
 
 ASKED_PER_MINUTE = 60
@@ -34,8 +35,8 @@ CALLING_S, STILL_S = 3, 15
 
 def widget_routes(asks: Asks, watch: Watch, origins: Sequence[str]) -> list[Route]:
     """Its script, and what that asks."""
-    asked, strange = Limits(ASKED_PER_MINUTE), Limits(STRANGERS_PER_MINUTE)
     clock = asks.service.clock
+    asked, strange = Limits(ASKED_PER_MINUTE), Guesses(clock, STRANGERS_PER_MINUTE)
 
     async def script(_request: Request) -> Response:
         headers = {"Cross-Origin-Resource-Policy": "cross-origin", "Cache-Control": "public, max-age=300"}
@@ -43,16 +44,14 @@ def widget_routes(asks: Asks, watch: Watch, origins: Sequence[str]) -> list[Rout
 
     async def balance(request: Request) -> Response:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        now_us, token = clock.now().mono_us, token.strip()
-        address = neighbourhood(request.client.host if request.client is not None else "unknown")
-        if wait_s := strange.wait_s(address, now_us):
-            return _refused(429, wait_s)
+        find = partial(asks.service.page_tokens.account_of, token.strip() if scheme == "Bearer" else "", Use.WIDGET)
         try:
-            account = await asks.service.page_tokens.account_of(token, Use.WIDGET) if scheme == "Bearer" else None
+            account, wait_s = await strange.looked(
+                request.client.host if request.client is not None else "unknown", find
+            )
             if account is None:
-                strange.take(address, now_us)
-                return _refused(401)
-            if wait_s := asked.take(account, now_us):
+                return _refused(429 if wait_s else 401, wait_s)
+            if wait_s := asked.take(account, clock.now().mono_us):
                 return _refused(429, wait_s)
             return JSONResponse(_shown(await Own(asks, watch, account).balance()))
         except (LedgerError, Problem):

@@ -548,6 +548,20 @@ async def test_what_stripe_has_signed_and_is_none_of_ours_locks_nobody_out(shop:
     await market.http.aclose()
 
 
+async def test_what_names_none_of_our_payments_locks_no_hook_of_mollies_out(shop: Shop) -> None:
+    """It signs nothing, and a stranger may have its address: behind a proxy that the settings do not name all have."""
+    await shop.anna()
+    market = Market(shop, Mollie())
+    await market.begun()
+    market.double.only().status = "paid"
+    stranger = Kept("tr_1", "f" * 32, "25.00", "EUR", "", f"{PLACE.url}/hooks/mollie/{'f' * 32}", "paid")
+    codes = [await market.tell(stranger) for _ in range(tills.HOOKS_PER_MINUTE + 1)]
+    assert codes == [200] * tills.HOOKS_PER_MINUTE + [429]
+    assert await market.tell() == 200
+    assert await market.credit() == 25 * EURO
+    await market.http.aclose()
+
+
 async def test_a_hook_that_names_none_of_our_payments_is_logged_sparingly(market: Market) -> None:
     stranger = Kept("tr_1", "f" * 32, "25.00", "EUR", "", f"{PLACE.url}/hooks/mollie/{'f' * 32}", "paid")
     if market.double.name == "stripe":

@@ -196,6 +196,11 @@ async def test_bad_links_are_limited_by_address(place: Place) -> None:
         await guesser.get("/enter?token=guess", 403)
     await guesser.get("/enter?token=guess", 429)
     assert (await Visitor(place.app, "192.0.2.99").come_in((await place.token()).url)).status_code == 303
+    await guesser.get("/enter?token=guess", 429)
+    assert (await Visitor(place.app).come_in((await place.token()).url)).status_code == 303, (
+        "a neighbour has a good one"
+    )
+    await guesser.get("/enter?token=guess", 429)
 
 
 async def test_the_cookie_is_for_this_host_and_no_script(place: Place) -> None:
@@ -436,6 +441,9 @@ async def test_the_widget_is_limited_by_account_and_strangers_by_address(place: 
     assert codes == [200] * 60 + [429]
     codes = [(await place.widget("guess", address="192.0.2.9")).status_code for _ in range(61)]
     assert codes == [401] * 60 + [429]
+    good = await place.token(Use.WIDGET, account="ben")
+    assert (await place.widget(good.secret, address="192.0.2.9")).status_code == 200, "a neighbour has a good one"
+    assert (await place.widget("guess", address="192.0.2.9")).status_code == 429
 
 
 async def test_the_widgets_script_may_be_loaded_by_other_sites(place: Place) -> None:
