@@ -79,10 +79,17 @@ def local_place(place: str) -> str:
     return place if good else "/"
 
 
-def set_cookie(response: Response, name: str, value: str, *, samesite: Literal["strict", "lax"] = "strict") -> None:
-    """For this browser session alone; scripts do not see it, and no other site's request carries it; if ``lax``, but
-    for one that leads to our page."""
-    response.set_cookie(name, value, secure=True, httponly=True, samesite=samesite, path="/")
+def set_cookie(
+    response: Response,
+    name: str,
+    value: str,
+    *,
+    samesite: Literal["strict", "lax"] = "strict",
+    lasts_s: int | None = None,
+) -> None:
+    """For this browser session alone, or for ``lasts_s``; scripts do not see it, and no other site's request carries
+    it; if ``lax``, but for one that leads to our page."""
+    response.set_cookie(name, value, max_age=lasts_s, secure=True, httponly=True, samesite=samesite, path="/")
 
 
 def drop_cookie(response: Response, name: str) -> None:

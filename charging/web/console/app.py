@@ -20,7 +20,7 @@ from charging.service.tokens import Tokens
 from charging.web.asks import Asks, Problem
 from charging.web.browser import Sealed, drop_cookie, is_click, local_place, read_form, set_cookie
 from charging.web.console.acts import ACCOUNT_ACTS, CALL_ACTS, NUMBER_ACTS, Acts
-from charging.web.console.gate import BEFORE_LOGIN, COOKIE, OPENID, ConsoleGate, Visit
+from charging.web.console.gate import BEFORE_LOGIN, COOKIE, KNOWN, KNOWN_S, OPENID, ConsoleGate, Visit
 from charging.web.console.openid import ACTOR, OpenId
 from charging.web.console.pages import Mails, Pages
 from charging.web.console.shown import STATIC, Shown
@@ -88,11 +88,12 @@ def _doors(gate: ConsoleGate, shown: Shown, openid: OpenId | None) -> list[Route
         if request.method != "POST":
             return form(request, place=request.query_params.get("next", ""))
         given = await read_form(request)
-        id, wrong = await gate.log_in(request, given)
+        id, browser, wrong = await gate.log_in(request, given)
         if wrong:
             return form(request, wrong, given.get("next", ""), 403)
         response = RedirectResponse(local_place(given.get("next", "")), 303)
         set_cookie(response, COOKIE, id)
+        set_cookie(response, KNOWN, browser, lasts_s=KNOWN_S)
         drop_cookie(response, BEFORE_LOGIN)
         return response
 

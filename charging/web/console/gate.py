@@ -1,13 +1,17 @@
 """Who may see a page or do an act: login, session, role, and that a form comes from one of our own pages.
 
 Failed logins are limited by address; a name's limit is so high that nobody keeps its owner from logging in by failing
-from a few addresses. Comparing a password is slow on purpose, so it is done beside the loop, a few at a time, and so
-many in a minute.
+from a few addresses. A stranger may have thousands (IPv6). So a browser in which its owner has logged in before has a
+limit of its own for that name, in the place of these. Comparing a password is slow on purpose, so it is done beside the
+loop, a few at a time, and so many in a minute.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
+import re
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -35,6 +39,10 @@ operator's can set it."""
 BEFORE_LOGIN = "__Host-charging-login"
 OPENID = "__Host-charging-openid"
 """While someone is at the login provider: sent when he comes back from there, so it is ``Lax``."""
+KNOWN = "__Host-charging-known"
+"""A browser in which someone has logged in by his password (OWASP's device cookie): for that name it has a limit of its
+own, so that strangers who fail from ever more addresses do not keep him out."""
+KNOWN_S = 90 * 86_400
 OPENID_PER_MINUTE = 30
 """Logins by OpenID Connect that one address may begin; each asks the provider."""
 NAME_TIMES = 20
@@ -46,6 +54,7 @@ REQUESTS_PER_MINUTE = 300
 """Of one login: some pages that ask every two seconds, and a person."""
 COMPARED_PER_MINUTE = 600
 """Each is tens of milliseconds of a processor."""
+_BROWSER = re.compile(r"[A-Za-z0-9_-]{22}\.[0-9a-f]{64}")
 log = structlog.get_logger(__name__)
 
 
@@ -83,7 +92,10 @@ class ConsoleGate:
         self._by = (Limits(settings.failed_logins_per_minute), of_name, Limits(COMPARED_PER_MINUTE))
         """Of an address, of a name, and of all."""
         self._sparing = Sparing(clock)
+        self._by_browser = Limits(settings.failed_logins_per_minute)
         self._comparing = asyncio.Semaphore(COMPARED_AT_ONCE)
+        self._comparing_known = asyncio.Semaphore(1)
+        self._reading_known = asyncio.Semaphore(1)
         self._openid_begun = Limits(OPENID_PER_MINUTE)
         self.seal = FormSeal(BEFORE_LOGIN)
 
@@ -124,15 +136,18 @@ class ConsoleGate:
 
     # --- logging in ---------------------------------------------------------------------------------------------
 
-    async def log_in(self, request: Request, form: Form) -> tuple[str, str]:
-        """The new session's id, and why there is none: one of them is empty. Raises LedgerUnavailable."""
+    async def log_in(self, request: Request, form: Form) -> tuple[str, str, str]:
+        """The new session's id, and what its browser is known by; or, last, why there is none. Raises
+        LedgerUnavailable."""
         if not self.seal.is_ours(request, form):
-            return "", "The form was too old. Please try again."
+            return "", "", "The form was too old. Please try again."
         name, now_us = form.get("name", "").strip().lower()[:100], self._clock.now().mono_us
         address = _address(request)
-        limits = tuple(zip(self._by, (address, name, ""), strict=True))
+        browser = await self._known_browser(request, name)
+        by = zip(self._by, (address, name, ""), strict=True) if not browser else ((self._by_browser, browser),)
+        limits = tuple(by)
         if wait_s := max(limit.wait_s(key, now_us) for limit, key in limits):
-            return "", f"Too many failed logins. Please wait {wait_s} seconds."
+            return "", "", f"Too many failed logins. Please wait {wait_s} seconds."
         for limit, key in limits:  # before anything is waited for, so that many at once count as many
             limit.take(key, now_us)
         try:
@@ -141,17 +156,26 @@ class ConsoleGate:
             for limit, key in limits:
                 limit.forgive(key)
             raise
-        async with self._comparing:
+        async with self._comparing_known if browser else self._comparing:
             good = await asyncio.to_thread(
                 fits, operator.password_hash if operator is not None else None, form.get("password", "")
             )
         if operator is None or not good:
             if (more := self._sparing.more("console_login_failed")) is not None:
                 log.warning("console_login_failed", address=address, more=more)
-            return "", "Name or password is wrong."
+            return "", "", "Name or password is wrong."
         for limit, key in limits:
             limit.forgive(key)
-        return self._entered(request, operator), ""
+        return self._entered(request, operator), browser or _browser_of(operator, secrets.token_urlsafe(16)), ""
+
+    async def _known_browser(self, request: Request, name: str) -> str:
+        """What a browser is known by in which this name has logged in, since it has its password; else empty."""
+        told = request.cookies.get(KNOWN, "")
+        if _BROWSER.fullmatch(told) is None:
+            return ""
+        async with self._reading_known:
+            operator = await self._operators.get(name)
+        return told if operator is not None and same(told, _browser_of(operator, told.partition(".")[0])) else ""
 
     def _entered(self, request: Request, operator: Operator) -> str:
         if (old := self.sessions.find(request.cookies.get(COOKIE, ""), by_click=False)) is not None:
@@ -184,6 +208,12 @@ class ConsoleGate:
         if (more := self._sparing.more("console_openid_away")) is not None:
             log.warning("console_openid_away", error=str(away), more=more)
         return "The login provider cannot be asked now. Try again, or log in by name and password."
+
+
+def _browser_of(operator: Operator, nonce: str) -> str:
+    """Made with the password's hash: it is good for nothing once the password has changed, whoever has the cookie."""
+    mac = hmac.digest(operator.password_hash.encode(), f"{KNOWN} {operator.name} {nonce}".encode(), "sha256")
+    return f"{nonce}.{mac.hex()}"
 
 
 def _address(request: Request) -> str:
