@@ -10,9 +10,11 @@ import hmac
 import json
 import socket
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -31,6 +33,9 @@ BODY_BYTES = 65_536
 """An answer is read so far, for the connection's sake; what it says does not matter."""
 ADDRESSES_MAX = 3
 """That are tried of a name."""
+NAMES_AT_ONCE = 2
+"""Names that are looked up for one receiver, in threads of its own: one whose name server says nothing would else hold
+all those in which this process looks up the payment provider's, and compares passwords."""
 GONE = 410
 RETRY_AFTER_MAX_S = 3600
 """A program that asks for more is tried again all the same."""
@@ -209,6 +214,7 @@ class Guarded(httpx.AsyncBaseTransport):
     def __init__(self, settings: Webhook) -> None:
         self._settings = settings
         self._inner = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=4, keepalive_expiry=30))
+        self._names = ThreadPoolExecutor(NAMES_AT_ONCE, "webhook-names")
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         name, url = request.url.host, request.url
@@ -225,11 +231,13 @@ class Guarded(httpx.AsyncBaseTransport):
         raise failed
 
     async def _addresses(self, name: str, port: int) -> list[IPv4Address | IPv6Address]:
-        found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        ask = partial(socket.getaddrinfo, name, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._names, ask)
         addresses = dict.fromkeys(ip_address(str(one[4][0])) for one in found)
         return [one for one in addresses if is_allowed(self._settings, one)]
 
     async def aclose(self) -> None:
+        self._names.shutdown(wait=False, cancel_futures=True)
         await self._inner.aclose()
 
 

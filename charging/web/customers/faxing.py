@@ -7,6 +7,7 @@ the pages and checks the credit again when the fax is sent.
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +28,7 @@ from charging.web.limits import Limits
 from charging.web.multipart import Document as Upload
 
 DRAFTS_BYTES_MAX = 100_000_000
-"""Of all customers' documents that wait; for one more the oldest go."""
+"""Of all customers' documents that wait."""
 DRAFT_S = 900
 CHECKS_PER_MINUTE = 6
 """Of one account: each may keep the program busy that reads documents."""
@@ -61,15 +62,17 @@ class Drafts:
         """By login, the oldest first."""
 
     def keep(self, visit: Visit, checked: Document, document: Upload) -> Draft:
-        """In the place of what the same login had before."""
+        """In the place of what the same login had before. If there is no room, the oldest of the account goes that has
+        most, so that nobody drives out others by logging in again and again."""
         login, now_us = visit.session.csrf, self._clock.now().mono_us
-        self._kept.pop(login, None)
-        room = DRAFTS_BYTES_MAX - len(document.data)
-        for key, one in list(self._kept.items())[::-1]:
-            room -= len(one.data)
-            if room < 0 or self._is_old(one):
-                del self._kept[key]
+        self._kept = {key: one for key, one in self._kept.items() if key != login and not self._is_old(one)}
         made = self._kept[login] = Draft(visit.own.account, checked, document.name, document.data, now_us)
+        while sum(len(one.data) for one in self._kept.values()) > DRAFTS_BYTES_MAX:
+            held = Counter[str]()
+            for one in self._kept.values():
+                held[one.account] += len(one.data)
+            most = max(held, key=held.__getitem__)
+            del self._kept[next(key for key, one in self._kept.items() if one.account == most)]
         return made
 
     def of(self, visit: Visit, id: str = "") -> Draft | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import httpx
 import pytest
 
-from charging.ledger.accounts import Language
+from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.memory import MemoryStore
 from charging.service.live import RegistryCalls
 from charging.service.service import Service
@@ -104,6 +104,21 @@ async def test_document_that_waits_is_forgotten_after_a_while(office: Office) ->
     await office.rig.clock.advance(DRAFT_S + 1)
     assert (await visitor.send("/fax/ready", {"draft": draft})).headers["location"] == "/fax"
     assert office.line.orders == []
+
+
+async def test_customer_with_many_logins_drives_out_no_document_of_another(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charging.web.customers.faxing.DRAFTS_BYTES_MAX", 100)
+    await office.rig.store.directory.put_account(Account("ben", "pro"))
+    await office.rig.store.directory.put_number(Number("+31201234568", "ben"))
+    ben = await office.place.visitor("ben")
+    await office.upload(ben, 30)
+    logins = [await office.place.visitor() for _ in range(4)]
+    for login in logins:
+        await office.upload(login, 30)
+    kept = [(await login.http.get("/fax/ready")).status_code for login in (ben, *logins)]
+    assert kept == [200, 303, 303, 200, 200], "two of anna's fit beside ben's"
 
 
 async def test_fax_page_says_what_is_wrong_in_the_customers_words(office: Office) -> None:

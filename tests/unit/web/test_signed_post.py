@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from ipaddress import ip_address
 
 import httpx
@@ -130,3 +131,26 @@ async def test_a_receiver_whose_name_means_a_private_address_by_now_gets_nothing
             await guarded.handle_async_request(httpx.Request("POST", "https://127.0.0.1:1/"))
     finally:
         await guarded.aclose()
+
+
+async def test_receiver_whose_name_server_says_nothing_holds_no_thread_of_others(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They compare passwords, and look up the name of the payment provider."""
+    said = threading.Event()
+
+    def silent(*_asked: object, **_named: object) -> list[object]:
+        said.wait(30)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    monkeypatch.setattr(signed_post, "TIMEOUT_S", 0.05)
+    receiver = Receiver(hook(), shop.clock)
+    try:
+        failures = await asyncio.gather(*(receiver.post(f"evt_{number}", b"{}") for number in range(50)))
+        assert {one.kind for one in failures if one is not None} == {Kind.UNREACHED}
+        async with asyncio.timeout(10):
+            assert await asyncio.to_thread(lambda: 1) == 1
+    finally:
+        said.set()
+        await receiver.close()
