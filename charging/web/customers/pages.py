@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import datetime
 
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -23,12 +24,15 @@ from charging.web.browser import CONTENT_POLICY
 from charging.web.customers.gate import CustomerGate, Page, Visit
 from charging.web.customers.shown import Shown
 from charging.web.customers.words import WORDS
+from charging.web.limits import Limits
 
 CALLS_SHOWN = 50
 CALLS_RECENT = 5
 CALL_DAYS = 31
 MONTHS_SHOWN = 12
 NUMBERS_SHOWN = 100
+STATEMENTS_PER_MINUTE, PRINTS_PER_MINUTE = 20, 4
+"""Of one account. One with thousands of calls takes some tenths of a second of this process, and as a PDF seconds."""
 STREAMS_MAX = 200
 """At a time; each holds a connection. Who comes then is told to reload."""
 STREAMS_MAX_EACH = 4
@@ -49,6 +53,7 @@ class Pages:
         self._asks = asks
         self._shown = shown
         self._streams: Counter[str] = Counter()
+        self._statements, self._prints = Limits(STATEMENTS_PER_MINUTE), Limits(PRINTS_PER_MINUTE)
         self._printing = asyncio.Lock()
         """One PDF is made at a time: they take longer than pages."""
 
@@ -68,14 +73,18 @@ class Pages:
 
     async def statement(self, visit: Visit) -> Response:
         """A month's, as a page that prints well, as PDF or as CSV."""
+        form = visit.request.query_params.get("format")
+        limit = self._prints if form == "pdf" else self._statements
+        if wait_s := limit.take(visit.own.account, self._asks.service.clock.now().mono_us):
+            raise HTTPException(429, headers={"Retry-After": str(wait_s)})
         statement = await visit.own.statement(visit.request.path_params["month"])
         if isinstance(statement, Refused):
             archived = statement.code is Code.ARCHIVED
             raise Problem(410 if archived else 404, {"code": statement.code, "detail": statement.message})
-        if visit.request.query_params.get("format") == "csv":
+        if form == "csv":
             name = f'attachment; filename="{statement.month}.csv"'
             return Response(statement_csv(statement), media_type="text/csv", headers={"Content-Disposition": name})
-        if visit.request.query_params.get("format") == "pdf":
+        if form == "pdf":
             async with self._printing:
                 pdf = await asyncio.to_thread(_printed, statement)
             name = f'inline; filename="{statement.month}.pdf"'

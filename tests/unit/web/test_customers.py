@@ -27,7 +27,7 @@ from charging.web.browser import HEADERS
 from charging.web.customers.app import PRIVATE, customers_app
 from charging.web.customers.gate import BAD_LINKS_PER_MINUTE, COOKIE, REQUESTS_PER_MINUTE
 from charging.web.customers.own import Own, Watch
-from charging.web.customers.pages import STATEMENT_POLICY
+from charging.web.customers.pages import PRINTS_PER_MINUTE, STATEMENT_POLICY, STATEMENTS_PER_MINUTE
 from charging.web.customers.shown import cut_to_cents, euro, preferred
 from charging.web.customers.words import WORDS
 from charging.web.settings import CustomerPage
@@ -444,6 +444,17 @@ async def test_the_widget_is_limited_by_account_and_strangers_by_address(place: 
     good = await place.token(Use.WIDGET, account="ben")
     assert (await place.widget(good.secret, address="192.0.2.9")).status_code == 200, "a neighbour has a good one"
     assert (await place.widget("guess", address="192.0.2.9")).status_code == 429
+
+
+async def test_one_customer_has_so_many_statements_made_a_minute_whatever_his_logins(place: Place) -> None:
+    """Of thousands of calls each takes seconds, in which nobody else's page and no payment is looked at."""
+    logins, ben = [await place.visitor() for _ in range(2)], await place.visitor("ben")
+    month = place.shop.service.tariff().month_of(place.shop.clock.now().wall_us)
+    for form, most in (("pdf", PRINTS_PER_MINUTE), ("csv", STATEMENTS_PER_MINUTE)):
+        asked = f"/statements/{month}?format={form}"
+        codes = [(await logins[turn % 2].http.get(asked)).status_code for turn in range(most + 1)]
+        assert codes == [200] * most + [429], form
+        assert (await ben.http.get(asked)).status_code == 200, form
 
 
 async def test_the_widgets_script_may_be_loaded_by_other_sites(place: Place) -> None:
