@@ -22,7 +22,7 @@ from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TimeEla
 from rich.text import Text
 
 from charging.app_surroundings import tariff_that_counts
-from charging.cli.client import daemon_answers
+from charging.cli.client import daemon_answers, whoever_types
 from charging.cli.failure import Refusal
 from charging.cli.in_process import store_of
 from charging.clock import MICROSECONDS, Clock, SystemClock
@@ -37,6 +37,8 @@ from charging.ledger.durable import new_file
 from charging.ledger.port import Store
 from charging.ledger.sqlite.restore import copied, locked, put_in_place
 from charging.ledger.sqlite.store import SqliteStore
+from charging.service.actor import acting
+from charging.service.changes import Act, Changes
 from charging.service.ledger_contents import LedgerContents
 from charging.settings import Settings
 
@@ -112,6 +114,7 @@ def restore(settings: Settings, file: Path) -> tuple[Path, Path | None]:
         try:
             with copied(file, ledger) as copy:
                 asyncio.run(assert_exact(copy, file, clock))
+                asyncio.run(note_restore(copy, clock))
                 return ledger, kept if put_in_place(copy, ledger, kept) else None
         except OSError as error:
             raise Refusal(f"{error.filename or file}: {error.strerror or error}; nothing was changed") from None
@@ -131,6 +134,18 @@ async def assert_exact(copy: Path, file: Path, clock: Clock) -> None:
         await store.close()
     if found:
         raise Refusal(*found, f"the books of {file} are not exact: nothing was changed")
+
+
+async def note_restore(copy: Path, clock: Clock) -> None:
+    """So that programs that follow the events learn which of them are undone. Raises LedgerError."""
+    store = SqliteStore(copy)
+    await store.open()
+    try:
+        with acting(whoever_types()):
+            last = await store.feed.last_place()
+            await Changes(store, clock).noted(Act.LEDGER_RESTORED, after={"after": str(last)})
+    finally:
+        await store.close()
 
 
 def refuse_beside_a_daemon(settings: Settings) -> None:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from charging.ledger.documents import Document
-from charging.ledger.model import JournalLine
+from charging.ledger.model import AMOUNT_MAX, JournalLine
 
 _AT_ONCE = ("decisions", "notices", "notice-results")
 _ONCE_DONE = "changes"
@@ -58,8 +58,9 @@ class Feed(Protocol):
     async def read_feed(self, after: int, limit: int) -> Sequence[FeedEntry]:
         """The first ``limit`` (1 to 1,000) entries with places beyond ``after``, in order; fewer: there are no more."""
 
-    async def last_place(self) -> int:
-        """The largest place given, after everything booked until now has got its place; 0 if none was given."""
+    async def last_place(self, up_to: int = AMOUNT_MAX) -> int:
+        """The largest place given, after everything booked until now has got its place; 0 if none was given. None
+        above ``up_to`` counts."""
 
     async def clear_feed(self) -> None:
         """Remove all places: what is in the store by now does not appear in the feed. For an import."""

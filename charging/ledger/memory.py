@@ -17,6 +17,7 @@ from charging.ledger.accounts import Account, Number, folded
 from charging.ledger.documents import Document, MemoryDocuments, is_beyond
 from charging.ledger.feed import FeedEntry, takes_place
 from charging.ledger.model import (
+    AMOUNT_MAX,
     Applied,
     Balance,
     Called,
@@ -417,8 +418,8 @@ class MemoryFeed:
         line = journal[place] if 0 <= place < len(journal) else None
         return line if line is not None and line.kind.has_place else None
 
-    async def last_place(self) -> int:
-        return self._entries[-1].place if self._entries else 0
+    async def last_place(self, up_to: int = AMOUNT_MAX) -> int:
+        return max((entry.place for entry in self._entries if entry.place <= up_to), default=0)
 
     async def clear_feed(self) -> None:
         self._entries = []

@@ -66,6 +66,7 @@ class Act(StrEnum):
     TARIFF_ACCEPTED = "tariff.accepted"
     WEBHOOK_RESENT = "webhook.resent"
     WEBHOOK_DROPPED = "webhook.dropped"
+    LEDGER_RESTORED = "ledger.restored"
 
 
 @dataclass(frozen=True, slots=True)

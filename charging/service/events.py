@@ -12,6 +12,7 @@ of several decisions makes several events, told apart by their part. The stream 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ from charging.pricing.money import format_euro
 from charging.pricing.packs import PACK, WORDS, is_pack, last_day_of, name_of, sort_of
 from charging.records import NEWER, Codec
 from charging.service.actor import sees_actors
-from charging.service.changes import Act, readable
+from charging.service.changes import Act, Change, readable
 from charging.service.money import reason_shown
 from charging.service.months import BUNDLE
 from charging.service.privacy import cdr_shown
@@ -79,6 +80,8 @@ class What(StrEnum):
     NOTICE_FAILED = "notice.failed"
     """It cannot be sent, ever."""
     SETTING_CHANGED = "setting.changed"
+    RESTORED = "ledger.restored"
+    """From a copy: what was told since that was made is undone. It is no account's."""
 
 
 _NOTICES = {
@@ -124,11 +127,25 @@ class Event:
     data: Mapping[str, Any]
     part: int = 0
     """From 1, of what tells several events at one place."""
+    mark: str = ""
+    """Of the journal's line."""
 
     @property
     def id(self) -> str:
         """The cursor behind it."""
-        return f"{self.number}.{self.part}" if self.part else str(self.number)
+        return str(Line(self.number, self.mark) if self.mark else Place(self.number, self.part))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """How far someone has read of an account's journal."""
+
+    number: int = 0
+    mark: str = ""
+    """Tells the line from one that has its number after a restore; empty: whichever has it."""
+
+    def __str__(self) -> str:
+        return f"{self.number}-{self.mark}" if self.mark else str(self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,23 +168,37 @@ class Events:
         self.streams: Counter[str] = Counter()
         """That are open now, by who has them open."""
 
-    async def page(self, account: str, after: int, limit: int) -> tuple[list[Event], int] | Refused:
+    async def page(self, account: str, after: Line, limit: int) -> tuple[list[Event], Line] | Refused:
         """Up to ``limit`` events after the cursor ``after`` (0: from the first that is kept), oldest first, and the
         cursor to go on from. A page may be empty though more follow: go on until the cursor does not change. Refused if
-        lines after the cursor were archived. Raises LedgerError."""
+        lines after the cursor were archived, or its own line is no longer in the journal. Raises LedgerError."""
         if await self._store.directory.account(account) is None:
             return unknown_account(account)
         found: list[JournalLine] = []
-        place, seen = after, 0
-        async for line in self._store.journal(account, after):
-            if line.kind is Kind.OPENING and after:
-                return _archived(line)
-            seen, place = seen + 1, line.number
+        place, looked, stands = after, 0, not after.number
+        async for line in self._store.journal(account, max(0, after.number - 1)):
+            is_opening = line.kind is Kind.OPENING
+            if is_opening and line.number > after.number > 0:
+                return _archived(f"what was booked before {line.number}", line.number)
+            if line.number == after.number:
+                if not (stands := is_opening or after.mark in ("", _mark(line))):
+                    break
+                continue
+            place, looked = Line(line.number, _mark(line)), looked + 1
             if _what(line) is not None:
                 found.append(line)
-            if len(found) == limit or seen == LINES_MAX:
+            if len(found) == limit or looked == LINES_MAX:
                 break
+        if not stands:
+            return _rewound(str(after), await self._first_kept(account))
         return list(await asyncio.gather(*(_event(self._store, line) for line in found))), place
+
+    async def _first_kept(self, account: str) -> str:
+        """The cursor behind what was archived of the account. Which of the lines behind it a reader had before
+        a restore cannot be told."""
+        async for line in self._store.journal(account):
+            return str(line.number if line.kind is Kind.OPENING else 0)
+        return "0"
 
     async def end(self) -> Place:
         """The cursor after everything that has happened until now. Raises LedgerError."""
@@ -181,13 +212,17 @@ class Events:
         LedgerError."""
         if account is not None and await self._store.directory.account(account) is None:
             return unknown_account(account)
-        entries = await self._store.feed.read_feed(after.place - bool(after.part), ENTRIES_MAX)
-        if not over_gaps and after.place and entries and (gone := _gone(entries, account)):
-            message = f"what was told up to {gone} was archived"
-            return Refused(Code.ARCHIVED, message, f"go on with after={gone}; the archive's files have the rest")
+        entries = await self._store.feed.read_feed(max(0, after.place - 1), ENTRIES_MAX)
+        if not over_gaps and after.place:
+            if (rewound := await self._rewound(entries, after)) is not None:
+                return rewound
+            if gone := _gone([one for one in entries if one.place > after.place], account):
+                return _archived(f"what was told up to {gone}", gone)
         found: list[Event] = []
         place = after
         for entry in entries:
+            if entry.place == after.place and not after.part:
+                continue
             begun = after.part if entry.place == after.place else 0
             told = [one for one in await self._told(entry, account) if one.part > begun or not begun]
             room = limit - len(found)
@@ -201,15 +236,25 @@ class Events:
             place = Place(entry.place)
         return found, place
 
+    async def _rewound(self, entries: Sequence[FeedEntry], after: Place) -> Refused | None:
+        """Refused where the feed, which is ``entries`` from the cursor's own place on, has not that place. What has
+        come since is at larger ones (`charging.ledger.feed`, 2), so a reader goes on from the last below."""
+        if entries and entries[0].place == after.place:
+            return None
+        before = await self._store.feed.last_place(after.place)
+        if not before and entries and _is_gap(entries[0], None):
+            return None  # it was archived
+        return _rewound(str(after), str(before))
+
     async def _told(self, entry: FeedEntry, account: str | None) -> list[Event]:
         """What stands at a place, of an account or of any; nothing: it was archived or forgotten, or tells nothing."""
         if isinstance(entry.found, JournalLine):
             if _what(entry.found) is None or account not in (None, entry.account):
                 return []
-            return [replace(await _event(self._store, entry.found), number=entry.place)]
+            return [replace(await _event(self._store, entry.found), number=entry.place, mark="")]
         try:
             told = _of_document(entry.place, entry.found) if entry.found is not None else []
-            return [one for one in told if account in (None, one.account)]
+            return [one for one in told if account is None or one.account in (account, "")]
         except (AttributeError, KeyError, TypeError, ValueError):
             log.error("event_unreadable", document=entry.document)
             return []
@@ -247,13 +292,20 @@ def _of_document(place: int, document: Document) -> list[Event]:
             what = What.NOTICE_SENT if result.sent else What.NOTICE_FAILED
             data = {"notice": result.notice, "kind": result.kind}
             return [Event(place, what, result.account, result.at_us, data)]
-        case "changes" if (change := readable(document)) is not None and change.done and change.act in _SETTINGS:
-            fields = sorted({*change.before, *change.after})
-            facts = {"act": change.act, "change": document.id, "fields": fields}
-            of = {"number": change.number} if change.number else {}
-            by = {"actor": change.actor} if sees_actors() else {}
-            return [Event(place, What.SETTING_CHANGED, change.account, change.at_us, facts | of | by)]
+        case "changes" if (change := readable(document)) is not None and change.done:
+            return _of_change(place, document.id, change)
     return []
+
+
+def _of_change(place: int, id: str, change: Change) -> list[Event]:
+    if change.act == Act.LEDGER_RESTORED:
+        return [Event(place, What.RESTORED, "", change.at_us, {"after": str(change.after["after"]), "change": id})]
+    if change.act not in _SETTINGS:
+        return []
+    facts = {"act": change.act, "change": id, "fields": sorted({*change.before, *change.after})}
+    of = {"number": change.number} if change.number else {}
+    by = {"actor": change.actor} if sees_actors() else {}
+    return [Event(place, What.SETTING_CHANGED, change.account, change.at_us, facts | of | by)]
 
 
 def _refused(document: str, number: int, decided: Decided) -> Event | None:
@@ -264,9 +316,20 @@ def _refused(document: str, number: int, decided: Decided) -> Event | None:
     return Event(0, What.CALL_REFUSED, decided.account, decided.at_us, data | {"decision": f"{document}.{number}"})
 
 
-def _archived(opening: JournalLine) -> Refused:
-    message = f"what was booked before {opening.number} was archived"
-    return Refused(Code.ARCHIVED, message, f"go on with after={opening.number}; the archive's files have the rest")
+def _archived(what: str, last: int) -> Refused:
+    advice = f"go on with after={last}; the archive's files have the rest"
+    return Refused(Code.ARCHIVED, f"{what} was archived", advice, after=str(last))
+
+
+def _rewound(cursor: str, after: str) -> Refused:
+    message = f"what was told up to {cursor} is in the ledger no more: it was restored from an older copy"
+    advice = f"undo what was told behind {after}, and go on with after={after}"
+    return Refused(Code.REWOUND, message, advice, after=after)
+
+
+def _mark(line: JournalLine) -> str:
+    """What a line that takes the number of one that a restore has undone does not have."""
+    return hashlib.sha256(f"{line.id} {line.at_us}".encode()).hexdigest()[:8]
 
 
 def _what(line: JournalLine) -> What | None:
@@ -313,7 +376,7 @@ async def _event(ledger: Ledger, line: JournalLine) -> Event:
         data |= _ending(line, await ledger.cdr(line.account, line.session or ""))
     elif line.session is None:
         data |= _moved(line)
-    return Event(line.number, what, line.account, line.at_us, data)
+    return Event(line.number, what, line.account, line.at_us, data, mark=_mark(line))
 
 
 def _ending(line: JournalLine, row: CdrRow | None) -> dict[str, Any]:

@@ -19,6 +19,8 @@ class Code(StrEnum):
     """What was given is well formed and against the tariff or a rule of the service."""
     ARCHIVED = "archived"
     """It was taken out of the ledger, into the archive's files."""
+    REWOUND = "rewound"
+    """It was in the ledger, which was restored from an older copy since."""
     CLOSED = "closed"
     """The account is closed, for good."""
     KEY_REUSED = "key_reused"
@@ -87,6 +89,8 @@ class Refused:
     at: str = ""
     """Which member of the request is wrong, as a JSON Pointer in a URI fragment such as ``#/email``, or a header's
     name; empty: not one alone, or none."""
+    after: str = ""
+    """Of a cursor: the one to go on from instead."""
 
 
 def unknown_account(account: str) -> Refused:

@@ -205,10 +205,18 @@ class Tokens:
             self._digests.pop("" if match is None else match[1], None)
             return None
         token, digest = _stored(document)
-        if token.expires_us is not None and self._clock.now().wall_us >= token.expires_us:
+        if self._has_expired(token):
             self._digests[token.id] = ""  # which no text has: over the limit of failures the store is not asked again
             return None
         return token if hmac.compare_digest(digest, _digest(match[2])) else None
+
+    async def stands(self, token: Token) -> bool:
+        """Whether a token that was authenticated has neither expired nor been revoked since. Raises LedgerError."""
+        is_there = await self._documents.documents.get_document(COLLECTION, token.id) is not None
+        return is_there and not self._has_expired(token)
+
+    def _has_expired(self, token: Token) -> bool:
+        return token.expires_us is not None and self._clock.now().wall_us >= token.expires_us
 
     async def exists(self, id: str) -> bool:
         """Whether there is such a token. However often it is asked for ids that there are not, the store is asked at

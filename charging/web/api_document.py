@@ -26,7 +26,7 @@ DESCRIPTIONS = {
     408: "the body did not arrive in time",
     409: "it contradicts what is stored: it exists already, the account is closed, the idempotency key was used for "
     "something else, credit would fall below zero…",
-    410: "what is asked of was archived: it is in files, no more in the ledger",
+    410: "what is asked of was archived, or undone by a restore of the ledger; `after` is the cursor to go on from",
     413: "the body is too large",
     422: "what was given is malformed, or against the tariff or a rule of the service",
     429: "too many requests of this token, or too many failed logins from this address",

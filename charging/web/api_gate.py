@@ -13,6 +13,7 @@ import asyncio
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -31,7 +32,7 @@ from charging.sources import neighbourhood
 from charging.web.limits import Limits, Places
 from charging.web.multipart import ENVELOPE_BYTES, is_multipart
 from charging.web.problem import bad_file_response, ledger_response, problem_response
-from charging.web.public import RATE, REQUEST_ID, Pace
+from charging.web.public import RATE, REQUEST_ID, STANDS, Pace
 from charging.web.settings import Api
 from charging.web.token_bounds import NUMBER, beyond, is_its_own
 
@@ -162,6 +163,7 @@ class Gate:
         if operation.template == NUMBER:  # it may have become another customer's while the body came
             await self._check_account(operation, token, names, scope)
         audits = Permission.AUDIT.allowed_by(token.scopes)
+        scope[STANDS] = partial(self._tokens.stands, token)
         with acting(f"token:{token.id}", for_customer=bool(token.account), audits=audits):
             await self._app(scope, _Replay(body, receive), send)
 

@@ -1,8 +1,8 @@
 """Every error as one document: ``application/problem+json`` (RFC 9457).
 
 Besides the standard's members a problem carries ``code`` (a word for programs, stable), ``advice`` (what to do next),
-``problems`` (each thing wrong with a file or a request, one line each) and ``obstacle`` (a word for what stands against
-a fax).
+``problems`` (each thing wrong with a file or a request, one line each), ``after`` (a cursor to go on from) and
+``obstacle`` (a word for what stands against a fax).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _STATUS = {
     Code.INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,
     Code.NOT_ALLOWED: HTTPStatus.UNPROCESSABLE_ENTITY,
     Code.ARCHIVED: HTTPStatus.GONE,
+    Code.REWOUND: HTTPStatus.GONE,
     Code.EXISTS: HTTPStatus.CONFLICT,
     Code.CLOSED: HTTPStatus.CONFLICT,
     Code.KEY_REUSED: HTTPStatus.CONFLICT,
@@ -66,6 +67,7 @@ class ProblemDocument(BaseModel):
     problems: list[str] = Field([], description="each thing wrong with a file or the request")
     errors: list[ErrorAt] = Field([], description="where in the request it is wrong, as far as that is known")
     instance: str = Field("", description="urn:charging:request: and the id of the request, as in X-Request-Id")
+    after: str = Field("", description="of a cursor that is of no use any more: the one to go on from")
     obstacle: str = Field("", description=f"what stands against a fax: {', '.join(Obstacle)}; empty: the code says it")
 
 
@@ -92,6 +94,7 @@ def problem_response(
     problems: Sequence[str] = (),
     errors: Sequence[ErrorAt] = (),
     obstacle: str = "",
+    after: str = "",
 ) -> JSONResponse:
     """The response that says what went wrong."""
     document = ProblemDocument(
@@ -105,6 +108,7 @@ def problem_response(
         errors=list(errors),
         instance="",
         obstacle=obstacle,
+        after=after,
     )
     return JSONResponse(document.model_dump(), status, media_type=MEDIA_TYPE)
 
@@ -128,7 +132,8 @@ def refusal_response(refused: Refused) -> JSONResponse:
     """The response where the service refused."""
     status, obstacle = _STATUS[refused.code], refused.obstacle or ""
     errors = [ErrorAt(detail=refused.message, pointer=refused.at)] if refused.at else ()
-    response = problem_response(status, refused.code, refused.message, refused.advice, errors=errors, obstacle=obstacle)
+    more = {"obstacle": obstacle, "after": refused.after}
+    response = problem_response(status, refused.code, refused.message, refused.advice, errors=errors, **more)
     if refused.code is Code.UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response

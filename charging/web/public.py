@@ -28,6 +28,8 @@ SANDBOX = "x-charging-sandbox"
 STREAM = "text/event-stream"
 RATE = "charging.rate"
 """Where the gate leaves the token's pace in a request's scope; see :class:`Pace`."""
+STANDS = "charging.stands"
+"""Where the gate leaves a question for long answers: whether the token is (still) good."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _COMMAND = "`charging"
 _WITHOUT_BODY = (b"content-length", b"content-type")

@@ -72,6 +72,7 @@ EventType = Literal[
     "notice.sent",
     "notice.failed",
     "setting.changed",
+    "ledger.restored",
 ]
 """`charging.service.events.What`."""
 WEBHOOKS_MAX = 16

@@ -75,6 +75,8 @@ async def test_what_was_booked_is_told_once_and_neither_ticks_nor_refusals_are(s
     assert places == sorted(set(places))
     assert await whole(store, limit) == found
     assert await store.feed.last_place() == places[-1]
+    bounds = (places[0] - 1, places[0], places[2] - 1, places[2], places[-1] + 1)
+    assert [await store.feed.last_place(one) for one in bounds] == [0, places[0], places[1], places[2], places[-1]]
     assert await store.feed.read_feed(places[-1], limit) == []
 
 

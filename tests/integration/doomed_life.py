@@ -22,7 +22,7 @@ from charging.ledger.books.verify import verify
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
 from charging.ledger.port import Store
 from charging.pricing.packs import pack_of
-from charging.service.events import Events, Place, What
+from charging.service.events import Events, Line, Place, What
 from charging.service.refusal import Refused
 from charging.tariff.plans import Pack
 from tests.fakes.clock import FakeClock
@@ -259,7 +259,7 @@ class Books:
 
 async def told(store: Store) -> list[tuple[str, Any]]:
     """What a program is told that asks until nothing is new."""
-    events, found, cursor, before = Events(store), [], 0, -1
+    events, found, cursor, before = Events(store), [], Line(), Line(-1)
     while cursor != before:
         before = cursor
         answer = await events.page("anna", cursor, 2)

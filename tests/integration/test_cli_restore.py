@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from charging.ledger.sqlite.file import FileLock
+from charging.ledger.sqlite.store import SqliteStore
+from charging.service.events import Event, Events, What
+from charging.service.events import Place as Cursor
 from tests.integration.command import Command, Place
 
 
@@ -57,6 +61,35 @@ def test_a_copy_becomes_the_ledger_and_what_was_there_is_kept_whole(
     assert credit(charging) == "45.00"
     assert charging("ledger", "verify").code == 0
     assert not list(place.folder.glob("*.restoring*"))
+
+
+def test_who_follows_the_events_is_told_that_what_came_behind_the_copy_is_undone(
+    charging: Command, place: Place, copy: Path
+) -> None:
+    """A webhook's program has no cursor whose end it could be told."""
+    before = asyncio.run(events(place.folder / "ledger.db"))
+    assert charging("ledger", "restore", str(copy)).code == 0
+    after = asyncio.run(events(place.folder / "ledger.db"))
+    (undone,) = [one for one in before if one.data.get("transfer") == "top-up/order-2"]
+    told = after[-1]
+    assert (told.what, told.account) == (What.RESTORED, "")
+    assert int(told.data["after"]) < undone.number < told.number
+    assert [one for one in before if one.number <= int(told.data["after"])] == after[:-1]
+    assert asyncio.run(events(place.folder / "ledger.db", "anna"))[-1] == told
+    (note,) = [one for one in charging("changes", "--json").json if one["act"] == "ledger.restored"]
+    assert note["id"] == told.data["change"]
+    assert note["actor"].startswith("cli:")
+
+
+async def events(ledger: Path, account: str | None = None) -> list[Event]:
+    store = SqliteStore(ledger)
+    await store.open()
+    try:
+        answer = await Events(store).of_all(Cursor(), 100, account=account)
+        assert isinstance(answer, tuple)
+        return answer[0]
+    finally:
+        await store.close()
 
 
 def test_a_ledger_that_is_damaged_or_gone_is_restored(charging: Command, place: Place, copy: Path) -> None:

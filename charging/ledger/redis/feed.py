@@ -116,13 +116,14 @@ class RedisFeed:
         collection, _, id = name.partition("/")
         return await self._document(collection, id)
 
-    async def last_place(self) -> int:
-        """The largest place that was given, once what was booked before has its own."""
+    async def last_place(self, up_to: int = AMOUNT_MAX) -> int:
+        """The largest place up to this one that was given, once what was booked before has its own."""
         begun = left = 0
         while left <= begun:  # what is booked meanwhile is marked later
             now, left = await self._look()
             begun = begun or now
-        found = await self._client.command("ZRANGE", self._keys.feed, -1, -1, "WITHSCORES")
+        window = ("ZREVRANGEBYSCORE", self._keys.feed, up_to, "-inf", "WITHSCORES", "LIMIT", 0, 1)
+        found = await self._client.command(*window)
         return int(found[1]) if found else 0
 
     async def _look(self) -> tuple[int, int]:

@@ -83,8 +83,8 @@ class SqliteFeed:
         rows = await self._reader.rows(queries()["feed_after"], (after, limit))
         return [rows_of.feed_entry(row) for row in rows]
 
-    async def last_place(self) -> int:
-        return int((await self._reader.rows(queries()["last_place"]))[0][0])
+    async def last_place(self, up_to: int = AMOUNT_MAX) -> int:
+        return int((await self._reader.rows(queries()["last_place"], (up_to,)))[0][0])
 
     async def clear_feed(self) -> None:
         await self._writer.changed(queries()["forget_places"], (AMOUNT_MAX,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Annotated, Any, Protocol, Self, TypeVar
 
@@ -18,13 +18,14 @@ from charging.call.cdr import iso
 from charging.clock import Clock
 from charging.errors import LedgerError
 from charging.service.actor import actor
-from charging.service.events import Event, Place, What
+from charging.service.events import Event, Line, Place, What
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
 from charging.web.forms import EVENT_CURSOR, FEED_AFTER, FEED_CURSOR
 from charging.web.models import Instant
 from charging.web.parts import DIGITS, TheService, bad_cursor, matches
 from charging.web.problem import Refusal, granted
+from charging.web.public import STANDS
 
 router = APIRouter(prefix="/accounts/{account}/events", tags=["events"])
 of_all = APIRouter(prefix="/events", tags=["events"])
@@ -35,20 +36,22 @@ STREAMS_MAX = 32
 STREAMS_MAX_EACH = 4
 """Of them, of one token."""
 STREAM_S = 300
-"""After which a stream ends, and its client connects again: so a token that was revoked is of no use for longer."""
+"""After which a stream ends, and its client connects again."""
 END = "end"
 """In place of a cursor: behind all that has happened."""
 LOOK_S = 1
 """Between two looks for what is new."""
 ROWS = 100
 Rows = Annotated[int, Query(ge=1, le=ROWS, description="rows in a page"), DIGITS]
+RESET = "reset"
+"""The name of what a stream says in place of the status 410: a browser's reader would not go on after that."""
 LAST = (
     "the last event's id, as a browser sends it that connects again; it counts in place of `after`; empty: no event "
     "was seen"
 )
 
 
-P = TypeVar("P", int, Place)
+P = TypeVar("P", Line, Place)
 
 
 class Asked(Protocol[P]):
@@ -68,12 +71,20 @@ class EventOut(BaseModel):
         description="of money: amount, reason, transfer, and for tokens of the scope audit actor; of free minutes: "
         "seconds, month; of a call, a message or a fax: session; with its end: cost and cdr; "
         "of a refused call: reason, outcome, number, decision; of a notice: notice and kind; of a setting: act, "
-        "fields, number, change"
+        "fields, number, change; of a restored ledger, which is no account's: after and change"
     )
 
     @classmethod
     def of(cls, event: Event) -> Self:
         return cls(id=event.id, type=event.what, account=event.account, at=iso(event.at_us), data=dict(event.data))
+
+
+class Reset(BaseModel):
+    """What a stream says where its cursor is of no use any more."""
+
+    code: Code
+    detail: str
+    after: str = Field(description="the cursor from which the stream goes on")
 
 
 class EventPage(BaseModel):
@@ -91,23 +102,24 @@ async def list_events(
     after: Annotated[
         str | None,
         Query(
-            max_length=20,
+            max_length=24,
             description="`cursor` of the page before, or an event's id; left out: from the first that is kept",
             json_schema_extra={"pattern": EVENT_CURSOR},
         ),
     ] = None,
     limit: Rows = ROWS,
     last_event_id: Annotated[
-        str | None, Header(max_length=20, description=LAST, json_schema_extra={"pattern": rf"^$|{EVENT_CURSOR}"})
+        str | None, Header(max_length=24, description=LAST, json_schema_extra={"pattern": rf"^$|{EVENT_CURSOR}"})
     ] = None,
 ) -> Response | EventPage:
     """What has happened to the account, oldest first: credit, free minutes, calls, messages, faxes. If the request
     accepts `text/event-stream`, what happens from then on is sent as it is booked, for some minutes; a browser connects
     again by itself, and misses nothing. A page may have fewer than ``limit`` items though more follow: go on until the
-    cursor stays. 410: what was asked for is archived."""
-    place = _place(after, last_event_id or None)
+    cursor stays. 410: what was asked for is archived, or the ledger was restored from an older copy (``code`` is
+    ``rewound``); go on with ``after``. A stream says the same by an event ``reset``, and goes on from there."""
+    place = _line(_cursor(EVENT_CURSOR, after, last_event_id or None))
     asked = partial(service.events.page, account, limit=ROWS)
-    return await _answer(request, service, await service.events.page(account, place, limit), asked)
+    return await _answer(request, service, await service.events.page(account, place, limit), asked, _line)
 
 
 @of_all.get("", responses={200: {"content": {SSE: {"schema": {"type": "string"}}}}}, response_model=EventPage)
@@ -134,26 +146,32 @@ async def list_all_events(
     if after == END and not last_event_id:
         place = await service.events.end()
     else:
-        place = _feed_place(None if after == END else after, last_event_id or None)
+        place = _place(_cursor(FEED_CURSOR, None if after == END else after, last_event_id or None))
     asked = partial(service.events.of_all, limit=ROWS, account=account)
-    return await _answer(request, service, await service.events.of_all(place, limit, account=account), asked)
+    return await _answer(request, service, await service.events.of_all(place, limit, account=account), asked, _place)
 
 
 async def _answer(
-    request: Request, service: Service, answer: tuple[list[Event], P] | Refused, asked: Asked[P]
+    request: Request,
+    service: Service,
+    answer: tuple[list[Event], P] | Refused,
+    asked: Asked[P],
+    read: Callable[[str], P],
 ) -> Response | EventPage:
+    if SSE in request.headers.get("accept", "") and (not isinstance(answer, Refused) or answer.after):
+        stands = request.scope.get(STANDS, _always)
+        return _Stream(service, _told(service.clock, answer, asked, read, stands))
     found, place = granted(answer)
-    if SSE not in request.headers.get("accept", ""):
-        return EventPage(items=[EventOut.of(one) for one in found], cursor=str(place))
-    return _Stream(service, asked, found, place)
+    return EventPage(items=[EventOut.of(one) for one in found], cursor=str(place))
 
 
-def _place(after: str | None, last_event_id: str | None) -> int:
-    return int(_cursor(EVENT_CURSOR, after, last_event_id))
+def _line(cursor: str) -> Line:
+    number, _, mark = cursor.partition("-")
+    return Line(int(number), mark)
 
 
-def _feed_place(after: str | None, last_event_id: str | None) -> Place:
-    place, _, part = _cursor(FEED_CURSOR, after, last_event_id).partition(".")
+def _place(cursor: str) -> Place:
+    place, _, part = cursor.partition(".")
     return Place(int(place), int(part or 0))
 
 
@@ -167,11 +185,14 @@ def _cursor(form: str, *given: str | None) -> str:
     return found
 
 
+async def _always() -> bool:
+    return True
+
+
 class _Stream(StreamingResponse):
     """Events as they come. It counts from before its first byte until its end, however that comes about."""
 
-    def __init__(self, service: Service, asked: Asked[P], found: list[Event], place: P) -> None:
-        told = _told(service.clock, asked, found, place)
+    def __init__(self, service: Service, told: AsyncIterator[str]) -> None:
         super().__init__(told, media_type=SSE, headers={"Cache-Control": "no-store"})
         self._open = service.events.streams
 
@@ -189,26 +210,37 @@ class _Stream(StreamingResponse):
             self._open -= Counter((who,))
 
 
-async def _told(clock: Clock, asked: Asked[P], found: list[Event], place: P) -> AsyncIterator[str]:
+async def _told(
+    clock: Clock,
+    answer: tuple[list[Event], P] | Refused,
+    asked: Asked[P],
+    read: Callable[[str], P],
+    stands: Callable[[], Awaitable[bool]],
+) -> AsyncIterator[str]:
     """Events as they come, and between them a comment, which keeps the connection alive. An id without an event says
-    how far was looked: who connects again goes on from there."""
+    how far was looked: who connects again goes on from there. It ends with the token that has asked for it
+    (``stands``)."""
     seen = ""
     end_us = clock.now().plus(STREAM_S).mono_us
     with contextlib.suppress(LedgerError):  # the client connects again, and is told then
         yield ": events\n\n"
-        while clock.now().mono_us < end_us:
-            for event in found:
-                out = EventOut.of(event)
-                seen = out.id
-                yield f"id: {out.id}\nevent: {out.type}\ndata: {out.model_dump_json()}\n\n"
-            if seen != str(place):
-                seen = str(place)
-                yield f"id: {seen}\n\n"
-            before = place
-            answer = await asked(place)
+        while clock.now().mono_us < end_us and await stands():
             if isinstance(answer, Refused):
-                return
-            found, place = answer
-            if place == before:
+                if not answer.after:
+                    return
+                place, seen = read(answer.after), answer.after
+                reset = Reset(code=answer.code, detail=answer.message, after=seen)
+                yield f"id: {seen}\nevent: {RESET}\ndata: {reset.model_dump_json()}\n\n"
+            else:
+                found, place = answer
+                for event in found:
+                    out = EventOut.of(event)
+                    seen = out.id
+                    yield f"id: {out.id}\nevent: {out.type}\ndata: {out.model_dump_json()}\n\n"
+                if seen != str(place):
+                    seen = str(place)
+                    yield f"id: {seen}\n\n"
+            answer = await asked(place)
+            if not isinstance(answer, Refused) and answer[1] == place:
                 yield ": none\n\n"
                 await clock.sleep_until(clock.now().plus(LOOK_S).mono_us)

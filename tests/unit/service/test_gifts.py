@@ -16,6 +16,7 @@ from charging.ledger.model import AMOUNT_MAX, CREDIT, Balance, Kind, Leg, Opened
 from charging.ledger.remembered import remember
 from charging.pricing.packs import PACKS_MAX, pack_of
 from charging.service.balance import BalanceView
+from charging.service.events import Line
 from charging.service.gifts import Given, PackGiven, PackWish
 from charging.service.refusal import Code, Refused
 from charging.service.statement_csv import statement_csv
@@ -403,7 +404,7 @@ async def test_a_pack_is_noted_stated_and_told(packed: Shop) -> None:
     made = await stated(packed)
     assert [(line.kind, line.credit, line.reason) for line in made.lines] == [("pack", 0, "bought")]
     assert "Minutenbundel" in statement_page(made)
-    events = await packed.service.events.page("anna", 0, 10)
+    events = await packed.service.events.page("anna", Line(), 10)
     assert isinstance(events, tuple)
     assert [(one.what, one.data["pack"], one.data["seconds"]) for one in events[0]] == [
         ("minutes.granted", "addon", 3600)

@@ -20,6 +20,7 @@ from charging.ledger.model import Balance, Kind, Leg, Outcome, Transfer, day_spe
 from charging.pricing.packs import MESSAGES, PACKS_MAX, PAGES, PieceRules, pack_of, shares
 from charging.pricing.rate import Step
 from charging.service.balance import BalanceView
+from charging.service.events import Line
 from charging.service.gifts import PackGiven, PackWish
 from charging.service.ledger_contents import LedgerContents
 from charging.service.quotes import Asked, FaxQuote, Quotes
@@ -261,7 +262,7 @@ async def test_a_pack_of_pieces_is_given_once_and_never_more_is_taken_back_than_
         (PAGES, "fax10", "2026-12-20", 10),
     ]
     assert seen.packs == ()
-    events = await packed.service.events.page("anna", 0, 10)
+    events = await packed.service.events.page("anna", Line(), 10)
     assert isinstance(events, tuple)
     assert [(one.what, one.data["kind"], one.data["pieces"]) for one in events[0]] == [
         ("pieces.granted", "fax_pages", 10)

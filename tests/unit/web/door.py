@@ -35,16 +35,20 @@ class Door:
     async def __call__(
         self, who: str, method: str, path: str, status: int = 200, address: str = "192.0.2.1", **request: Any
     ) -> httpx.Response:
-        """Ask with the token ``who`` (a scope's, or the text itself; empty: without); problems must look like one."""
-        secret = self.secrets.get(who, who)
-        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-        headers |= request.pop("headers", {})
-        transport = httpx.ASGITransport(self.app, client=(address, 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
-            response = await http.request(method, path, headers=headers, **request)
+        """As `ask`; the answer has this status, and problems must look like one."""
+        response = await self.ask(who, method, path, address, **request)
         assert response.status_code == status, response.text
         if status >= 400:
             assert response.headers["content-type"] == "application/problem+json"
             assert response.json()["status"] == status
             assert response.json()["detail"]
         return response
+
+    async def ask(self, who: str, method: str, path: str, address: str = "192.0.2.1", **request: Any) -> httpx.Response:
+        """Ask with the token ``who`` (a scope's, or the text itself; empty: without)."""
+        secret = self.secrets.get(who, who)
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        headers |= request.pop("headers", {})
+        transport = httpx.ASGITransport(self.app, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+            return await http.request(method, path, headers=headers, **request)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from typing import Any
@@ -15,7 +14,7 @@ from charging.ledger.model import CREDIT, Closed, JournalLine, Kind, Leg, Opened
 from charging.ledger.port import Store
 from charging.service import events as service_events
 from charging.service.decisions import DecisionKeeper
-from charging.service.events import Event, Events, Place
+from charging.service.events import Event, Events, Line, Place
 from charging.service.refusal import Code
 from charging.service.tokens import Bounds, NewToken, Scope
 from charging.web.public import REQUEST_ID
@@ -24,6 +23,7 @@ from tests.fakes.ami import eventually
 from tests.fakes.rig import EURO
 from tests.unit.service.conftest import Shop, refused
 from tests.unit.web.door import Door
+from tests.unit.web.event_stream import Stream
 
 
 @pytest.fixture
@@ -45,7 +45,10 @@ async def call(store: Store, session: str, service: str = "call", cdr: str = '{"
         assert (await store.apply(transfer)).outcome is Outcome.CREATED
 
 
-async def events(shop: Shop, after: int = 0, limit: int = 100) -> tuple[list[Event], int]:
+START = Line()
+
+
+async def events(shop: Shop, after: Line = START, limit: int = 100) -> tuple[list[Event], Line]:
     answer = await Events(shop.store).page("anna", after, limit)
     assert isinstance(answer, tuple)
     return answer
@@ -73,7 +76,7 @@ async def test_money_minutes_and_calls_are_told_in_the_order_in_which_they_were_
     bought, _, ended = found[:3]
     assert bought.data == {"amount": "10.00", "reason": "", "transfer": "top-up/order-1", "actor": "daemon"}
     assert ended.data == {"session": "s-1", "cost": "0.30", "cdr": {"cost": "0.30"}}
-    assert cursor == max(line.number for line in await shop.store.journal_page("anna", None, 1))
+    assert cursor.number == max(line.number for line in await shop.store.journal_page("anna", None, 1))
     assert await events(shop, cursor) == ([], cursor)
 
 
@@ -83,7 +86,7 @@ async def test_a_tick_tells_nothing_and_is_passed_over(shop: Shop) -> None:
     tick = Transfer("x", "anna", Kind.EXTEND, 7, (Leg(CREDIT, -1),), reason="call")
     assert (await shop.store.apply(tick)).outcome is Outcome.CREATED
     found, cursor = await events(shop)
-    assert (len(found), cursor) == (1, 2)
+    assert (len(found), cursor.number) == (1, 2)
 
 
 @pytest.mark.parametrize("cdr", ["", "no JSON", "[]", '{"cost":3}'])
@@ -101,7 +104,7 @@ async def test_pages_follow_each_other_without_gap_or_repetition(shop: Shop, mon
         await call(shop.store, f"s-{number}")
     monkeypatch.setattr(service_events, "LINES_MAX", 4)
     for limit in (1, 3, 100):
-        seen, cursor, before = [], 0, -1
+        seen, cursor, before = [], Line(), Line(-1)
         while cursor != before:
             before = cursor
             found, cursor = await events(shop, cursor, limit)
@@ -118,9 +121,9 @@ async def test_a_cursor_behind_which_lines_were_archived_is_refused_and_the_rest
     legs = (Leg(CREDIT, 20 * EURO),)
     opening = JournalLine(2, "opening/2", "anna", Kind.OPENING, 1, legs, None, "", "d")
     assert await shop.store.replace_head(opening, lines[:2])
-    refused(await shop.service.events.page("anna", 1, 10), Code.ARCHIVED)
-    assert [one.number for one in (await events(shop, 2))[0]] == [3]
-    assert [one.number for one in (await events(shop, 0))[0]] == [3]
+    refused(await shop.service.events.page("anna", Line(1), 10), Code.ARCHIVED)
+    assert [one.number for one in (await events(shop, Line(2)))[0]] == [3]
+    assert [one.number for one in (await events(shop))[0]] == [3]
 
 
 async def test_what_is_booked_is_told_and_nothing_else(shop: Shop) -> None:
@@ -137,68 +140,17 @@ async def test_over_http_with_a_cursor_for_the_next_time(door: Door, shop: Shop)
     await shop.service.money.top_up("anna", 10 * EURO, "order-1")
     page = (await door("read", "GET", "/v1/accounts/anna/events")).json()
     (event,) = page["items"]
-    assert (event["id"], event["type"], page["cursor"]) == ("1", "credit.topped_up", "1")
+    assert (event["type"], page["cursor"]) == ("credit.topped_up", event["id"])
+    assert event["id"].startswith("1-"), "the number of the journal's line"
     assert bundle("2026-11") not in event["data"]
     again = (await door("read", "GET", f"/v1/accounts/anna/events?after={page['cursor']}")).json()
-    assert again == {"items": [], "cursor": "1"}
+    assert again == {"items": [], "cursor": event["id"]}
     await door("read", "GET", "/v1/accounts/none/events", 404)
-    for wrong in ("x", "-1", "01", "9" * 17):
+    for wrong in ("x", "-1", "01", "1-", "1-abcdefgh", "9" * 17):
         await door("read", "GET", f"/v1/accounts/anna/events?after={wrong}", 422)
         again_from = {"Last-Event-ID": "0"}
         await door("read", "GET", f"/v1/accounts/anna/events?after={wrong}", 422, headers=again_from)
     await door("credit", "GET", "/v1/accounts/anna/events", 403)
-
-
-class Stream:
-    """An open stream of events, and what has come of it."""
-
-    def __init__(
-        self,
-        door: Door,
-        headers: dict[str, str],
-        method: str = "GET",
-        path: str = "/v1/accounts/anna/events",
-        query: str = "",
-    ) -> None:
-        self.last_event_id = ""
-        """As a browser has it, of all that was read."""
-        asked = {"authorization": f"Bearer {door.secrets['read']}", "accept": routes.SSE, **headers}
-        raw = [(name.encode(), value.encode()) for name, value in asked.items()]
-        self.scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "raw_path": path.encode()}
-        self.scope["query_string"] = query.encode()
-        self.scope |= {"headers": raw, "client": ("192.0.2.1", 1), "server": ("test", 80), "scheme": "http"}
-        self.scope |= {"http_version": "1.1", "root_path": "", "asgi": {"version": "3.0", "spec_version": "2.3"}}
-        self.messages: list[dict[str, Any]] = []
-        self._gone = asyncio.Event()
-        self._asked = False
-        self._task = asyncio.create_task(door.app(self.scope, self._receive, self._send), name="stream")
-
-    async def _receive(self) -> dict[str, Any]:
-        if not self._asked:
-            self._asked = True
-            return {"type": "http.request", "body": b"", "more_body": False}
-        await self._gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def _send(self, message: Any) -> None:
-        self.messages.append(message)
-
-    async def leave(self) -> None:
-        self._gone.set()
-        await self._task
-
-    async def ended(self) -> None:
-        await self._task
-
-    async def begun(self) -> None:
-        await eventually(lambda: len(self.messages) > 1 or self._task.done(), "the stream begins")
-
-    @property
-    def events(self) -> list[tuple[str, str, Any]]:
-        text = b"".join(one.get("body", b"") for one in self.messages[1:]).decode()
-        blocks = [dict(line.split(": ", 1) for line in block.splitlines()) for block in text.split("\n\n") if block]
-        self.last_event_id = next((one["id"] for one in reversed(blocks) if "id" in one), "")
-        return [(one["id"], one["event"], json.loads(one["data"])) for one in blocks if "data" in one]
 
 
 async def test_a_stream_tells_what_is_booked_as_it_is_and_ends_with_its_client(door: Door, shop: Shop) -> None:
@@ -209,7 +161,7 @@ async def test_a_stream_tells_what_is_booked_as_it_is_and_ends_with_its_client(d
     headers = dict(stream.messages[0]["headers"])
     assert headers[b"content-type"].startswith(b"text/event-stream")
     assert headers[b"x-request-id"] == b"mine"
-    assert [(id, what) for id, what, _ in stream.events] == [("1", "credit.topped_up")]
+    assert [what for _, what, _ in stream.events] == ["credit.topped_up"]
     await call(shop.store, "s-1")
     await shop.clock.advance(routes.LOOK_S)
     await eventually(lambda: len(stream.events) > 2, "the call is told")
@@ -224,9 +176,10 @@ async def test_a_stream_goes_on_where_its_client_was_and_ends_after_a_while(door
     await shop.anna()
     for number in range(3):
         await shop.service.money.top_up("anna", 10 * EURO, f"order-{number}")
-    stream = Stream(door, {"last-event-id": "2"})
+    ids = [one.id for one in (await events(shop))[0]]
+    stream = Stream(door, {"last-event-id": ids[1]})
     await stream.begun()
-    assert [id for id, _, _ in stream.events] == ["3"]
+    assert [id for id, _, _ in stream.events] == ids[2:]
     for _ in range(routes.STREAM_S):
         await shop.clock.advance(routes.LOOK_S)
     await stream.ended()
@@ -280,6 +233,32 @@ async def test_a_cdr_is_shown_by_its_session_to_whom_it_belongs(door: Door, shop
     await door("read", "GET", "/v1/cdrs/s-1", 422)
     await shop.service.accounts.add("bert", "light")
     await door("read", "GET", "/v1/cdrs/s-1?account=bert", 404)
+
+
+# --- what a token may no longer see
+
+
+async def test_a_stream_ends_with_the_token_that_asked_for_it(door: Door, shop: Shop) -> None:
+    await shop.anna()
+    soon = await door.tokens.add("soon", [Scope.READ], Bounds(expires_us=shop.clock.now().plus(30).wall_us))
+    gone = await door.tokens.add("gone", [Scope.READ])
+    assert isinstance(soon, NewToken)
+    assert isinstance(gone, NewToken)
+    streams = [Stream(door, {"authorization": f"Bearer {one.secret}"}, path="/v1/events") for one in (soon, gone)]
+    stays = Stream(door, {}, path="/v1/events")
+    for one in (*streams, stays):
+        await one.begun()
+    await door.tokens.revoke(gone.token.id)
+    await shop.clock.advance(routes.LOOK_S)
+    await streams[1].ended()
+    await shop.clock.advance(routes.LOOK_S)
+    assert shop.service.events.streams.total() == 2
+    await shop.clock.advance(28)
+    await streams[0].ended()
+    await shop.service.money.top_up("anna", 10 * EURO, "order-1")
+    await shop.clock.advance(routes.LOOK_S)
+    await eventually(lambda: stays.events[-1][1] == "credit.topped_up", "the third goes on")
+    await stays.leave()
 
 
 # --- of all accounts

@@ -19,7 +19,7 @@ from tests.fakes.clock import FakeClock
 from tests.unit.call.test_table import running
 from tests.unit.service.conftest import Shop
 from tests.unit.web.door import Door
-from tests.unit.web.test_events import Stream
+from tests.unit.web.event_stream import Stream
 
 ANNAS, BERTS = "+31201234567", "+31207654321"
 CALLER = "+31107654321"

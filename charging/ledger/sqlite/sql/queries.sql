@@ -42,7 +42,7 @@ LEFT JOIN documents AS d ON d.collection = substr(f.document, 1, instr(f.documen
 WHERE f.place > ? ORDER BY f.place LIMIT ?;
 
 -- name: last_place
-SELECT coalesce(max(place), 0) FROM feed;
+SELECT coalesce(max(place), 0) FROM feed WHERE place <= ?;
 
 -- name: restore_place
 INSERT INTO feed (place, account, number, document) VALUES (?, ?, ?, ?);
