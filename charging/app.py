@@ -462,7 +462,8 @@ async def _serve_interfaces(engine: Engine, listening: Listening) -> None:
         fronts = {name: listening[name] for name in FRONTS if name in listening}
         if fronts or settings.webhooks:
             program, turned = engine.api_program or api.PROGRAM, engine.metrics.count_turned
-            serving.begin(api.keep_api(engine.config, engine.clock, turned, program, fronts), "api")
+            kept = api.keep_api(engine.config, engine.clock, turned, program, fronts, lambda: engine.tariff.kept_in)
+            serving.begin(kept, "api")
         await serving.failure()
     finally:
         await serving.end()

@@ -18,6 +18,8 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 import httpx
@@ -90,10 +92,12 @@ async def keep_api(
     turned: Turning,
     program: Sequence[str] = PROGRAM,
     fronts: Mapping[str, asyncio.Event] | None = None,
+    tariff_kept_in: Callable[[], Path] | None = None,
 ) -> NoReturn:
     """Serve the ``fronts`` (by default the public interface) until cancelled. ``turned`` is called with the front and
     the reason whenever a connection is refused. ``program`` is given the sockets' descriptors; a front's event is set
-    once its socket listens. Raises CannotServe."""
+    once its socket listens. ``tariff_kept_in`` tells in which folder the process finds the tariff in force; by default
+    in that of the settings. Raises CannotServe."""
     with contextlib.ExitStack() as held:
         listeners: dict[str, list[socket.socket]] = {}
         for front, listening in ({"api": asyncio.Event()} if fronts is None else fronts).items():
@@ -109,9 +113,16 @@ async def keep_api(
                     async with asyncio.timeout(DUTIES_S if has_duties else None):
                         await _connection([one for of_front in listeners.values() for one in of_front])
             at_once = False
-            code = await _run(config, listeners, turned, program)
+            told = config if tariff_kept_in is None else _finding_tariff(config, tariff_kept_in())
+            code = await _run(told, listeners, turned, program)
             (log.error if code else log.info)("api_process_ended", code=code)
             await clock.sleep_until(clock.now().mono_us + PAUSE_S * MICROSECONDS)
+
+
+def _finding_tariff(config: Config, folder: Path) -> Config:
+    settings = config.settings
+    editions = settings.editions.model_copy(update={"folder": folder})
+    return replace(config, settings=settings.model_copy(update={"editions": editions}))
 
 
 def _has_duties(config: Config) -> bool:

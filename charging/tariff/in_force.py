@@ -8,7 +8,11 @@ it.
 from __future__ import annotations
 
 import asyncio
+import atexit
+import shutil
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -89,6 +93,7 @@ class TariffInForce:
         self._metrics = metrics
         self._clock = clock
         self._accepted = accepted
+        self._spare: Accepted | None = None
         self._decks = DeckCache()
         looked = look_at(path)
         self._tariff, judged = _at_start(path, accepted, clock, self._decks)
@@ -103,6 +108,16 @@ class TariffInForce:
     def current(self) -> Tariff:
         """The tariff for a call that begins now."""
         return self._tariff
+
+    @property
+    def kept_in(self) -> Path:
+        """The folder in which what is in force is kept: another than that of the settings if that cannot be written."""
+        return self._compared.folder
+
+    @property
+    def _compared(self) -> Accepted:
+        """What was kept last."""
+        return self._spare or self._accepted
 
     async def watch(self) -> NoReturn:
         """Notice edits, for ever."""
@@ -120,23 +135,36 @@ class TariffInForce:
     async def accept(self, digest: str, reason: str, by: str) -> list[str]:
         """Put the waiting edition on disk in force, if it has this digest. Returns the problems that prevent it."""
         reading = await read_in_child(self._path, (self._path,), self._decks.copy())
-        problems = await asyncio.to_thread(_keep_asked, self._path, self._accepted, reading, digest, reason, by)
+        problems = await asyncio.to_thread(_keep_asked, self._path, self._compared, reading, digest, reason, by)
         return problems or [str(problem) for problem in await self.read_now()]
 
     async def _read(self, path: Path, files: tuple[Path, ...], decks: DeckCache) -> Reading:
-        reading = await read_in_child(path, files, decks, self._accepted)
+        reading = await read_in_child(path, files, decks, self._compared)
         if reading.tariff is not None:
             await asyncio.to_thread(self._keep, reading.tariff)
         return reading
 
     def _keep(self, tariff: Tariff) -> None:
-        """So that the next edition can be compared with it. Files that have changed again are read again."""
+        """So that the next edition can be compared with it, and other processes have it. Files that have changed again
+        are read again."""
+        with suppress(NotKept):
+            try:
+                self._accepted.keep(self._path, tariff)
+            except OSError as error:
+                log.error("tariff_not_kept", folder=str(self._accepted.folder), error=str(error))
+                self._spare = self._spare or self._beside()
+            if self._spare is not None:
+                with suppress(OSError):
+                    self._spare.keep(self._path, tariff)
+
+    def _beside(self) -> Accepted | None:
+        """For the life of this process; ``None``: there is no room for it either."""
         try:
-            self._accepted.keep(self._path, tariff)
-        except NotKept:
-            pass
-        except OSError as error:
-            log.error("tariff_not_kept", folder=str(self._accepted.folder), error=str(error))
+            folder = tempfile.mkdtemp(prefix="charging-tariff-")
+        except OSError:
+            return None
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return replace(self._accepted, folder=Path(folder))
 
     def _good(self, tariff: Tariff) -> None:
         self._tariff = tariff

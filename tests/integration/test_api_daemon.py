@@ -185,6 +185,25 @@ async def test_the_process_of_the_api_is_started_anew_and_ends_with_the_daemon(w
     await eventually(lambda: not is_there(second), "nothing is left behind")
 
 
+async def test_a_process_of_the_api_that_starts_while_the_tariff_on_disk_is_bad_answers_by_the_one_in_force(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the folder of the settings, in which that would be kept, cannot be written."""
+    port = free_port()
+    place = place_with(tmp_path, f"api: {{port: {port}}}\neditions: {{folder: in-the-way/editions}}\n")
+    (place.folder / "in-the-way").write_text("a file")
+    charging = Command(place, capsys).beside
+    token = (await charging("token", "add", "x", "--scope", "read", "--json")).json["token"]
+    assert (await charging("account", "add", "anna", "--plan", "pro")).code == 0
+    async with daemon(place):
+        before = (await ask(port, "/accounts/anna/balance", token)).json()
+        (place.folder / "tariff.yaml").write_text("plans: what is this")
+        os.kill(api_pids(place)[0], signal.SIGKILL)
+        await eventually(lambda: "api_process_ended" in (place.folder / "log").read_text(), "it is noticed")
+        again = await ask(port, "/accounts/anna/balance", token)
+        assert (again.status_code, again.json()) == (200, before)
+
+
 async def test_a_process_of_the_api_whose_loop_stands_is_ended_and_started_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -178,3 +178,104 @@ async def test_axe_finds_nothing_serious_and_no_page_is_wider_than_its_window(
                 hidden = await page.evaluate(TAB_HIDDEN)
                 assert not hidden, f"{place}: its tab is out of sight"
             assert {place: what for place, what in found.items() if what} == {}
+
+
+FOCUSED = """(() => {
+  const one = document.activeElement, box = one.getBoundingClientRect(), style = getComputedStyle(one);
+  const inside = box.left >= -1 && box.top >= -1 && box.right <= innerWidth + 1 && box.bottom <= innerHeight + 1;
+  const ringed = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+  return [one === document.body ? "" : one.outerHTML.slice(0, 120), inside || one.scrollHeight > innerHeight, ringed];
+})()"""
+TO_BE_REACHED = """[...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")]
+  .filter(one => one.type !== "hidden" && one.getClientRects().length && !one.disabled)
+  .filter(one => one.type !== "radio" || one.checked)
+  .map(one => one.outerHTML.slice(0, 120))"""
+
+
+async def tabbed_through(page: Page) -> list[str]:
+    """What the tab key leads to, each as a screen reader names it. It is in sight, has a ring around it and a name, and
+    nothing that can be worked is passed over."""
+    await page.evaluate("document.activeElement.blur(), scrollTo(0, 0)")
+    reached, names = [], []
+    for _ in range(100):
+        await page.keyboard.press("Tab")
+        element, in_sight, ringed = await page.evaluate(FOCUSED)
+        if not element or element in reached[:1]:
+            break
+        name = await page.locator(":focus").first.aria_snapshot()
+        assert (in_sight, ringed) == (True, True), f"{page.url}: {element}"
+        assert '"' in name.partition("\n")[0] or ": " in name.partition("\n")[0], f"{page.url}: {element} has no name"
+        reached.append(element)
+        names.append(name.partition("\n")[0])
+    missed = [one for one in await page.evaluate(TO_BE_REACHED) if one not in reached]
+    assert missed == [], page.url
+    return names
+
+
+async def tab_to(page: Page, name: str) -> None:
+    """By the tab key alone, to what a screen reader calls so."""
+    for _ in range(100):
+        if name in (await page.locator(":focus").first.aria_snapshot() if await has_focus(page) else ""):
+            return
+        await page.keyboard.press("Tab")
+    raise AssertionError(f"{page.url}: nothing is called {name}")
+
+
+async def has_focus(page: Page) -> bool:
+    return bool(await page.evaluate("document.activeElement !== document.body"))
+
+
+WORDS = {
+    "en": ("Skip to the content", "Forwarding", "Forward to", "Save", "Buy credit", "Go on to pay", "Log out"),
+    "nl": (
+        *("Naar de inhoud", "Doorschakelen", "Doorschakelen naar", "Opslaan"),
+        *("Tegoed kopen", "Verder naar betalen", "Uitloggen"),
+    ),
+}
+
+
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+@pytest.mark.parametrize("language", ["en", "nl"])
+async def test_a_customer_needs_no_mouse_and_hears_the_name_of_all_that_he_can_work(
+    tmp_path: Path, phone: bool, language: str
+) -> None:
+    skip, settings, forward_to, save, buy, pay, leave = WORDS[language]
+    async with customer_scene(tmp_path) as customers, chromium() as browser:
+        await a_day(customers.scene)
+        async with window(browser, customers.url, phone=phone) as page:
+            await page.goto(await customers.link())
+            await tabbed_through(page)
+            await tab_to(page, "anna")
+            await page.keyboard.press("Enter")
+            await expect(page.locator("#live")).to_be_visible()
+            if await page.evaluate("document.documentElement.lang") != language:
+                await tab_to(page, {"en": "English", "nl": "Nederlands"}[language])
+                await page.keyboard.press("Enter")
+                await expect(page.locator("html")).to_have_attribute("lang", language)
+            for place in PLACES:
+                await page.goto(place)
+                names = await tabbed_through(page)
+                assert place.startswith("/statements") or skip in names[0], place
+            await page.goto("/")
+            await tab_to(page, f'link "{settings}"')
+            await page.keyboard.press("Enter")
+            await tab_to(page, forward_to.lower())
+            await page.keyboard.press("Control+A")
+            await page.keyboard.type("0611112222")
+            await tab_to(page, f'button "{save} +')
+            await page.keyboard.press("Enter")
+            await expect(page.get_by_role("status")).to_contain_text("+31611112222")
+            await tab_to(page, f'link "{buy}"')
+            await page.keyboard.press("Enter")
+            await expect(page.get_by_role("radio").first).to_be_visible()
+            await tab_to(page, "radio")
+            before = await page.evaluate("document.activeElement.value")
+            await page.keyboard.press("ArrowDown")
+            assert await page.evaluate("document.activeElement.value") != before
+            await tab_to(page, pay)
+            await page.keyboard.press("Enter")
+            await expect(page.get_by_role("radio")).to_have_count(0)
+            await page.go_back()
+            await tab_to(page, leave)
+            await page.keyboard.press("Enter")
+            await expect(page.locator("nav")).to_have_count(0)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from charging.tariff import in_force
 from charging.tariff.accepted import Accepted, Brake, NotKept
 from charging.tariff.deck_file import DeckCache
 from charging.tariff.file import load_tariff
-from charging.tariff.in_force import TariffInForce, accept, what_counts
+from charging.tariff.in_force import TariffHere, TariffInForce, accept, what_counts
 from charging.tariff.reading import Reading, read_files
 from charging.tariff.tariff import Tariff
 from charging.tariff.watch import AGAIN_S
@@ -343,3 +344,21 @@ def test_a_folder_that_cannot_be_written_is_told_and_calls_go_on(tmp_path: Path)
     with capture_logs() as logs:
         assert place.start().current().revision == "small-1"
     assert "tariff_not_kept" in [one["event"] for one in logs]
+
+
+async def test_a_process_that_starts_beside_finds_the_tariff_in_force_though_the_folder_cannot_be_written(
+    tmp_path: Path, sick: Callable[[bool], None]
+) -> None:
+    """Also what is compared with it: a doubtful edition waits in both."""
+    (tmp_path / "another").mkdir()
+    place = Place(tmp_path / "another")
+    (place.path.parent / "state").write_text("in the way", encoding="utf-8")
+    running = place.start()
+    place.deck.write_text(DOUBLED, encoding="utf-8")
+    await watched(place, running)
+    beside = replace(place.accepted, folder=running.kept_in)
+    for broken in (DOUBLED, "no deck"):
+        place.deck.write_text(broken, encoding="utf-8")
+        other = TariffHere(place.path, FakeClock(), beside).current()
+        assert place.price(other) == place.price(running.current()) == 100_000
+    assert running.current().waiting
