@@ -75,7 +75,7 @@ def customers_app(
         Mount("/look", StaticFiles(directory=LOOK)),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
-    app = Starlette(routes=routes, exception_handlers=_handlers(shown))
+    app = Starlette(routes=routes, exception_handlers=_handlers(shown, gate))
     app.router.redirect_slashes = False  # it would lead to whatever host the request names
     return Sealed(app)
 
@@ -127,7 +127,7 @@ def _doors(gate: CustomerGate, shown: Shown) -> list[Route]:
 _WORDS = {404: "not_there", 405: "not_there", 410: "archived", 413: "fax_large", 403: "old_form", 429: "too_often"}
 
 
-def _handlers(shown: Shown) -> dict[Any, Callable[[Request, Exception], Awaitable[Response]]]:
+def _handlers(shown: Shown, gate: CustomerGate) -> dict[Any, Callable[[Request, Exception], Awaitable[Response]]]:
     """What is said in place of a page: in a customer's words, and nothing of what is behind it."""
 
     async def http(request: Request, error: Exception) -> Response:
@@ -143,7 +143,8 @@ def _handlers(shown: Shown) -> dict[Any, Callable[[Request, Exception], Awaitabl
 
     def told(request: Request, status: int, headers: Any = None) -> Response:
         word = _WORDS.get(status, "refused" if status < 500 else "later")
-        response = shown.outside(request, "problem.html", {"word": word}, status=status)
+        language = gate.language_of(request)
+        response = shown.outside(request, "problem.html", {"word": word}, status=status, language=language)
         response.headers.update(headers or {})
         return response
 

@@ -125,6 +125,11 @@ class CustomerGate:
         """Whether a session that was good for this request has ended since."""
         return self.sessions.find(request.cookies.get(COOKIE, ""), by_click=False) is not session
 
+    def language_of(self, request: Request) -> Language | None:
+        """The one that whoever asks has chosen; ``None``: he is not logged in."""
+        session = self.sessions.find(request.cookies.get(COOKIE, ""), by_click=False)
+        return None if session is None else session.holder.language
+
     def keep(self, response: Response, id: str) -> None:
         """Give the browser its session. ``Lax``, so that who comes back from paying is still logged in."""
         set_cookie(response, COOKIE, id, samesite="lax")

@@ -71,9 +71,17 @@ class Shown:
         given = self._given(visit, visit.language) | dict(facts)
         return self._templates[visit.language].get_template(template).render(given)
 
-    def outside(self, request: Request, template: str, facts: Mapping[str, Any], *, status: int = 200) -> Response:
-        """A page of someone who is not, in the language that his browser prefers of ours."""
-        language = preferred(request.headers.get("accept-language", ""))
+    def outside(
+        self,
+        request: Request,
+        template: str,
+        facts: Mapping[str, Any],
+        *,
+        status: int = 200,
+        language: Language | None = None,
+    ) -> Response:
+        """A page of someone who is not, in this ``language``, or in the one that his browser prefers of ours."""
+        language = language or preferred(request.headers.get("accept-language", ""))
         given = self._given(None, language) | dict(facts)
         return self._templates[language].TemplateResponse(request, template, given, status)
 

@@ -31,3 +31,5 @@ document.addEventListener("htmx:afterSwap", (event) => {
 
 // On a phone the row of pages may be wider than the window: the one that is shown is in sight.
 document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+// And so is the one that the tab key leads to.
+document.querySelector("nav")?.addEventListener("focusin", (event) => event.target.scrollIntoView({ block: "nearest", inline: "nearest" }));

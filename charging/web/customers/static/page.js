@@ -19,3 +19,5 @@ if (document.querySelector("[data-waits]")) setInterval(() => { if (!document.hi
 
 // On a phone the row of pages may be wider than the window: the one that is shown is in sight.
 document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+// And so is the one that the tab key leads to.
+document.querySelector("nav")?.addEventListener("focusin", (event) => event.target.scrollIntoView({ block: "nearest", inline: "nearest" }));
