@@ -26,7 +26,7 @@ from charging.cli import build
 from charging.metrics import Metrics
 from charging.settings import Settings
 from charging.yaml_model import Section
-from tests.simulation.soaked import PUBLISHED
+from tests.simulation.soaked import PLACES, PUBLISHED
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -159,6 +159,15 @@ def made_soak() -> str:
     return f"{said}\n\n{table(('what happened', 'times'), rows)}"
 
 
+def made_places() -> str:
+    """Each kind of life and of fault, where the city has it, and how often it came in the run that is published."""
+    kept = json.loads(PUBLISHED.read_text(encoding="utf-8")).get("places", {})
+    rows = [
+        (what, file, f"{kept[what]:,}" if what in kept else "newer than that run") for what, (file, _) in PLACES.items()
+    ]
+    return table(("kind", "where in `tests/simulation`", "times"), rows)
+
+
 MADE: dict[str, Callable[[], str]] = {
     "states": made_states,
     "settings": made_settings,
@@ -166,6 +175,7 @@ MADE: dict[str, Callable[[], str]] = {
     "metrics": made_metrics,
     "alerts": made_alerts,
     "soak": made_soak,
+    "places": made_places,
 }
 PART = re.compile(r"<!-- made: (\w+) -->\n(.*?)\n?<!-- /made -->", re.DOTALL)
 

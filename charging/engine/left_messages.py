@@ -4,6 +4,7 @@ The switch had no decision to go by, so a message may have been stored on a numb
 charged once, by an id made of its black-box record: to a free message where one is left, else to credit, never beyond
 what is available, nor beyond what the plan lets calls and messages cost on the day on which it is charged:
 
+- not where its number was given to the account after that: whoever had it then has it no more;
 - not where the voicemail's session has charged it: the answer that sold it was lost on its way to the switch, which
   then took the message as a fallback. That session's CDR says so;
 - not where the call ended so long ago that the ledger may have forgotten the charge: a switch that deletes no records
@@ -69,6 +70,8 @@ class LeftMessages:
                 return True
             if box.ended_us is None or self._is_too_old(box.ended_us):
                 self._observe(told.LeftMessageTooOld(subscriber.account.id, key, box.ended_us))
+                return True
+            if box.ended_us < subscriber.number.since_us:
                 return True
             if await self._was_sold(key, subscriber.account.id, box.ended_us):
                 return True

@@ -113,6 +113,8 @@ class Number:
     """As an account's."""
     change: str = field(default="", compare=False)
     """As of `Account`."""
+    since_us: int = field(default=0, compare=False)
+    """When it was given to this account, wall clock; 0: before that was noted."""
 
     @property
     def voicemail_box(self) -> str:

@@ -137,7 +137,9 @@ class Numbers:
         before, after = differences({} if expected is None else number_facts(expected), number_facts(number))
         names = {"account": number.account, "number": number.number}
         note = await self._changes.asked(act, **names, before=before, after=after)
-        stored = await self._store.directory.put_number(replace(number, change=note), expected)
+        since_us = self._clock.now().wall_us if expected is None else number.since_us
+        made = replace(number, change=note, since_us=since_us)
+        stored = await self._store.directory.put_number(made, expected)
         await self._changes.became(note, stored)
         return stored
 

@@ -179,10 +179,14 @@ class FakeSwitch:
         call.ended.set()
 
     def step_clock(self, seconds: float) -> None:
-        """Of this machine: Asterisk keeps its deadlines by the time of day, so they move with it."""
+        """Of this machine."""
         self.clock.step_wall(seconds)
+        self.clock_stepped(seconds)
+
+    def clock_stepped(self, seconds: float) -> None:
+        """Asterisk keeps its deadlines by the time of day, so they have moved with it."""
         for call in self.calls.values():
-            if call.deadline_mono_us is not None:
+            if call.deadline_mono_us is not None and call.callee_alive:
                 self._count_down(call, call.deadline_mono_us - round(seconds * MICROSECONDS))
 
     def restart(self) -> None:

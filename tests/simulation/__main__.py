@@ -22,8 +22,10 @@ from pathlib import Path
 
 import structlog
 
+from tests.simulation.drawing import drawn
+from tests.simulation.script import Story
 from tests.simulation.soaked import MS_AN_HOUR, note, noted, publish, summary
-from tests.simulation.story import Outcome, Story, drawn, read, run, run_on_file, shortened
+from tests.simulation.story import Outcome, read, run, run_on_file, shortened
 
 SHORTENING_S = 180
 """A story is made no shorter after that time."""

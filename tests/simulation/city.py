@@ -9,7 +9,6 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -32,12 +31,22 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO
 from tests.fakes.switch import FakeCall, FakeSwitch
 from tests.simulation import faxes
+from tests.simulation.callers import Caller
 from tests.simulation.loop import CityClock
 from tests.simulation.machine import Daemon
+from tests.simulation.numbers import MOVING, Numbers, spelled
 from tests.simulation.people import People
 from tests.simulation.post import DOMAIN, Post
 from tests.simulation.setting import PLANS, Setting, tariff_of
 
+BEGUN = {
+    "2026-11-30T22:40:00": "at a month's end",  # in Amsterdam
+    "2026-12-31T22:30:00": "at a year's end",
+    "2026-03-29T00:30:00": "in a night when the clocks change",
+    "2026-10-25T00:20:00": "in a night when the clocks change",
+    "2028-02-28T22:30:00": "before a 29 February",
+}
+"""Moments, UTC, soon after which something happens to the calendar."""
 ACCOUNTS = 12
 TARGETS = ("+31612345678", "+31687654321")
 ABROAD = "+12125550123"  # Pro's free minutes do not pay for it
@@ -51,44 +60,6 @@ CLOCK_WATCH_S = 1
 """Within which a daemon sees a step of the clock (`charging.engine.sessions`)."""
 AGI_S = 2.5
 """How long the dialplan waits for one daemon."""
-
-
-@dataclass(slots=True)
-class Caller:
-    """One call from outside, and what became of it: the truth that the books are held to."""
-
-    uid: str
-    account: str
-    number: str
-    switch: int
-    shown: str
-    """His own number."""
-    session: str | None = None
-    talked: FakeCall | None = None
-    was_cut: bool = False
-    calm: bool = False
-    """Whether nothing had been wrong for so long that a cut can only be for want of money or the longest call."""
-    cut_wall_us: int = 0
-    available: int = 0
-    """Credit of the account that nothing held, when it was cut."""
-    lost: bool = False
-    """Its switch died with it."""
-    stepped_s: float = 0
-    """By how much the clocks were stepped before it was surely booked, either way."""
-    forgotten: bool = False
-    """The ledger may have lost something of it."""
-    doubtful_s: float = 0
-    """The same of steps that came while something was wrong at its switch: whether before its answer, nobody knows."""
-    over_us: int | None = None
-    """Monotonic: when the caller had left."""
-    turned: tuple[str, ...] = ()
-    """Why he was not answered, as the daemons said whose answers reached the switch."""
-    turned_us: int = 0
-    """Monotonic: when the last of them did."""
-    unheard: int = 0
-    """Answers that came too late, or never: whether they were that he is not answered, nobody knows."""
-    messages: list[str] = field(default_factory=list)
-    """Voicemail messages that were stored, each by why: ``sold``, ``free`` or ``fallback``."""
 
 
 class City:
@@ -112,7 +83,7 @@ class City:
         self._tariffs = [tariff_of(setting, edition) for edition in range(len(setting.rates))]
         self.switches = [FakeSwitch(self.clock) for _ in range(setting.switches)]
         for switch in self.switches:
-            switch.notes_uptime = setting.apart
+            switch.notes_uptime, switch.tells_since = setting.apart, not setting.is_old
         self.daemons: list[Daemon | None] = [None] * (setting.switches * setting.daemons)
         self.callers: list[Caller] = []
         self.of_session: dict[str, Caller] = {}
@@ -120,8 +91,12 @@ class City:
         self.troubles: list[tuple[int, int, int]] = []
         """What was wrong: at which switch, from when until when it was mended, monotonic."""
         self.people = People(self)
+        self.numbers = Numbers(self)
+        self._spelling = random.Random(f"spelling{seed}")
         self.ahead_s = 0.0  # of the right time, by all steps
         self.stepped_s = 0.0  # all steps together, either way
+        self.is_morning = False
+        """Whether everything has run undisturbed since nine o'clock, and nobody has called."""
         self.is_off = False  # every machine: nobody starts a daemon
         self.is_over = False  # those who still talk are made to hang up
         self._names = 0
@@ -151,6 +126,11 @@ class City:
     def tariff(self) -> Tariff:
         return self._tariffs[self.edition]
 
+    @property
+    def is_troubled(self) -> bool:
+        """Whether anything is wrong now, or was a while ago."""
+        return self.is_off or any(until_us >= self.clock.now().mono_us for until_us in self.trouble_until_us)
+
     def of(self, switch: int) -> list[Daemon]:
         """The daemons of a switch that are not dead."""
         first = switch * self.setting.daemons
@@ -174,6 +154,7 @@ class City:
 
     async def begin(self) -> None:
         """Subscribers with their numbers and first credit, and every daemon."""
+        self.counts[f"begun {BEGUN.get(self.setting.start, 'on some day')}"] += 1
         await self.store.open()
         for index in range(ACCOUNTS):
             account, plan = f"a{index}", PLANS[index % len(PLANS)]
@@ -182,6 +163,7 @@ class City:
             number = Number(f"+3120123450{index:02}", account, forward_to=TARGETS[0])
             await self.store.directory.put_number(number, None)
             self.people.credited[account] = 0
+        await self.numbers.begin(list(self.people.credited), TARGETS[1])
         for index in range(len(self.daemons)):
             self.start(index)
         await self.clock.advance(2)
@@ -218,8 +200,14 @@ class City:
         self._doings.add(asyncio.create_task(life))
 
     def ring(self, account: int, switch: int, ring_s: float, talk_s: float, after: str) -> None:
-        """Somebody calls; see `call`."""
-        self._calls.add(asyncio.create_task(self.call(account, switch, ring_s, talk_s, after)))
+        """Somebody calls an account's own number; see `call`."""
+        own, account = f"+3120123450{account % ACCOUNTS:02}", account % ACCOUNTS
+        self._calls.add(asyncio.create_task(self.call(f"a{account}", own, switch, ring_s, talk_s, after)))
+
+    def ring_moving(self, index: int, switch: int, ring_s: float, talk_s: float, after: str) -> None:
+        """Somebody calls a number that is one account's today, and another's tomorrow."""
+        number = MOVING[index % len(MOVING)]
+        self._calls.add(asyncio.create_task(self.call("", number, switch, ring_s, talk_s, after)))
 
     def check_lives(self) -> None:
         """Raises what a daemon, or the city itself, has failed with."""
@@ -240,14 +228,15 @@ class City:
 
     # --- callers ----------------------------------------------------------------------------------------------
 
-    async def call(self, account: int, switch: int, ring_s: float, talk_s: float, after: str) -> None:
+    async def call(self, account: str, number: str, switch: int, ring_s: float, talk_s: float, after: str) -> None:
         """A caller comes. ``after``: what he does where nobody talks: ``message`` or ``leave``."""
         self._names += 1
-        index = account % ACCOUNTS
         at_us, stepped_s = self._step
         unseen_s = stepped_s if self.clock.now().mono_us - at_us <= CLOCK_WATCH_S * MICROSECONDS else 0
-        own, shown = f"+3120123450{index:02}", f"+31107{654320 + self._names}"
-        caller = Caller(f"u{self._names}", f"a{index}", own, switch, shown, stepped_s=unseen_s)
+        shown, dialled = f"+31107{654320 + self._names}", spelled(number, self._spelling)
+        caller = Caller(
+            f"u{self._names}", account, number, dialled, switch, shown, stepped_s=unseen_s, owners={account}
+        )
         self.callers.append(caller)
         try:
             await self._lead_through(caller, ring_s, talk_s, after)
@@ -257,11 +246,20 @@ class City:
                 self.switches[switch].calls.pop(caller.talked.session, None)
 
     async def _lead_through(self, caller: Caller, ring_s: float, talk_s: float, after: str) -> None:
-        asked = IncomingCall(caller.number, caller.shown, caller.uid, "PJSIP/world-1", is_withheld=False)
+        asked = IncomingCall(caller.dialled, caller.shown, caller.uid, "PJSIP/world-1", is_withheld=False)
+        if not caller.account:
+            self.numbers.begin_asking(caller)
         answer = await self._ask(caller, lambda desk: desk.incoming(asked))
-        if answer is None:
+        if answer is None:  # nobody has decided: the message is theirs who have the number as it is left
             await self._voicemail(caller, f"nosession-{caller.uid}", after, "fallback")
-        elif answer.decision != "forward":
+        if not caller.account:
+            self.numbers.end_asking(caller)
+            if len(caller.owners) == 1:
+                (owner,) = caller.owners
+                caller.account = owner or ""
+        if answer is None:
+            return
+        if answer.decision != "forward":
             self._turned(caller, answer)
             if answer.decision == "voicemail":
                 await self._turned_to_voicemail(caller, answer, after)
@@ -352,7 +350,7 @@ class City:
         if caller.lost or self.is_over:
             return
         caller.was_cut, caller.cut_wall_us = True, self.clock.now().wall_us
-        caller.calm = self.clock.now().mono_us > self.trouble_until_us[caller.switch]
+        caller.calm = self.clock.now().mono_us > self.trouble_until_us[caller.switch] and caller.account != ""
         self.asking += 1
         caller.available = (await self.store.balances(caller.account)).get(CREDIT, Balance()).available
         self.asking -= 1
@@ -379,7 +377,7 @@ class City:
         stored = after == "message"
         if caller.lost or (why == "sold" and not switch.calls[key].caller_alive):  # who has left speaks no more
             return
-        switch.dialled = caller.number
+        switch.dialled = caller.dialled
         switch.leave_message(key, caller.uid, stored=stored, fallback=why == "fallback")
         if stored:
             caller.messages.append(f"{why} {key}")
@@ -466,11 +464,27 @@ class City:
         for daemon in self.of(index):
             daemon.line.mend()
 
+    def lose_machine(self, switch: int, away_s: float) -> None:
+        """Asterisk dies with its calls, and with every daemon of it."""
+        for daemon in self.of(switch):
+            daemon.die()
+        self.live(self.restart_switch(switch))
+        self.trouble(switch, away_s)
+        self.live(self._come_back(switch, away_s))
+
+    async def _come_back(self, switch: int, away_s: float) -> None:
+        await self.wait(away_s)
+        for index in range(len(self.daemons)):
+            if self.switch_of(index) == switch:
+                self.start(index)
+
     def step_clock(self, by_s: float) -> None:
         """Of every machine, as a wrong time server would."""
         self.counts["clock stepped"] += 1
         unwatched = {one for one, until_us in enumerate(self.trouble_until_us) if until_us > self.clock.now().mono_us}
         self.clock.step_wall(by_s)
+        for switch in self.switches:
+            switch.clock_stepped(by_s)
         self.ahead_s += by_s
         self.stepped_s += abs(by_s)
         self._step = self.clock.now().mono_us, abs(by_s)
@@ -509,6 +523,11 @@ class City:
             self.start(index)
         await self.clock.advance(self.setting.lease_s)
 
+    def die(self) -> None:
+        """Every daemon, at once: the machine that they run on has no power."""
+        for daemon in list(self.alive()):
+            daemon.die()
+
     # --- the end ----------------------------------------------------------------------------------------------
 
     async def end(self) -> None:
@@ -523,16 +542,20 @@ class City:
         await self._until(self._is_closed, CLOSED_WITHIN_S)
         await self.clock.advance(60 + 2 * self.setting.audit_s + self.setting.lease_s)
         self.check_lives()
-        await self.morning()
+        # The next but one, for what a daemon forgot as it was killed, and calls that were missed in a pause of hours.
+        await self.morning(2, TOLD_WITHIN_S)
 
-    async def morning(self) -> None:
-        """The next but one, at which everything that is to be told is told: what a daemon forgot as it was killed, and
-        calls that were missed in a pause of four hours."""
+    async def morning(self, days: int, told_within_s: int) -> None:
+        """Ten o'clock, so many days ahead, and as long as it takes until everything is told that is due. Until then
+        nobody works; somebody confirms the time."""
         local = datetime.fromtimestamp(self.clock.now().wall_us / MICROSECONDS, ZoneInfo("Europe/Amsterdam"))
-        ten = local.replace(hour=10, minute=0, second=0, microsecond=0) + timedelta(days=2)
-        await self.leap((ten.timestamp() - local.timestamp()) / 86_400)
-        await self.clock.advance(TOLD_WITHIN_S)
+        ten = local.replace(hour=10, minute=0, second=0, microsecond=0) + timedelta(days=days)
+        await self.leap((ten.timestamp() - local.timestamp()) / 86_400, self._confirm)
+        await self.clock.advance(told_within_s)
         self.check_lives()
+
+    async def _confirm(self) -> None:
+        await confirm_time(self.store, self.clock)
 
     def end_calls(self) -> None:
         """Everybody hangs up."""

@@ -1,19 +1,26 @@
-"""Faxes of a simulated city: the switch's line, which dials what it is ordered to, and a website that sends the same
-document with the same key until it knows what became of it."""
+"""Faxes of a simulated city: the switch's line, which dials what it is ordered to; a website that sends the same
+document with the same key until it knows what became of it; and a mail server that hands in a mail again until it
+does."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from email.policy import SMTP
 from typing import TYPE_CHECKING
 
 from charging.call.events import BlackBoxRead
 from charging.call.switch_events import ChannelEnded
 from charging.engine.ports import FaxOrder
 from charging.errors import ChargingError, LinkDown
-from charging.fax.desk import FaxDesk, FaxSent, FaxWish
+from charging.fax.desk import FaxDesk, FaxSent, FaxWish, TooLittle
+from charging.fax.mail import read_letter
+from charging.fax.reply import Words, reply_to, too_little, words
 from charging.fax.sending import session_of
-from charging.service.refusal import Code, Refused
+from charging.ledger.accounts import Language
+from charging.pricing.money import format_euro
+from charging.service.refusal import Code, Obstacle, Refused
 from tests.fakes.fax_line import MAX_BYTES, Paperless
 from tests.fakes.switch import FakeCall
 from tests.simulation.machine import Daemon
@@ -49,6 +56,27 @@ class Sent:
     """Monotonic: when it had ended."""
 
 
+@dataclass(slots=True)
+class Mailed:
+    """One fax that was handed in by mail."""
+
+    session: str
+    """Of its first attempt."""
+    pages: int
+    replies: list[EmailMessage] = field(default_factory=list)
+    """What came back."""
+    is_open: bool = True
+    """Nobody has to answer: it was taken, or the mail server has not heard yet what became of it, or has given up."""
+
+
+def _words(refused: Refused) -> Words:
+    """What the reply to a mail says."""
+    if not isinstance(refused, TooLittle):
+        return words(refused.obstacle or Obstacle.TROUBLE, Language.EN)
+    cost, credit = (f"€{format_euro(amount)}" for amount in (refused.needed, refused.available))
+    return too_little(Language.EN, pages=f"{refused.pages} pages", cost=cost, credit=credit)
+
+
 class Line:
     """A daemon's way to send: `charging.engine.ports.FaxLine`."""
 
@@ -64,6 +92,8 @@ class Line:
     async def send_fax(self, order: FaxOrder) -> None:
         await self._daemon.line.reach()
         self.office.dial(order, self._switch)
+        if self._switch in self.office.loses:
+            self.office.lose(self._switch)
         await self._daemon.process.turn()
         if self._daemon.line.forgets():
             raise LinkDown
@@ -80,6 +110,9 @@ class Office:
         """Sessions that the website was told are on their way."""
         self.forgotten: set[str] = set()
         """Those of which the ledger may have lost something, by their first attempts."""
+        self.mailed: list[Mailed] = []
+        self.loses: dict[int, float] = {}
+        """Switches that die, and all their daemons, as soon as they have a fax to send; for how many seconds."""
         self._asking: set[str] = set()
         """Those that the website asks about now, in the same way."""
         self._keys = 0
@@ -141,16 +174,56 @@ class Office:
         finally:
             self._asking.discard(session_of(account, key))
 
-    async def _send(self, account: str, switch: int, wish: FaxWish, key: str) -> None:
+    async def lose_next(self, account: str, switch: int, pages: int, away_s: float) -> None:
+        """A person hands in a document, and as it is dialled its switch dies with every daemon of it."""
+        self.loses[switch] = away_s
+        await self.send(account, switch, pages)
+        self.loses.pop(switch, None)
+
+    def lose(self, switch: int) -> None:
+        """Now."""
+        self._city.counts["switch and daemons lost with a fax"] += 1
+        self._city.lose_machine(switch, self.loses.pop(switch))
+
+    async def hand_in(self, account: str, switch: int, pages: int) -> None:
+        """A person sends a mail with a document; its server may deliver it twice."""
+        self._keys += 1
+        mail = EmailMessage(policy=SMTP)
+        mail["From"] = mail["Return-Path"] = f"{account}@customer.example"
+        mail["To"] = f"fax{TARGET}@operator.example"
+        mail["Date"] = f"Sun, 29 Nov 2026 10:00:{self._keys % 60:02} +0000"
+        mail["Message-ID"] = f"<mail-{self._keys}@customer.example>"
+        mail.set_content(f"Mail {self._keys}.")
+        mail.add_attachment(bytes(10 * pages), maintype="application", subtype="pdf", filename="offer.pdf")
+        mail.set_boundary(f"part-{self._keys}")
+        letter = read_letter(mail.as_bytes())
+        assert letter is not None
+        assert isinstance(letter.document, bytes), letter
+        wish = FaxWish(TARGET, letter.document, letter.name, by_mail=True)
+        self.mailed.append(mailed := Mailed(session_of(account, letter.key), pages))
+        self._asking.add(mailed.session)
+        for _ in range(self._city.chance.choice((1, 1, 2))):
+            answer = await self._send(account, switch, wish, letter.key)
+            if isinstance(answer, Refused) and answer.code is not Code.KEY_REUSED:
+                said = _words(answer)
+                mailed.replies.append(reply_to(letter, "fax@operator.example", said, self._city.clock.now().wall_us))
+                self._city.counts["mail: fax not sent"] += 1
+            mailed.is_open = answer is None or isinstance(answer, FaxSent)
+        self._asking.discard(mailed.session)
+        self._city.counts["fax by mail"] += 1
+
+    async def _send(self, account: str, switch: int, wish: FaxWish, key: str) -> FaxSent | Refused | None:
+        """What was answered at last; ``None``: nothing that says whether it is sent."""
         for _ in range(ASKED_MAX):
             answer = await self._ask(account, switch, wish, key)
             if isinstance(answer, FaxSent) or (isinstance(answer, Refused) and answer.code is not Code.UNAVAILABLE):
                 if isinstance(answer, FaxSent) and answer.view.ended is None:
                     self.promised.add(answer.view.session)
                 self._city.counts["fax taken" if isinstance(answer, FaxSent) else f"fax refused: {answer.code}"] += 1
-                return
+                return answer
             await self._city.wait(ASKED_AGAIN_S)
         self._city.counts["fax given up"] += 1
+        return None
 
     async def _ask(self, account: str, switch: int, wish: FaxWish, key: str) -> FaxSent | Refused | None:
         """One daemon after the other; ``None``: no answer, so the outcome is unknown."""

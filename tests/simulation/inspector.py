@@ -5,22 +5,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from charging.ledger.model import JournalLine, Kind, Leg
-from tests.simulation.city import Caller, City
-from tests.simulation.faxes import first_attempt
-from tests.simulation.letters import MICRO, check_mail, is_money, local_day
+from charging.service.balance import BalanceView
+from tests.simulation import ends
+from tests.simulation.callers import Caller
+from tests.simulation.city import City
+from tests.simulation.faxes import Sent, first_attempt
+from tests.simulation.letters import MICRO, check_mail, is_money, local_day, told_by_kind
 from tests.simulation.setting import FAX_PAGE, MESSAGE_PRICE, PACK_OF
 
 TOLERANCE_MS = 200
 OVERSHOOT_MS = 50
 LATE_S = 2
 """So late may an answer be heard of, and its deadline be set, until the next look at the switch."""
+EURO = re.compile(r"€([0-9]+\.[0-9]+)")
 DEAREST_MINUTE = 200_000
 """More than a minute with its fee costs in any edition."""
 
@@ -68,6 +73,8 @@ class Inspector:
     def __init__(self, city: City) -> None:
         self._city = city
         self._lines = hashlib.sha256()
+        self._due: set[ends.Due] = set()
+        """What had to be told of the end of credit, on mornings when everything ran."""
         self._paid: dict[str, tuple[str, float | None]] = {}
         """By session: its record as it was stored when it was looked at last, and what `paid_s` makes of it."""
 
@@ -83,6 +90,12 @@ class Inspector:
                 if is_value(name):
                     assert balance.posted >= balance.reserved >= 0, (account, name, balance)
         await self._check_deadlines()
+        if not self._city.setting.is_slow:
+            await self._check_shown()
+        if self._city.is_morning:
+            for account in self._city.people.credited:
+                due = ends.check_morning(self._city, account, await self._lines_of(account))
+                self._due |= {due} if due is not None else set()
 
     async def _check_deadlines(self) -> None:
         """Money first, then time: nobody's deadline on the switch lies beyond what is reserved for him."""
@@ -101,10 +114,48 @@ class Inspector:
             # it over has not seen, and those of which nobody knows whether they came before it.
             caller = self._city.of_session[stored.id]
             unknown_s = caller.stepped_s if self._city.setting.apart else caller.doubtful_s
+            if self._city.clock.now().mono_us <= self._city.trouble_until_us[caller.switch]:
+                unknown_s = caller.stepped_s  # a step moves what the switch counts down, until somebody sets it right
             if caller.forgotten:
                 continue
             allowed_us = round((until_s + 1 + LATE_S + unknown_s) * MICRO) + OVERSHOOT_MS * 1000
-            assert call.deadline_mono_us - call.answered.mono_us <= allowed_us, (stored.id, "may talk unpaid", until_s)
+            held_us = call.deadline_mono_us - call.answered.mono_us
+            assert held_us <= allowed_us, (stored.id, "may talk unpaid", until_s)
+            if self._city.clock.now().mono_us > self._city.trouble_until_us[caller.switch] and not caller.stepped_s:
+                early = stored.id, "is cut after", held_us / MICRO, "and has paid for", until_s
+                assert held_us >= (until_s - LATE_S) * MICRO, early
+
+    async def _check_shown(self) -> None:
+        """R5: what people see that they have while a call runs is what they have if it ends now. Looked at where one
+        call of an account runs, all of it paid by credit, and nothing has been wrong since before its answer."""
+        if self._city.is_troubled:
+            return
+        callers = {session: self._city.of_session.get(session) for session in self._paid}
+        talking = Counter("" if one is None else one.account for one in callers.values())
+        for session, caller in callers.items():
+            if caller is None or not caller.account or talking[caller.account] > 1 or talking[""]:
+                continue
+            call = caller.talked
+            if call is None or call.answered is None or not call.caller_alive:
+                continue
+            was_wrong = self._city.trouble_until_us[caller.switch] >= call.answered.mono_us
+            stored = json.loads(self._paid[session][0])
+            if not was_wrong and not caller.forgotten and all(one[2] == "credit" for one in stored["funding"]):
+                talked_ms = (self._city.clock.now().mono_us - call.answered.mono_us) // 1000
+                await self._check_shown_of(caller, talked_ms, stored)
+
+    async def _check_shown_of(self, caller: Caller, talked_ms: int, stored: dict[str, Any]) -> None:
+        daemon = next(iter(self._city.of(caller.switch)))
+        view = await daemon.service.balances.view(caller.account)
+        assert isinstance(view, BalanceView)
+        billed_s = max(0, -(-(talked_ms - TOLERANCE_MS) // 1000))
+        cost = self._cost(stored["rate"]["tariff_revision"], billed_s, 0)
+        balances = (await self._city.store.balances(caller.account)).items()
+        before = sum(one.posted for name, one in balances if is_money(name))
+        before += sum(amount for name, amount in stored["posted"].items() if is_money(name))
+        shown = view.credit.now + sum(one.now for one in view.promotions)
+        assert shown == before - cost, (caller.session, "is shown to leave", shown, "of", before, cost)
+        self._city.counts["balance shown in a call"] += 1
 
     async def close(self) -> str:
         """What must hold when all is over; a digest of every journal line."""
@@ -115,10 +166,15 @@ class Inspector:
             await self._check_balances(account, books)
             self._check_money(account, books, [one for one in cdrs.values() if one["account"] == account])
         for caller in self._city.callers:
-            self._check_call(caller, cdrs, accounts[caller.account])
+            self._check_call(caller, cdrs, accounts)
         self._check_messages(cdrs)
         self._check_faxes(cdrs)
-        check_mail(self._city, {account: books.lines for account, books in accounts.items()}, await self._active())
+        told, journals = told_by_kind(self._city), {account: books.lines for account, books in accounts.items()}
+        check_mail(self._city, told, journals, await self._active())
+        for account, lines in journals.items():
+            ends.check_expiry(self._city, account, lines)
+            mails = [mail for kind in ends.KINDS for mail in told[account, kind]]
+            ends.check_mails(self._city, account, lines, mails, {one for one in self._due if one.account == account})
         return self._lines.hexdigest()
 
     async def _active(self) -> dict[str, str]:
@@ -187,11 +243,11 @@ class Inspector:
                 if is_money(leg.balance):
                     books.by_people += leg.posted if str(line.kind) in ("top_up", "correct") else 0
                     books.expired -= leg.posted if str(line.kind) == "expire" else 0
+            self._city.counts["value expired"] += str(line.kind) == "expire"
         return books
 
     def _check_expiry(self, id: str, kind: str, balances: set[str]) -> None:
-        """Whatever the clocks say: no story lasts a year, and no month ends before its end."""
-        assert kind != "expire" or "credit" not in balances, (id, "credit has expired within a year")
+        """Whatever the clocks say, no month ends before its end."""
         today = local_day(self._city.clock.now().wall_us - round(self._city.ahead_s * MICRO))
         for month in (name.removeprefix("bundle:") for name in balances if name.startswith("bundle:")):
             assert kind != "expire" or month < today[:7], (id, "minutes have expired in their month")
@@ -225,7 +281,7 @@ class Inspector:
                 used = -books.of_session[cdr["session"]][f"bundle:{month}"]
                 assert used == seconds, (cdr["session"], "free seconds of journal and CDR differ")
 
-    def _check_call(self, caller: Caller, cdrs: dict[str, Any], books: Account) -> None:
+    def _check_call(self, caller: Caller, cdrs: dict[str, Any], accounts: dict[str, Account]) -> None:
         call = caller.talked
         if call is None or call.answered is None:
             return
@@ -235,6 +291,7 @@ class Inspector:
             self._city.counts["call lost by the ledger"] += 1
             return
         assert cdr is not None, (call.session, "nobody has charged this call", call.true_ms)
+        assert cdr["account"] in caller.owners, (call.session, "another has paid", cdr["account"], caller.owners)
         # A step that nobody saw while the call lasted makes its record longer, and that is told; nobody pays for it.
         if (
             caller.forgotten and cdr["overrun_s"]
@@ -248,14 +305,18 @@ class Inspector:
             assert due_s - caller.stepped_s <= billed_s <= due_s, (call.session, "billed", billed_s, "of", due_s, cdr)
         self._check_price(cdr)
         if caller.was_cut:
-            self._check_cut(caller, cdr, books)
+            self._check_cut(caller, cdr, accounts[cdr["account"]])
+
+    def _cost(self, revision: str, billed_s: int, free_s: int) -> int:
+        """Micro-euro of a call of so many seconds, of which so many are free."""
+        rates = self._city.setting.rates[int(revision.removeprefix("edition-"))]
+        paid_s = -(-billed_s // rates.increment_s) * rates.increment_s - free_s
+        exact = rates.fee + Decimal(paid_s * rates.a_minute) / 60 if paid_s > 0 else Decimal(0)
+        return int(exact.to_integral_value(rounding="ROUND_CEILING"))
 
     def _check_price(self, cdr: dict[str, Any]) -> None:
-        rates = self._city.setting.rates[int(cdr["tariff_revision"].removeprefix("edition-"))]
-        begun_s = -(-cdr["billed_s"] // rates.increment_s) * rates.increment_s
-        paid_s = begun_s - sum(cdr["free_seconds"].values()) - sum(cdr.get("packs", {}).values())
-        exact = rates.fee + Decimal(paid_s * rates.a_minute) / 60 if paid_s > 0 else Decimal(0)
-        expected = int(exact.to_integral_value(rounding="ROUND_CEILING"))
+        free_s = sum(cdr["free_seconds"].values()) + sum(cdr.get("packs", {}).values())
+        expected = self._cost(cdr["tariff_revision"], cdr["billed_s"], free_s)
         assert micro(cdr["cost"]) == expected, (cdr["session"], "costs", cdr["cost"], "and not", expected, cdr)
 
     def _check_cut(self, caller: Caller, cdr: dict[str, Any], books: Account) -> None:
@@ -275,8 +336,10 @@ class Inspector:
             assert caller.available < DEAREST_MINUTE, (caller.session, "was cut with money left", caller.available)
 
     def _check_messages(self, cdrs: dict[str, Any]) -> None:
-        """Each message that was sold is charged once; what was free, or left by nobody, costs nothing."""
+        """Each message that was sold is charged once, and to whose number it was left on; what was free, or left by
+        nobody, costs nothing."""
         stored = {word.split()[1]: word.split()[0] for one in self._city.callers for word in one.messages}
+        owners = {word.split()[1]: one.owners for one in self._city.callers for word in one.messages}
         charged: Counter[str] = Counter()
         for session, cdr in cdrs.items():
             if cdr["service"] != "voicemail" or not cdr["messages"]:
@@ -285,11 +348,29 @@ class Inspector:
             assert key in stored, (session, "a message is charged that nobody left")
             assert stored[key] != "free", (session, "a free message is charged")
             assert micro(cdr["cost"]) <= MESSAGE_PRICE, (session, cdr["cost"])
+            assert cdr["account"] in owners[key], (session, "another has paid", cdr["account"], owners[key])
             charged[key] += 1
         assert all(times == 1 for times in charged.values()), ("charged twice", charged)
         lost = {word.split()[1] for one in self._city.callers if one.lost or one.forgotten for word in one.messages}
         for key, why in stored.items():
             assert why != "sold" or key in lost or charged[key], (key, "a message was sold and never charged")
+
+    def _check_mailed_faxes(self, sent: Mapping[str, Sent], forgotten: set[str]) -> None:
+        """R14: a fax that was handed in by mail is sent, or there is a reply that says what it costs and what there is.
+        However often its mail is delivered, all replies are one mail."""
+        attempts = {first_attempt(session) for session in sent}
+        for mailed in (one for one in self._city.office.mailed if one.session not in forgotten):
+            assert mailed.is_open or mailed.session in attempts or mailed.replies, (
+                mailed,
+                "is neither sent nor answered",
+            )
+            assert len({one["Message-ID"] for one in mailed.replies}) <= 1, (mailed, "is answered by two mails")
+            for cost, credit in (
+                map(micro, found) for one in mailed.replies if (found := EURO.findall(one.get_content()))
+            ):
+                # Of whom cannot pay one page the document is not looked at: the page is what is named.
+                assert cost in (FAX_PAGE, mailed.pages * FAX_PAGE), (mailed, "is said to cost", cost)
+                assert cost > credit, (mailed, "is refused though there is enough", cost, credit)
 
     def _check_faxes(self, cdrs: dict[str, Any]) -> None:
         """R3: of each document that was handed in one fax is dialled at most, and the pages that its receiver has are
@@ -310,5 +391,6 @@ class Inspector:
             assert cdrs[session]["pages"] == got, (session, "pages charged", cdrs[session]["pages"], "of", fax)
         for session in (one for one in self._city.office.promised if first_attempt(one) not in forgotten):
             assert session in sent, (session, "is said to be on its way, and no switch was ordered to send it")
+        self._check_mailed_faxes(sent, forgotten)
         dialled = Counter(first_attempt(session) for session, fax in sent.items() if fax.dialled)
         assert all(times == 1 for times in dialled.values()), ("a document was sent twice", dialled)

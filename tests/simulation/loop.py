@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
@@ -117,6 +118,14 @@ class StoryLoop(asyncio.SelectorEventLoop):
         ready = Ready(self, callback, args, copy_context() if context is None else context)
         self.ready.append(ready)
         return ready
+
+    def call_soon_threadsafe(  # type: ignore[override]  # of any signature
+        self, callback: Any, *args: Any, context: Context | None = None
+    ) -> Any:
+        """Where there is no other thread nobody has to be woken."""
+        if threading.get_ident() == self._thread_id:  # type: ignore[attr-defined]
+            return self.call_soon(callback, *args, context=context)
+        return super().call_soon_threadsafe(callback, *args, context=context)
 
     def call_at(  # type: ignore[override]  # a timer of the story's clock
         self, when: float, callback: Any, *args: Any, context: Context | None = None

@@ -4,17 +4,29 @@ is acknowledged."""
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from charging.errors import ChargingError
+from charging.ledger.accounts import Account
 from charging.service.gifts import PackGiven, PackWish
 from tests.simulation.machine import Daemon
 
 if TYPE_CHECKING:
     from tests.simulation.city import City
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """A subscription that somebody paid."""
+
+    at_us: int
+    """When it was acknowledged, wall clock."""
+    through: str
+    """The last day that is paid, ``YYYY-MM-DD``."""
 
 
 class People:
@@ -32,6 +44,8 @@ class People:
         """Micro-euro by account, by people: what was acknowledged."""
         self.packs: Counter[str] = Counter()
         """Seconds by account, in the same way."""
+        self.paid: defaultdict[str, list[Paid]] = defaultdict(list)
+        """Subscriptions, by account."""
         self._keys = 0
 
     def _key(self, index: int) -> tuple[str, str]:
@@ -42,11 +56,19 @@ class People:
     async def top_up(self, index: int, amount: int) -> None:
         """The same key until it is acknowledged, as the port asks."""
         account, key = self._key(index)
-        while (daemon := self._city.any_daemon()) is None:
-            await self._city.wait(1)
-        await self._acknowledged(lambda one: one.service.money.top_up(account, amount, key), daemon)
+        await self.acknowledged_by_any(lambda one: one.service.money.top_up(account, amount, key))
         self._told(key, self.credited, account, amount)
         self._city.counts["top-up"] += 1
+
+    async def pay(self, index: int, days: int) -> None:
+        """A subscription, through so many days ahead; who has no paid plan cannot."""
+        account, key = self._key(index)
+        through = self._city.tariff.day_of(self._city.clock.now().wall_us) + timedelta(days=days)
+        answer = await self.acknowledged_by_any(lambda one: one.service.subscriptions.paid(account, key, through))
+        before = max((one.through for one in self.paid[account]), default="")
+        if isinstance(answer, Account) and through.isoformat() > before:
+            self.paid[account].append(Paid(self._city.clock.now().wall_us, through.isoformat()))
+            self._city.counts["subscription paid"] += 1
 
     async def give(self, index: int, amount: int, days: int) -> None:
         """A gift with an end, so many days ahead, or taken back."""
@@ -103,6 +125,7 @@ class People:
         for caller in self._city.callers:
             if caller.over_us is None or caller.over_us >= since_us - self._city.setting.booked_within_us:
                 caller.forgotten = True
+        await self._city.numbers.reread()
         self._city.office.forget(since_us - self._city.setting.booked_within_us)
 
     async def _acknowledged(self, ask: Callable[[Daemon], Coroutine[Any, Any, Any]], daemon: Daemon) -> Any:
@@ -118,6 +141,12 @@ class People:
             while (found := self._city.any_daemon()) is None:
                 await self._city.wait(1)
             daemon = found
+
+    async def acknowledged_by_any(self, ask: Callable[[Daemon], Coroutine[Any, Any, Any]]) -> Any:
+        """Ask until some daemon answers, however long none runs."""
+        while (daemon := self._city.any_daemon()) is None:
+            await self._city.wait(1)
+        return await self._acknowledged(ask, daemon)
 
     async def change(self, ask: Callable[[Daemon], Coroutine[Any, Any, Any]], what: str) -> None:
         """An edit of somebody, who does not try again where it fails."""

@@ -25,6 +25,7 @@ KINDS = {
     "low credit": re.compile(r"Your credit (has run out|is running low)"),
     "low free minutes": re.compile(r"Your free minutes (have run out|are running out)"),
     "credit expires": re.compile(r"Your credit of .* expires"),
+    "subscription ends": re.compile(r"Your subscription is ending, and with it your credit"),
     "gift ends": re.compile(r".*: to be used"),
 }
 """What a mail is about, by its subject."""

@@ -23,6 +23,7 @@ from charging.ledger.feed import FeedEntry
 from charging.ledger.memory import MemoryLeases, MemoryStore, _Books, _Lease
 from charging.ledger.model import JournalLine
 from charging.service.ledger_contents import LedgerContents
+from tests.simulation import filed
 
 if TYPE_CHECKING:
     from tests.simulation.city import City
@@ -127,6 +128,8 @@ async def fail_over(city: City, seconds: float, *, waits: bool) -> None:
 async def restore(city: City, seconds: float) -> None:
     """A backup is made; so many seconds later the disk of the ledger dies, and every daemon with it: the copy is it."""
     before = city.store
+    if isinstance(before, filed.FiledLedger) and not city.is_off:
+        await filed.restore(city, seconds, _lines, _audited)
     if not isinstance(before, Ledger) or city.is_off:
         return
     copy, since_us, archived = before.copied(), city.clock.now().mono_us, city.counts["archived"]

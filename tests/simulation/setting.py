@@ -20,6 +20,8 @@ DAY_CAP = 10_000 * EURO
 """More than any account has: what is spent is counted, and nobody is cut by it."""
 PACK_OF = {"us30": frozenset({"us"}), "nl30": frozenset({"nl_mobile"}), "any30": None}
 """The packs of minutes, and for which destinations they pay; ``None``: for all."""
+TOLD_DAYS = (30, 7, 1)
+"""So many days before its end a subscriber is told that credit expires."""
 LOW_CREDIT = 500_000
 """Micro-euro: credit below it is nearly gone."""
 FREE_S = 3_000
@@ -64,6 +66,11 @@ class Setting:
     apart: bool = False
     """Whether each daemon starts on a machine that nobody has kept a call on: the switches' records alone tell of steps
     that no daemon lived through. Else all are of one machine, and their dialplans of before."""
+    is_old: bool = False
+    """Whether a switch's dialplan says of no leg how long ago it answered."""
+    on_disk: bool = False
+    """Whether the ledger is a SQLite file, on a disk that may lose what was not flushed; else it is in memory, and may
+    fail over."""
 
     @property
     def is_slow(self) -> bool:
@@ -129,5 +136,5 @@ def tariff_of(setting: Setting, edition: int) -> Tariff:
         },
         tables={"table": RateTable("table", prices, fax_page=FAX_PAGE)},
         top_ups=TopUps(EURO // 100, ()),
-        expiry_notices_days=(30, 7, 1),
+        expiry_notices_days=TOLD_DAYS,
     )

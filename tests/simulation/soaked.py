@@ -13,6 +13,7 @@ MS_AN_HOUR = 3_600_000
 FAULTS = {
     "daemons killed at one of their awaits": ("daemon killed",),
     "daemons frozen": ("daemon frozen",),
+    "switches that died with every daemon as a fax was dialled": ("switch and daemons lost with a fax",),
     "AMI links cut": ("link cut",),
     "switches restarted with their calls": ("switch restarted",),
     "orders to a switch, or their answers, lost": ("order lost",),
@@ -26,6 +27,10 @@ FAULTS = {
     "fail-overs that lost acknowledged writes": ("fail-over without waiting",),
     "writes refused by a replica": ("write refused: read only",),
     "backups restored": ("backup restored",),
+    "of them, made by SQLite while calls ran": ("backup of a file restored",),
+    "cuts of the power of a SQLite file's machine": ("power cut",),
+    "of them, in the middle of a write": ("power cut in a write",),
+    "writes that were not flushed then": ("write that was not flushed",),
     "clocks stepped": ("clock stepped",),
     "times when every machine was off for days": ("days off",),
     "records that a switch did not delete for a while": ("records not deleted",),
@@ -39,7 +44,12 @@ LIFE = {
     "calls cut at the end of their money": ("call cut",),
     "ticks": ("told tick_posted",),
     "voicemail messages": ("message sold", "message free", "message fallback"),
+    "numbers added, removed and moved to another account": ("number added", "number removed"),
     "faxes dialled": ("fax dialled",),
+    "faxes handed in by mail": ("fax by mail",),
+    "subscriptions paid": ("subscription paid",),
+    "credits that expired after a year": ("credit expired",),
+    "balances looked at while their call ran": ("balance shown in a call",),
     "top-ups, corrections, gifts and packs": ("top-up", "correction", "gift", "pack", "minutes given"),
     "edits of tariff, plan, target and status": (
         *("tariff edited", "plan changed", "forward changed", "account suspended", "account activated"),
@@ -48,9 +58,54 @@ LIFE = {
     "ledgers moved to another store": ("moved",),
     "mails to subscribers": (
         *("mail: missed call", "mail: missed calls", "mail: low credit", "mail: low free minutes"),
-        *("mail: gift ends", "mail: credit expires"),
+        *("mail: gift ends", "mail: credit expires", "mail: subscription ends", "mail: fax not sent"),
     ),
 }
+
+PLACES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "accounts, plans, numbers, switches": ("city.py", ("call answered",)),
+    "voicemail": ("city.py", ("message sold", "message free", "message fallback")),
+    "fax, on the website and by mail": ("faxes.py", ("fax dialled",)),
+    "notices: R13, R15, R16": (
+        "letters.py",
+        ("mail: missed call", "mail: missed calls", "mail: low credit", "mail: low free minutes"),
+    ),
+    "notices: R14": ("faxes.py, inspector.py", ("mail: fax not sent",)),
+    "notices: R20": ("ends.py", ("mail: credit expires", "mail: subscription ends")),
+    "top-ups": ("people.py", ("top-up",)),
+    "corrections, gifts, packs": ("people.py", ("correction", "gift", "pack", "minutes given")),
+    "edits of the tariff": ("setting.py", ("tariff edited",)),
+    "edits of plan, target, status": (
+        "story.py",
+        ("plan changed", "forward changed", "account suspended", "account activated"),
+    ),
+    "numbers added, removed, moved": ("numbers.py", ("number added", "number removed")),
+    "ends of a month": ("city.py, `BEGUN`", ("begun at a month's end",)),
+    "ends of a year": ("city.py, `BEGUN`", ("begun at a year's end",)),
+    "nights when the clocks change": ("city.py, `BEGUN`", ("begun in a night when the clocks change",)),
+    "29 February": ("city.py, `BEGUN`", ("begun before a 29 February",)),
+    "expiry of minutes and gifts": ("inspector.py", ("value expired",)),
+    "expiry of credit after a year": ("ends.py", ("credit expired",)),
+    "archive": ("operator.py", ("archived",)),
+    "export and import": ("operator.py", ("moved",)),
+    "backup and restore, in memory": ("replica.py", ("backup restored",)),
+    "backup and restore by SQLite": ("filed.py", ("backup of a file restored",)),
+    "one to three daemons with leases": ("machine.py", ("told lease_gained", "told lease_lost")),
+    "SQLite on a disk that loses what was not flushed": ("disk.py, filed.py", ("power cut",)),
+    "fail-over of Redis": ("replica.py", ("fail-over with waiting", "fail-over without waiting")),
+    "kill at an await": ("machine.py, `Process`", ("daemon killed",)),
+    "freeze": ("machine.py, `Process`", ("daemon frozen",)),
+    "link cut": ("machine.py, `SwitchLine`", ("link cut",)),
+    "events lost, doubled, late behind others": (
+        "machine.py, `SwitchLine`",
+        ("event lost", "event late", "event doubled"),
+    ),
+    "answers lost": ("machine.py, `LedgerLine`", ("answer lost", "request lost", "order lost")),
+    "clock steps": ("city.py", ("clock stepped",)),
+    "restart of the switch": ("city.py", ("switch restarted",)),
+    "restart of the switch and of all its daemons": ("faxes.py", ("switch and daemons lost with a fax",)),
+}
+"""Each kind that the city must have: in which file it is, and by which counts it is known that it came."""
 
 
 def note(log: Path, seed: int, talked_ms: int, cpu_s: float, counts: Mapping[str, int], violation: str) -> None:
@@ -97,5 +152,6 @@ def publish(stories: Iterable[Mapping[str, Any]], commit: str, day: str) -> None
         "violations": sum(bool(one["violation"]) for one in told),
         "faults": {what: sum(counts[name] for name in names) for what, names in FAULTS.items()},
         "life": {what: sum(counts[name] for name in names) for what, names in LIFE.items()},
+        "places": {what: sum(counts[name] for name in names) for what, (_, names) in PLACES.items()},
     }
     PUBLISHED.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")

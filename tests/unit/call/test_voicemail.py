@@ -26,6 +26,7 @@ from charging.ledger.port import IDS_REMEMBERED_S
 from charging.pricing.money import parse_euro
 from charging.pricing.vat import Vat
 from charging.service.ledger_contents import LedgerContents
+from charging.service.numbers import Numbers
 from charging.service.statements import Statement, Statements
 from charging.whatif.past import PastMessage, past_of
 from tests.contract.scenario import assert_sound
@@ -257,6 +258,23 @@ async def test_r3_message_whose_charge_may_be_archived_is_not_charged_again(rig:
     await rig.clock.advance(LOOKED_S)
     assert (await rig.balance()).posted == EURO - charged * PRICE
     assert len(rig.heard("left_message_too_old")) == 1 - charged
+
+
+@pytest.mark.parametrize(("waited_s", "charged"), [(0, 1), (1, 0)])
+async def test_r3_message_that_was_left_before_its_number_was_given_to_the_account_costs_that_nothing(
+    rig: Rig, waited_s: int, charged: int
+) -> None:
+    """Nobody decided over it, and it is read once another has the number."""
+    await rig.subscriber(credit=EURO, plan="free")
+    numbers = Numbers(rig.store, lambda: rig.tariff, rig.clock)
+    await numbers.remove(NUMBER)
+    await rig.kill_daemon()
+    rig.switch.leave_message("nosession-1", "u1", fallback=True)
+    await rig.clock.advance(waited_s)
+    await numbers.add("anna", NUMBER, {})
+    await rig.start_daemon()
+    await rig.clock.advance(LOOKED_S)
+    assert (await rig.balance()).posted == EURO - charged * PRICE
 
 
 async def test_r3_left_message_is_charged_once_though_the_books_are_archived(rig: Rig, tmp_path: Path) -> None:
