@@ -7,7 +7,7 @@ ActionTimeout, ActionRefused); "that channel is gone" is an expected outcome and
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -215,19 +215,20 @@ class CallControl:
         replies = await self._link.actions(orders, list_end="StatusComplete")
         return [_status_alone(uid, reply) for uid, reply in zip(uids, replies, strict=True)]
 
-    async def black_box(self) -> dict[str, BlackBoxRecord]:
-        """Read all records of ended calls that have not been deleted, by key.
+    async def black_box(self, booked: Container[str] = ()) -> dict[str, BlackBoxRecord | None]:
+        """Read all records of ended calls that have not been deleted, by key; ``None`` for those in ``booked``, which are
+        not taken apart once more.
 
         While Asterisk writes a list it lets no other request at its database, and answers none of our orders. So if
         there may be many records they are asked for in parts, by the last character of their keys, and orders go
         between. (A key that ends with another character than ours waits until there are fewer. A switch that finds no
         key by a pattern is asked for all.)
         """
-        records: dict[str, BlackBoxRecord] = {}
+        records: dict[str, BlackBoxRecord | None] = {}
         for sign in KEY_ENDS if self._many_records else ():
-            await self._read_records(records, {"Key": f"%{sign}"})
+            await self._read_records(records, {"Key": f"%{sign}"}, booked)
         if not records:
-            await self._read_records(records, {})
+            await self._read_records(records, {}, booked)
         self._many_records = len(records) > TOLD_AT_ONCE_MAX
         return records
 
@@ -239,7 +240,9 @@ class CallControl:
                 await self._link.action(*_forget(variables.FORGET_SEPARATOR))
             self._entries.unnamed_is_new = False
 
-    async def _read_records(self, records: dict[str, BlackBoxRecord], part: Mapping[str, str]) -> None:
+    async def _read_records(
+        self, records: dict[str, BlackBoxRecord | None], part: Mapping[str, str], booked: Container[str]
+    ) -> None:
         fields = {"Family": variables.BLACK_BOX_FAMILY, **part}
         try:
             reply = await self._link.action("DBGetTree", fields, timeout_s=10.0, list_end="DBGetTreeComplete")
@@ -248,8 +251,10 @@ class CallControl:
                 return
             raise
         async for entry in in_turns(reply.events):
-            if (record := self._entries.record(entry)) is not None:
-                records[record.key] = record
+            if (key := _key_of(entry)) in booked:
+                records[key] = None
+            elif (record := self._entries.record(key, entry)) is not None:
+                records[key] = record
 
     async def black_box_of(self, session: str) -> BlackBoxRecord | None:
         """The record of this session; ``None`` if there is none yet, or none that can be read."""
@@ -260,7 +265,7 @@ class CallControl:
             if "not found" in str(error).lower():
                 return None
             raise
-        return next((self._entries.record(entry) for entry in reply.events), None)
+        return next((self._entries.record(_key_of(entry), entry) for entry in reply.events), None)
 
     async def permissions(self) -> MissingRights:
         """Return the orders that the switch would refuse this login."""
@@ -278,9 +283,8 @@ class _Entries:
         self._unreadable: set[str] = set()
         """Keys that were said to be, each once. As bounded as AstDB itself."""
 
-    def record(self, entry: AmiMessage) -> BlackBoxRecord | None:
-        """One entry; the key comes with its family in a tree, and without it alone."""
-        key = entry.get("Key").removeprefix(f"/{variables.BLACK_BOX_FAMILY}/")
+    def record(self, key: str, entry: AmiMessage) -> BlackBoxRecord | None:
+        """One entry, and its key."""
         record = parse_record(key, entry.get("Val")) if is_key(key) else None
         found = entry.get("Val")[:200]
         if key == NO_KEY:
@@ -291,6 +295,11 @@ class _Entries:
             self._unreadable.add(key)
             log.warning("black_box_record_unreadable", key=key, found=found)
         return record
+
+
+def _key_of(entry: AmiMessage) -> str:
+    """The key comes with its family in a tree, and without it alone."""
+    return entry.get("Key").removeprefix(f"/{variables.BLACK_BOX_FAMILY}/")
 
 
 def _is_gone(error: Exception) -> bool:

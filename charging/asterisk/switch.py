@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from charging.asterisk import variables
 from charging.asterisk.black_box import BlackBoxRecord
@@ -93,10 +93,10 @@ class AsteriskSwitch:
         record = await self._control.black_box_of(session)
         return BlackBoxRead(found=False) if record is None else _read(record)
 
-    async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
-        records = await self._control.black_box()
+    async def black_boxes(self, booked: Container[str] = ()) -> Mapping[str, BlackBoxRead | None]:
+        records = await self._control.black_box(booked)
         await self._control.delete_unnamed()
-        return {key: _read(record) async for key, record in in_turns(records.items())}
+        return {key: None if record is None else _read(record) async for key, record in in_turns(records.items())}
 
     async def send_fax(self, order: FaxOrder) -> None:
         await self._control.send_fax(order)

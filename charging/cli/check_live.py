@@ -359,7 +359,7 @@ async def _black_box(look: Look) -> AsyncIterator[Finding]:
             raise
         records = {}
     yield ok(PART, f"the black box can be read: {len(records)} records wait to be booked or deleted")
-    others = Counter(record.switch for record in records.values())
+    others = Counter(record.switch for record in records.values() if record is not None)
     for name in sorted(others.keys() - {"", look.config.settings.switch.id}):
         found = f"{others[name]} records in the black box belong to switch.id {name!r} and are left alone"
         yield warning(PART, f"{found}: does another daemon share this Asterisk, or was switch.id changed?")

@@ -6,7 +6,7 @@ the rest: messages and undecided calls of a dialplan that no daemon answered, an
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from itertools import islice
 from typing import NoReturn
 
@@ -77,8 +77,8 @@ class BlackBoxes:
     async def _housekeep(self) -> bool:
         """Book records that no session waits for; whether the switch has deleted what it was told to. Raises
         SwitchError."""
-        boxes = await self._black_boxes()
-        left = self._booked.seen(boxes)
+        shown, boxes = await self._black_boxes()
+        left = self._booked.seen(shown)
         if [key async for key in in_turns(boxes) if key not in self._recovery.looked_through and self._is_nobodys(key)]:
             await self._recovery.restore()
         await self._book_the_rest(boxes)
@@ -95,14 +95,16 @@ class BlackBoxes:
             if len(keys) == DELETE_AT_ONCE_MAX:
                 await self._registry.pause(DELETE_PAUSE_S)
 
-    async def _black_boxes(self) -> Mapping[str, BlackBoxRead]:
-        """Read the records that are this daemon's to book. Raises SwitchError."""
-        boxes = await self._switch.black_boxes()
+    async def _black_boxes(self) -> tuple[Collection[str], Mapping[str, BlackBoxRead]]:
+        """The keys of this daemon's records, and those records that are still to be booked. Raises SwitchError."""
+        found = await self._switch.black_boxes(self._booked)
+        boxes = {key: box async for key, box in in_turns(found.items()) if box is not None}
         strangers = frozenset([box.switch async for box in in_turns(boxes.values())]) - {"", self._registry.switch_id}
         if strangers - self._strangers:
             self._observe(told.RecordsOfAnotherSwitch(sorted(strangers)))
         self._strangers |= strangers
-        return {key: box async for key, box in in_turns(boxes.items()) if box.switch not in strangers}
+        mine = {key: box async for key, box in in_turns(boxes.items()) if box.switch not in strangers}
+        return found.keys() - (boxes.keys() - mine.keys()), mine
 
     def _is_nobodys(self, key: str) -> bool:
         return key not in self._open.runners and key not in self._booked

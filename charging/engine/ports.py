@@ -3,7 +3,7 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -129,8 +129,9 @@ class Switch(Protocol):
     async def black_box(self, session: str) -> BlackBoxRead:
         """Read the switch's own record of one call."""
 
-    async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
-        """Read all records, by key: a session's id, or another word for a call without a session."""
+    async def black_boxes(self, booked: Container[str] = ()) -> Mapping[str, BlackBoxRead | None]:
+        """Read all records, by key: a session's id, or another word for a call without a session. Of ``booked`` it is
+        only seen that they are there (``None``): after a busy minute those are nearly all."""
 
     async def delete_records(self, keys: Sequence[str]) -> None:
         """Have records deleted, by key. The switch does so after this returns, if at all: ``black_boxes`` shows what is

@@ -9,7 +9,7 @@ the process: what ran when it ended is settled as after a restart of Asterisk.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any, NoReturn
@@ -335,8 +335,8 @@ class PlayedSwitch:
     async def black_box(self, session: str) -> BlackBoxRead:
         return self._around.records.get(session, BlackBoxRead(found=False))
 
-    async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
-        return dict(self._around.records)
+    async def black_boxes(self, booked: Container[str] = ()) -> Mapping[str, BlackBoxRead | None]:
+        return {key: None if key in booked else record for key, record in self._around.records.items()}
 
     async def delete_records(self, keys: Sequence[str]) -> None:
         for key in keys:

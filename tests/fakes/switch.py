@@ -8,7 +8,7 @@ length is written at every hang-up. While its link is down orders raise LinkDown
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from charging.call.events import BlackBoxRead, Leg
@@ -89,6 +89,8 @@ class FakeSwitch:
         self._is_reconciled = True
         self.dialled = "+31201234567"
         self.deleted: list[list[str]] = []
+        self.records_read: list[str] = []
+        """Keys of records that a look at all of them took apart."""
         """Each order to delete records."""
         self.without_call: set[str] = set()
         """Unique ids of calls that there are not, though someone asks about them."""
@@ -269,9 +271,11 @@ class FakeSwitch:
         self._must_be_up()
         return self.records.get(session, BlackBoxRead(found=False))
 
-    async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
+    async def black_boxes(self, booked: Container[str] = ()) -> Mapping[str, BlackBoxRead | None]:
         self._must_be_up()
-        return dict(self.records)
+        found = {key: None if key in booked else record for key, record in self.records.items()}
+        self.records_read += [key for key, record in found.items() if record is not None]
+        return found
 
     async def delete_records(self, keys: Sequence[str]) -> None:
         self._must_be_up()

@@ -8,7 +8,7 @@ import functools
 import inspect
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, cast
 
@@ -351,9 +351,9 @@ class SwitchLine:
         await self.reach()
         return await self._switch.black_box(session)
 
-    async def black_boxes(self) -> Mapping[str, BlackBoxRead]:
+    async def black_boxes(self, booked: Container[str] = ()) -> Mapping[str, BlackBoxRead | None]:
         await self.reach()
-        return await self._switch.black_boxes()
+        return await self._switch.black_boxes(booked)
 
     async def delete_records(self, keys: Sequence[str]) -> None:
         await self.reach()

@@ -57,6 +57,16 @@ async def test_booked_record_is_deleted_and_then_nothing_is_ordered_any_more(rig
     assert rig.switch.deleted == [[session]]
 
 
+async def test_a_booked_record_is_not_read_again_and_still_counts_as_there(rig: Rig) -> None:
+    rig.switch.deletes = False
+    session = await ended_call(rig)
+    await rig.clock.advance(60)
+    assert rig.switch.records_read == []
+    assert rig.heard("records_not_deleted")[0] == {"records": 1}
+    assert len(rig.switch.deleted) > 1, "it is there, and ordered again"
+    assert session in rig.registry.booked
+
+
 async def test_a_look_at_many_records_lets_calls_between(rig: Rig) -> None:
     """Strangers can ring often while no daemon runs; each call leaves a record."""
     box = BlackBoxRead(True, "BUSY", number="+31201234567", by_leg=True)
