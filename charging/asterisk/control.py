@@ -25,7 +25,7 @@ from charging.call.switch_events import SwitchEvent
 from charging.clock import Clock, Instant
 from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused, SwitchError
-from charging.records import replace
+from charging.records import quick, replace
 from charging.tasks import in_turns
 
 CAUSE_NORMAL = 16
@@ -62,6 +62,7 @@ class DeadlineOutcome(Enum):
     GONE = "gone"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ChannelStatus:
     """One channel, as it is now."""
@@ -216,8 +217,8 @@ class CallControl:
         return [_status_alone(uid, reply) for uid, reply in zip(uids, replies, strict=True)]
 
     async def black_box(self, booked: Container[str] = ()) -> dict[str, BlackBoxRecord | None]:
-        """Read all records of ended calls that have not been deleted, by key; ``None`` for those in ``booked``, which are
-        not taken apart once more.
+        """Read all records of ended calls that have not been deleted, by key; ``None`` for those in ``booked``, which
+        are not taken apart once more.
 
         While Asterisk writes a list it lets no other request at its database, and answers none of our orders. So if
         there may be many records they are asked for in parts, by the last character of their keys, and orders go
@@ -365,7 +366,7 @@ def _status_alone(uid: str, reply: Reply | SwitchError) -> ChannelStatus | Switc
     found = next((entry for entry in reply.events if entry.get("Uniqueid") == uid), None)
     if found is None:
         return None
-    return replace(channel_status(found), since_answer_ms=_since_answer_ms(found.all("Variable")))
+    return replace(channel_status(found), since_answer_ms=_since_answer_ms(found.assignments("variable")))
 
 
 def _tell_status(heard: Callable[[ChannelStatus], None], entry: AmiMessage) -> None:
@@ -380,14 +381,14 @@ def doubtful_statuses(suspects: Iterable[AmiMessage]) -> Iterator[ChannelStatus]
         yield ChannelStatus("", "", session, "", "", "", "", None, 0, is_doubtful=True)
 
 
-def _since_answer_ms(asked: Sequence[str]) -> int | None:
-    answered_ms, now_ms = (scaled(assigned(asked, name), 3) for name in (variables.ANSWERED, variables.NOW))
+def _since_answer_ms(asked: Mapping[str, str]) -> int | None:
+    answered_ms, now_ms = (scaled(known(asked.get(name, "")), 3) for name in (variables.ANSWERED, variables.NOW))
     return None if answered_ms is None or now_ms is None else max(0, now_ms - answered_ms)
 
 
 def channel_status(entry: AmiMessage) -> ChannelStatus:
     """Read one event of a ``Status`` list."""
-    asked = dict([one.partition("=")[::2] for one in entry.all("Variable")])  # none is there twice (`shape`)
+    asked = entry.assignments("variable")  # none is there twice (`shape`)
     return ChannelStatus(
         uid=entry.get("Uniqueid"),
         channel=entry.get("Channel"),

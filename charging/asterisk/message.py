@@ -7,7 +7,7 @@ Values are text; a header that the switch did not send reads as ``""``, and so d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -30,6 +30,8 @@ class Layout:
     """As the switch wrote them."""
     places: Mapping[str, tuple[int, ...]]
     """Where each stands, by its name in lower case; in the order of the first places."""
+    first: Mapping[str, int]
+    """Where the first of each stands, by its name in lower case and as the switch wrote it."""
     repeats: tuple[str, ...]
     """Those that come more than once, in lower case."""
 
@@ -41,7 +43,9 @@ def layout_of(names: tuple[str, ...]) -> Layout:
     for place, name in enumerate(names):
         places.setdefault(name.lower(), []).append(place)
     found = {name: tuple(where) for name, where in places.items()}
-    return Layout(names, found, tuple(name for name, where in found.items() if len(where) > 1))
+    first = {name: where[0] for name, where in found.items()}
+    as_written = {name: first[name.lower()] for name in names}
+    return Layout(names, found, first | as_written, tuple(name for name, where in found.items() if len(where) > 1))
 
 
 @lru_cache(LAYOUTS_KEPT)
@@ -54,17 +58,54 @@ def _plain_layout(begun: tuple[str, ...]) -> Layout | None:
     return layout_of(names)
 
 
+class _Patterns:
+    """Reads messages that are built like one that came before, each by one pattern: half of what a split of all its
+    lines takes. To make a pattern takes long, so each is made once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], tuple[Callable[[str], re.Match[str] | None], Layout]] = {}
+        """By a message's first line and how many follow; others that are alike in both are not read here."""
+
+    def read(self, text: str) -> tuple[Layout, tuple[str, ...]] | None:
+        """The layout and the values; ``None`` if it is built in another way."""
+        known = self._known.get(_kind_of(text))
+        if known is None or (match := known[0](text)) is None:
+            return None
+        return known[1], match.groups()
+
+    def learn(self, text: str, layout: Layout) -> None:
+        """Take note of how such messages are built; each name of ``layout`` is a word."""
+        kind = _kind_of(text)
+        if kind not in self._known and len(self._known) < LAYOUTS_KEPT:
+            pattern = LINE_END.join(f"{name}{_SEPARATOR}(.*)" for name in layout.names)
+            self._known[kind] = re.compile(pattern).fullmatch, layout
+
+
+def _kind_of(text: str) -> tuple[str, int]:
+    return text[: text.find(LINE_END)], text.count(_LINE_BEGUN)
+
+
+_patterns = _Patterns()
+
+
 class AmiMessage:
     """An event or a response; names are looked up without regard to case."""
 
-    __slots__ = ("_values", "layout", "stray_lines")
+    __slots__ = ("_assigned", "_values", "layout", "stray_lines")
 
     def __init__(self, headers: Iterable[tuple[str, str]] = (), stray_lines: tuple[str, ...] = ()) -> None:
         names, values = zip(*pairs, strict=True) if (pairs := tuple(headers)) else ((), ())
-        self.layout = layout_of(names)
-        self._values: tuple[str, ...] | list[str] = values
+        self._set(layout_of(names), values, stray_lines)
+
+    def _set(
+        self, layout: Layout, values: tuple[str, ...] | list[str], stray_lines: tuple[str, ...] = ()
+    ) -> AmiMessage:
+        self.layout = layout
+        self._values = values
         self.stray_lines = stray_lines
         """Lines that are no headers, which Asterisk itself never writes."""
+        self._assigned: dict[str, dict[str, str]] | None = None
+        return self
 
     @classmethod
     def of(cls, *pairs: tuple[str, str], **headers: str) -> AmiMessage:
@@ -74,6 +115,8 @@ class AmiMessage:
     @classmethod
     def parse(cls, text: str) -> AmiMessage:
         """Read one message from its lines ``Name: value``."""
+        if (read := _patterns.read(text)) is not None:
+            return cls.__new__(cls)._set(*read)
         # One split takes all lines apart at once, if each has one separator: then every name but the first begins
         # with the line break, and no value does. Which names do is looked up, not looked at.
         words = text.replace(LINE_END, _SEPARATOR + _LINE_BEGUN).split(_SEPARATOR)
@@ -81,9 +124,8 @@ class AmiMessage:
         if len(words) == 2 * lines and text.count(LINE_END) == text.count(_LINE_BEGUN) == lines - 1:
             layout = _plain_layout(tuple(words[::2]))
             if layout is not None:
-                message = cls.__new__(cls)
-                message.layout, message._values, message.stray_lines = layout, words[1::2], ()
-                return message
+                _patterns.learn(text, layout)
+                return cls.__new__(cls)._set(layout, words[1::2])
         return cls._parse_lines(text)
 
     @classmethod
@@ -114,16 +156,26 @@ class AmiMessage:
 
     def get(self, name: str) -> str:
         """The first value of this header; ``""`` if it was not sent."""
-        places = self.layout.places.get(name.lower())
-        if places is None:
+        first = self.layout.first
+        place = first.get(name)
+        if place is None and (place := first.get(name.lower())) is None:
             return ""
-        value = self._values[places[0]].strip()
+        value = self._values[place].strip()
         return "" if value in UNSET else value
 
     def all(self, name: str) -> tuple[str, ...]:
         """Every value of a repeated header, in order."""
         places = self.layout.places.get(name.lower(), ())
         return tuple([self._values[place].strip() for place in places])
+
+    def assignments(self, name: str) -> Mapping[str, str]:
+        """What is assigned in the values ``variable=value`` of a repeated header (in lower case); of two that assign to
+        one variable, the last. As the switch wrote it: see :func:`known`."""
+        every = self._assigned = self._assigned or {}
+        found = every.get(name)
+        if found is None:
+            found = every[name] = dict([value.partition("=")[::2] for value in self.all(name)])
+        return found
 
     def __contains__(self, name: str) -> bool:
         return name.lower() in self.layout.places

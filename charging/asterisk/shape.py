@@ -173,7 +173,6 @@ def _always(message: AmiMessage) -> str:
     if message.stray_lines:
         return "has a line that is no header"
     for name in message.layout.repeats:
-        variables = [value.partition("=")[0] for value in message.all(name)]
-        if len(set(variables)) < len(variables):
+        if len(message.assignments(name)) < len(message.layout.places[name]):
             return f"has a {name} twice"
     return ""
