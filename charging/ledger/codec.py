@@ -63,9 +63,21 @@ def load_balances(text: str) -> dict[str, Balance]:
     """Balances by name, of ``[[name, posted, reserved], …]``, which a store makes of columns of whole numbers. Raises
     LedgerCorrupt."""
     try:
-        return {name: Balance(posted, reserved) for name, posted, reserved in from_json(text)}
+        return _balances(from_json(text))
     except (TypeError, ValueError) as error:
         raise LedgerCorrupt(f"not balances: {text[:100]}") from error
+
+
+def load_balances_of_many(text: str) -> list[dict[str, Balance]]:
+    """The same of a list of such lists."""
+    try:
+        return [_balances(rows) for rows in from_json(text)]
+    except (TypeError, ValueError) as error:
+        raise LedgerCorrupt(f"not balances: {text[:100]}") from error
+
+
+def _balances(rows: Any) -> dict[str, Balance]:
+    return {name: Balance(posted, reserved) for name, posted, reserved in rows}
 
 
 def load_holds(text: str) -> Mapping[str, int]:

@@ -281,9 +281,10 @@ async def test_balances_of_several_accounts_come_in_the_order_in_which_they_were
     for account, amount in (("a", 5), ("b", 7)):
         await add_account(store, account)
         await store.apply(Transfer("t1", account, Kind.TOP_UP, 1, (Leg("credit", amount),)))
-    found = await store.balances_of(["b", "nobody", "a", "b"])
     seven, five = {"credit": Balance(7, 0)}, {"credit": Balance(5, 0)}
-    assert list(found) == [seven, {}, five, seven]
+    for times in (1, 2, 30):  # few and many are read in two ways
+        found = await store.balances_of(["b", "nobody", "a"] * times)
+        assert list(found) == [seven, {}, five] * times
     assert list(await store.balances_of([])) == []
 
 

@@ -18,6 +18,7 @@ from charging.ledger.codec import (
     dump_legs,
     load_account,
     load_balances,
+    load_balances_of_many,
     load_holds,
     load_legs,
     load_number,
@@ -41,6 +42,9 @@ from charging.ledger.sqlite.file import queries
 
 LOOKED_AT = 8
 """Balances that are read with all else that a transfer looks at; more have a statement of their own."""
+
+ONE_BY_ONE = 3
+"""So many accounts' balances are read each by a statement of its own."""
 
 
 def apply(
@@ -70,8 +74,12 @@ def balances(connection: sqlite3.Connection, account: str) -> dict[str, Balance]
 
 
 def balances_of(connection: sqlite3.Connection, accounts: Sequence[str]) -> list[dict[str, Balance]]:
-    """Those of each account, in the order of ``accounts``."""
-    return [balances(connection, account) for account in accounts]
+    """Those of each account, in the order of ``accounts``. Few are read one by one: the statement for many takes as
+    long as three."""
+    if len(accounts) <= ONE_BY_ONE:
+        return [balances(connection, account) for account in accounts]
+    (found,) = connection.execute(queries()["balances_of"], (dump(list(accounts)),)).fetchone()
+    return load_balances_of_many(found)
 
 
 def called(connection: sqlite3.Connection, numbers: Sequence[str]) -> Called | None:

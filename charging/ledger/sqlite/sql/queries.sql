@@ -87,6 +87,13 @@ INSERT INTO cdrs (account, session, ended_us, document) VALUES (?, ?, ?, ?);
 -- name: balances
 SELECT json_group_array(json_array(name, posted, reserved)) FROM balances WHERE account = ?;
 
+-- name: balances_of
+-- Of all accounts in a JSON list, in its order, as one text: each row, like each statement, is a wait for the interpreter.
+SELECT json_group_array(json(
+    (SELECT json_group_array(json_array(name, posted, reserved)) FROM balances WHERE account = asked.value)
+))
+FROM json_each(?) AS asked;
+
 -- name: called
 -- A number, whose it is, with which balances, and whether the number that it is forwarded to is one of ours.
 SELECT
