@@ -95,28 +95,22 @@ class AmiMessage:
 
     def __init__(self, headers: Iterable[tuple[str, str]] = (), stray_lines: tuple[str, ...] = ()) -> None:
         names, values = zip(*pairs, strict=True) if (pairs := tuple(headers)) else ((), ())
-        self._set(layout_of(names), values, stray_lines)
-
-    def _set(
-        self, layout: Layout, values: tuple[str, ...] | list[str], stray_lines: tuple[str, ...] = ()
-    ) -> AmiMessage:
-        self.layout = layout
-        self._values = values
+        self.layout = layout_of(names)
+        self._values: tuple[str, ...] | list[str] = values
         self.stray_lines = stray_lines
         """Lines that are no headers, which Asterisk itself never writes."""
         self._assigned: dict[str, dict[str, str]] | None = None
-        return self
 
     @classmethod
     def of(cls, *pairs: tuple[str, str], **headers: str) -> AmiMessage:
         """Build a message from keywords, then from pairs (for names that repeat or are no identifiers)."""
         return cls((*headers.items(), *pairs))
 
-    @classmethod
-    def parse(cls, text: str) -> AmiMessage:
+    @staticmethod
+    def parse(text: str) -> AmiMessage:
         """Read one message from its lines ``Name: value``."""
         if (read := _patterns.read(text)) is not None:
-            return cls.__new__(cls)._set(*read)
+            return _whole(*read)
         # One split takes all lines apart at once, if each has one separator: then every name but the first begins
         # with the line break, and no value does. Which names do is looked up, not looked at.
         words = text.replace(LINE_END, _SEPARATOR + _LINE_BEGUN).split(_SEPARATOR)
@@ -125,19 +119,8 @@ class AmiMessage:
             layout = _plain_layout(tuple(words[::2]))
             if layout is not None:
                 _patterns.learn(text, layout)
-                return cls.__new__(cls)._set(layout, words[1::2])
-        return cls._parse_lines(text)
-
-    @classmethod
-    def _parse_lines(cls, text: str) -> AmiMessage:
-        headers, stray_lines = [], []
-        for line in text.split(LINE_END):
-            name, _, value = line.partition(":")
-            if len(name) < len(line) and name:
-                headers.append((name.strip(), value.strip()))
-            elif line:
-                stray_lines.append(line)
-        return cls(headers, tuple(stray_lines))
+                return _whole(layout, words[1::2])
+        return by_lines(text)
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
@@ -197,6 +180,25 @@ class AmiMessage:
     def channel_variable(self, name: str, prefix: str = "") -> str:
         """A variable that ``channelvars`` shows, of the channel with this prefix (``""``, ``Dest``, ``Spyee``…)."""
         return assigned(self.all(prefix + VARIABLE_SUFFIX), name)
+
+
+def _whole(layout: Layout, values: tuple[str, ...] | list[str]) -> AmiMessage:
+    """A message of which every line is a header."""
+    message = AmiMessage.__new__(AmiMessage)
+    message.layout, message._values, message.stray_lines, message._assigned = layout, values, (), None
+    return message
+
+
+def by_lines(text: str) -> AmiMessage:
+    """Read a message line by line, whatever stands in it."""
+    headers, stray_lines = [], []
+    for line in text.split(LINE_END):
+        name, _, value = line.partition(":")
+        if len(name) < len(line) and name:
+            headers.append((name.strip(), value.strip()))
+        elif line:
+            stray_lines.append(line)
+    return AmiMessage(headers, tuple(stray_lines))
 
 
 def assigned(assignments: Iterable[str], name: str) -> str:

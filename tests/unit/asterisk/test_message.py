@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charging.asterisk.message import LAYOUTS_KEPT, AmiMessage
+from charging.asterisk.message import LAYOUTS_KEPT, AmiMessage, by_lines
 from charging.asterisk.reply import check_sendable
 from charging.errors import LocalProtocolError
 from tests.fakes.recordings import ami_messages
@@ -77,7 +77,7 @@ def test_a_message_that_is_read_at_once_is_read_as_line_by_line(text: str, edits
     for where, gone, come in edits:
         at = int(where * len(text))
         text = text[:at] + come + text[at + gone :]
-    at_once, by_line = AmiMessage.parse(text), AmiMessage._parse_lines(text)
+    at_once, by_line = AmiMessage.parse(text), by_lines(text)
     assert at_once == by_line
     assert at_once.layout.names == by_line.layout.names, "so the same of it is believed"
     assert [(at_once.get(name), at_once.all(name)) for name in by_line.layout.places] == [
