@@ -200,6 +200,7 @@ def wall_us(text: str, zone: str, at: str) -> int:
     except (ValueError, OverflowError):
         pass
     expected = "expected a day such as 2026-11-21, or a time such as 2026-11-21T18:00:00"
+    expected += f", from {YEARS.start} to {YEARS.stop - 1}"
     raise Refusal(Refused(Code.INVALID, f"found the time {text[:40]!r}, {expected}", at=at))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import httpx
 from pydantic import SecretStr
@@ -165,16 +165,18 @@ class RestingClock(SystemClock):
 
 
 class Webhook:
-    """A program that is told every top-up while its sender's store is lost and found; and now and then does not thank
-    for it."""
+    """A program that is told every event of some types while its sender's store is lost and found; and now and then
+    does not thank for it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, types: Sequence[str], named: Callable[[Mapping[str, object]], str]) -> None:
+        """``named``: what an event is called, by its data."""
         self.requests = 0
+        self._named = named
         self.told: dict[str, str] = {}
-        """Ids of messages and of their transfers, in the order in which they came first."""
+        """Ids of messages and what their events are called, in the order in which they came first."""
         self._clock = clock = RestingClock()
         self._book = Webhooks(store, clock, ["site"], "one")
-        chosen = {"name": "site", "url": "https://site.example/", "secret_env": "X", "events": ["credit.topped_up"]}
+        chosen = {"name": "site", "url": "https://site.example/", "secret_env": "X", "events": [*types]}
         hook = Hook(WebhookSettings.model_validate(chosen), (b"k" * 32,))
         self._receiver = Receiver(hook, clock, httpx.MockTransport(self._answer))
         self._sender = Sender(self._receiver, Events(store), self._book, clock, jitter=lambda: 1.0)
@@ -182,7 +184,7 @@ class Webhook:
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests += 1
-        self.told.setdefault(request.headers["webhook-id"], json.loads(request.content)["data"]["transfer"])
+        self.told.setdefault(request.headers["webhook-id"], self._named(json.loads(request.content)["data"]))
         return httpx.Response(503 if self.requests in NOT_THANKED else 200)
 
     async def begin(self) -> None:
@@ -196,10 +198,10 @@ class Webhook:
                     await asyncio.sleep(0.02)
         self._sending = asyncio.create_task(self._sender.keep_sending())
 
-    async def has(self, transfers: Set[str]) -> None:
+    async def has(self, names: Set[str]) -> None:
         """Return once it was told of these."""
         async with asyncio.timeout(DEADLINE_S * 2):
-            while not transfers <= set(self.told.values()):
+            while not names <= set(self.told.values()):
                 assert self._sending is not None
                 if self._sending.done():
                     self._sending.result()
@@ -235,13 +237,14 @@ def promoted(replica: RedisServer) -> bool:
 
 async def lose_the_master_and_nothing(store: Store, opened: Opener, master: RedisServer, replica: RedisServer) -> None:
     """A store that waits for its replica: what was acknowledged before the master died is there after it, once."""
-    follower, webhook = Follower(store), Webhook(store)
+    follower = Follower(store)
+    webhook = Webhook(store, ["credit.topped_up"], lambda data: str(data["transfer"]))
     await webhook.begin()
     load = opened.load(store)
     await load.more(100)
     before = set(load.acknowledged)
     await follower.read_until_told(before)
-    await _kill(master, replica)
+    await kill_and_promote(master, replica)
     await asyncio.to_thread(master.start)  # comes back as the replica; until then nothing is acknowledged
     await load.more(50)
     await load.stop()
@@ -263,7 +266,7 @@ async def lose_the_master_and_the_last_moments(
     load, follower = opened.load(store), Follower(store)
     await load.more(100)
     await follower.read_until_told(set(load.acknowledged))
-    await _kill(master, replica)
+    await kill_and_promote(master, replica)
     await load.more(50)
     await load.stop()
     ids = [line.id async for line in store.journal("a")]
@@ -279,6 +282,6 @@ async def lose_the_master_and_the_last_moments(
     assert set(follower.told) == load.acknowledged, "nothing that was booked goes untold"
 
 
-async def _kill(master: RedisServer, replica: RedisServer) -> None:
+async def kill_and_promote(master: RedisServer, replica: RedisServer) -> None:
     master.kill()
     await asyncio.to_thread(wait_until, lambda: promoted(replica), "the replica was not promoted")

@@ -110,6 +110,7 @@ async def test_every_request_of_the_page_is_answered_as_it_says(
     assert answers == {
         "/v1/accounts/alice/balance": 200,
         "/v1/accounts/alice/top-ups": 201,
+        **dict.fromkeys(("/v1/numbers", "/v1/calls", "/v1/cdrs", "/v1/decisions"), 200),
         "/v1/accounts/alice/page-tokens": NO_PAGE,
         "/v1/changes": 200,
         "/v1/events": 200,
