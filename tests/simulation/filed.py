@@ -67,7 +67,7 @@ class _NextTurn:
             asyncio.get_running_loop().call_soon(self._carry_out)
 
     def _carry_out(self) -> None:
-        if self._writer._queue:
+        while self._writer._queue:
             batch = self._writer._next_batch()
             self._writer._carry_out(batch)
             answer(batch)
