@@ -1,6 +1,8 @@
 """The FastAGI server: one conversation a connection, all of it bounded, so that no client harms another.
 
 If anything goes wrong here, no variable is set and the connection is closed: the dialplan then takes its own fallback.
+Whoever has put lines into the header is turned away instead: no stranger chooses the fallback, whose message may be one
+that nobody pays.
 A flood of connections cannot shut real calls out. Asterisk sends its header and answers the first command at once; so
 if all places are taken, the oldest connection that still owes these is dropped (`charging.door`). Only a conversation
 that has delivered both gets a task, in which its route answers.
@@ -19,6 +21,7 @@ import structlog
 
 from agi.port import Declined, Unproven
 from agi.protocol import HungUp, Message, Receiver, Request, Result, assigning, check_assigned, check_proof, proof
+from charging.asterisk import variables
 from charging.clock import Clock, Deadlines
 from charging.door import Admits, Door, Guest, Sparing, Turned, listen
 from charging.door import Observer as DoorObserver
@@ -30,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 UNKNOWN_ROUTE = "unknown"
 """The name under which requests are counted that asked for nothing that exists."""
+FOREIGN = ((variables.REASON, "foreign_header"), (variables.DECISION, "reject"))
+"""What a call is told in whose header someone has written lines: it is not answered."""
 READ_BYTES = 4096
 """Read in pieces so small that a flood cannot make one step long."""
 
@@ -56,7 +61,7 @@ class AgiOutcome(Enum):
     CALLER_LEFT = "caller_left"
     HEADER_LATE = "header_late"
     FOREIGN_HEADER = "foreign_header"
-    """Someone has put lines into the header, or it is not Asterisk who asks."""
+    """Someone has put lines into the header, or it is not Asterisk who asks: turned away."""
     BAD_REQUEST = "bad_request"
     UNKNOWN_ROUTE = "unknown_route"
     DEADLINE = "deadline"
@@ -185,6 +190,7 @@ class Conversation:
         self._route = UNKNOWN_ROUTE
         self._began = server.clock.now()
         self._is_late = False
+        self._is_turned_away = False
         self._has_begun = False
         """Whether its route has: a task may be stopped before its first step."""
         self._is_over = False
@@ -233,6 +239,8 @@ class Conversation:
         if not data:
             self._unheard(CallerLeft("the connection was closed"))
             return
+        if self._is_turned_away:
+            return
         try:
             for message in self._receiver.receive(data):
                 self._heard(message)
@@ -252,14 +260,28 @@ class Conversation:
         """Stop reading, for this reason."""
         if self._is_over:
             return
+        if self._is_turned_away:
+            self.end(AgiOutcome.FOREIGN_HEADER)
+            return
+        if self.task is None and not isinstance(error, CallerLeft):
+            self._server.say("error", "agi_header_foreign", error=str(error), peer=self._peer())
+            self._turn_away()
+            return
         self._loop.remove_reader(self._connection.fileno())
         self._fault = error
         if self._reply is not None and not self._reply.done():
             self._reply.set_exception(error)
-        elif self.task is None and isinstance(error, CallerLeft):
-            self.end(AgiOutcome.CALLER_LEFT)
         elif self.task is None:
-            self._server.say("error", "agi_header_foreign", error=str(error), peer=self._peer())
+            self.end(AgiOutcome.CALLER_LEFT)
+
+    def _turn_away(self) -> None:
+        """Have the dialplan turn the caller away. Asterisk writes its whole header before it reads this, however long,
+        so what it still says is let pass until it closes, or is late: were it closed on, it would read nothing."""
+        self._is_turned_away = True
+        try:
+            self._write(assigning(FOREIGN))
+            self._connection.shutdown(socket.SHUT_WR)
+        except (CallerLeft, OSError):
             self.end(AgiOutcome.FOREIGN_HEADER)
 
     def _peer(self) -> str:
@@ -304,7 +326,7 @@ class Conversation:
         """Its deadline has passed."""
         self._is_late = True
         if self.task is None:
-            self.end(AgiOutcome.HEADER_LATE)
+            self.end(AgiOutcome.FOREIGN_HEADER if self._is_turned_away else AgiOutcome.HEADER_LATE)
             return
         self.task.cancel()
         if not self._has_begun:

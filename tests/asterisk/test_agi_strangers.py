@@ -16,6 +16,8 @@ from charging.lab.ami import Message
 from charging.lab.folder import SHIPPED_CONFIG
 from charging.pricing.money import parse_euro
 from tests.asterisk.engine import NUMBER, engine, number_of
+from tests.asterisk.operator_setup import trunk_allows
+from tests.asterisk.raw_call import raw_call
 from tests.asterisk.raw_sip import stranger
 from tests.asterisk.waiting import eventually
 from tests.fakes.agi_client import AgiClient, header
@@ -59,9 +61,12 @@ async def unclean_lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
 async def test_without_the_cleaning_the_header_is_refused_and_nothing_is_reserved(
     unclean_lab: Lab, tmp_path: Path, user: str
 ) -> None:
+    """And the caller is turned away, where the fallback would let him leave a message."""
     async with engine(unclean_lab, tmp_path, forward_to=mobile.never_answers(), others=1) as live:
-        async with stranger(unclean_lab, tmp_path, NUMBER, caller=f"<sip:{user}@carrier.example>"):
+        async with stranger(unclean_lab, tmp_path, NUMBER, caller=f"<sip:{user}@carrier.example>") as call:
             await live.heard("agi_header_foreign")
+            await call.is_told(180)
+            assert 200 not in call.statuses()
             assert live.daemon.events("call_decided") == []
             for who in ("anna", "other-1"):
                 balance = await live.daemon.get(f"/accounts/{who}/balance")
@@ -69,6 +74,38 @@ async def test_without_the_cleaning_the_header_is_refused_and_nothing_is_reserve
         async with stranger(unclean_lab, tmp_path, NUMBER) as call:  # a clean one is a call like any other
             await call.is_told(180)
             await live.heard("call_decided")
+    await unclean_lab.reset()
+
+
+async def test_r13_who_writes_into_the_second_header_leaves_no_message_that_nobody_pays(
+    unclean_lab: Lab, tmp_path: Path
+) -> None:
+    """Where the trunk lets him change who he is (UPDATE), he may hit the moment behind the cleaning: here all is."""
+
+    async def where_he_is() -> str:
+        said = await unclean_lab.switch.cli("core show channels concise")
+        return next((one for one in ("charging-reject", "charging-voicemail") if f"!{one}!" in said), "")
+
+    async with (
+        trunk_allows(unclean_lab, "trust_connected_line"),
+        engine(
+            unclean_lab,
+            tmp_path,
+            plan="voice_free",
+            credit="0.05",
+            forward_to=mobile.never_answers(),
+            policy={"ring_s": 2},
+        ) as live,
+        raw_call(unclean_lab, NUMBER) as call,
+    ):
+        await call.is_answered("INVITE", 180)
+        call.ask("UPDATE", f"P-Asserted-Identity: <sip:x{BREAK}X%3a%20y@carrier.example>")
+        await call.is_answered("UPDATE", 200)
+        await live.heard("agi_header_foreign")
+        assert await eventually(where_he_is, "the end of his call") == "charging-reject"
+        call.ask("CANCEL", number=1)
+        await call.is_answered("INVITE", 487)
+        await live.nothing_reserved()
     await unclean_lab.reset()
 
 

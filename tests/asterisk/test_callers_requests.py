@@ -179,6 +179,24 @@ async def test_r13_a_caller_who_changes_who_he_is_while_it_rings_leaves_no_messa
         assert (await live.cdr())["caller"] == CALLER.removeprefix("<sip:").partition("@")[0]
 
 
+@pytest.mark.parametrize("diverted", ["1" * 20_000, "1" * 5_000 + BREAK + "X%3ay"], ids=["long", "a break far behind"])
+async def test_r13_a_diversion_of_any_length_leaves_no_message_that_nobody_pays(
+    lab: Lab, tmp_path: Path, diverted: str
+) -> None:
+    """It stands in AGI's header (``agi_rdnis``). A daemon that refused it would leave the call to the fallback."""
+    async with (
+        engine(lab, tmp_path, plan="voice_free", credit="0.00") as live,
+        raw_call(lab, NUMBER, f"Diversion: <sip:{diverted}@carrier.example>;reason=unconditional") as call,
+    ):
+        await call.is_answered("INVITE", 180)
+        decided = await live.heard("call_decided")
+        assert (decided["decision"], decided["reason"]) == ("reject", "no_credit")
+        assert live.daemon.events("agi_header_foreign") == []
+        assert ("INVITE", 200) not in call.answers
+        call.ask("CANCEL", number=1)
+        await call.is_answered("INVITE", 487)
+
+
 EVERYWHERE = (
     f"History-Info: {names('BridgeID: x')};index=1",
     f"P-Called-Party-ID: {names('Event: Hangup')}",

@@ -390,6 +390,9 @@ FORGED = header("incoming", "+31999", CALLER, UID, CHANNEL, "allowed", "").decod
 TRUE_FIELDS = ("caller", "name", "dialled", "redirecting")
 
 
+TURNED_AWAY = {"CHARGING_REASON": "foreign_header", "CHARGING_DECISION": "reject"}
+
+
 @pytest.mark.parametrize("field", TRUE_FIELDS)
 @pytest.mark.parametrize("text", ["x\nagi_arg_1: +31999", "x\n\n", "\n", "x\n\n200 result=1"])
 async def test_a_line_break_smuggled_into_a_name_asks_nothing(office: Office, field: str, text: str) -> None:
@@ -398,7 +401,30 @@ async def test_a_line_break_smuggled_into_a_name_asks_nothing(office: Office, fi
         office.port, "incoming", raw=header("incoming", NUMBER, CALLER, UID, CHANNEL, "allowed", "", **{field: text})
     )
     assert await office.ended() is AgiOutcome.FOREIGN_HEADER
-    assert (office.desk.calls, client.variables) == ([], {})
+    assert (office.desk.calls, client.variables) == ([], TURNED_AWAY)
+
+
+async def test_whose_header_is_too_long_is_turned_away_though_it_is_still_being_written(office: Office) -> None:
+    """Asterisk writes the whole before it reads."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", office.port)
+    raw = header("incoming", NUMBER, CALLER, UID, CHANNEL, "allowed", "", redirecting="1" * 4_000_000)
+    client = AgiClient()
+    writer.write(raw)
+    await writer.drain()
+    answer = client.answer((await reader.readline()).decode().rstrip("\n"))
+    assert client.variables == TURNED_AWAY
+    writer.write(answer)
+    assert await reader.read() == b"", "nothing more is asked"
+    writer.close()
+    assert await office.ended() is AgiOutcome.FOREIGN_HEADER
+
+
+async def test_whoever_is_turned_away_and_does_not_leave_is_cut_off(office: Office) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", office.port)
+    writer.write(b"no header\n\n")
+    assert await reader.readline() == b'EXEC MSet "CHARGING_REASON=foreign_header,CHARGING_DECISION=reject"\n'
+    assert await office.ended() is AgiOutcome.FOREIGN_HEADER
+    writer.transport.abort()
 
 
 @pytest.mark.parametrize("behind", ["", "200 result=1\n" * 12, "520-\n", "HANGUP\n", "200 result=1 (x)\n"])

@@ -171,6 +171,17 @@ def test_nothing_of_a_stranger_stands_in_the_brackets_of_a_function(file: str) -
     assert len(cleaned) == 2 * (file == "extensions_charging.conf")
 
 
+def test_what_is_looked_at_of_a_stranger_in_its_place_has_an_end() -> None:
+    """A function hands on 4,095 characters: behind so many good ones anything could stand."""
+    lines = shipped_lines(shipped("extensions_charging.conf"))
+    cleaning = [str(line) for line in lines if line.context == "charging-clean"]
+    in_place = [line for line in cleaning if re.search(r"REGEX\(.*REPLACE\((CALLERID|REDIRECTING)", line)]
+    assert len(in_place) == 11
+    its_length = r"\$\{LEN\((?P=value)\)\} < \d+"
+    looks = re.compile(rf'ExecIf\(\$\[\$\{{REGEX\("\^.*\$" (?P<value>.*?)\)\}} & {its_length}\]\?NoOp\(\):Set')
+    assert [line for line in in_place if not looks.match(line)] == []
+
+
 def _nested(line: str) -> list[int]:
     """Where a value begins that stands within another."""
     depth, found = 0, []
