@@ -101,6 +101,13 @@ def translate(error: Exception) -> LedgerError:
     return LedgerUnavailable(f"the Redis ledger did not answer: {said}{cure_of(error)}")
 
 
+def _nodes_of(redis: Redis | RedisCluster | None) -> dict[int, ClusterNode]:
+    if not isinstance(redis, RedisCluster):
+        return {}
+    manager = redis.nodes_manager
+    return {id(node): node for known in (manager.nodes_cache, manager.startup_nodes) for node in known.values()}
+
+
 class RedisClient:
     """One Redis, one set of sentinels, or one cluster."""
 
@@ -111,6 +118,8 @@ class RedisClient:
         self._connecting = asyncio.Lock()
         self._redis: Redis | RedisCluster | None = None
         self._askers: Counter[Redis | RedisCluster | None] = Counter()
+        self._nodes: dict[int, ClusterNode] = {}
+        """Of a cluster: all that were its nodes when something failed."""
         self._sentinel: Sentinel | None = None
         if url.mode == "sentinel":
             settings = self._common() | {
@@ -169,8 +178,16 @@ class RedisClient:
     async def _forget(self, redis: Redis | RedisCluster | None) -> None:
         if redis is not None and redis is self._redis:
             self._redis = None
-            with suppress(Exception):  # a server that is gone or slow does not say good-bye in time
-                await redis.aclose()
+            await self._close(redis)
+
+    async def _close(self, redis: Redis | RedisCluster) -> None:
+        """Close every connection. redis-py's cluster (8.1) leaves some open: to each node, where an error has just made
+        it want to ask anew who they are, and to a node that has left while a connection to it was being made."""
+        with suppress(Exception):  # a server that is gone or slow does not say good-bye in time
+            await redis.aclose()
+        left, self._nodes, used = self._nodes | _nodes_of(redis), {}, _nodes_of(self._redis)
+        closing = [node.disconnect() for key, node in left.items() if key not in used]
+        await asyncio.gather(*closing, return_exceptions=True)
 
     async def command(self, *words: str | int | bytes) -> Any:
         """The answer to one command."""
@@ -310,6 +327,7 @@ class RedisClient:
             except LedgerError:
                 raise
             except Exception as error:
+                self._nodes |= _nodes_of(redis)
                 if self._is_spent(error):
                     await self._forget(redis)
                 raise translate(error) from error
@@ -318,8 +336,7 @@ class RedisClient:
                 self._askers += Counter()  # keeps those above 0
                 if redis is not None and redis is not self._redis and redis not in self._askers:
                     # redis-py connects a closed client again for whoever had it in his hands as it was given up.
-                    with suppress(Exception):
-                        await redis.aclose()
+                    await self._close(redis)
 
     def _is_spent(self, error: Exception) -> bool:
         """Whether the client is of no use after this: it leads to a server that is the master no more, or (in a

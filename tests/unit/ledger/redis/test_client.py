@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.exceptions import RedisClusterException
 
 from charging.errors import LedgerUnavailable
@@ -13,7 +14,7 @@ from charging.ledger.redis.client import RedisClient
 from charging.ledger.redis.url import parse
 
 
-class Cluster:
+class Fake:
     """As redis-py's: one that is closed connects again for whoever asks it something."""
 
     def __init__(self) -> None:
@@ -37,11 +38,11 @@ class Cluster:
 async def test_client_that_was_given_up_is_closed_again_when_its_last_user_has_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    client, made = RedisClient(parse("redis+cluster://127.0.0.1:7000")), [Cluster(), Cluster()]
+    client, made = RedisClient(parse("redis+cluster://127.0.0.1:7000")), [Fake(), Fake()]
     given_up, fresh = made
     waiting = iter(made)
 
-    async def make() -> Cluster:
+    async def make() -> Fake:
         return next(waiting)
 
     monkeypatch.setattr(client, "_make", make)
@@ -58,3 +59,45 @@ async def test_client_that_was_given_up_is_closed_again_when_its_last_user_has_l
     assert fresh.open, "the one that is in use stays open"
     await client.close()
     assert not fresh.open
+
+
+class Connection:
+    """One of redis-py's, that is open."""
+
+    is_connected = True
+
+    async def disconnect(self) -> None:
+        self.is_connected = False
+
+
+def node_with(connection: Connection, port: int) -> ClusterNode:
+    node = ClusterNode("127.0.0.1", port)
+    node._connections.append(connection)  # type: ignore[arg-type]
+    return node
+
+
+@pytest.mark.parametrize("wants_to_ask_anew", [False, True])
+async def test_cluster_that_is_closed_has_no_connection_left_whatever_it_has_just_met(
+    monkeypatch: pytest.MonkeyPatch, wants_to_ask_anew: bool
+) -> None:
+    """Nor to a node that has left it meanwhile. redis-py itself closes none once an error has made it want to ask for
+    its nodes anew, and knows of a node no more that it has taken out."""
+    client = RedisClient(parse("redis+cluster://127.0.0.1:7000"))
+    redis = await client._connected()
+    assert isinstance(redis, RedisCluster)
+    stays, leaves = Connection(), Connection()
+    known = redis.nodes_manager.nodes_cache
+    known |= {one.name: one for one in (node_with(stays, 7001), node_with(leaves, 7002))}
+
+    async def fails(*_words: str) -> None:
+        redis._initialize = wants_to_ask_anew
+        raise ConnectionError("the node is gone")
+
+    monkeypatch.setattr(redis, "execute_command", fails)
+    with pytest.raises(LedgerUnavailable):
+        await client.command("GET", "a")
+    known.pop("127.0.0.1:7002")
+    assert stays.is_connected
+    await client.close()
+    assert not stays.is_connected
+    assert not leaves.is_connected
