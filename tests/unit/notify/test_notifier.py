@@ -15,6 +15,7 @@ from charging.ledger.balances import bundle
 from charging.ledger.documents import MemoryDocuments
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Opened, Outcome, Transfer
+from charging.notify import notifier
 from charging.notify.model import Expiry, LowCredit, LowFreeMinutes, Notice, SubscriptionEnding
 from charging.notify.notifier import CALM_S, COLLECTION, GATHER_S, LINES_UNSTORED_MAX, TOGETHER, Notifier
 from charging.notify.outbox import Outbox
@@ -431,6 +432,18 @@ async def test_what_may_come_of_time_or_of_another_change_is_looked_at(watched: 
     assert await looked(watched) == 1, "both are one look"
     watched.notifier.charged("bert", {CREDIT: 1})
     assert await looked(watched) == 1, "of whom nothing is known"
+
+
+async def test_what_was_touched_while_there_was_no_room_is_looked_at_with_its_next_charge(
+    watched: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However small that is: nobody knows what has become of the account meanwhile."""
+    monkeypatch.setattr(notifier, "TOUCHED_MAX", 1)
+    watched.notifier.touched("bert")
+    watched.notifier.touched("anna")
+    assert await looked(watched) == 1, "of bert"
+    watched.notifier.charged("anna", {CREDIT: 1})
+    assert await looked(watched) == 1
 
 
 async def test_below_one_edge_the_next_one_counts(watched: Office) -> None:

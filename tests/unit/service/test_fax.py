@@ -190,6 +190,15 @@ async def test_same_key_sends_once_and_another_document_under_it_is_refused(offi
     assert (late.created, late.view.state, len(office.orders)) == (False, "sent", 1)
 
 
+async def test_same_key_for_another_machine_is_refused(office: Office) -> None:
+    first = await office.sent()
+    for _ in range(2):
+        refused(await office.send(target="+31612345670"), Code.KEY_REUSED)
+        if office.rig.switch.calls:
+            await office.ends(first.session, "SUCCESS", 3)
+    assert len(office.orders) == 1
+
+
 async def test_order_that_the_switch_refuses_gives_the_money_back(office: Office) -> None:
     office.trouble = ActionRefused("permission denied")
     assert refused(await office.send(), Code.CONFLICT).obstacle is Obstacle.TROUBLE

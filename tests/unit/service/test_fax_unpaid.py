@@ -119,6 +119,18 @@ async def test_a_machine_that_did_not_answer_held_no_line(office: Office, status
     assert await unpaid(office) == Balance(0, 0)
 
 
+async def test_a_fax_that_the_dialplan_found_too_late_to_dial_held_no_line(office: Office) -> None:
+    bounded(office)
+    session = (await office.sent("a")).session
+    await office.rig.clock.advance(50)
+    stamp = office.rig.clock.now().wall_us
+    office.rig.switch.records[session] = BlackBoxRead(True, ended_us=stamp, undialled=True)
+    office.rig.switch.calls.pop(session)
+    office.rig.switch.deliver(ChannelEnded(session, f"f-{session}-2", "Local/x", "callee", 16, stamp))
+    await office.rig.clock.advance(1)
+    assert await unpaid(office) == Balance(0, 0)
+
+
 @pytest.mark.parametrize(("beyond_s", "counted_s"), [(-1, -1), (0, 0), (1, 0), (DAY_S, 0)])
 async def test_no_more_is_counted_than_the_switch_allows_a_fax_though_it_was_away(
     office: Office, beyond_s: int, counted_s: int

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from charging.ledger.model import CREDIT, Balance
-from charging.service.payments import OPEN_DAYS, Outcome, Payment, State
+from charging.service.payments import OPEN_DAYS, PAID_BACK, Outcome, Payment, State
 from tests.fakes.rig import EURO
 from tests.unit.service.conftest import Shop
 
@@ -50,3 +52,27 @@ async def test_what_a_person_has_credited_is_not_credited_again_by_who_knows_the
     else:
         await shop.service.money.top_up("anna", 25 * EURO, f"{payment.provider}-{payment.reference}")
     assert await told_again(shop, payment) == (state, 25 * EURO)
+
+
+@pytest.mark.parametrize(("is_credited", "state", "why"), [(False, State.STUCK, PAID_BACK), (True, State.CREDITED, "")])
+async def test_r21_a_payment_of_which_is_only_heard_that_it_was_taken_back_is_not_taken_for_unpaid(
+    shop: Shop, is_credited: bool, state: State, why: str
+) -> None:
+    """Whether it was credited before, the books say: the daemon may have been killed before it noted so."""
+    await shop.anna()
+    payments = shop.service.payments
+    begun = await payments.begin("anna", 25 * EURO, "mollie")
+    assert isinstance(begun, Payment)
+    await payments.known_by(begun.id, "tr_1", "https://provider.test/1")
+    if is_credited:
+        await shop.service.money.top_up("anna", 25 * EURO, "mollie-tr_1")
+    after = await payments.settle(begun.id, replace(PAID, is_paid=False, taken_back=True))
+    assert isinstance(after, Payment)
+    assert (after.state, after.why, after.taken_back) == (state, why, True)
+
+
+async def test_what_nobody_could_ask_about_is_over_once_the_provider_says_that_it_was_never_paid(shop: Shop) -> None:
+    payment = await stuck(shop)
+    after = await shop.service.payments.settle(payment.id, replace(PAID, is_paid=False))
+    assert isinstance(after, Payment)
+    assert (after.state, after.why) == (State.FAILED, "")
