@@ -8,8 +8,9 @@ import pytest
 
 from charging.ledger.model import CREDIT, Balance
 from charging.service.payments import OPEN_DAYS, PAID_BACK, Outcome, Payment, State
+from charging.service.refusal import Code
 from tests.fakes.rig import EURO
-from tests.unit.service.conftest import Shop
+from tests.unit.service.conftest import Shop, refused
 
 PAID = Outcome("tr_1", is_paid=True, is_over=True, amount=25 * EURO, currency="EUR")
 
@@ -76,3 +77,14 @@ async def test_what_nobody_could_ask_about_is_over_once_the_provider_says_that_i
     after = await shop.service.payments.settle(payment.id, replace(PAID, is_paid=False))
     assert isinstance(after, Payment)
     assert (after.state, after.why) == (State.FAILED, "")
+
+
+async def test_the_answer_about_another_payment_of_the_provider_credits_nothing(shop: Shop) -> None:
+    """Whoever knows a payment's hook could have it asked about one that was paid for someone else."""
+    await shop.anna()
+    payments = shop.service.payments
+    begun = await payments.begin("anna", 25 * EURO, "mollie")
+    assert isinstance(begun, Payment)
+    await payments.known_by(begun.id, "tr_1", "https://provider.test/1")
+    refused(await payments.settle(begun.id, replace(PAID, reference="tr_2")), Code.NOT_ALLOWED)
+    assert (await shop.store.balances("anna")).get(CREDIT, Balance()) == Balance()
