@@ -176,13 +176,12 @@ class RedisClient:
                 await sentinel.aclose()
 
     async def _forget(self, redis: Redis | RedisCluster | None) -> None:
-        if redis is not None and redis is self._redis:
-            self._redis = None
-            await self._close(redis)
-
-    async def _close(self, redis: Redis | RedisCluster) -> None:
-        """Close every connection. redis-py's cluster (8.1) leaves some open: to each node, where an error has just made
-        it want to ask anew who they are, and to a node that has left while a connection to it was being made."""
+        """Give a client up and close every connection. redis-py's cluster (8.1) leaves some open: to each node, where
+        an error has just made it want to ask anew who they are, and to a node that has left while a connection to it
+        was being made."""
+        if redis is None:
+            return
+        self._redis = None if redis is self._redis else self._redis
         with suppress(Exception):  # a server that is gone or slow does not say good-bye in time
             await redis.aclose()
         left, self._nodes, used = self._nodes | _nodes_of(redis), {}, _nodes_of(self._redis)
@@ -336,7 +335,7 @@ class RedisClient:
                 self._askers += Counter()  # keeps those above 0
                 if redis is not None and redis is not self._redis and redis not in self._askers:
                     # redis-py connects a closed client again for whoever had it in his hands as it was given up.
-                    await self._close(redis)
+                    await self._forget(redis)
 
     def _is_spent(self, error: Exception) -> bool:
         """Whether the client is of no use after this: it leads to a server that is the master no more, or (in a
