@@ -97,6 +97,15 @@ async def test_longest_call_is_an_end_also_for_what_is_free(plan_name: str) -> N
         assert rig.switch.prompts == []
 
 
+async def test_switch_is_known_to_cut_at_the_longest_call_though_the_last_increment_is_paid_beyond_it() -> None:
+    tariff = plan(make_tariff(increment_s=60), "light", max_call_s=90)
+    async with make_rig(policy=Policy(horizon_s=120), tariff=tariff) as rig:
+        await rig.subscriber(credit=EURO)
+        await rig.ring()
+        (session,) = rig.registry.open.calls()
+        assert (session.funding[-1].end_s, session.enforced_s) == (120, 90)
+
+
 def ending_at(maximum: int, increment_s: int = 1) -> Tariff:
     """The table's price, which is 1,000 a second, with a maximum that ends calls."""
     made = make_tariff(increment_s=increment_s)

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charging.call.booking import final_charge
 from charging.call.events import BlackBoxRead
 from charging.call.model import Policy
 from charging.engine.left_messages import LeftMessages
 from charging.ledger.balances import PROMOS_MAX, promo
 from charging.ledger.books.verify import verify
 from charging.ledger.model import CREDIT, Balance, Closed, Kind, Leg, Transfer
+from charging.pricing.funding import Segment
 from charging.pricing.money import format_euro
 from charging.service.ledger_contents import LedgerContents
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig, make_tariff, plan
+from tests.unit.call.test_table import running
 
 SECOND = 1_000
 TODAY, TOMORROW, LATER = promo("2026-11-21"), promo("2026-11-22"), promo("2026-12-31")
@@ -168,6 +172,26 @@ async def test_a_call_that_is_alone_at_its_end_gives_back_what_it_held_of_each()
         await rig.clock.advance(10)
         assert await rig.reserved() == {}
         assert await spent(rig, {CREDIT: EURO, TODAY: 30 * SECOND}) == {}
+
+
+def test_a_call_whose_ticks_were_lost_is_paid_by_all_that_the_gift_has_left() -> None:
+    """Not by what it held of it alone: others than its gift would pay for what the lost ticks had held."""
+    session = running(funding=(Segment(0, 60, CREDIT),), held={LATER: 20 * SECOND, CREDIT: 40 * SECOND})
+    assert final_charge(session, 60)[0] == {LATER: 20 * SECOND, CREDIT: 40 * SECOND}
+    found = replace(session, promos={LATER: 50 * SECOND})
+    assert final_charge(found, 60)[0] == {LATER: 50 * SECOND, CREDIT: 10 * SECOND}
+
+
+async def test_a_call_whose_end_costs_nothing_more_is_settled_as_one_that_has_cost() -> None:
+    async with make_rig(policy=Policy(tick_s=10), tariff=make_tariff(increment_s=60)) as rig:
+        await rig.subscriber(credit=EURO)
+        call = await rig.talking()
+        await rig.clock.advance(15)
+        before = await rig.balance()
+        await rig.hang_up(call)
+        await rig.clock.advance(10)
+        assert before.posted == (await rig.balance()).posted == EURO - 60 * SECOND
+        assert [line.kind async for line in rig.store.journal("anna")][-1] is Kind.SETTLE
 
 
 async def test_a_gift_counts_towards_the_credit_a_day() -> None:
