@@ -7,8 +7,10 @@ from dataclasses import replace
 
 from charging.ledger.accounts import Account, Language, Number, Payment, Status
 from charging.ledger.model import CREDIT, Balance, Called, Kind, Leg, Transfer
+from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from tests.contract.scenario import add_account
+from tests.integration.redis_servers import RedisServer
 
 PAID = (Payment("invoice-6", "2027-01-31"), Payment("invoice-7", ""))
 FULL = Account(
@@ -298,3 +300,22 @@ async def test_a_target_that_is_a_number_of_the_directory_is_told(store: Store) 
         await store.directory.put_number(number)
     found = [await store.directory.called([f"+3185000000{digit}"]) for digit in (1, 2, 3)]
     assert [one.target_is_ours for one in found if one is not None] == [True, False, False]
+
+
+async def test_redis_gives_no_epoch_out_again_though_a_fail_over_has_lost_the_last_ones(
+    redis_server: RedisServer,
+) -> None:
+    """Else a daemon that was taken over would not be fenced."""
+    redis_server.cli("flushall")
+    store = open_store(redis_server.url)
+    await store.open()
+    try:
+        first = await store.leases.acquire_lease("lost", "one", 60)
+        for key in redis_server.cli("keys", "*lost*").split():
+            redis_server.cli("del", key)
+        again = await store.leases.acquire_lease("lost", "another", 60)
+    finally:
+        await store.close()
+    assert first is not None
+    assert again is not None
+    assert again > first
