@@ -10,6 +10,7 @@ import pytest
 from charging.clock import MICROSECONDS, SystemClock
 from charging.ledger.accounts import Account
 from charging.ledger.model import (
+    LEGS_MAX,
     Applied,
     Balance,
     CdrRow,
@@ -322,6 +323,18 @@ async def test_a_balance_that_is_zero_is_dropped_and_others_are_not(store: Store
     assert sorted(await store.balances("a")) == ["bundle:2026-11", "bundle:2026-12", "credit"]
     await assert_sound(store)
     await run(store, "t3 correct day:2026-11-21=+2 -> created day:2026-11-21 2/0")
+    await assert_sound(store)
+
+
+async def test_a_transfer_of_many_balances_sees_each_as_it_is(store: Store) -> None:
+    """A call over many gifts: as many legs as a transfer may have."""
+    await add_account(store)
+    names = [f"promo:2027-01-{day:02d}" for day in range(1, LEGS_MAX + 1)]
+    given, taken = ([Leg(name, amount) for name in names] for amount in (5, -3))
+    assert (await store.apply(Transfer("t1", "a", Kind.CORRECT, 1, tuple(given)))).outcome is Outcome.CREATED
+    assert (await store.apply(Transfer("t2", "a", Kind.CORRECT, 2, tuple(taken)))).outcome is Outcome.CREATED
+    assert (await store.apply(Transfer("t3", "a", Kind.CORRECT, 3, tuple(taken)))).outcome is Outcome.INSUFFICIENT
+    assert await store.balances("a") == dict.fromkeys(names, Balance(2, 0))
     await assert_sound(store)
 
 
