@@ -177,7 +177,7 @@ class RedisClient:
 
     async def _forget(self, redis: Redis | RedisCluster | None) -> None:
         """Give a client up and close every connection. redis-py's cluster (8.1) leaves some open: to each node, where
-        an error has just made it want to ask anew who they are, and to a node that has left while a connection to it
+        an error has just made it want to ask again who they are, and to a node that has left while a connection to it
         was being made."""
         if redis is None:
             return

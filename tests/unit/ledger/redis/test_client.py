@@ -76,12 +76,12 @@ def node_with(connection: Connection, port: int) -> ClusterNode:
     return node
 
 
-@pytest.mark.parametrize("wants_to_ask_anew", [False, True])
+@pytest.mark.parametrize("wants_to_ask_again", [False, True])
 async def test_cluster_that_is_closed_has_no_connection_left_whatever_it_has_just_met(
-    monkeypatch: pytest.MonkeyPatch, wants_to_ask_anew: bool
+    monkeypatch: pytest.MonkeyPatch, wants_to_ask_again: bool
 ) -> None:
     """Nor to a node that has left it meanwhile. redis-py itself closes none once an error has made it want to ask for
-    its nodes anew, and knows of a node no more that it has taken out."""
+    its nodes again, and knows of a node no more that it has taken out."""
     client = RedisClient(parse("redis+cluster://127.0.0.1:7000"))
     redis = await client._connected()
     assert isinstance(redis, RedisCluster)
@@ -90,7 +90,7 @@ async def test_cluster_that_is_closed_has_no_connection_left_whatever_it_has_jus
     known |= {one.name: one for one in (node_with(stays, 7001), node_with(leaves, 7002))}
 
     async def fails(*_words: str) -> None:
-        redis._initialize = wants_to_ask_anew
+        redis._initialize = wants_to_ask_again
         raise ConnectionError("the node is gone")
 
     monkeypatch.setattr(redis, "execute_command", fails)
