@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import zipfile
 from collections.abc import Iterator
 from email.utils import formatdate
 from pathlib import Path
+
+from packaging.markers import Marker
 
 from charging import __version__
 from charging.cli.laid_down import Site, rendered
@@ -26,7 +29,12 @@ DEBIAN = Path(__file__).parent / "debian"
 PYTHON = "3.11"
 PYTHON_OF_DEBIAN = "3.11.2"
 """Older than what builds, maybe: what only it needs is installed, too."""
-PLATFORMS = {"amd64": "x86_64-manylinux_2_36", "arm64": "aarch64-manylinux_2_36"}
+DEBIANS_PYTHON = {
+    **{"python_version": PYTHON, "python_full_version": PYTHON_OF_DEBIAN, "implementation_version": PYTHON_OF_DEBIAN},
+    **{"implementation_name": "cpython", "platform_python_implementation": "CPython"},
+}
+PROCESSORS = {"amd64": "x86_64", "arm64": "aarch64"}
+GLIBC_MINOR = 36
 """Debian 12's glibc is 2.36."""
 MAINTAINER = "Charging Project <charging@lists.invalid>"
 PRIVATE = Path("usr/lib/charging")
@@ -61,7 +69,7 @@ def main(dist: Path) -> None:
         tree = ROOT / ".cache" / "deb" / name
         shutil.rmtree(tree, ignore_errors=True)
         tree.mkdir(parents=True)
-        fill(tree, dist, PLATFORMS[architecture])
+        fill(tree, dist, architecture)
         document(tree, name, epoch)
         control(tree, name, of)
         set_modes(tree, epoch)
@@ -84,25 +92,38 @@ def output(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
 
 
-def install_libraries(packages: Path, dist: Path, platform: str) -> None:
-    """What the lock pins, by hash, for Debian's Python and this processor."""
-    subprocess.run(  # noqa: S603 - our own command
-        [
-            *(sys.executable, "-m", "uv", "--quiet", "pip", "install", "--target", packages, "--no-deps"),
-            *("--require-hashes", "--only-binary", ":all:", "--python-version", PYTHON_OF_DEBIAN),
-            *("--python-platform", platform, "--link-mode", "copy", "-r", dist / "requirements.lock"),
-        ],
-        check=True,
-    )
+def install_libraries(packages: Path, dist: Path, architecture: str) -> None:
+    """What the lock pins, by hash, for Debian's Python and this processor, from the index that pip is set up for."""
+    lock = ROOT / ".cache" / "debian.lock"
+    lock.write_text(lock_of_debian((dist / "requirements.lock").read_text()))
+    glibc = (*(f"manylinux_2_{minor}" for minor in range(GLIBC_MINOR, 4, -1)), "manylinux2014", "linux")
+    platforms = (word for one in glibc for word in ("--platform", f"{one}_{PROCESSORS[architecture]}"))
+    python = "--only-binary", ":all:", "--implementation", "cp", "--python-version", PYTHON
+    target = packages.relative_to(ROOT), lock.relative_to(ROOT)
+    done = subprocess.run([ROOT / ".ci" / "setup", "libraries", *target, *python, *platforms], check=False)  # noqa: S603
+    if done.returncode:
+        sys.exit(done.returncode)  # it has said why
     shutil.rmtree(packages / "bin", ignore_errors=True)
-    (packages / ".lock").unlink(missing_ok=True)
 
 
-def fill_charging(tree: Path, dist: Path, platform: str) -> None:
+def lock_of_debian(lock: str) -> str:
+    """The lock without what Debian's Python does not need; pip itself would ask the Python that builds."""
+    kept: list[str] = []
+    is_needed = True
+    for line in lock.splitlines(keepends=True):
+        if pin := re.match(r"(\S+==\S+)(?: ; (.*))? \\$", line):
+            is_needed = pin[2] is None or Marker(pin[2]).evaluate({**DEBIANS_PYTHON})
+            line = f"{pin[1]} \\\n"
+        if is_needed:
+            kept.append(line)
+    return "".join(kept)
+
+
+def fill_charging(tree: Path, dist: Path, architecture: str) -> None:
     """The venv, the command, and what `charging init` would lay down, each where Debian has it."""
     packages = tree / PACKAGES
     packages.mkdir(parents=True)
-    install_libraries(packages, dist, platform)
+    install_libraries(packages, dist, architecture)
     unpack(next(dist.glob(f"charging-{__version__}-*.whl")), packages)
     (tree / PRIVATE / "bin").mkdir()
     (tree / PRIVATE / "bin" / "python").symlink_to(f"../../../bin/python{PYTHON}")
@@ -120,7 +141,7 @@ def fill_charging(tree: Path, dist: Path, platform: str) -> None:
                 write(target, content)
 
 
-def fill_demo(tree: Path, dist: Path, _platform: str) -> None:
+def fill_demo(tree: Path, dist: Path, _architecture: str) -> None:
     unpack(next(dist.glob(f"charging_demo-{__version__}-*.whl")), tree / PACKAGES)
 
 

@@ -46,6 +46,8 @@ class Found:
     feature: bool = False
     deadline: bool = False
     """The dialplan could set a deadline."""
+    modules: dict[str, bool] = field(default_factory=dict)
+    """Whether they are there, of those that the dialplan has looked for; an older dialplan looks for none."""
     prompts_played: dict[str, bool] = field(default_factory=dict)
     """By path; of those whose whisper attached."""
 
@@ -143,11 +145,20 @@ class Probe:
             self.found.joined = await self._inside.until(UP_S, self._is_joined)
             if self.found.joined:
                 self.found.deadline = bool(await self._inside.variable(f"{self._end}-2", "TIMEOUT(absolute)"))
+                self.found.modules = await self._modules(f"{self._end}-2")
                 await asyncio.gather(self._try_feature(), *map(self._try_prompt, range(len(prompts)), prompts))
         finally:
             await self._inside.hang_up(self._end)
         await self._inside.until(ENDED_S, self._has_told_all)
         return self.found
+
+    async def _modules(self, channel: str) -> dict[str, bool]:
+        """What the dialplan has seen of modules that no order tells of."""
+        seen = [one for one in (await self._inside.variable(channel, variables.AT_WORK)).split(":") if one]
+        modules = {one.removesuffix("1"): one.endswith("1") for one in seen}
+        if tried := await self._inside.variable(channel, variables.TRY_STATUS):
+            modules["res_agi"] = tried != "NOAPP"
+        return modules
 
     async def _is_joined(self) -> bool:
         return any(entry.get("BridgeID") for entry in await self._inside.status(self._end))

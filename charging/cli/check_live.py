@@ -60,6 +60,7 @@ MODULES = {
     "func_channel": "the black box, which is a hang-up handler",
     "func_db": "the black box",
     "func_env": "how long a message is",
+    "func_global": "notes of calls that no daemon was there for, and room for faxes",
     "func_groupcount": "how many faxes may come in at a time",
     "func_logic": "the dialplan",
     "func_shell": "whether the disks of messages and faxes have room",
@@ -69,6 +70,8 @@ MODULES = {
     "res_pjsip_header_funcs": "withheld numbers, loops and Max-Forwards",
 }
 """What the dialplan cannot do without, and for what."""
+FIRST = {"res_agi": ("res_speech",)}
+"""What Asterisk refuses a module without."""
 AT_WORK = {
     "func_callerid": "CALLERID(num-pres)",
     "func_channel": "CHANNEL(state)",
@@ -175,13 +178,13 @@ async def _modules(look: Look) -> AsyncIterator[Finding]:
     """Seeing modules needs the right ``system``, which the daemon does well without: some were seen at work."""
     unseen = []
     for name, purpose in ((name, purpose) for name, purpose in MODULES.items() if name not in look.absent):
-        loaded = name in look.proven or await _works(look, name)
+        loaded = name not in look.missing and (name in look.proven or await _works(look, name))
         if loaded is None:
             unseen.append(name)
         elif not loaded:
-            yield problem(
-                PART, f"module {name} is not loaded: it is needed for {purpose}; `asterisk -rx 'module load {name}'`"
-            )
+            load = " and ".join(f"`asterisk -rx 'module load {one}'`" for one in (*FIRST.get(name, ()), name))
+            keep = "with autoload = no include the shipped modules_charging.conf in modules.conf"
+            yield problem(PART, f"module {name} is not loaded: it is needed for {purpose}; {load}; {keep}")
     if unseen:
         each = "; ".join(f"`asterisk -rx 'module show like {name}'` must show it" for name in unseen)
         yield unknown(PART, f"modules that this login may not see (it does well without the right): {each}")
@@ -224,6 +227,8 @@ async def _call_inside(look: Look) -> AsyncIterator[Finding]:
         yield problem(PART, f"{where}: mend the dialplan and modules first, then check again")
         return
     look.proven |= {"app_dial"} | ({"func_timeout"} if found.deadline else set())
+    look.proven |= {name for name, is_there in found.modules.items() if is_there}
+    look.missing |= {name for name, is_there in found.modules.items() if not is_there}
     for finding in (*_events(found), *_ears(found, prompts)):
         yield finding
     if found.feature:

@@ -48,6 +48,8 @@ class Look:
         """Modules that were seen at work."""
         self.absent: set[str] = set()
         """Modules of which an order that we could see is not there."""
+        self.missing: set[str] = set()
+        """Modules that a call inside the switch did not find."""
 
     async def keep(self) -> NoReturn:
         """Keep the login up."""

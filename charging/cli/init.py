@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import stat
 import sys
 import sysconfig
 from collections.abc import Mapping
@@ -110,6 +111,7 @@ def _lay_down(folder: Path, state: Path | None) -> None:
             one.unlink(missing_ok=True)
         raise
     sys.stdout.write(_next_steps(folder, state or folder / STATE))
+    sys.stderr.write(_closed(folder))
 
 
 def _make_folders(top: Path, folder: Path) -> None:
@@ -138,6 +140,17 @@ def _next_steps(folder: Path, state: Path) -> str:
         f"     A password for AMI was made: {folder / SECRET}, and for Asterisk {folder / SWITCH_SECRET}.\n"
         f"  4. {run} check --live\n"
         f"  5. {run} run\n"
+    )
+
+
+def _closed(folder: Path) -> str:
+    """A word where other users, and so Asterisk's, cannot read the folder: it would not start with a link to it."""
+    shut = [one for one in (folder.absolute(), *folder.absolute().parents) if not one.stat().st_mode & stat.S_IXOTH]
+    if not shut:
+        return ""
+    return (
+        f"charging: {shut[-1]} is closed to other users: where Asterisk runs as one, copy its part and the prompts\n"
+        f"  ({folder / WHERE} tells how); a link would keep it from starting\n"
     )
 
 

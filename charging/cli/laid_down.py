@@ -145,7 +145,7 @@ The settings, the prices and carriers' price lists. `{command} check` names ever
     (
         "ami.secret, asterisk/manager_secret.conf: the AMI password, made for this place",
         """\
-Only the daemon may read the first, only Asterisk the second. Where they run as users of their own:
+Only the daemon may read the first, only Asterisk the second (or its copy). Where they run as users of their own:
 
     chown root:charging {folder}/ami.secret && chmod 640 {folder}/ami.secret
     chown root:asterisk {folder}/asterisk/manager_secret.conf && chmod 640 {folder}/asterisk/manager_secret.conf""",
@@ -154,15 +154,22 @@ Only the daemon may read the first, only Asterisk the second. Where they run as 
         "asterisk/: /etc/asterisk/charging",
         """\
     ln -s {folder}/asterisk /etc/asterisk/charging
+    setpriv --reuid=asterisk --regid=asterisk --init-groups head -n 1 /etc/asterisk/charging/charging-globals.conf
 
-Then the six `#include` lines of `asterisk/README.md`. On another machine: copy the folder there. Set the trunk in
-`charging-globals.conf`.""",
+The second shows a line if Asterisk's user can read the folder. **An Asterisk that cannot read what it includes does not
+start.** A home folder is closed to others, as Debian makes it; then, and on another machine, copy in place of the link:
+
+    cp -r {folder}/asterisk /etc/asterisk/charging
+
+Then the six `#include` lines of `asterisk/README.md`. Set the trunk in `charging-globals.conf`.""",
     ),
     (
-        "prompts/: stay here",
+        "prompts/: stay here, where Asterisk can read them",
         """\
-`prompts_dir_on_switch` in `charging.yaml` names them, as Asterisk sees them. On another machine: copy them there, for
-example to `/usr/share/asterisk/sounds/charging`, and name that folder.""",
+`prompts_dir_on_switch` in `charging.yaml` names them, as Asterisk sees them. Where its user cannot read this folder,
+and on another machine, copy them, and name the copy there:
+
+    cp -r {folder}/prompts /usr/share/asterisk/sounds/charging""",
     ),
     (
         "systemd/: /etc/systemd/system",

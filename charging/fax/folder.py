@@ -157,13 +157,23 @@ def _removed(path: Path, oldest_us: int, remove: Callable[[Path], object]) -> bo
 
 
 def why_unwritable(folder: Path) -> str:
-    """Why no document can be kept there; empty: it can, if need be in a folder that is made."""
+    """Why nothing can be kept there; empty: it can, if need be in a folder that is made."""
     there = next(one for one in (folder, *folder.parents) if os.path.exists(one))
     if not there.is_dir():
         return f"{there} is no folder; choose another, or take it away"
+    disk = os.statvfs(there)
+    if disk.f_flag & os.ST_RDONLY:
+        return (
+            f"{folder}: {there} is on a read-only file system; mount it for writing (dmesg tells of disk errors), "
+            "or name it by ReadWritePaths= in the unit"
+        )
     if not os.access(there, os.W_OK | os.X_OK):
         what = "it may not be written" if there == folder else f"{there}, where it would be made, may not be written"
         return f"{folder}: {what}; give it to the daemon's user, and name it by ReadWritePaths= in the unit"
+    if disk.f_files and not disk.f_favail:
+        return f"{folder}: its file system can hold no more files (no inode is free: df -i {there}); remove some there"
+    if not disk.f_bavail:
+        return f"{folder}: its disk is full (df {there}); make room"
     return ""
 
 

@@ -134,6 +134,8 @@ def check_place(path: Path) -> None:
     """Whether a control socket can be made there. Raises CannotServe with what to do."""
     if not os.path.isdir(path.parent):
         raise CannotServe(f"control.socket: {path}: there is no folder {path.parent}; make it")
+    if os.statvfs(path.parent).f_flag & os.ST_RDONLY:
+        raise CannotServe(f"control.socket: {path}: its folder is on a read-only file system; mount it for writing")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise _unwritable(path, "its folder may not be written")
     if not os.path.lexists(path):

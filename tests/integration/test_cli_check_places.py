@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import shutil
@@ -11,11 +12,16 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from charging.errors import LedgerUnavailable
+from charging.fax.folder import why_unwritable
 from charging.lab.ports import free_port
+from charging.ledger.sqlite.file import FileLock, create
 from charging.web.sockets import is_answered
 from tests.fakes.ami import eventually
 from tests.integration.command import Command, Place, run_process
@@ -267,6 +273,46 @@ def test_a_folder_that_may_not_be_written_is_told_with_the_key() -> None:
     assert f"ledger.url: {folder}/var: {folder}, where it would be made, may not be written; give it to" in ledger
     assert "may not be written; give it to the daemon's user, and name it by ReadWritePaths= in the unit" in fax
     assert control.startswith(f"control.socket: {folder}/control.sock: its folder may not be written; let the daemon's")
+
+
+@pytest.mark.parametrize(
+    ("changed", "cure"),
+    [
+        ({"f_flag": os.ST_RDONLY}, "is on a read-only file system; mount it for writing"),
+        ({"f_files": 1000, "f_favail": 0}, "can hold no more files (no inode is free: df -i"),
+        ({"f_files": 0, "f_favail": 0}, ""),  # a file system that counts none
+        ({"f_bavail": 0}, "its disk is full (df"),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_told_before_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, int], cure: str
+) -> None:
+    usual = {"f_flag": 0, "f_files": 1000, "f_favail": 10, "f_bavail": 10}
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(**{**usual, **changed}))
+    told = why_unwritable(tmp_path / "fax")
+    assert cure in told if cure else told == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "cure"),
+    [
+        (errno.EROFS, "mount it for writing"),
+        (errno.ENOSPC, "df -i"),
+        (errno.EDQUOT, "quota"),
+        (errno.EMFILE, "LimitNOFILE"),
+        (errno.EACCES, "let the daemon's user write there"),
+    ],
+)
+def test_a_ledger_that_cannot_be_made_is_told_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, cure: str
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("charging.ledger.sqlite.file._opened", refuse)
+    for make in (FileLock(tmp_path / "ledger.db").acquire, partial(create, tmp_path / "ledger.db")):
+        with pytest.raises(LedgerUnavailable, match=re.escape(cure)):
+            make()
 
 
 def test_a_check_leaves_no_ledger_behind(

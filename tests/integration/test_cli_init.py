@@ -54,6 +54,18 @@ def test_a_disk_that_ends_in_the_middle_leaves_nothing(tmp_path: Path, monkeypat
     assert [one for one in (tmp_path / "new").rglob("*") if one.is_file()] == []
 
 
+def test_a_folder_that_asterisk_cannot_read_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An Asterisk that cannot read what it includes does not start."""
+    tmp_path.chmod(0o711)
+    closed = [one for one in tmp_path.parents if not one.stat().st_mode & 0o001]
+    assert main(["init", str(tmp_path / "open")]) == 0
+    assert ("is closed to other users" in capsys.readouterr().err) == bool(closed)
+    tmp_path.chmod(0o700)
+    assert main(["init", str(tmp_path / "shut")]) == 0
+    outermost = closed[-1] if closed else tmp_path
+    assert f"{outermost} is closed to other users: where Asterisk runs as one, copy" in capsys.readouterr().err
+
+
 def test_all_that_an_operator_would_copy_is_laid_down_and_has_its_place(laid_down: Path) -> None:
     files = {one.relative_to(laid_down).as_posix() for one in laid_down.rglob("*") if one.is_file()}
     for source in (REPOSITORY / "config").rglob("*"):

@@ -102,6 +102,17 @@ def test_a_server_has_no_demo_and_nothing_is_in_both_packages(dist: Path) -> Non
     assert f"charging (>= {__version__})" in control
 
 
+def test_what_debians_python_needs_is_asked_for_whichever_python_builds(deb: ModuleType) -> None:
+    """A pin with its hashes: kept without its condition, or left out with them."""
+    only_older = "old==1 ; python_full_version < '3.11.3' \\\n    --hash=sha256:aa\n"
+    only_newer = "new==1 ; python_version >= '3.12' \\\n    --hash=sha256:bb \\\n    --hash=sha256:cc\n"
+    every = "each[extra]==2 \\\n    --hash=sha256:dd\n"
+    assert (
+        deb.lock_of_debian(only_older + only_newer + every)
+        == only_older.replace(" ; python_full_version < '3.11.3'", "") + every
+    )
+
+
 def test_money_is_left_by_a_purge(tree: Path) -> None:
     """What is seen in a clean root by the long test; here, that nobody puts a removal into a script."""
     for script in (tree / "DEBIAN").iterdir():

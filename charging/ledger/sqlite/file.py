@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -36,7 +37,14 @@ _ADVICE = {
     sqlite3.SQLITE_NOTADB: "it is no ledger; name another file in ledger.url, or `charging ledger restore` a copy",
     sqlite3.SQLITE_CORRUPT: "it is damaged; look at the disk, and `charging ledger restore` a copy",
 }
-FOLDER_ADVICE = "make the folder and give it to the daemon's user"
+_PLACE_ADVICE = {
+    errno.ENOENT: "make the folder and give it to the daemon's user",
+    errno.EEXIST: "name another file",
+    errno.EROFS: "mount it for writing (dmesg tells of disk errors), or name it by ReadWritePaths= in the unit",
+    errno.ENOSPC: "make room there, for bytes and for files (df, df -i)",
+    errno.EDQUOT: "make room there, or raise the user's quota",
+    errno.EMFILE: "raise the limit of open files (LimitNOFILE in the unit, or `ulimit -n`)",
+}
 
 
 DRIVER_ERRORS = (sqlite3.Error, sqlite3.Warning, MemoryError)
@@ -62,6 +70,11 @@ def queries() -> dict[str, str]:
     return named
 
 
+def place_advice(error: OSError) -> str:
+    """What to do where a file cannot be made."""
+    return _PLACE_ADVICE.get(error.errno or 0, "let the daemon's user write there")
+
+
 def schema_versions() -> dict[int, str]:
     """The scripts that lead from one schema to the next, by the version they lead to."""
     folder = files("charging.ledger.sqlite").joinpath("sql")
@@ -82,8 +95,7 @@ class FileLock:
         try:
             descriptor = _opened(self.path, os.O_NOFOLLOW)
         except OSError as error:
-            advice = FOLDER_ADVICE if isinstance(error, FileNotFoundError) else "let the daemon's user write there"
-            raise LedgerUnavailable(f"ledger lock {self.path}: {error.strerror}; {advice}") from error
+            raise LedgerUnavailable(f"ledger lock {self.path}: {error.strerror}; {place_advice(error)}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -137,7 +149,7 @@ def create(path: Path) -> None:
     try:
         os.close(_opened(path))
     except OSError as error:
-        advice = "name a file in ledger.url" if isinstance(error, IsADirectoryError) else FOLDER_ADVICE
+        advice = "name a file in ledger.url" if isinstance(error, IsADirectoryError) else place_advice(error)
         raise LedgerUnavailable(f"ledger {path}: {error.strerror}; {advice}") from error
 
 

@@ -35,7 +35,6 @@ from charging.ledger.sqlite.directory import SqliteDirectory, SqliteLeases
 from charging.ledger.sqlite.documents import SqliteDocuments, SqliteFeed
 from charging.ledger.sqlite.file import (
     DRIVER_ERRORS,
-    FOLDER_ADVICE,
     LAST,
     FileLock,
     assert_current,
@@ -45,6 +44,7 @@ from charging.ledger.sqlite.file import (
     create,
     empty_log,
     migrate,
+    place_advice,
     queries,
     translate,
 )
@@ -257,5 +257,4 @@ class SqliteStore:
             with new_file(path) as part:
                 await self._reader.read(partial(sqlite_rows.backup, path=part), may_last=True)
         except OSError as error:
-            advice = "name another file" if isinstance(error, FileExistsError) else FOLDER_ADVICE
-            raise LedgerUnavailable(f"{path}: {error.strerror}; {advice}") from error
+            raise LedgerUnavailable(f"{path}: {error.strerror}; {place_advice(error)}") from error

@@ -17,10 +17,10 @@ from charging.errors import LedgerUnavailable
 from charging.ledger.durable import new_file
 from charging.ledger.sqlite.file import (
     DRIVER_ERRORS,
-    FOLDER_ADVICE,
     connect,
     give_to_owner_of_folder,
     migrate,
+    place_advice,
     schema_versions,
     translate,
     version_of,
@@ -87,8 +87,7 @@ def _copy(file: Path, copy: Path) -> None:
             with part.open("rb") as made:
                 give_to_owner_of_folder(made.fileno(), file)
     except OSError as error:
-        advice = "name another file" if isinstance(error, FileExistsError) else FOLDER_ADVICE
-        raise LedgerUnavailable(f"{copy}: {error.strerror}; {advice}; nothing was changed") from error
+        raise LedgerUnavailable(f"{copy}: {error.strerror}; {place_advice(error)}; nothing was changed") from error
     except DRIVER_ERRORS as error:
         raise translate(error, file) from error
 
