@@ -10,6 +10,7 @@ import shlex
 import stat
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,8 +146,9 @@ def _next_steps(folder: Path, state: Path) -> str:
 
 def _closed(folder: Path) -> str:
     """A word where other users, and so Asterisk's, cannot read the folder: it would not start with a link to it."""
-    shut = [one for one in (folder.absolute(), *folder.absolute().parents) if not one.stat().st_mode & stat.S_IXOTH]
-    if not shut:
+    place = folder.absolute()
+    shut = [one for one in (place, *place.parents) if not one.stat().st_mode & stat.S_IXOTH]
+    if not shut or place.is_relative_to(tempfile.gettempdir()):  # where somebody tries it, with no Asterisk
         return ""
     return (
         f"charging: {shut[-1]} is closed to other users: where Asterisk runs as one, copy its part and the prompts\n"

@@ -54,8 +54,11 @@ def test_a_disk_that_ends_in_the_middle_leaves_nothing(tmp_path: Path, monkeypat
     assert [one for one in (tmp_path / "new").rglob("*") if one.is_file()] == []
 
 
-def test_a_folder_that_asterisk_cannot_read_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_asterisk_cannot_read_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An Asterisk that cannot read what it includes does not start."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
     tmp_path.chmod(0o711)
     closed = [one for one in tmp_path.parents if not one.stat().st_mode & 0o001]
     assert main(["init", str(tmp_path / "open")]) == 0
