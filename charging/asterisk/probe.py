@@ -153,7 +153,7 @@ class Probe:
         return self.found
 
     async def _modules(self, channel: str) -> dict[str, bool]:
-        """What the dialplan has seen of modules that no order tells of."""
+        """What the dialplan has seen of modules that no order shows."""
         seen = [one for one in (await self._inside.variable(channel, variables.AT_WORK)).split(":") if one]
         modules = {one.removesuffix("1"): one.endswith("1") for one in seen}
         if tried := await self._inside.variable(channel, variables.TRY_STATUS):

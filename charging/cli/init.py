@@ -148,7 +148,7 @@ def _closed(folder: Path) -> str:
     """A word where other users, and so Asterisk's, cannot read the folder: it would not start with a link to it."""
     place = folder.absolute()
     shut = [one for one in (place, *place.parents) if not one.stat().st_mode & stat.S_IXOTH]
-    if not shut or place.is_relative_to(tempfile.gettempdir()):  # where somebody tries it, with no Asterisk
+    if not shut or place.is_relative_to(tempfile.gettempdir()):  # where it is tried, with no Asterisk
         return ""
     return (
         f"charging: {shut[-1]} is closed to other users: where Asterisk runs as one, copy its part and the prompts\n"

@@ -164,7 +164,7 @@ def why_unwritable(folder: Path) -> str:
     disk = os.statvfs(there)
     if disk.f_flag & os.ST_RDONLY:
         return (
-            f"{folder}: {there} is on a read-only file system; mount it for writing (dmesg tells of disk errors), "
+            f"{folder}: {there} is on a read-only file system; mount it for writing (dmesg logs disk errors), "
             "or name it by ReadWritePaths= in the unit"
         )
     if not os.access(there, os.W_OK | os.X_OK):

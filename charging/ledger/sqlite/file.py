@@ -40,7 +40,7 @@ _ADVICE = {
 _PLACE_ADVICE = {
     errno.ENOENT: "make the folder and give it to the daemon's user",
     errno.EEXIST: "name another file",
-    errno.EROFS: "mount it for writing (dmesg tells of disk errors), or name it by ReadWritePaths= in the unit",
+    errno.EROFS: "mount it for writing (dmesg logs disk errors), or name it by ReadWritePaths= in the unit",
     errno.ENOSPC: "make room there, for bytes and for files (df, df -i)",
     errno.EDQUOT: "make room there, or raise the user's quota",
     errno.EMFILE: "raise the limit of open files (LimitNOFILE in the unit, or `ulimit -n`)",

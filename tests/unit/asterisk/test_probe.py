@@ -1,4 +1,4 @@
-"""What a call inside the switch tells of modules that no order of AMI tells of."""
+"""Which modules a call inside the switch finds, of those that no order of AMI shows."""
 
 from __future__ import annotations
 
