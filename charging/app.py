@@ -27,6 +27,7 @@ from charging.app_notices import Notices
 from charging.app_start import CALLS_FIRST_S, ROUNDS_WAIT_S, calls_come_first, spare_collector, upgrade_ledger
 from charging.app_surroundings import (
     accepted_of,
+    connections,
     mail_trouble,
     missing_prompts,
     spool_free_of,
@@ -560,9 +561,7 @@ def within_descriptors(config: Config) -> Config:
     """Return settings with which all listeners fit into the process's limit of open files, which is raised as far as
     allowed. FastAGI keeps what it is set to. Raises ChargingError if they cannot fit."""
     settings = config.settings
-    others = {"control": settings.control.max_connections, "http": settings.http.max_connections}
-    others |= {name: section.max_connections for name in FRONTS if (section := getattr(settings, name)) is not None}
-    calls = settings.agi.max_connections
+    calls, others = connections(settings)
     limit = raise_limit(wanted(calls, others))
     given = shares(limit, calls, others)
     if given != others:

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from charging.call.running import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
 from charging.clock import Clock
+from charging.descriptors import raise_limit, shares, wanted
 from charging.door import listen
 from charging.errors import ChargingError, ConfigError
 from charging.fax.folder import why_unwritable
@@ -28,6 +29,7 @@ from charging.settings import LISTENERS, Settings
 from charging.tariff.accepted import Accepted, Brake
 from charging.tariff.in_force import what_counts
 from charging.tariff.tariff import Tariff
+from charging.web.settings import FRONTS
 
 PROMPTS = tuple(
     f"{language}/{prompt}.wav" for language in Language for prompt in (PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW)
@@ -94,6 +96,23 @@ def taken_addresses(settings: Settings) -> Iterator[str]:
                 other = held.get(wanted.port)
                 own = f"{section}.port: {wanted.host}:{wanted.port} is that of {other}; give each section its own"
                 yield own if other else str(error)
+
+
+def connections(settings: Settings) -> tuple[int, dict[str, int]]:
+    """How many connections FastAGI may have at a time, and each other listener by its section's name."""
+    others = {"control": settings.control.max_connections, "http": settings.http.max_connections}
+    others |= {name: section.max_connections for name in FRONTS if (section := getattr(settings, name)) is not None}
+    return settings.agi.max_connections, others
+
+
+def too_few_descriptors(settings: Settings) -> Iterator[str]:
+    """That this process may not hold so many open files as a daemon of these settings needs. A service has a limit of
+    its own, by its unit."""
+    calls, others = connections(settings)
+    try:
+        shares(raise_limit(wanted(calls, others)), calls, others)
+    except ChargingError as error:
+        yield str(error)
 
 
 def unusable_socket(settings: Settings) -> Iterator[str]:

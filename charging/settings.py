@@ -51,6 +51,7 @@ SOCKET_PATH_MAX_BYTES = 100
 SECRET_MAX_BYTES = 4096
 _PASSWORD_IN_URL = re.compile(r".*:.*:.*@|.*:.*@.*@|[^:]*:(?!//).*@|.*://[^@]*[/?#].*@", re.DOTALL)
 """Anything before an at sign that is more than SCHEME://USER: a password may hold any sign."""
+_LEDGER_URLS = ", ".join(f"{one}://" for one in LEDGER_SCHEMES)
 _HOST_AND_PORT = r"(?:[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
 _REDIS_URL = re.compile(
     rf"[a-z+]+://(?:[^/@:\s]+@)?{_HOST_AND_PORT}(?:,{_HOST_AND_PORT})*(?:/[A-Za-z0-9_.-]*)*(?:\?[A-Za-z0-9_=&%/.:-]+)?"
@@ -112,9 +113,11 @@ def _ledger_url(value: object, info: ValidationInfo) -> str:
     text = text_of(value, "the ledger's URL")
     scheme, separator, rest = text.partition("://")
     if scheme != "sqlite" and _PASSWORD_IN_URL.match(text):
-        raise refusal("a URL without a password; name it by password_env or password_file", found="a password")
+        hint = "" if scheme in LEDGER_SCHEMES else f"of these: {_LEDGER_URLS}"
+        expected = "a URL without a password; name it by password_env or password_file"
+        raise refusal(expected, found="a password", hint=hint)
     if not separator or scheme not in LEDGER_SCHEMES:
-        raise refusal("one of " + ", ".join(f"{one}://" for one in LEDGER_SCHEMES))
+        raise refusal(f"one of {_LEDGER_URLS}")
     if scheme != "sqlite":
         return _redis_url(text)
     name = rest.removeprefix("/")

@@ -186,7 +186,8 @@ FilePath = Annotated[Path, BeforeValidator(_path)]
 """A path; a relative one starts at the file's own folder."""
 Flag = Annotated[bool, _typed(_switch, "yes or no")]
 Port = Annotated[int, whole(1, 65535, "")]
-Host = Annotated[str, pattern(r"[A-Za-z0-9.:_-]{1,253}", "a host name or an IP address")]
+Host = Annotated[str, pattern(r"(?![^:]*:[0-9]*\Z)[A-Za-z0-9.:_-]{1,253}", "a host name or an IP address")]
+"""Without a port, which has a key of its own."""
 Networks = tuple[Annotated[str, _typed(_network, "an IP address, or a network like 10.0.0.0/24")], ...]
 EnvironmentName = Annotated[str, pattern(r"[A-Za-z_][A-Za-z0-9_]{0,99}", "the name of an environment variable")]
 Text = Annotated[str, pattern(r"[^\x00-\x1f\x7f\x85\u2028-\u202e\u2066-\u2069]{1,500}", "one line of text")]

@@ -16,6 +16,7 @@ from charging.app_surroundings import (
     missing_prompts,
     taken_addresses,
     tariff_that_counts,
+    too_few_descriptors,
     unusable_editions_folder,
     unusable_fax_folder,
     unusable_ledger_folder,
@@ -140,6 +141,7 @@ def _places(settings: Settings) -> Iterator[Finding]:
     if daemon_answers(settings.control.socket):
         return
     yield from (problem("ports", text) for text in taken_addresses(settings))
+    yield from (problem("limits", text) for text in too_few_descriptors(settings))
     yield from (problem("control", text) for text in unusable_socket(settings))
     yield from (problem("logs", text) for text in unusable_log_file(settings))
     yield from (warning("tariff", text) for text in unusable_editions_folder(settings))

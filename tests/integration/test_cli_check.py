@@ -213,6 +213,18 @@ def test_every_problem_is_found_at_once_and_exit_1(
     assert {line.split()[1] for line in graded(ran, "warning")} == {"prompts"}, "calls do without"
 
 
+def test_a_process_that_may_hold_too_few_open_files_is_told(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    monkeypatch.setattr("charging.app_surroundings.raise_limit", lambda _wanted: 64)
+    ran = Command(place, capsys)("check")
+    (told,) = graded(ran, "problem")
+    assert told.split()[1] == "limits"
+    assert "found a limit of 64 open files, expected at least" in told
+    assert "LimitNOFILE" in told
+
+
 async def test_a_missing_secret_is_one_problem_among_the_others(
     place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -283,6 +283,8 @@ def test_absolute_paths_stay() -> None:
         ("charging", "default_language: fr", "nl or en"),
         ("agi", "port: 65536", "a whole number from 1 to 65535"),
         ("agi", "host: a b", "a host name or an IP address"),
+        ("http", "host: 127.0.0.1:80", "a host name or an IP address"),
+        ("agi", "host: 'pbx.example:'", "a host name or an IP address"),
         ("switch", "id: Main", "up to 32 small letters, digits and dashes"),
         ("switch", "prompts_dir_on_switch: sounds", "an absolute folder on the switch"),
         ("logs", "level: loud", "debug, info, warning or error"),
@@ -443,6 +445,8 @@ def test_password_in_the_ledger_url_is_refused_and_not_repeated(url: str, sign: 
     with pytest.raises(ConfigError) as caught:
         config_of(MINIMAL.replace("sqlite:///money.db", repr(url.format(sign))))
     assert "a URL without a password" in str(caught.value)
+    is_known = url.startswith(("redis://", "rediss://"))
+    assert ("sqlite://," in str(caught.value)) != is_known, "of an unknown scheme: those that there are"
     assert "hush" not in str(caught.value)
 
 
