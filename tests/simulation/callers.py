@@ -44,6 +44,8 @@ class Caller:
     """Monotonic: when the last of them did."""
     owners: set[str | None] = field(default_factory=set)
     """Accounts of which one had the number as it was decided; ``None``: nobody."""
+    later: set[str | None] = field(default_factory=set)
+    """Accounts that had it afterwards, until he left: what the fallback takes is the last one's."""
     unheard: int = 0
     """Answers that came too late, or never: whether they were that he is not answered, nobody knows."""
     messages: list[str] = field(default_factory=list)

@@ -247,19 +247,18 @@ class City:
 
     async def _lead_through(self, caller: Caller, ring_s: float, talk_s: float, after: str) -> None:
         asked = IncomingCall(caller.dialled, caller.shown, caller.uid, "PJSIP/world-1", is_withheld=False)
-        if not caller.account:
+        is_moving = not caller.account
+        if is_moving:
             self.numbers.begin_asking(caller)
         answer = await self._ask(caller, lambda desk: desk.incoming(asked))
-        if answer is None:  # nobody has decided: the message is theirs who have the number as it is left
-            await self._voicemail(caller, f"nosession-{caller.uid}", after, "fallback")
-        if not caller.account:
+        if is_moving:
             self.numbers.end_asking(caller)
             if len(caller.owners) == 1:
                 (owner,) = caller.owners
                 caller.account = owner or ""
         if answer is None:
-            return
-        if answer.decision != "forward":
+            await self._voicemail(caller, f"nosession-{caller.uid}", after, "fallback")
+        elif answer.decision != "forward":
             self._turned(caller, answer)
             if answer.decision == "voicemail":
                 await self._turned_to_voicemail(caller, answer, after)
@@ -267,6 +266,8 @@ class City:
             self.counts["caller vanished"] += 1
         else:
             await self._forwarded(caller, answer, ring_s, talk_s, after)
+        if is_moving:
+            self.numbers.end_call(caller)
 
     async def _ask(self, caller: Caller, ask: Callable[[Desk], Coroutine[Any, Any, Answer]]) -> Answer | None:
         """As the dialplan does: one daemon after the other; ``None``: none has answered."""

@@ -39,6 +39,8 @@ class Numbers:
         """Of those that somebody changes now."""
         self._asking: list[Caller] = []
         """Callers who are told now what becomes of them."""
+        self._calling: list[Caller] = []
+        """Those who have not left yet."""
 
     async def begin(self, accounts: Sequence[str], forward_to: str) -> None:
         """Egyptian numbers of two accounts; and the first half of the others has owners."""
@@ -57,6 +59,11 @@ class Numbers:
         """From now on what is decided about him may be by any who gets the number meanwhile."""
         caller.owners = self.owners(caller.number)
         self._asking.append(caller)
+        self._calling.append(caller)
+
+    def end_call(self, caller: Caller) -> None:
+        """He has left."""
+        self._calling.remove(caller)
 
     def end_asking(self, caller: Caller) -> None:
         """It is decided."""
@@ -113,6 +120,5 @@ class Numbers:
 
     def _settle(self, number: str, account: str | None) -> None:
         self._settled[number] = account
-        for caller in self._asking:
-            if caller.number == number:
-                caller.owners |= self.owners(number)
+        for caller in (one for one in self._calling if one.number == number):
+            (caller.owners if caller in self._asking else caller.later).update(self.owners(number))
