@@ -172,7 +172,7 @@ def why_unwritable(folder: Path) -> str:
         return f"{folder}: {what}; give it to the daemon's user, and name it by ReadWritePaths= in the unit"
     if disk.f_files and not disk.f_favail:
         return f"{folder}: its file system can hold no more files (no inode is free: df -i {there}); remove some there"
-    if not disk.f_bavail:
+    if disk.f_blocks and not disk.f_bavail:
         return f"{folder}: its disk is full (df {there}); make room"
     return ""
 

@@ -282,12 +282,13 @@ def test_a_folder_that_may_not_be_written_is_told_with_the_key() -> None:
         ({"f_files": 1000, "f_favail": 0}, "can hold no more files (no inode is free: df -i"),
         ({"f_files": 0, "f_favail": 0}, ""),  # a file system that counts none
         ({"f_bavail": 0}, "its disk is full (df"),
+        ({"f_blocks": 0, "f_bavail": 0}, ""),  # nor bytes: a tmpfs without a size
     ],
 )
 def test_a_disk_that_takes_no_more_is_told_before_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, int], cure: str
 ) -> None:
-    usual = {"f_flag": 0, "f_files": 1000, "f_favail": 10, "f_bavail": 10}
+    usual = {"f_flag": 0, "f_files": 1000, "f_favail": 10, "f_blocks": 1000, "f_bavail": 10}
     monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(**{**usual, **changed}))
     told = why_unwritable(tmp_path / "fax")
     assert cure in told if cure else told == ""

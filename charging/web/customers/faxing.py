@@ -63,16 +63,18 @@ class Drafts:
 
     def keep(self, visit: Visit, checked: Document, document: Upload) -> Draft:
         """In the place of what the same login had before. If there is no room, the oldest of the account goes that has
-        most, so that nobody drives out others by logging in again and again."""
+        most, so that nobody drives out others by logging in again and again; not this one, for its customer looks at
+        it next."""
         login, now_us = visit.session.csrf, self._clock.now().mono_us
         self._kept = {key: one for key, one in self._kept.items() if key != login and not self._is_old(one)}
-        made = self._kept[login] = Draft(visit.own.account, checked, document.name, document.data, now_us)
-        while sum(len(one.data) for one in self._kept.values()) > DRAFTS_BYTES_MAX:
-            held = Counter[str]()
-            for one in self._kept.values():
-                held[one.account] += len(one.data)
-            most = max(held, key=held.__getitem__)
-            del self._kept[next(key for key, one in self._kept.items() if one.account == most)]
+        made = Draft(visit.own.account, checked, document.name, document.data, now_us)
+        held = Counter({made.account: len(made.data)})
+        for one in self._kept.values():
+            held[one.account] += len(one.data)
+        while self._kept and held.total() > DRAFTS_BYTES_MAX:
+            goes = max(self._kept, key=lambda key: held[self._kept[key].account])
+            held[self._kept[goes].account] -= len(self._kept.pop(goes).data)
+        self._kept[login] = made
         return made
 
     def of(self, visit: Visit, id: str = "") -> Draft | None:

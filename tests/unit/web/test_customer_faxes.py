@@ -121,6 +121,18 @@ async def test_customer_with_many_logins_drives_out_no_document_of_another(
     assert kept == [200, 303, 303, 200, 200], "two of anna's fit beside ben's"
 
 
+async def test_document_that_was_just_handed_in_stays_though_it_is_the_largest(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charging.web.customers.faxing.DRAFTS_BYTES_MAX", 100)
+    await office.rig.store.directory.put_account(Account("ben", "pro"))
+    await office.rig.store.directory.put_number(Number("+31201234568", "ben"))
+    anna, ben = await office.place.visitor(), await office.place.visitor("ben")
+    await office.upload(anna, 49)
+    await office.upload(ben, 52)
+    assert [(await one.http.get("/fax/ready")).status_code for one in (anna, ben)] == [303, 200]
+
+
 async def test_fax_page_says_what_is_wrong_in_the_customers_words(office: Office) -> None:
     visitor = await office.place.visitor()
     assert "Het faxnummer bestaat niet" in (await office.upload(visitor, 9, status=422, target="nobody")).text
