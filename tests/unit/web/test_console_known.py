@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 from argon2 import PasswordHasher
 
-from charging.service.operators import Operator
+from charging.service.operators import Operator, Operators
 from charging.web.console.gate import COMPARED_PER_MINUTE, KNOWN, NAME_TIMES
 from tests.unit.service.conftest import shop
 from tests.unit.web.test_console import LOGIN_TRIES, PASSWORD, Place, Visitor, compared, hidden, place
@@ -13,6 +14,9 @@ from tests.unit.web.test_console import LOGIN_TRIES, PASSWORD, Place, Visitor, c
 __all__ = ["compared", "place", "shop"]  # fixtures
 
 pytestmark = pytest.mark.usefixtures("compared")
+
+
+FORGED = "a" * 22 + "." + "0" * 64
 
 
 async def left(place: Place, name: str = "ada") -> Visitor:
@@ -28,6 +32,14 @@ async def besieged(place: Place, name: str = "ada") -> None:
     for turn in range(NAME_TIMES * LOGIN_TRIES):
         await Visitor(place.app, f"2001:db8:{turn:x}::1").log_in(name, "wrong")
     assert "Too many failed logins" in (await Visitor(place.app, "192.0.2.99").log_in(name)).text
+
+
+async def claims(stranger: Visitor, name: str, told: str) -> httpx.Response:
+    """He logs in, and says what his browser is known by."""
+    given = {"token": hidden(await stranger.get("/login"), "token"), "name": name, "password": PASSWORD}
+    cookies = "; ".join(f"{one}={value}" for one, value in stranger.http.cookies.items())
+    headers = {b"cookie": f"{cookies}; {KNOWN}={told}".encode("latin-1")}
+    return await stranger.http.post("/login", data=given, headers=headers)
 
 
 async def test_who_has_logged_in_before_gets_in_while_strangers_guess_at_his_name(place: Place) -> None:
@@ -67,15 +79,29 @@ async def test_browser_is_known_no_more_once_the_password_has_changed(place: Pla
     assert "Too many failed logins" in (await ada.log_in()).text
 
 
-@pytest.mark.parametrize("told", ["", "a" * 22 + "." + "0" * 64, "a" * 22, "\xe9", "x" * 4_000])
+@pytest.mark.parametrize("told", ["", FORGED, "a" * 22, "\xe9", "x" * 4_000])
 async def test_cookie_that_is_none_of_ours_is_of_no_known_browser(place: Place, told: str) -> None:
     await besieged(place)
-    stranger = Visitor(place.app, "192.0.2.99")
-    page = await stranger.get("/login")
-    given = {"token": hidden(page, "token"), "name": "ada", "password": PASSWORD}
-    cookies = "; ".join(f"{name}={value}" for name, value in stranger.http.cookies.items())
-    headers = {b"cookie": f"{cookies}; {KNOWN}={told}".encode("latin-1")}
-    assert "Too many failed logins" in (await stranger.http.post("/login", data=given, headers=headers)).text
+    assert "Too many failed logins" in (await claims(Visitor(place.app, "192.0.2.99"), "ada", told)).text
+
+
+async def test_for_a_cookie_of_a_browser_the_same_is_done_whether_there_is_the_name(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long it took would else tell it to strangers, whom nothing limits there."""
+    for name in ("ada", "nobody"):
+        await besieged(place, name)
+    asked: list[str] = []
+
+    async def get(_: Operators, name: str) -> Operator | None:
+        asked.append(name)
+        return None
+
+    monkeypatch.setattr(Operators, "get", get)
+    for name in ("ada", "nobody"):
+        answer = await claims(Visitor(place.app, "192.0.2.99"), name, FORGED)
+        assert "Too many failed logins" in answer.text
+    assert asked == []
 
 
 async def test_known_browser_keeps_its_cookie_for_itself(place: Place) -> None:
