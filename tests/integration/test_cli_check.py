@@ -148,13 +148,16 @@ def test_payments_that_are_not_real_or_are_never_told_of_are_warned_of(
 def test_customers_who_all_seem_to_come_from_the_proxy_are_warned_of(
     page: dict[str, object],
     warned: bool,
+    unused_tcp_port: int,
     place: Place,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Bad links are counted by address: one stranger would keep everybody out."""
     monkeypatch.setenv("TEST_AMI_SECRET", "right")
-    place.config.write_text(f"{place.config.read_text()}customer_page: {json.dumps(page)}\n")
+    place.config.write_text(
+        f"{place.config.read_text()}customer_page: {json.dumps({**page, 'port': unused_tcp_port})}\n"
+    )
     ran = Command(place, capsys)("check", "--json")
     assert ran.code == 0, "calls do without"
     found = [one["text"] for one in ran.json if one["part"] == "customer page"]
