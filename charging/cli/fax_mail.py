@@ -176,7 +176,7 @@ def _unproven(letter: Letter, proof: Proof) -> str | None:
         return "neither --recipient nor fax.mail_domains tells where faxes are taken"
     if proof.domains.isdisjoint(letter.addressed_at):
         return "its To does not name this address, so another may have handed in what was written to someone else"
-    if why := why_unsafe(letter.envelope_sender, letter.seals):
+    if why := why_unsafe(letter.envelope_sender, letter.seals, letter.received, letter.claims):
         return why
     if why := why_not(letter.authentication, proof.server, letter.domain):
         return why

@@ -19,8 +19,15 @@ HEADER_MAX = 8_192
 
 _TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"();=\\]+)|([;=(])|(\s+)', re.DOTALL)
 _METHOD = re.compile(r"([a-z0-9-]+)(?:/[0-9]+)?")
-_ALIGNED = {"spf": "smtp.mailfrom", "dkim": "header.d"}
-"""The property that must name the From's own domain, by method."""
+_MAIL_FROM, _SIGNER = "smtp.mailfrom", "header.d"
+"""The property that must name the From's own domain, of SPF and of DKIM."""
+_REPEATS_MORE = re.compile(
+    r"""mailfrom\s*=\s*(?!("?)[\w.!\#$%&'*+/=?^`{|}~@-]{0,320}\1(?:[;\s]|$))"""
+    r"""|helo\s*=\s*(?!("?)[\w.:\[\]-]{0,320}\2(?:[;)\s]|$))""",
+    re.IGNORECASE,
+)
+"""An envelope's sender or a HELO that is more than a name, wherever it stands: the sender's words go on in what follows
+or stands before (`charging.fax.echoed`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +45,11 @@ def why_not(headers: Sequence[str], server: str, domain: str) -> str:
 
     ``headers`` are all ``Authentication-Results``, unfolded, the topmost first; ``server`` is the authserv-id of the
     server that we trust. DMARC must pass for the domain; where the server tells no DMARC, SPF or DKIM must pass for
-    this very domain (what RFC 7489 calls strict alignment).
+    this very domain (what RFC 7489 calls strict alignment). Where one of the server's headers, not the topmost alone,
+    repeats more than a name, none counts: OpenDMARC judges by it, and tells it in another header than its judgement.
     """
+    if any(_REPEATS_MORE.search(one) and server.lower() in one.lower() for one in headers):
+        return f"{server} repeats an envelope's sender or a HELO that is more than a name"
     found = next((parsed for one in headers if (parsed := _parsed(one, server)) is not None), None)
     if found is None:
         return f"no {HEADER} of {server}"
@@ -48,9 +58,9 @@ def why_not(headers: Sequence[str], server: str, domain: str) -> str:
     if [one.outcome for one in dmarc] not in ([], ["none"]):  # "none" and another contradict each other
         passed = all(one.outcome == "pass" and one.properties.get("header.from") == domain for one in dmarc)
         return "" if passed else f"DMARC does not pass for {domain}"
-    for one in found:
-        if one.outcome == "pass" and one.properties.get(_ALIGNED.get(one.method, "")) == domain:
-            return ""
+    signers = [one.properties.get(_SIGNER) for one in found if (one.method, one.outcome) == ("dkim", "pass")]
+    if domain in signers or _envelope(found) == domain:
+        return ""
     return f"neither DMARC nor an SPF or DKIM of {domain} itself passes"
 
 
@@ -61,11 +71,19 @@ def came_from_its_server(stamped: Sequence[str], server: str, domain: str) -> bo
     ``stamped`` are the Authentication-Results that only the receiving server writes, for SPF and DMARC are told in
     headers of their own by some. The envelope's domain may be one below or above the From's (RFC 7489, 3.1.2).
     """
-    results = (one for header in stamped for one in _parsed(header, server) or ())
-    return any(
-        one.method == "spf" and one.outcome == "pass" and _are_related(one.properties.get(_ALIGNED["spf"], ""), domain)
-        for one in results
-    )
+    return _are_related(_envelope([one for header in stamped for one in _parsed(header, server) or ()]), domain)
+
+
+def _envelope(results: Sequence[Result]) -> str:
+    """The domain of the envelope's sender if SPF passes for it. Empty where it is told in two ways: the mail has one
+    such sender, so one of them is his own word."""
+    told = {(one.outcome, one.properties[_MAIL_FROM]) for one in results if _is_of_envelope(one)}
+    ((outcome, domain),) = told if len(told) == 1 else (("", ""),)
+    return domain if outcome == "pass" else ""
+
+
+def _is_of_envelope(one: Result) -> bool:
+    return one.method == "spf" and _MAIL_FROM in one.properties
 
 
 def _are_related(envelope: str, domain: str) -> bool:

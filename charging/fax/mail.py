@@ -33,6 +33,8 @@ from charging.fax.authentic import HEADER as AUTHENTICATION_RESULTS
 from charging.fax.signed import HEADER as DKIM_SIGNATURE
 from charging.fax.signed import SEALS
 
+RECEIVED_SPF = "Received-SPF"
+"""RFC 7208, 9.1."""
 MAIL_BYTES_MAX = 50_000_000
 ADDRESS_LENGTH_MAX = 254
 SUBJECT_LENGTH_MAX = 500
@@ -129,6 +131,10 @@ class Letter:
     """As the mail server tells it, in the envelope or in ``Return-Path``; empty: it does not."""
     seals: tuple[str, ...] = ()
     """All its headers that name who has signed something: for `charging.fax.echoed`."""
+    received: str = ""
+    """Its topmost ``Received``: the receiving server's own, which says what the other machine calls itself."""
+    claims: tuple[str, ...] = ()
+    """Its ``Received-SPF`` that may be the sender's: those below its first ``Received``."""
     body: str = ""
     """A digest of its whole body without white space, which a signature may leave open (RFC 6376, 3.4.4)."""
 
@@ -174,10 +180,12 @@ def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: s
         secret=_secret(recipients),
         date=_header(message, "Date"),
         authentication=tuple(_headers(message, AUTHENTICATION_RESULTS)),
-        stamped=tuple(_stamped(message)),
+        stamped=tuple(_stamped(message, AUTHENTICATION_RESULTS)),
         signatures=tuple(_headers(message, DKIM_SIGNATURE)),
         envelope_sender=(_header(message, "Return-Path") if envelope_sender is None else envelope_sender).strip("<> "),
         seals=tuple(one for name in SEALS for one in _headers(message, name)),
+        received=_header(message, "Received"),
+        claims=tuple(_headers(message, RECEIVED_SPF)[len(_stamped(message, RECEIVED_SPF)) :]),
         body=_body_digest(data),
     )
 
@@ -277,13 +285,13 @@ def _header(message: EmailMessage, name: str) -> str:
     return next(iter(_headers(message, name)), "")
 
 
-def _stamped(message: EmailMessage) -> list[str]:
-    """The Authentication-Results above the first Received; none where no server says that it received the mail."""
-    names = [name.lower() for name, _ in message.raw_items()]
+def _stamped(message: EmailMessage, name: str) -> list[str]:
+    """The headers of the name above the first Received; none where no server says that it received the mail."""
+    names = [one.lower() for one, _ in message.raw_items()]
     if "received" not in names:
         return []
-    above = names[: names.index("received")].count(AUTHENTICATION_RESULTS.lower())
-    return _headers(message, AUTHENTICATION_RESULTS)[:above]
+    above = names[: names.index("received")].count(name.lower())
+    return _headers(message, name)[:above]
 
 
 def _body_digest(data: bytes) -> str:

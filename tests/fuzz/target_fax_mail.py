@@ -27,7 +27,7 @@ REPLY_HEADERS = {
 def read(data: bytes) -> None:
     letter = read_letter(data)
     if letter is not None:
-        why_unsafe(letter.envelope_sender, letter.seals)
+        why_unsafe(letter.envelope_sender, letter.seals, letter.received, letter.claims)
         why_not(letter.authentication, SERVER, letter.domain)
         came_from_its_server(letter.stamped, SERVER, letter.domain)
         why_open(letter.signatures, letter.domain, letter.date, AT_US)

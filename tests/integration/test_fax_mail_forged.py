@@ -30,6 +30,15 @@ RSPAMD = f"""Authentication-Results: {SERVER}; dkim=pass header.d=%s header.s=s 
 Received: from mail.evil.example by {SERVER}
 DKIM-Signature: v=1; a=rsa-sha256; d=%s; s=s; h=From:Date:Subject:Message-ID; bh=aa=; b=bIqTFFX3
 """
+HELO = "a) ; dkim=pass header.d=example.nl; x=y (b.evil.example"
+RSPAMD_HELO = f"""Authentication-Results: {SERVER}; dkim=none;
+\tspf=temperror ({SERVER}: error in processing during lookup of "{HELO}": DNS error) smtp.helo="{HELO}"; dmarc=none
+"""
+POSTFIX = f"""Received: from {"".join(sign if sign not in " <>()" + chr(92) + '";@' else "?" for sign in HELO)}
+\t(unknown [192.0.2.1]) by {SERVER} (Postfix) with ESMTP id 1
+"""
+PLAIN = f"Received: from mail.evil.example (unknown [192.0.2.1]) by {SERVER} (Postfix) with ESMTP id 1\n"
+ROUTED = f"{OPENDMARC}Authentication-Results: {SERVER}; spf=pass smtp.mailfrom=example.nl,@x:me@evil.example\n{PLAIN}"
 """As OpenDKIM 2.11, OpenDMARC 1.4 on top of it, and Rspamd 3.4 wrote them."""
 
 
@@ -40,6 +49,8 @@ DKIM-Signature: v=1; a=rsa-sha256; d=%s; s=s; h=From:Date:Subject:Message-ID; bh
         (OPENDMARC + OPENDKIM, "me@evil.example"),
         (RSPAMD % ("evil.example", "none", "evil.example"), f'"{BRACKET}"@evil.example'),
         (RSPAMD % ("example.nl", "pass header.from=example.nl", "example.nl"), f'"{BRACKET}"@evil.example'),
+        (RSPAMD_HELO + POSTFIX, "me@evil.example"),
+        (OPENDMARC + PLAIN + "Received-SPF: pass\n", "anna@example.nl"),
     ],
 )
 def test_what_a_sender_has_the_mail_server_write_proves_nothing(
@@ -51,6 +62,17 @@ def test_what_a_sender_has_the_mail_server_write_proves_nothing(
     out, why = submitted(command, monkeypatch, data, "--sender", sender, "--recipient", "fax@example.nl")
     assert (out, "may be the sender's own words" in why) == ("", True)
     assert "dropped a mail that says to be from Anna@Example.nl" in why
+
+
+@pytest.mark.parametrize("head", [ROUTED, RSPAMD_HELO + PLAIN])
+def test_where_the_server_repeats_more_than_names_nothing_that_it_says_counts(
+    command: Command, monkeypatch: pytest.MonkeyPatch, head: str
+) -> None:
+    """``MAIL FROM:<@example.nl,@x:me@evil.example>``, of which Postfix hands on ``me@evil.example`` alone; and a HELO,
+    where another machine has handed the mail on meanwhile."""
+    data = head.encode() + mail().as_bytes()
+    out, why = submitted(command, monkeypatch, data, "--sender", "me@evil.example", "--recipient", "fax@example.nl")
+    assert (out, "repeats an envelope's sender or a HELO that is more than a name" in why) == ("", True)
 
 
 @pytest.mark.parametrize(

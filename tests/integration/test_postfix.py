@@ -98,7 +98,9 @@ class _Milter(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         while (head := self._exactly(5)) is not None:
             size, command = struct.unpack("!Ic", head)
-            self._exactly(size - 1)
+            said = self._exactly(size - 1)
+            if command in b"HM":
+                self.server.heard.append(said)  # type: ignore[attr-defined]
             if command == b"O":
                 self._send(b"O" + struct.pack("!III", 6, 1, 0))  # adds headers; sees every step
             elif command == b"E":
@@ -128,6 +130,8 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
     finds = "dmarc=pass header.from=example.nl"
+    heard: list[bytes]
+    """What it was told of HELO and MAIL."""
     config: Path
     code: int | None = None
 
@@ -156,6 +160,7 @@ class _Runs(socketserver.StreamRequestHandler):
 @contextmanager
 def _serving(handler: Any) -> Iterator[_Server]:
     with _Server(("127.0.0.1", 0), handler) as server:
+        server.heard = []
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -237,12 +242,13 @@ def _lay_out(folder: Path, port: int, sink: int, milter: int, runs: int) -> None
         (folder / name).mkdir(mode=0o755)
     shutil.chown(folder / "data", "postfix")
     (folder / "handed").chmod(0o1777)
-    main, recipients, checks, master = blocks()
+    main, recipients, checks, commands, master = blocks()
     ours = main.replace("/etc/postfix", f"{folder}/etc").replace("127.0.0.1:11332", f"127.0.0.1:{milter}")
-    assert ours.count(str(folder)) == 2
+    assert ours.count(str(folder)) == 3
     (folder / "etc/main.cf").write_text(MAIN.format(folder=folder, server=SERVER, sink=sink) + ours)
     (folder / "etc/fax_recipients").write_text(recipients)
     (folder / "etc/header_checks").write_text(checks)
+    (folder / "etc/commands").write_text(commands)
     shipped = "user=charging argv=/usr/local/bin/charging --config /etc/charging/charging.yaml"
     assert shipped in master
     line = master.replace(shipped, f"user=nobody argv={folder}/hands-on")
@@ -299,16 +305,61 @@ def test_forged_results_are_taken_out_and_the_servers_own_count(postfix: Postfix
     assert (postfix.told.got, postfix.deferred()) == ([], [])
 
 
-def test_sender_of_an_envelope_whose_bracket_ends_the_servers_comment_proves_nothing(postfix: Postfix) -> None:
-    """Postfix takes such a name and hands it on; the milter says of it what Rspamd 3.4 does."""
-    customer(postfix)
+def test_sender_of_an_envelope_whose_bracket_ends_the_servers_comment_is_refused_on_the_line(postfix: Postfix) -> None:
+    """As Rspamd 3.4 would write it out: before it hears of it."""
     name = "a) ; spf=pass smtp.mailfrom=example.nl; x=y (b"
-    said = f'"{name}@evil.example"'
-    postfix.milter.finds = f"spf=pass ({SERVER}: domain of {said} designates it) smtp.mailfrom={said}; dmarc=none"
-    postfix.take(letter(), sender=f'<"{name}"@evil.example>')
-    (line,) = postfix.waits_for("relay=chargingfax,.*status=sent")
-    assert "its envelope's sender is no plain" in line
+    with pytest.raises(smtplib.SMTPSenderRefused, match="501"):
+        postfix.take(letter(), sender=f'<"{name}"@evil.example>')
     assert (postfix.told.got, postfix.deferred()) == ([], [])
+
+
+NAMES = b"mail_1.example.nl", b"[192.0.2.1]", b"[IPv6:2001:db8::1]"
+SENDERS = b"<>", b"<anna@example.nl> SIZE=100 BODY=8BITMIME", b" <SRS0=a=b=c.nl=o'neill@e-x.nl>", b"<anna@example.nl.>"
+NO_NAMES = b"a) ; dkim=pass header.d=example.nl; x=y (b", b'"a"', b"a;b", b"[a)b]", b"a b"
+NO_SENDERS = (
+    *(b"<@example.nl,@x:me@evil.example>", b"<@example.nl:me@evil.example>", b"<me @ evil.example>", b"<me>"),
+    *(b"<me@evil.example (x) ; spf=pass>", b'"a) ; spf=pass" <me@evil.example>', b"me@evil.example"),
+    *(b'<"x@example.nl"@evil.example>', b"<a;b@evil.example>", b"<evil.example!me>", b"<a\\;b@evil.example>"),
+)
+
+
+@pytest.mark.parametrize("before", [b"", b" ", b"\t"])
+def test_milter_hears_of_names_and_addresses_alone(postfix: Postfix, before: bytes) -> None:
+    """It gets them as they were typed, and writes them out; the command gets what Postfix made of them."""
+
+    def told(*commands: bytes) -> list[int]:
+        with smtplib.SMTP("127.0.0.1", postfix.port, timeout=DEADLINE_S) as smtp:
+            smtp._command_encoding = "latin-1"  # type: ignore[attr-defined]  # what is no UTF-8 too
+            return [smtp.docmd(one.decode("latin-1"))[0] for one in commands]
+
+    assert {told(before + b"EHLO " + one)[0] for one in NO_NAMES} == {501}
+    assert {told(b"EHLO x", before + b"MAIL FROM:" + one)[1] for one in NO_SENDERS} == {501}
+    assert set(postfix.milter.heard) == {b"x\0"}
+    assert all(told(b"EHLO " + one, b"MAIL FROM:<>") == [250, 250] for one in NAMES)
+    assert all(told(b"EHLO x", b"MAIL FROM:" + one) == [250, 250] for one in SENDERS)
+
+
+def test_received_spf_of_the_sender_is_taken_out(postfix: Postfix) -> None:
+    """Before a milter sees it: OpenDMARC would believe it."""
+    customer(postfix)
+    postfix.take(letter(Received_SPF="pass"))
+    postfix.waits_for("relay=chargingfax,.*status=sent")
+    assert postfix.told.recipients == ["Anna@Example.nl"], "the mail counts without it"
+
+
+@pytest.mark.parametrize("end", [b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r\n", b"\r\n.\r"])
+def test_mail_within_a_mail_is_no_mail(postfix: Postfix, end: bytes) -> None:
+    """SMTP smuggling: another server took it for text."""
+    inner = b"MAIL FROM:<anna@example.nl>\r\nRCPT TO:<" + FAX.encode() + b">\r\nDATA\r\nFrom: anna@example.nl\r\n\r\nx"
+    with smtplib.SMTP("127.0.0.1", postfix.port, timeout=DEADLINE_S) as smtp:
+        smtp.docmd("EHLO x")
+        smtp.docmd("MAIL FROM:<me@evil.example>")
+        smtp.docmd(f"RCPT TO:<{FAX}>")
+        assert smtp.docmd("DATA")[0] == 354
+        smtp.send(b"From: me@evil.example\r\n\r\nx" + end + inner + b"\r\n.\r\n")
+        smtp.getreply()
+    postfix.waits_for("relay=chargingfax,.*status=sent")
+    assert [one for one in postfix.milter.heard if b"@" in one] == [b"<me@evil.example>\0"]
 
 
 def test_fax_that_cannot_be_sent_now_stays_with_the_server(postfix: Postfix) -> None:

@@ -94,6 +94,37 @@ def test_header_of_another_server_is_passed_over() -> None:
     assert not is_proven()
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "smtp.mailfrom=example.nl,@x:me@evil.example",
+        'smtp.mailfrom=example.nl"@evil.example',
+        "smtp.mailfrom=evil.example(x)",
+        'smtp.mailfrom="a b@evil.example"',
+        'smtp.helo="a) ; dkim=pass header.d=example.nl; x=y (b"',
+        "(client-ip=192.0.2.1; helo=a|b)",
+    ],
+)
+def test_where_the_server_repeats_more_than_a_name_in_any_header_nothing_that_it_says_counts(said: str) -> None:
+    assert not is_proven(GOOD, f"{SERVER}; spf=pass {said}")
+    assert not is_proven(f"{SERVER}; spf=pass {said}", GOOD)
+    assert is_proven(GOOD, f"another.example; spf=pass {said}")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "smtp.mailfrom=anna@example.nl",
+        'smtp.mailfrom="SRS0=ab=cd=example.nl=anna@relay.example"',
+        'smtp.helo="[192.0.2.1]"',
+        "smtp.mailfrom=a@example.nl (client-ip=192.0.2.1; helo=mail.example.nl; receiver=x)",
+        "(x: domain of a@example.nl designates it) smtp.mailfrom=a@example.nl; spf=none smtp.helo=a.example.nl",
+    ],
+)
+def test_names_that_the_server_repeats_take_nothing_from_what_it_says(said: str) -> None:
+    assert is_proven(GOOD, f"{SERVER}; spf=pass {said}")
+
+
 @given(st.text(alphabet=' ;="()\\\r\n\tabc=@.1', max_size=300))
 def test_any_text_is_read_and_proves_nothing(noise: str) -> None:
     assert not is_proven(noise)
@@ -108,6 +139,10 @@ def test_any_text_is_read_and_proves_nothing(noise: str) -> None:
         (["dmarc=pass header.from=example.nl", "spf=pass smtp.mailfrom=evil.nl"], False),
         (["dmarc=pass header.from=example.nl", "spf=softfail smtp.mailfrom=example.nl"], False),
         (["spf=pass smtp.helo=example.nl"], False),
+        (["spf=none smtp.helo=mail.example.nl; spf=pass smtp.mailfrom=example.nl"], True),
+        (["spf=pass smtp.mailfrom=anna@example.nl", "spf=pass smtp.mailfrom=example.nl"], True),
+        (["spf=none smtp.mailfrom=evil.example; spf=pass smtp.mailfrom=example.nl"], False),
+        (["spf=fail smtp.mailfrom=example.nl; spf=pass smtp.mailfrom=example.nl"], False),
         (["spf=pass smtp.mailfrom=nl"], False),
         (["spf=pass smtp.mailfrom=notexample.nl"], False),
         (["spf=pass"], False),

@@ -71,6 +71,7 @@ def test_signature_of_a_plain_name_is_safe_whoever_signed(seal: str) -> None:
         SEAL + "; i=a=3b@example.nl",
         SEAL + "; i=a(b@example.nl",
         SEAL + "; i==22@example.nl",
+        SEAL + "; I=a=3B@example.nl",
         SEAL + "; i=a=0Ab@example.nl",
         SEAL + "; i=a header.d=victim.example header.i=b@example.nl",
         SEAL.replace("d=example.nl", "d=example.nl(.evil.example"),
@@ -85,6 +86,46 @@ def test_signature_of_a_plain_name_is_safe_whoever_signed(seal: str) -> None:
 def test_signature_that_says_more_than_a_name_may_have_written_what_the_server_says(seal: str) -> None:
     for seals in ((seal,), (SEAL, seal), (seal, SEAL)):
         assert "is not of a plain name" in why_unsafe(SENDER, seals)
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        "",
+        "from mail_1.example.nl (mail.example.nl [192.0.2.1]) by mx.voice.example (Postfix) with ESMTPS id 1",
+        "from [192.0.2.1] (unknown [192.0.2.1]) by mx.voice.example",
+        "from [IPv6:2001:db8::1] (unknown [2001:db8::1]) by mx.voice.example",
+        "from mail.example.nl ([192.0.2.1] helo=mail.example.nl) by mx.voice.example with esmtps (Exim 4.96)",
+        "from unknown (HELO mail.example.nl) (192.0.2.1) by mx.voice.example",
+        "by mx.voice.example (Postfix, from userid 0) id 1",
+    ],
+)
+def test_machine_that_calls_itself_by_a_name_or_an_address_is_safe(received: str) -> None:
+    assert why_unsafe(SENDER, [SEAL], received) == ""
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        "from a????dkim=pass?header.d=victim.example??x=y??b (unknown [192.0.2.1]) by mx.voice.example (Postfix)",
+        "from a)b (unknown [192.0.2.1]) by mx.voice.example",
+        "from mail.example.nl ([192.0.2.1] helo=a;b) by mx.voice.example with esmtps (Exim 4.96)",
+        'from unknown (HELO a"b) (192.0.2.1) by mx.voice.example',
+    ],
+)
+def test_machine_that_calls_itself_more_than_a_name_may_have_written_what_the_server_says(received: str) -> None:
+    """Postfix writes a question mark for each sign that is none of a name's; a milter gets the sign itself."""
+    assert "its HELO is no plain name" in why_unsafe(SENDER, [SEAL], received)
+
+
+@pytest.mark.parametrize("above", [True, False])
+def test_received_spf_counts_against_a_mail_unless_the_receiving_server_stamped_it(above: bool) -> None:
+    heads = ["Received: from mail.example.nl by mx.voice.example", "RECEIVED-SPF: pass"]
+    data = "\n".join([*(reversed(heads) if above else heads), "From: anna@example.nl", "", "x"]).encode()
+    letter = read_letter(data, envelope_sender=SENDER)
+    assert letter is not None
+    why = why_unsafe(SENDER, letter.seals, letter.received, letter.claims)
+    assert ("it came with a Received-SPF" in why) is not above
 
 
 @pytest.mark.parametrize("name", SEALS)
