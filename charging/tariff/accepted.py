@@ -11,6 +11,7 @@ edition replaces it. A process that starts then and has no other tariff uses the
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -91,6 +92,14 @@ class Record:
 
 
 _CODEC = Codec(Record)
+
+
+def _text(record: Record) -> bytes:
+    """Raises OSError where the name of a file is no text."""
+    try:
+        return _CODEC.dump(record).encode()
+    except ValueError as error:
+        raise OSError(errno.EILSEQ, "the name of a file or folder is not UTF-8") from error
 
 
 class NotKept(Exception):
@@ -183,7 +192,7 @@ class Accepted:
         kept = Copy(str(path.resolve()), names[0])
         decks = dict(zip(map(str, files[1:]), names[1:], strict=True))
         record = Record(tariff.digest, kept, decks, tariff.revision, reason, by)
-        self._write(self.record, _CODEC.dump(record).encode())
+        self._write(self.record, _text(record))
         for file in self.folder.iterdir():
             if _NAME.fullmatch(file.name) and file.name not in names:
                 file.unlink(missing_ok=True)

@@ -89,9 +89,9 @@ class FakeSwitch:
         self._is_reconciled = True
         self.dialled = "+31201234567"
         self.deleted: list[list[str]] = []
+        """Each order to delete records."""
         self.records_read: list[str] = []
         """Keys of records that a look at all of them took apart."""
-        """Each order to delete records."""
         self.without_call: set[str] = set()
         """Unique ids of calls that there are not, though someone asks about them."""
         self.rehearsals: set[str] = set()

@@ -18,7 +18,7 @@ from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkState, Order, Reply
 from charging.clock import SystemClock
 from charging.errors import ActionRefused, ActionTimeout, LinkDown, LocalProtocolError
-from tests.fakes.ami import COMMANDS, FakeAmi, block, eventually, listing, refusal, status_entry, success
+from tests.fakes.ami import COMMANDS, DEADLINE_S, FakeAmi, block, eventually, listing, refusal, status_entry, success
 from tests.fakes.link import Owner, running
 from tests.integration.smtp_server import Certificate
 
@@ -352,11 +352,14 @@ async def test_two_orders_with_one_id_at_once_are_refused(ami: FakeAmi, link: Am
     await asyncio.gather(order, return_exceptions=True)
 
 
-async def test_a_message_without_end_is_cut_off(ami: FakeAmi, link: AmiLink, owner: Owner) -> None:
-    ami.send(b"Event: Endless\r\n" + b"X: y\r\n" * 200_000)
-    await eventually(lambda: owner.reached(LinkState.LOST))
-    assert (LinkState.LOST, "the connection ended") in owner.states  # not because of a ping that it swallowed
-    await eventually(lambda: link.is_up)
+async def test_a_message_without_end_is_cut_off(ami: FakeAmi, owner: Owner) -> None:
+    """By its length: it also swallows the answer to each ping, which has no deadline here that could come first."""
+    async with running(ami, owner, pong_deadline_s=10 * DEADLINE_S) as link:
+        await eventually(lambda: link.is_up)
+        ami.send(b"Event: Endless\r\n" + b"X: y\r\n" * 200_000)
+        await eventually(lambda: owner.reached(LinkState.LOST))
+        assert (LinkState.LOST, "the connection ended") in owner.states
+        await eventually(lambda: link.is_up)
 
 
 @pytest.mark.parametrize("size", [1 << 20, 1])

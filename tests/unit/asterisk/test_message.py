@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charging.asterisk.message import LAYOUTS_KEPT, AmiMessage, by_lines
+from charging.asterisk import message
+from charging.asterisk.message import LAYOUTS_KEPT, PATTERN_LINES_MAX, AmiMessage, _Patterns, by_lines
 from charging.asterisk.reply import check_sendable
 from charging.errors import LocalProtocolError
 from tests.fakes.recordings import ami_messages
@@ -95,6 +96,18 @@ def test_more_kinds_of_messages_than_are_remembered_are_read_all_the_same() -> N
                 ("Uniqueid", f"{number}"),
                 ("Val", "a: b"),
             )
+
+
+@pytest.mark.parametrize(("lines", "is_by_pattern"), [(PATTERN_LINES_MAX, True), (PATTERN_LINES_MAX + 1, False)])
+def test_no_pattern_is_made_of_a_very_long_message(
+    monkeypatch: pytest.MonkeyPatch, lines: int, is_by_pattern: bool
+) -> None:
+    """That of 100,000 lines took seven seconds, in which no call was charged."""
+    patterns = _Patterns()
+    monkeypatch.setattr(message, "_patterns", patterns)
+    text = "\r\n".join(["Response: Success", *(f"Output: {number}" for number in range(lines - 1))])
+    assert AmiMessage.parse(text) == AmiMessage.parse(text) == by_lines(text)
+    assert (patterns.read(text) is not None) is is_by_pattern
 
 
 @pytest.mark.parametrize(

@@ -346,6 +346,19 @@ def test_a_folder_that_cannot_be_written_is_told_and_calls_go_on(tmp_path: Path)
     assert "tariff_not_kept" in [one["event"] for one in logs]
 
 
+def test_a_folder_whose_name_is_no_text_is_told_and_calls_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"t\xe4rif")
+    folder.mkdir()
+    place = Place(folder)
+    with capture_logs() as logs:
+        assert place.start().current().revision == "small-1"
+    (told,) = [line for line in logs if line["event"] == "tariff_not_kept"]
+    assert "not UTF-8" in told["error"]
+    tariff = load_tariff(place.path)
+    (problem,) = accept(place.path, place.accepted, tariff.digest, "meant", "me")
+    assert "not UTF-8" in problem
+
+
 async def test_a_process_that_starts_beside_finds_the_tariff_in_force_though_the_folder_cannot_be_written(
     tmp_path: Path, sick: Callable[[bool], None]
 ) -> None:
