@@ -17,7 +17,10 @@ HEADER = "Authentication-Results"
 HEADER_MAX = 8_192
 """Characters; a longer one proves nothing."""
 
-_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"();=\\]+)|([;=(])|(\s+)', re.DOTALL)
+_ATOM = r'[^\s"();=\\]'
+_ADDRESS = rf"(?<==){_ATOM}[^\s\"();\\@]{{0,254}}@{_ATOM}+"
+"""Of a property: its local part may hold ``=`` (RFC 8601, 2.2), and does where a server made it, as SRS and BATV do."""
+_TOKEN = re.compile(rf'"((?:[^"\\]|\\.)*)"|({_ADDRESS}|{_ATOM}+)|([;=(])|(\s+)', re.DOTALL)
 _METHOD = re.compile(r"([a-z0-9-]+)(?:/[0-9]+)?")
 _MAIL_FROM, _SIGNER = "smtp.mailfrom", "header.d"
 """The property that must name the From's own domain, of SPF and of DKIM."""
