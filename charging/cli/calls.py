@@ -47,7 +47,8 @@ CDR_COLUMNS = (
 CSV_COLUMNS = (
     "session account number caller withheld target plan destination switch reason dial_status hangup_reason set_up "
     "answered ended used_ms billed_s charged_s overrun_s proof free_seconds cost warnings tariff_revision "
-    "tariff_digest cut"
+    "tariff_digest cut service messages pages document_pages page_price unpaid_s free_messages free_pages packs "
+    "promotional status dialled document document_digest tariff"
 ).split()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
@@ -108,10 +107,8 @@ class Figures:
             if isinstance(page, Refused) or not page:
                 return
             for row in page:
-                try:
-                    yield row.ended_us, json.loads(row.document)
-                except ValueError:
-                    continue
+                if (cdr := cdr_shown(row.document)) is not None:
+                    yield row.ended_us, cdr
             after = page[-1].ended_us, page[-1].session
 
     async def calls_of(self, account: str, days: int) -> list[dict[str, Any]]:

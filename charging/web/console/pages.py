@@ -209,7 +209,7 @@ class Pages:
             raise Problem(
                 404, {"detail": f"no call {session[:80]} is known", "advice": "look among the account's calls"}
             )
-        began = (running or cdr or {})["set_up"]
+        began = (running or cdr or {}).get("set_up", "")
         decided = [one for one in await self._decided(account=account, about=began) if one["session"] == session]
         facts = {"session": session, "running": running, "cdr": cdr, "decisions": decided, "account": account}
         return self._shown.page(visit, "call.html", facts)

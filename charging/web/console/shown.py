@@ -45,7 +45,13 @@ class Shown:
         self._zone = zone
         self._templates = Jinja2Templates(directory=TEMPLATES)
         self._templates.env.filters.update(
-            when=self.when, clock=self.clock, euro=euro, duration=duration, tone=TONES.get, minutes=minutes
+            when=self.when,
+            clock=self.clock,
+            euro=euro,
+            duration=duration,
+            extent=extent,
+            tone=TONES.get,
+            minutes=minutes,
         )
         self._templates.env.globals.update(version=__version__, sandbox=sandbox)
 
@@ -81,8 +87,8 @@ class Shown:
 
 
 def euro(amount: str | None) -> str:
-    """An amount of the interface."""
-    if amount is None or amount == "":
+    """An amount of the interface; a record that cannot be read has none."""
+    if not amount:
         return "–"
     return f"−€ {amount[1:]}" if amount.startswith("-") else f"€ {amount}"
 
@@ -94,6 +100,16 @@ def duration(seconds: int | None) -> str:
     minutes_, rest = divmod(int(seconds), 60)
     hours, minutes_ = divmod(minutes_, 60)
     return f"{hours}:{minutes_:02d}:{rest:02d}" if hours else f"{minutes_}:{rest:02d}"
+
+
+def extent(cdr: Mapping[str, Any]) -> str:
+    """For how long a call was charged, which pages of a fax arrived, or whether a message was stored; a dash where its
+    CDR has none of these."""
+    if cdr.get("service") == "fax":
+        return f"{cdr.get('pages', '–')} of {cdr.get('document_pages', '–')} pages"
+    if cdr.get("service") == "voicemail" and "messages" in cdr:
+        return "1 message" if cdr["messages"] else "no message"
+    return duration(cdr.get("charged_s"))
 
 
 def minutes(seconds: int) -> str:

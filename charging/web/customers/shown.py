@@ -54,6 +54,7 @@ class Shown:
             day=partial(day_name, language=language),
             month=partial(month_name, language=language),
             duration=duration,
+            extent=partial(extent, language=language),
         )
         return templates
 
@@ -159,6 +160,14 @@ def duration(seconds: int | None) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def extent(cdr: Mapping[str, Any], language: Language) -> str:
+    """For how long a call was charged, or which pages of a fax arrived; a dash where its CDR has neither."""
+    if cdr.get("service") == "fax":
+        sent, pages = cdr.get("pages", "–"), cdr.get("document_pages", "–")
+        return WORDS[language]["fax_pages_sent"].format(sent=sent, pages=pages)
+    return duration(cdr.get("billed_s"))
 
 
 def day_name(day: str, language: Language) -> str:
