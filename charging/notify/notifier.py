@@ -139,10 +139,14 @@ class Notifier:
         tariff = self._tariff()
         new = []
         standing = await self._standing(account, record, tariff, now_us)
+        notices = due(standing, tariff, now_us)
+        if notices and (await self._up_to_date(account_id, record)).read_to > record.read_to:
+            self.touched(account_id)  # balances are newer than the record, by which it is told again: next time
+            return []
         if account_id not in self._touched and len(self._calm) < TOUCHED_MAX:  # else it is looked at once more
             until = self._clock.now().plus(CALM_S)
             self._calm[account_id] = _Calm(headroom(standing, tariff, now_us), until.mono_us)
-        for notice in due(standing, tariff, now_us):
+        for notice in notices:
             if await self.put(notice):
                 new.append(notice)
             record = record.with_sent(notice, standing.day)
