@@ -11,10 +11,10 @@ import pytest
 
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Account, Number
-from charging.ledger.balances import Balance, bundle
+from charging.ledger.balances import bundle
 from charging.ledger.documents import MemoryDocuments
 from charging.ledger.memory import MemoryStore
-from charging.ledger.model import CREDIT, Kind, Leg, Opened, Outcome, Transfer
+from charging.ledger.model import CREDIT, Balance, Kind, Leg, Opened, Outcome, Transfer
 from charging.notify import notifier
 from charging.notify.model import Expiry, LowCredit, LowFreeMinutes, Notice, SubscriptionEnding
 from charging.notify.notifier import CALM_S, COLLECTION, GATHER_S, LINES_UNSTORED_MAX, TOGETHER, Notifier
