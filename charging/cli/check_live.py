@@ -54,6 +54,7 @@ MODULES = {
     "app_chanspy": "the whispered prompt",
     "app_dial": "forwarding",
     "app_senddtmf": "the prompt's second way",
+    "app_softhangup": "ending a call whose caller hangs up while the prompt's second way plays",
     "app_stack": "the dialplan",
     "app_voicemail": "voicemail",
     "func_callerid": "who calls, and whether he withholds his number",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import wave
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -213,23 +214,55 @@ async def test_r17_a_caller_who_sends_no_sound_keeps_nobody_from_hearing_it(
         assert speech_s(Sound.read(call.mobile_heard), CALLER_TONE_HZ) > 1.0
 
 
+RING_GROUP, STAYING_LOCAL = "+31850000077", "+31850000076"
+BEHIND_LOCAL = f"""
+[trunk](+)
+exten => {RING_GROUP},1,Dial(Local/{NUMBER}@charging-incoming)
+exten => {STAYING_LOCAL},1,Dial(Local/{NUMBER}@charging-incoming/n)
+"""
+
+
+@pytest.mark.parametrize(
+    ("way_in", "daemon"),
+    [
+        (NUMBER, "alive"),
+        (NUMBER, "dead"),
+        pytest.param(NUMBER, "frozen", marks=pytest.mark.long),
+        (RING_GROUP, "alive"),
+        (RING_GROUP, "dead"),
+        pytest.param(STAYING_LOCAL, "dead", marks=pytest.mark.long),
+    ],
+)
 async def test_r17_a_caller_who_hangs_up_while_the_feature_plays_ends_the_call_at_once(
-    lab: Lab, tmp_path: Path
+    lab: Lab, tmp_path: Path, way_in: str, daemon: str
 ) -> None:
-    """Asterisk would keep the subscriber's leg until the prompt is over, and each second of it would be paid for."""
-    async with engine(lab, tmp_path, credit="0.016", policy=LONG_WARNING) as live:
-        call = await lab.place_call(NUMBER, talks=False)
+    """Asterisk would keep the subscriber's leg until the prompt is over, and each second of it would be paid for. Also
+    where the caller's channel is not ours (a Local channel was optimised away), and where no daemon sees it."""
+    async with (
+        operator_setup(lab, BEHIND_LOCAL),
+        engine(lab, tmp_path, credit="0.016", policy=LONG_WARNING) as live,
+    ):
+        call = await lab.place_call(way_in, talks=False)
         await live.heard("warning_due", deadline_s=20)
-
-        async def is_played() -> bool:
-            playing = [one["Channel"] for one in await lab.switch.channels() if one["Application"] == "Playback"]
-            return any(name.startswith("PJSIP/") for name in playing)
-
-        await live.until(is_played, "the prompt by feature code")
+        await live.until(lambda: plays_on_the_leg(lab), "the prompt by feature code")
+        if daemon == "dead":
+            await live.daemon.kill()
+        elif daemon == "frozen":
+            live.daemon.send(signal.SIGSTOP)
         await call.hang_up()
         await call.wait_end()
+        if daemon == "dead":
+            await live.daemon.start()
+        elif daemon == "frozen":
+            live.daemon.send(signal.SIGCONT)
         cdr = await live.cdr()
+        assert cdr["proof"] == "black_box"
         assert is_as_long(cdr, call.outside.connected_s), cdr
+
+
+async def plays_on_the_leg(lab: Lab) -> bool:
+    playing = [one["Channel"] for one in await lab.switch.channels() if one["Application"] == "Playback"]
+    return any(name.startswith("PJSIP/") for name in playing)
 
 
 @pytest.mark.parametrize(("held_s", "result"), [(7, "played"), pytest.param(60, "unheard", marks=pytest.mark.long)])

@@ -150,11 +150,11 @@ def test_the_operators_own_lines_that_lead_to_us_are_known_with_whether_they_ans
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in (shipped_config() / "asterisk").glob("extensions*.conf")))
-def test_no_line_reads_through_import_which_holds_a_lock_that_sip_may_wait_for(file: str) -> None:
+def test_no_line_waits_within_import_which_holds_a_lock_that_sip_may_wait_for(file: str) -> None:
     """IMPORT holds the other channel's lock while PJSIP_HEADER waits for a thread of SIP, which may be waiting for that
-    channel: all of Asterisk would stop (asterisk#307)."""
-    lines = shipped(file).splitlines()
-    assert not [line for line in lines if "IMPORT(" in line and not line.lstrip().startswith(";")]
+    channel: all of Asterisk would stop (asterisk#307). A variable is read without waiting."""
+    lines = [line for line in shipped(file).splitlines() if not line.lstrip().startswith(";")]
+    assert not [line for line in lines if "IMPORT(" in re.sub(r"IMPORT\(\$\{ARG1\},[A-Z]+\)", "", line)]
 
 
 OUTSIDE = re.compile(r"(CALLERID|REDIRECTING|CONNECTEDLINE|MASTER_CHANNEL|PJSIP_HEADER)\((?!num-pres|CHANNEL)")
