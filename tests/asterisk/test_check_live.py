@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from charging.cli.check_files import findings
-from charging.cli.check_live import MODULES
+from charging.cli.check_live import AT_WORK, MODULES
 from charging.cli.findings import Finding, Grade
 from charging.lab import Lab
 from charging.lab.daemon import DaemonProcess
