@@ -32,13 +32,14 @@ def run(
     ),
 ) -> None:
     """Run the daemon in the foreground, until SIGTERM or Ctrl-C. SIGHUP is `charging reload`."""
+    file = sandbox_at(options(ctx).config) if sandbox else options(ctx).config
+    check_there(file)
+
     from charging import app  # the daemon's parts are many, and only this command needs them
     from charging.cli.state_folder import make_ledger_folder
     from charging.logs import configure_logs
     from charging.settings import load_config
 
-    file = sandbox_at(options(ctx).config) if sandbox else options(ctx).config
-    check_there(file)
     config = load_config(file)
     if config.settings.sandbox != sandbox:
         raise Refusal(f"{file}: {WRONG_MODE[sandbox]}")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import secrets
+import shutil
 import sys
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +26,9 @@ FOLDER = Path("charging-sandbox")
 TOKEN = "token"  # noqa: S105 - a file's name
 WEBHOOK_SECRET = "webhook-secret"  # noqa: S105 - likewise
 PAYMENT_KEY, PAYMENT_HOOK_SECRET = "payment-key", "payment-hook-secret"
+TARIFF, STATE = "tariff.yaml", "var"
+MADE = frozenset({TARIFF, STATE, TOKEN, WEBHOOK_SECRET, PAYMENT_KEY, PAYMENT_HOOK_SECRET})
+"""Beside the settings."""
 SETTINGS = """\
 # The settings of a sandbox: `charging run --sandbox`. No Asterisk is asked, and no money is real.
 sandbox: yes
@@ -65,6 +72,8 @@ def sandbox_at(config: Path) -> Path:
     """The settings of the sandbox at ``config``, laid down if there is none. Raises Refusal, ConfigError."""
     file = FOLDER / DEFAULT_CONFIG.name if config == DEFAULT_CONFIG else config
     if not file.exists():
+        sys.stdout.write(f"Making a sandbox in {file.parent}: settings, a tariff, a ledger.\n")
+        sys.stdout.flush()
         try:
             _lay_down(file)
         except OSError as error:
@@ -85,22 +94,49 @@ def _lay_down(file: Path) -> None:
     from charging.yaml_text import read_document
 
     folder = file.parent
-    if folder.is_dir() and any(folder.iterdir()):
-        raise Refusal(f"{folder} is there already, and not empty: nothing was written; name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    tariff = (shipped_config() / "tariff.yaml").read_text(encoding="utf-8")
-    assert BY_THE_MINUTE in tariff, "as it ships"
-    (folder / "tariff.yaml").write_text(tariff.replace(BY_THE_MINUTE, BY_THE_SECOND), encoding="utf-8")
     new = folder / f"{file.name}.new"
-    new.write_text(SETTINGS, encoding="utf-8")
-    settings = validate(read_document(new), Settings)
-    make_state_folder(folder / "var")
-    asyncio.run(_mark(settings))
-    _settle(settings, folder / TOKEN)
-    _write_secret(folder / WEBHOOK_SECRET, SECRET_PREFIX + b64encode(secrets.token_bytes(32)).decode())
-    _write_secret(folder / PAYMENT_KEY, f"test_{secrets.token_hex(16)}")
-    _write_secret(folder / PAYMENT_HOOK_SECRET, f"whsec_{secrets.token_hex(16)}")
-    new.rename(file)
+    _begin_again(folder, new)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(new):
+        new.write_text(SETTINGS, encoding="utf-8")
+        tariff = (shipped_config() / TARIFF).read_text(encoding="utf-8")
+        assert BY_THE_MINUTE in tariff, "as it ships"
+        (folder / TARIFF).write_text(tariff.replace(BY_THE_MINUTE, BY_THE_SECOND), encoding="utf-8")
+        settings = validate(read_document(new), Settings)
+        make_state_folder(folder / STATE)
+        asyncio.run(_mark(settings))
+        _settle(settings, folder / TOKEN)
+        _write_secret(folder / WEBHOOK_SECRET, SECRET_PREFIX + b64encode(secrets.token_bytes(32)).decode())
+        _write_secret(folder / PAYMENT_KEY, f"test_{secrets.token_hex(16)}")
+        _write_secret(folder / PAYMENT_HOOK_SECRET, f"whsec_{secrets.token_hex(16)}")
+        new.rename(file)
+
+
+def _begin_again(folder: Path, new: Path) -> None:
+    """Take away what a first start has made that was interrupted: the settings' new file is there from the first to the
+    last of it. Whatever else lies there is somebody's: then nothing is touched. Raises Refusal."""
+    found = {one.name for one in folder.iterdir()} if folder.is_dir() else set()
+    if found and (new.name not in found or found - {*MADE, new.name}):
+        raise Refusal(f"{folder} is there already, and not empty: nothing was written; name another folder")
+    if not found:
+        return
+    with _alone(new):
+        shutil.rmtree(folder / STATE, ignore_errors=True)
+        for name in MADE - {STATE}:
+            (folder / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(new: Path) -> Iterator[None]:
+    """Of two first starts at a time one makes it. Raises Refusal."""
+    with new.open("a") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Refusal(
+                f"another `charging run --sandbox` is just making {new.parent}: start again in a moment"
+            ) from error
+        yield
 
 
 async def _mark(settings: Settings) -> None:

@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import pytest
 
 from charging.app_start import upgrade_ledger
 from charging.cli import main
+from charging.cli import sandbox as cli_sandbox
 from charging.cli.sandbox import sandbox_at
 from charging.clock import SystemClock
 from charging.errors import ChargingError
@@ -212,3 +213,49 @@ def test_nothing_is_laid_down_where_something_is(tmp_path: Path, capsys: pytest.
     assert main(["--config", str(tmp_path / "charging.yaml"), "run", "--sandbox"]) == 1
     assert "not empty" in said(capsys)
     assert [one.name for one in tmp_path.iterdir()] == ["mine"]
+
+
+STEPS = ("make_state_folder", "_mark", "_settle", "_write_secret")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_first_start_that_is_interrupted_is_made_whole_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], step: str
+) -> None:
+    """Ctrl-C, a signal or a power failure, before or after each step."""
+
+    def interrupted(*_given: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    config = tmp_path / "box" / "charging.yaml"
+    with monkeypatch.context() as patched:
+        patched.setattr(cli_sandbox, step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            sandbox_at(config)
+    assert "Making a sandbox" in capsys.readouterr().out
+    assert not config.exists()
+    assert sandbox_at(config) == config
+    made = {one.name for one in config.parent.iterdir()}
+    assert made == {config.name, *cli_sandbox.MADE}
+    load_config(config)
+
+
+def test_a_half_made_folder_in_which_somebody_has_put_something_is_not_touched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = {"charging.yaml.new", "tariff.yaml", "mine"}
+    for name in left:
+        (tmp_path / name).write_text("x")
+    assert main(["--config", str(tmp_path / "charging.yaml"), "run", "--sandbox"]) == 1
+    assert "not empty" in said(capsys)
+    assert {one.name for one in tmp_path.iterdir()} == left
+
+
+def test_of_two_first_starts_at_a_time_one_makes_the_sandbox(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "charging.yaml"
+    with cli_sandbox._alone(tmp_path / "charging.yaml.new"):
+        assert main(["--config", str(config), "run", "--sandbox"]) == 1
+    assert "another `charging run --sandbox`" in said(capsys)
+    assert sandbox_at(config) == config
