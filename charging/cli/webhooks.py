@@ -99,8 +99,9 @@ def drop(
 @webhook.command("test")
 def try_it(ctx: typer.Context, name: str = NAME, as_json: bool = JSON_OPTION) -> None:
     """Post a signed message of the type webhook.test, from here, and say what became of it."""
-    hook = _hook(options(ctx).settings(), name)
-    failure = asyncio.run(_posted(hook))
+    settings = options(ctx).settings()
+    hook = _hook(settings, name)
+    failure = asyncio.run(_posted(hook, sandbox=settings.sandbox))
     if failure is not None:
         raise Refusal(f"{hook.settings.url}: {failure.why}")
     told: Document = {"webhook": name, "url": hook.settings.url, "result": "taken"}
@@ -119,10 +120,10 @@ def _hook(settings: Settings, name: str) -> Hook:
     raise Refusal(f"the settings have no webhook {name[:40]!r}")
 
 
-async def _posted(hook: Hook) -> Failure | None:
+async def _posted(hook: Hook, *, sandbox: bool) -> Failure | None:
     clock = SystemClock()
     receiver = Receiver(hook, clock)
     try:
-        return await receiver.post(f"evt_test_{token(8)}", sample(clock.now().wall_us))
+        return await receiver.post(f"evt_test_{token(8)}", sample(clock.now().wall_us, sandbox=sandbox))
     finally:
         await receiver.close()

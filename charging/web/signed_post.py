@@ -114,9 +114,9 @@ def message(event: Event, *, sandbox: bool = False) -> bytes:
     return _message(event.what.value, event.at_us, {"event": event.id, "account": event.account, **event.data}, sandbox)
 
 
-def sample(at_us: int) -> bytes:
-    """What is posted to see whether it arrives: no event."""
-    return _message("webhook.test", at_us, {}, sandbox=False)
+def sample(at_us: int, *, sandbox: bool = False) -> bytes:
+    """What is posted to see whether it arrives: no event, so nothing is told of one."""
+    return _message("webhook.test", at_us, {}, sandbox)
 
 
 def _message(what: str, at_us: int, data: dict[str, object], sandbox: bool) -> bytes:

@@ -23,7 +23,7 @@ from charging.service.refusal import Code, Refused
 from charging.service.service import Service
 from charging.web.forms import EVENT_CURSOR, FEED_AFTER, FEED_CURSOR
 from charging.web.models import Instant
-from charging.web.parts import DIGITS, TheService, bad_cursor, matches
+from charging.web.parts import DIGITS, TheService, matches
 from charging.web.problem import Refusal, granted
 from charging.web.public import STANDS
 
@@ -51,6 +51,14 @@ LAST = (
 )
 
 
+PLACE_OF = {
+    EVENT_CURSOR: "the `cursor` of a page of this account's events, or the id of one of them",
+    FEED_CURSOR: "the `cursor` of a page of /v1/events, or an event's id there, or `end`",
+}
+ADVICE = (
+    "0, or none, begins with the first event that is kept; the ids of /v1/events and those of /v1/accounts/ID/events "
+    "are not the same: keep one for each stream that you read"
+)
 P = TypeVar("P", Line, Place)
 
 
@@ -175,12 +183,12 @@ def _place(cursor: str) -> Place:
     return Place(int(place), int(part or 0))
 
 
-def _cursor(form: str, *given: str | None) -> str:
-    """The last that is given: a browser that connects again sends ``Last-Event-ID`` beside the first address."""
+def _cursor(form: str, after: str | None, last_event_id: str | None) -> str:
+    """Where to go on: a browser that connects again sends ``Last-Event-ID`` beside the first address."""
     found = "0"
-    for one in given:
+    for at, one in (("?after", after), ("Last-Event-Id", last_event_id)):
         if one is not None and not matches(form, one):
-            raise bad_cursor(one)
+            raise Refusal(Refused(Code.INVALID, f"found {one[:40]!r}, expected {PLACE_OF[form]}", ADVICE, at=at))
         found = one or found
     return found
 

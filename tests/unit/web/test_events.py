@@ -135,6 +135,21 @@ async def test_what_is_booked_is_told_and_nothing_else(shop: Shop) -> None:
     assert [one.what.value for one in (await events(shop))[0]] == ["credit.topped_up"]
 
 
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/accounts/anna/events"])
+@pytest.mark.parametrize(
+    ("query", "headers", "at"),
+    [("?after=", {}, "?after"), ("?after=12.345", {}, "?after"), ("", {"Last-Event-ID": "x"}, "Last-Event-Id")],
+)
+async def test_a_cursor_that_is_none_is_named_with_the_parameter_it_came_in(
+    door: Door, shop: Shop, path: str, query: str, headers: dict[str, str], at: str
+) -> None:
+    await shop.anna()
+    problem = (await door("read", "GET", path + query, 422, headers=headers)).json()
+    assert problem["errors"][0]["pointer"] == at
+    assert "`cursor` of a page" in problem["detail"]
+    assert "are not the same" in problem["advice"]
+
+
 async def test_over_http_with_a_cursor_for_the_next_time(door: Door, shop: Shop) -> None:
     await shop.anna()
     await shop.service.money.top_up("anna", 10 * EURO, "order-1")

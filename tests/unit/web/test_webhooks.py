@@ -458,6 +458,8 @@ def test_an_id_has_no_dot() -> None:
     assert message_id(Event(12, What.CALL_REFUSED, "anna", 1, {}, 3)) == "evt_12_3"
 
 
-def test_a_sample_is_no_event() -> None:
-    assert json.loads(sample(1))["type"] == "webhook.test"
+def test_a_sample_is_no_event_and_says_if_it_is_a_sandboxs() -> None:
+    plain, played = json.loads(sample(1)), json.loads(sample(1, sandbox=True))
+    assert (plain["type"], plain["data"]) == ("webhook.test", {})
+    assert played == plain | {"sandbox": True}
     assert "webhook.test" not in set(What)
