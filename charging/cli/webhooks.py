@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import typer
 
@@ -20,7 +21,8 @@ webhook = typer.Typer(help="Programs of yours that are told what happens.", no_a
 
 COLUMNS = (
     Column("name", "name"),
-    Column("place", "told up to"),
+    Column("told", "told up to"),
+    Column("behind", "behind since"),
     Column("off", "off"),
     Column("in_settings", "in settings"),
     Column("waiting", "waiting", right=True),
@@ -45,10 +47,14 @@ def register(app: typer.Typer) -> None:
 
 @webhook.command("list")
 def list_webhooks(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
-    """How far each was told, and how many events it has not taken."""
+    """How far each was told, since when it is behind, and how many events it has not taken: those that wait while it is
+    away are not counted. `charging webhook test` says whether it can be reached."""
     with connected(options(ctx).settings()) as client:
         rows = client.get("/webhooks")["items"]
     show_rows(rows, COLUMNS, as_json=as_json, none="the settings have no webhooks")
+    for row in rows:
+        if row["behind"] and not row["off"] and row["in_settings"] and not as_json:
+            sys.stdout.write(f"{row['name']} is behind; why: charging webhook test {row['name']}\n")
 
 
 @webhook.command("letters")
@@ -56,7 +62,12 @@ def list_letters(ctx: typer.Context, name: str = NAME, as_json: bool = JSON_OPTI
     """Events that it has not taken, in their order. Without a next try: dead, until you say `resend`."""
     with connected(options(ctx).settings()) as client:
         rows = list(client.items(path("webhooks", name, "letters")))
-    show_rows(rows, LETTER_COLUMNS, as_json=as_json, none="it has taken everything")
+    show_rows(
+        rows,
+        LETTER_COLUMNS,
+        as_json=as_json,
+        none="it has refused nothing; what it was not told yet: charging webhook list",
+    )
 
 
 @webhook.command("resend")

@@ -31,6 +31,8 @@ ENDPOINTS = "webhooks"
 LETTERS = "webhook-letters"
 TURN_S = 60
 """After so long without a word from who has it, another takes the turn."""
+BEHIND_S = 10
+"""So old an event should be told by now."""
 PAGE = 100
 
 
@@ -191,6 +193,13 @@ class Webhooks:
         if stored is None:
             return None if name in self.names else _unknown(name)
         return _endpoint(stored)
+
+    async def behind_us(self, endpoint: Endpoint) -> int | None:
+        """When the first event happened that is not told yet (wall clock, µs); ``None`` if all are told, or it has
+        just happened. Raises LedgerError."""
+        untold = await self._store.feed.read_feed(endpoint.begins.place, 1)
+        late_us = self._clock.now().wall_us - BEHIND_S * MICROSECONDS
+        return untold[0].place if untold and untold[0].place <= late_us else None
 
     async def former(self) -> Sequence[str]:
         """Endpoints that the settings have no longer, and of which something is remembered. Raises LedgerError."""

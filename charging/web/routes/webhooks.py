@@ -80,6 +80,10 @@ class WebhookOut(BaseModel):
 
     name: str
     place: str = Field(description="a cursor of the stream of all accounts; empty: nothing was sent yet")
+    told: Instant | None = Field(description="when that was")
+    behind: Instant | None = Field(
+        description="since when events wait that it was not told: it is away, off, or nobody sends; null: none does"
+    )
     off: bool
     in_settings: bool = Field(description="else nothing is sent to it, and its letters wait to be dropped")
     waiting: int = Field(description="letters that are tried again")
@@ -141,10 +145,13 @@ async def list_webhooks(webhooks: TheWebhooks) -> Page[WebhookOut]:
         endpoint = granted(await webhooks.state(name))
         letters = [one.next_us async for one in webhooks.letters(name)]
         dead = letters.count(None)
+        behind_us = None if endpoint is None else await webhooks.behind_us(endpoint)
         place, off = ("", False) if endpoint is None else (endpoint.place, endpoint.off)
         one = WebhookOut(
             name=name,
             place=place,
+            told=iso(endpoint.begins.place) if endpoint is not None and endpoint.begins.place else None,
+            behind=None if behind_us is None else iso(behind_us),
             off=off,
             in_settings=name in webhooks.names,
             waiting=len(letters) - dead,

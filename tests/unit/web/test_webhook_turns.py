@@ -10,7 +10,7 @@ import pytest
 
 from charging.clock import MICROSECONDS
 from charging.service.refusal import Code, Refused
-from charging.service.webhooks import TURN_S, Endpoint, Letter, Report, Webhooks
+from charging.service.webhooks import BEHIND_S, TURN_S, Endpoint, Letter, Report, Webhooks
 from charging.web.signed_post import wanted_s
 from charging.web.webhooks import (
     LANES,
@@ -228,3 +228,30 @@ async def test_one_that_has_left_the_settings_is_shown_sent_nothing_and_can_be_d
     refused(await later.forget("site", ""), Code.NOT_FOUND)
     refused(await later.resend("site", "", 100), Code.NOT_FOUND)
     refused(await later.drop("site", first.event), Code.NOT_FOUND)
+
+
+async def test_while_the_receiver_is_away_it_is_told_since_when_it_is_behind(
+    shop: Shop, desk: Desk, program: Program, two: None
+) -> None:
+    async def seen() -> tuple[int | None, int]:
+        endpoint = await desk.book.state("site")
+        assert isinstance(endpoint, Endpoint)
+        return await desk.book.behind_us(endpoint), endpoint.begins.place
+
+    async with sending(desk, program, TOP_UPS):
+        await pay(shop, "anna", "a-1")
+        await shop.clock.advance(BEHIND_S + 5)
+        assert (await seen())[0] is None
+        program.answer = lambda _account: 503
+        began_us = shop.clock.now().wall_us
+        await pay(shop, "anna", "a-2")
+        await shop.clock.advance(BEHIND_S - 2)
+        assert (await seen())[0] is None, "it has just happened"
+        await shop.clock.advance(30)
+        behind_us, _ = await seen()
+        assert behind_us is not None
+        assert 0 <= behind_us - began_us <= MICROSECONDS
+        assert await desk.letters() == []
+        program.answer = lambda _account: 200
+        await shop.clock.advance(60)
+        assert (await seen())[0] is None
