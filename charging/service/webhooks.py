@@ -126,8 +126,8 @@ class Webhooks:
     ) -> None:
         """``names`` are the endpoints that the settings have, ``holder`` is this daemon among those that share the
         ledger."""
-        self._store = store
-        self._clock = clock
+        self.store = store
+        self.clock = clock
         self.names = tuple(names)
         self._holder = holder
         self._observe = observe
@@ -139,38 +139,38 @@ class Webhooks:
         """Take the turn, or keep it. A new endpoint gets the events from now on. Raises LedgerError."""
         if name not in self.names:
             return _unknown(name)
-        while (stored := await self._store.documents.get_document(ENDPOINTS, name)) is None:
-            first = Endpoint(str(await self._store.feed.last_place()))
-            await self._store.documents.put_document(ENDPOINTS, name, _ENDPOINT.dump(first))
+        while (stored := await self.store.documents.get_document(ENDPOINTS, name)) is None:
+            first = Endpoint(str(await self.store.feed.last_place()))
+            await self.store.documents.put_document(ENDPOINTS, name, _ENDPOINT.dump(first))
         endpoint = _endpoint(stored)
         if endpoint.holder not in ("", self._holder) and not self._others.lasts(stored):
             return self._lost(name)
-        mine = replace(endpoint, holder=self._holder, until_us=self._clock.now().wall_us + TURN_S * MICROSECONDS)
+        mine = replace(endpoint, holder=self._holder, until_us=self.clock.now().wall_us + TURN_S * MICROSECONDS)
         return await self._write(name, stored, mine, None)
 
     async def move(self, name: str, place: str, report: Report, *, off: bool = False) -> Endpoint | Refused:
         """Store how far events were delivered, and keep the turn. Refused if another has taken it. Raises
         LedgerError."""
-        stored = await self._store.documents.get_document(ENDPOINTS, name)
+        stored = await self.store.documents.get_document(ENDPOINTS, name)
         if stored is None or (endpoint := _endpoint(stored)).holder != self._holder:
             return self._lost(name)
-        until_us = self._clock.now().wall_us + TURN_S * MICROSECONDS
+        until_us = self.clock.now().wall_us + TURN_S * MICROSECONDS
         moved = replace(endpoint, place=place, until_us=until_us, off=endpoint.off or off)
         return await self._write(name, stored, moved, report)
 
     async def bury(self, name: str, letter: Letter) -> None:
         """Store a letter; one that is stored already stays as it is. Raises LedgerError."""
-        await self._store.documents.put_document(LETTERS, _letter_id(name, letter.event), _LETTER.dump(letter))
+        await self.store.documents.put_document(LETTERS, _letter_id(name, letter.event), _LETTER.dump(letter))
 
     async def failed(self, name: str, letter: Letter) -> None:
         """Note that a letter was tried again without success. Raises LedgerError."""
-        if (stored := await self._store.documents.get_document(LETTERS, _letter_id(name, letter.event))) is not None:
-            await self._store.documents.update_document(replace(stored, body=_LETTER.dump(letter)))
+        if (stored := await self.store.documents.get_document(LETTERS, _letter_id(name, letter.event))) is not None:
+            await self.store.documents.update_document(replace(stored, body=_LETTER.dump(letter)))
 
     async def taken(self, name: str, event: str) -> None:
         """Delete a letter that the receiver has taken. Raises LedgerError."""
-        if (stored := await self._store.documents.get_document(LETTERS, _letter_id(name, event))) is not None:
-            await self._store.documents.delete_document(stored)
+        if (stored := await self.store.documents.get_document(LETTERS, _letter_id(name, event))) is not None:
+            await self.store.documents.delete_document(stored)
 
     async def letters(self, name: str) -> AsyncIterator[Letter]:
         """An endpoint's letters, in the order of their events. Raises LedgerError."""
@@ -183,28 +183,21 @@ class Webhooks:
     async def page(self, name: str, after: str, limit: int) -> tuple[list[Letter], str | None]:
         """Up to ``limit`` letters after the one of the event ``after`` (empty: from the first), and the cursor of the
         next page (``None`` if there is none). Raises LedgerError."""
-        found = await _letters(self._store.documents, name, after, limit)
+        found = await _letters(self.store.documents, name, after, limit)
         letters = [letter for one in found if (letter := _readable(one, self._unreadable)) is not None]
         return letters, _event_of(found[-1]) if len(found) == limit else None
 
     async def state(self, name: str) -> Endpoint | Refused | None:
         """The stored state of an endpoint; ``None`` if nothing was sent to it yet. Raises LedgerError."""
-        stored = await self._store.documents.get_document(ENDPOINTS, name)
+        stored = await self.store.documents.get_document(ENDPOINTS, name)
         if stored is None:
             return None if name in self.names else _unknown(name)
         return _endpoint(stored)
 
-    async def behind_us(self, endpoint: Endpoint) -> int | None:
-        """When the first event happened that is not told yet (wall clock, µs); ``None`` if all are told, or it has
-        just happened. Raises LedgerError."""
-        untold = await self._store.feed.read_feed(endpoint.begins.place, 1)
-        late_us = self._clock.now().wall_us - BEHIND_S * MICROSECONDS
-        return untold[0].place if untold and untold[0].place <= late_us else None
-
     async def former(self) -> Sequence[str]:
         """Endpoints that the settings have no longer, and of which something is remembered. Raises LedgerError."""
         found, after = [], ""
-        while page := await self._store.documents.list_documents(ENDPOINTS, after, PAGE):
+        while page := await self.store.documents.list_documents(ENDPOINTS, after, PAGE):
             found += [one.id for one in page if one.id not in self.names]
             after = page[-1].id
         return found
@@ -215,57 +208,57 @@ class Webhooks:
         if name in self.names:
             advice = "take it out of the settings first; charging webhook drop gives a single letter up"
             return Refused(Code.CONFLICT, f"the settings have webhook {name}", advice)
-        if (endpoint := await self._store.documents.get_document(ENDPOINTS, name)) is None:
+        if (endpoint := await self.store.documents.get_document(ENDPOINTS, name)) is None:
             return _unknown(name)
         if not after:
             await self._changes.noted(Act.WEBHOOK_DROPPED, after={"webhook": name})
-        found = await _letters(self._store.documents, name, after, PAGE)
+        found = await _letters(self.store.documents, name, after, PAGE)
         for one in found:
-            await self._store.documents.delete_document(one)
+            await self.store.documents.delete_document(one)
         if len(found) == PAGE:
             return len(found), _event_of(found[-1])
-        await self._store.documents.delete_document(endpoint)
+        await self.store.documents.delete_document(endpoint)
         return len(found), None
 
     async def resend(self, name: str, after: str, limit: int) -> tuple[int, str | None] | Refused:
         """Have letters tried again now, dead ones too, and switch the endpoint on. Returns how many letters, and the
         cursor of the next page as `page`. Raises LedgerError."""
         if name not in self.names:
-            is_former = await self._store.documents.get_document(ENDPOINTS, name) is not None
+            is_former = await self.store.documents.get_document(ENDPOINTS, name) is not None
             return _former(name) if is_former else _unknown(name)
         if not after:
             await self._changes.noted(Act.WEBHOOK_RESENT, after={"webhook": name})
-        found = await _letters(self._store.documents, name, after, limit)
+        found = await _letters(self.store.documents, name, after, limit)
         count = 0
         for one in found:
             if (letter := _readable(one, self._unreadable)) is not None:
                 again = _LETTER.dump(replace(letter, tries=0, next_us=0))
-                count += await self._store.documents.update_document(replace(one, body=again))
+                count += await self.store.documents.update_document(replace(one, body=again))
         # Its sender may write meanwhile; so it is asked again until it is on.
-        while (stored := await self._store.documents.get_document(ENDPOINTS, name)) is not None:
+        while (stored := await self.store.documents.get_document(ENDPOINTS, name)) is not None:
             if not (endpoint := _endpoint(stored)).off:
                 break
             on = _ENDPOINT.dump(replace(endpoint, off=False))
-            await self._store.documents.update_document(replace(stored, body=on))
+            await self.store.documents.update_document(replace(stored, body=on))
         return count, _event_of(found[-1]) if len(found) == limit else None
 
     async def drop(self, name: str, event: str) -> Letter | Refused:
         """Delete a letter undelivered, so that its account goes on. Raises LedgerError."""
         if isinstance(unknown := await self.state(name), Refused):
             return unknown
-        stored = await self._store.documents.get_document(LETTERS, _letter_id(name, event))
+        stored = await self.store.documents.get_document(LETTERS, _letter_id(name, event))
         letter = None if stored is None else _readable(stored, self._unreadable)
         if stored is None or letter is None:
             return Refused(Code.NOT_FOUND, f"there is no letter of {event} to webhook {name}")
         facts = {"webhook": name, "event": event, "type": letter.what}
         await self._changes.noted(Act.WEBHOOK_DROPPED, account=letter.account, after=facts)
-        await self._store.documents.delete_document(stored)
+        await self.store.documents.delete_document(stored)
         return letter
 
     async def _write(
         self, name: str, stored: Document, endpoint: Endpoint, report: Report | None
     ) -> Endpoint | Refused:
-        if not await self._store.documents.update_document(replace(stored, body=_ENDPOINT.dump(endpoint))):
+        if not await self.store.documents.update_document(replace(stored, body=_ENDPOINT.dump(endpoint))):
             return self._lost(name)
         self._observe(name, endpoint, report)
         return endpoint
@@ -273,6 +266,14 @@ class Webhooks:
     def _lost(self, name: str) -> Refused:
         self._observe(name, None, None)
         return Refused(Code.CONFLICT, f"another daemon sends to webhook {name}")
+
+
+async def behind_us(webhooks: Webhooks, endpoint: Endpoint) -> int | None:
+    """When the first event happened that an endpoint was not told yet (wall clock, µs); ``None`` if it was told all, or
+    it has just happened. Raises LedgerError."""
+    untold = await webhooks.store.feed.read_feed(endpoint.begins.place, 1)
+    late_us = webhooks.clock.now().wall_us - BEHIND_S * MICROSECONDS
+    return untold[0].place if untold and untold[0].place <= late_us else None
 
 
 async def _letters(documents: Documents, name: str, after: str, limit: int) -> list[Document]:

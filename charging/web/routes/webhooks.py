@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from charging.call.cdr import iso
 from charging.service.refusal import Refused
-from charging.service.webhooks import Endpoint, Letter, Report, Webhooks
+from charging.service.webhooks import Endpoint, Letter, Report, Webhooks, behind_us
 from charging.web.forms import FEED_CURSOR, told
 from charging.web.models import Body, Instant, Page
 from charging.web.parts import Limit, bad_cursor, matches
@@ -145,13 +145,13 @@ async def list_webhooks(webhooks: TheWebhooks) -> Page[WebhookOut]:
         endpoint = granted(await webhooks.state(name))
         letters = [one.next_us async for one in webhooks.letters(name)]
         dead = letters.count(None)
-        behind_us = None if endpoint is None else await webhooks.behind_us(endpoint)
+        since_us = None if endpoint is None else await behind_us(webhooks, endpoint)
         place, off = ("", False) if endpoint is None else (endpoint.place, endpoint.off)
         one = WebhookOut(
             name=name,
             place=place,
             told=iso(endpoint.begins.place) if endpoint is not None and endpoint.begins.place else None,
-            behind=None if behind_us is None else iso(behind_us),
+            behind=None if since_us is None else iso(since_us),
             off=off,
             in_settings=name in webhooks.names,
             waiting=len(letters) - dead,

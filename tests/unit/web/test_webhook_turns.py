@@ -10,7 +10,7 @@ import pytest
 
 from charging.clock import MICROSECONDS
 from charging.service.refusal import Code, Refused
-from charging.service.webhooks import BEHIND_S, TURN_S, Endpoint, Letter, Report, Webhooks
+from charging.service.webhooks import BEHIND_S, TURN_S, Endpoint, Letter, Report, Webhooks, behind_us
 from charging.web.signed_post import wanted_s
 from charging.web.webhooks import (
     LANES,
@@ -236,7 +236,7 @@ async def test_while_the_receiver_is_away_it_is_told_since_when_it_is_behind(
     async def seen() -> tuple[int | None, int]:
         endpoint = await desk.book.state("site")
         assert isinstance(endpoint, Endpoint)
-        return await desk.book.behind_us(endpoint), endpoint.begins.place
+        return await behind_us(desk.book, endpoint), endpoint.begins.place
 
     async with sending(desk, program, TOP_UPS):
         await pay(shop, "anna", "a-1")
@@ -248,9 +248,9 @@ async def test_while_the_receiver_is_away_it_is_told_since_when_it_is_behind(
         await shop.clock.advance(BEHIND_S - 2)
         assert (await seen())[0] is None, "it has just happened"
         await shop.clock.advance(30)
-        behind_us, _ = await seen()
-        assert behind_us is not None
-        assert 0 <= behind_us - began_us <= MICROSECONDS
+        since_us, _ = await seen()
+        assert since_us is not None
+        assert 0 <= since_us - began_us <= MICROSECONDS
         assert await desk.letters() == []
         program.answer = lambda _account: 200
         await shop.clock.advance(60)
