@@ -49,6 +49,8 @@ console:
 customer_page:
   #port: 9481
   url: "http://127.0.0.1:9481"
+  # Sites of yours that may show the balance widget: without one, browsers show it on none.
+  #widget_origins: ["http://127.0.0.1:8080"]
   # Credit is bought at a Mollie that the sandbox plays at the page's own address; `stripe` is played too. With a test
   # key of theirs, and without payment_url, it is bought at theirs.
   payment_provider: mollie

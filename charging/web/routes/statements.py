@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from charging.call.cdr import iso
 from charging.pricing.money import format_euro
 from charging.pricing.packs import MESSAGES, PAGES
+from charging.service.refusal import Code, Refused
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import statement_page
 from charging.service.statements import FreeSeconds, Line, Part, Statement, VatOfUsage
@@ -19,7 +22,7 @@ from charging.web.cdr_models import Cdr
 from charging.web.forms import MONTH
 from charging.web.models import Euro, Instant
 from charging.web.parts import TheService
-from charging.web.problem import granted
+from charging.web.problem import Refusal, granted
 
 router = APIRouter(prefix="/accounts/{account}/statements", tags=["statements"])
 
@@ -155,6 +158,9 @@ class StatementOut(BaseModel):
         )
 
 
+_MEDIA = {"application/json": Form.JSON, "text/csv": Form.CSV, "text/html": Form.HTML}
+_ANY = ("*/*", "application/*")
+_WEIGHT = re.compile(r"\bq=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)(?![0-9.])")
 _TEXT = {"schema": {"type": "string"}}
 
 
@@ -162,9 +168,17 @@ _TEXT = {"schema": {"type": "string"}}
     "/{month}", response_model=StatementOut, responses={200: {"content": {"text/csv": _TEXT, "text/html": _TEXT}}}
 )
 async def show_statement(
-    account: str, month: Month, service: TheService, form: Annotated[Form, Query(alias="format")] = Form.JSON
+    request: Request,
+    account: str,
+    month: Month,
+    service: TheService,
+    form: Annotated[
+        Form | SkipJsonSchema[None],
+        Query(alias="format", description="left out: the first that `Accept` names, else json"),
+    ] = None,
 ) -> Response:
     """The statement of a month, as JSON, as CSV or as a page for people, in the account's language."""
+    form = form or accepted_form(request.headers.get("accept", ""))
     statement = granted(await service.statements.of(account, month))
     match form:
         case Form.CSV:
@@ -173,3 +187,20 @@ async def show_statement(
             return Response(statement_page(statement), media_type="text/html")
         case Form.JSON:
             return JSONResponse(StatementOut.of(statement).model_dump(mode="json"))
+
+
+def accepted_form(accept: str) -> Form:
+    """What is preferred of an ``Accept`` (RFC 9110, 12.5.1); without one, JSON. Raises Refusal where it names nothing
+    that there is."""
+    wanted = []
+    for one in accept.split(","):
+        media, _, parameters = one.partition(";")
+        weight = _WEIGHT.search(parameters)
+        wanted.append((float(weight[1]) if weight else 1.0, media.strip().lower()))
+    for quality, media in sorted(wanted, key=lambda one: -one[0]):
+        if quality > 0 and (not media or media in _ANY):
+            return Form.JSON
+        if quality > 0 and media in _MEDIA:
+            return _MEDIA[media]
+    found = f"found Accept {accept[:60]!r}, expected one of {', '.join(_MEDIA)}"
+    raise Refusal(Refused(Code.INVALID, found, "the customers' page has the statement as a PDF", at="Accept"))

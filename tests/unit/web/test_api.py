@@ -275,6 +275,33 @@ async def test_a_statement_of_an_archived_month_is_gone_and_the_document_says_so
     assert "410" in document["paths"]["/accounts/{account}/statements/{month}"]["get"]["responses"]
 
 
+@pytest.mark.parametrize(
+    ("accept", "media"),
+    [
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("text/csv", "text/csv"),
+        ("Text/HTML;level=1", "text/html"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html"),
+        ("text/html;q=0.1, text/csv;q=0.2", "text/csv"),
+        ("text/html;q=0, application/pdf, */*;q=0.1", "application/json"),
+    ],
+)
+async def test_a_statement_without_a_format_is_what_the_request_accepts(door: Door, accept: str, media: str) -> None:
+    where, headers = "/accounts/anna/statements/2026-11", {"accept": accept}
+    answer = await door("read", "GET", where, headers=headers)
+    assert answer.headers["content-type"].startswith(media)
+    chosen = await door("read", "GET", f"{where}?format=json", headers=headers)
+    assert chosen.headers["content-type"] == "application/json"
+
+
+async def test_a_statement_as_something_that_there_is_not_is_refused_with_where_it_is(door: Door) -> None:
+    where = "/accounts/anna/statements/2026-11"
+    problem = (await door("read", "GET", where, 422, headers={"accept": "application/pdf"})).json()
+    assert problem["errors"][0]["pointer"] == "Accept"
+    assert "customers' page" in problem["advice"]
+
+
 async def test_a_statement_comes_as_json_csv_or_page(door: Door) -> None:
     where = "/accounts/anna/statements/2026-11"
     assert (await door("read", "GET", where)).json()["closing"] == "0.00"
