@@ -76,8 +76,10 @@ class Tasks:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
-        if self._first_failure is None and not task.cancelled() and task.exception() is not None:
-            self._first_failure = task.exception()
+        # Looked at in any case, or asyncio complains of it later, with a traceback behind what is told of the first.
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None and self._first_failure is None:
+            self._first_failure = failure
             self._failed.set()
 
 

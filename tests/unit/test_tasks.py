@@ -332,3 +332,19 @@ def test_who_starts_two_such_processes_at_a_time_hears_hangups_again(first: int)
     for one in (starts[first], starts[1 - first]):
         one.__exit__(None, None, None)
     assert not _is_deaf()
+
+
+async def test_of_several_tasks_that_fail_the_first_is_told_and_asyncio_complains_of_none() -> None:
+    """As when each port that a daemon listens on is taken."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    told, group = asyncio.Event(), Tasks()
+    for name in ("a", "b", "c"):
+        group.begin(fail_when(told), name)
+    told.set()
+    with pytest.raises(Broken):
+        await group.until(asyncio.Event())
+    await group.end()
+    await settle()
+    gc.collect()
+    assert not complaints
