@@ -76,7 +76,7 @@ class Tasks:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
-        # Looked at in any case, or asyncio complains of it later, with a traceback behind what is told of the first.
+        # Looked at in any case, or asyncio complains of it later, with a traceback behind the first one.
         failure = None if task.cancelled() else task.exception()
         if failure is not None and self._first_failure is None:
             self._first_failure = failure

@@ -116,7 +116,7 @@ def _lay_down(file: Path) -> None:
 
 def _begin_again(folder: Path, new: Path) -> None:
     """Take away what a first start has made that was interrupted: the settings' new file is there from the first to the
-    last of it. Whatever else lies there is somebody's: then nothing is touched. Raises Refusal."""
+    last of it. Whatever else lies there is not ours: then nothing is touched. Raises Refusal."""
     found = {one.name for one in folder.iterdir()} if folder.is_dir() else set()
     if found and (new.name not in found or found - {*MADE, new.name}):
         raise Refusal(f"{folder} is there already, and not empty: nothing was written; name another folder")

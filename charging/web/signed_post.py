@@ -115,7 +115,7 @@ def message(event: Event, *, sandbox: bool = False) -> bytes:
 
 
 def sample(at_us: int, *, sandbox: bool = False) -> bytes:
-    """What is posted to see whether it arrives: no event, so nothing is told of one."""
+    """What is posted to see whether it arrives: no event, so it has no data."""
     return _message("webhook.test", at_us, {}, sandbox)
 
 

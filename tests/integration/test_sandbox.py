@@ -240,7 +240,7 @@ def test_a_first_start_that_is_interrupted_is_made_whole_by_the_next(
     load_config(config)
 
 
-def test_a_half_made_folder_in_which_somebody_has_put_something_is_not_touched(
+def test_a_half_made_folder_in_which_something_else_lies_is_not_touched(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     left = {"charging.yaml.new", "tariff.yaml", "mine"}
