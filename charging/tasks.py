@@ -14,6 +14,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 CANCEL_AGAIN_S = 5.0
 """Longer than any clean-up of a task that is told to stop: being told again would break it off."""
 
@@ -78,9 +82,13 @@ class Tasks:
         self._running.discard(task)
         # Looked at in any case, or asyncio complains of it later, with a traceback behind the first one.
         failure = None if task.cancelled() else task.exception()
-        if failure is not None and self._first_failure is None:
+        if failure is None:
+            return
+        if self._first_failure is None:
             self._first_failure = failure
             self._failed.set()
+        else:
+            log.error("another_task_failed", task=task.get_name(), why=f"{type(failure).__name__}: {failure}")
 
 
 class Breath:

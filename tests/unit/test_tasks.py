@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from charging import tasks
 from charging.tasks import Tasks, deaf_to_hangup, end, first_of, together, within
@@ -334,17 +335,18 @@ def test_who_starts_two_such_processes_at_a_time_hears_hangups_again(first: int)
     assert not _is_deaf()
 
 
-async def test_of_several_tasks_that_fail_the_first_is_told_and_asyncio_complains_of_none() -> None:
-    """As when each port that a daemon listens on is taken."""
+async def test_of_several_tasks_that_fail_the_first_is_told_and_the_others_are_logged_in_a_line_each() -> None:
+    """As when each port that a daemon listens on is taken. asyncio complains of none."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
     told, group = asyncio.Event(), Tasks()
     for name in ("a", "b", "c"):
         group.begin(fail_when(told), name)
     told.set()
-    with pytest.raises(Broken):
+    with capture_logs() as logs, pytest.raises(Broken):
         await group.until(asyncio.Event())
     await group.end()
     await settle()
     gc.collect()
     assert not complaints
+    assert [(one["event"], one["task"]) for one in logs] == [("another_task_failed", "b"), ("another_task_failed", "c")]
