@@ -92,11 +92,11 @@ def _check_missed(city: City, account: str, mails: Sequence[Arrived]) -> None:
     """R13: each call that was not answered for want of credit is told, once."""
     must: set[str] = set()
     may: set[str] = set()
-    for caller in (one for one in city.callers if account in one.owners):
+    for caller in (one for one in city.callers if account in one.owners | one.later):
         if set(caller.turned) - NOT_FOR_WANT_OF_CREDIT:
             may.add(caller.shown)
             if (
-                caller.owners == {account}
+                caller.owners | caller.later == {account}  # who has a number by then is told what it has missed
                 and not _may_be_forgotten(city, caller)
                 and account not in city.people.suspended
             ):
