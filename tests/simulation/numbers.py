@@ -120,5 +120,7 @@ class Numbers:
 
     def _settle(self, number: str, account: str | None) -> None:
         self._settled[number] = account
-        for caller in (one for one in self._calling if one.number == number):
+        now_us = self._city.clock.now().mono_us
+        left_now = [one for one in self._city.callers if one.over_us == now_us]
+        for caller in (one for one in (*self._calling, *left_now) if one.number == number):
             (caller.owners if caller in self._asking else caller.later).update(self.owners(number))
