@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
@@ -127,40 +127,44 @@ async def test_r15_only_a_top_up_that_suffices_arms_it_again(office: Office, eur
     assert len(await office.look()) == 1, "there was enough in between, though nobody looked"
 
 
-async def test_r15_what_was_spent_while_it_was_looked_at_arms_nothing(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The journal was read before, the balances after it: 2 euro are not nearly gone, 50 cents are."""
-    await office.top_up(10)
-    await office.spend(8 * EURO)
+@pytest.fixture
+def spent_meanwhile(office: Office, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """So much is spent between the two reads of each look, of journal and balances, until the patch is undone."""
     read = office.store.balances
 
-    async def spent_meanwhile(account: str) -> Mapping[str, Balance]:
-        monkeypatch.undo()
-        await office.spend(EURO * 3 // 2)
-        return await read(account)
+    def spends(micro: int) -> None:
+        async def balances(account: str) -> Mapping[str, Balance]:
+            await office.spend(micro)
+            return await read(account)
 
-    monkeypatch.setattr(office.store, "balances", spent_meanwhile)
-    told = [*await office.look(), *await office.look()]
+        monkeypatch.setattr(office.store, "balances", balances)
+
+    return spends
+
+
+async def test_r15_what_was_spent_while_it_was_looked_at_arms_nothing(
+    office: Office, monkeypatch: pytest.MonkeyPatch, spent_meanwhile: Callable[[int], None]
+) -> None:
+    """2 euro are not nearly gone, 50 cents are."""
+    await office.top_up(10)
+    await office.spend(8 * EURO)
+    spent_meanwhile(EURO * 3 // 2)
+    told = await office.look()
+    monkeypatch.undo()
+    told += await office.look()
     assert len(told) == 1
     await office.top_up(1)
     assert await office.look() == [], "it had less than 2 euro all the time since"
 
 
 async def test_an_account_that_changes_at_each_look_is_looked_at_again_later(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    office: Office, monkeypatch: pytest.MonkeyPatch, spent_meanwhile: Callable[[int], None]
 ) -> None:
     await office.top_up(10)
     await office.spend(9 * EURO)
-    read = office.store.balances
-
-    async def spent_meanwhile(account: str) -> Mapping[str, Balance]:
-        await office.spend(1)
-        return await read(account)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(office.store, "balances", spent_meanwhile)
-        assert await office.look() == []
+    spent_meanwhile(1)
+    assert await office.look() == []
+    monkeypatch.undo()
     async with office.running():
         await office.clock.advance(GATHER_S)
     assert len(await office.notices()) == 1
