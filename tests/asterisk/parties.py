@@ -68,6 +68,15 @@ async def records_gone(lab: Lab) -> None:
     await eventually(empty, "the records to be deleted", RECORDS_GONE_S)
 
 
+async def channels_gone(lab: Lab, deadline_s: float = 20) -> None:
+    """The switch has let go of every channel: what its dialplan does for a call whose caller has left is done."""
+
+    async def gone() -> bool:
+        return not await lab.switch.channels()
+
+    await eventually(gone, "every channel to end", deadline_s)
+
+
 async def leave_message(lab: Lab, call: Call, *, seconds: float, mailbox: str = NUMBER.removeprefix("+")) -> None:
     """As the outside caller: skip the greeting, talk for at least ``seconds`` and hang up."""
     await call.press("#", on_mobile=False)

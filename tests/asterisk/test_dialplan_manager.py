@@ -10,7 +10,7 @@ import pytest
 from charging.lab import Call, CallState, Lab, LabError, mobile
 from charging.lab.ami import AmiAccess, LabAmi, Message
 from charging.lab.folder import SHIPPED_CONFIG
-from tests.asterisk.parties import NUMBER, black_box_record, forward
+from tests.asterisk.parties import NUMBER, black_box_record, channels_gone, forward
 from tests.asterisk.stub_agi import StubAgi, serving
 from tests.asterisk.waiting import eventually
 
@@ -108,10 +108,7 @@ async def maintained(lab: Lab, forget: str) -> set[str]:
         where = {"Context": "charging-maintenance", "Exten": "idle", "Priority": "1"}
         await ami.action("Originate", order | where | {"Variable": f"__CHARGING_FORGET={forget}"})
 
-        async def is_over() -> bool:
-            return not await lab.switch.channels()
-
-        await eventually(is_over, "the maintenance to end")
+        await channels_gone(lab)
     assert stub.requests == []
     return set(await lab.switch.black_box())
 

@@ -23,7 +23,7 @@ from tests.asterisk.operator_setup import (
     operator_setup,
     transfers_allowed,
 )
-from tests.asterisk.parties import message_is_recorded
+from tests.asterisk.parties import channels_gone, message_is_recorded
 from tests.asterisk.sip_steps import Party, calls, hears, is_renegotiated, is_told, pauses, plays, requests, subscriber
 from tests.asterisk.test_check_live import Edit, edited
 from tests.asterisk.test_operators_dialplan import charged_exactly
@@ -83,10 +83,7 @@ async def _ended_at_once(live: Engine, call: Call, reason: str) -> None:
     assert is_as_long(cdr, call.mobile.connected_s), cdr
     await live.nothing_reserved()
 
-    async def nobody() -> bool:
-        return not await live.lab.switch.channels()
-
-    await eventually(nobody, "every channel to end", AT_ONCE_S)
+    await channels_gone(live.lab, AT_ONCE_S)
 
 
 async def test_ami_bridge_to_a_colleague_goes_on_being_charged(set_up: Lab, tmp_path: Path) -> None:
@@ -315,10 +312,7 @@ async def test_forward_that_its_caller_puts_in_the_place_of_another_call_of_his_
             assert found["other-1"]["cost"] == "0.00"
             await live.nothing_reserved()
 
-            async def nobody() -> bool:
-                return not await set_up.switch.channels()
-
-            await eventually(nobody, "every channel to end", 20)
+            await channels_gone(set_up)
         assert not [one for one in ("leg_without_session", "booking_contradicted") if live.daemon.events(one)]
 
 

@@ -13,7 +13,7 @@ from charging.cli.findings import Grade
 from charging.lab import Call, CallState, Lab, mobile
 from tests.asterisk.engine import engine
 from tests.asterisk.operator_setup import operator_setup
-from tests.asterisk.parties import NUMBER, black_box_record, decide, operator_sets, records_gone
+from tests.asterisk.parties import NUMBER, black_box_record, channels_gone, decide, operator_sets, records_gone
 from tests.asterisk.stub_agi import StubAgi, serving
 from tests.asterisk.test_check_live import check
 from tests.asterisk.waiting import eventually
@@ -42,6 +42,8 @@ async def message_of(lab: Lab, call: Call, folder: str, seconds: float) -> int:
     await eventually(over, f"{seconds} s to be recorded, or the recording to end", 10 + seconds)
     await call.hang_up()
     await call.wait_end()
+    # The caller's end is not voicemail's: that stores the message, and then lets its channel go.
+    await channels_gone(lab)
     stored = sorted((box / "INBOX").glob("*.txt"))
     return int(re.findall(r"(?m)^duration=(\d+)$", stored[-1].read_text())[0]) if stored else 0
 

@@ -14,9 +14,8 @@ import pytest_asyncio
 from charging.lab import CallState, Lab
 from tests.asterisk.engine import NUMBER, Engine, engine, is_as_long
 from tests.asterisk.operator_setup import DIALPLAN, STRAIGHT, feature_codes, operator_setup, press_and_say
-from tests.asterisk.parties import operator_sets
+from tests.asterisk.parties import channels_gone, operator_sets
 from tests.asterisk.swapped import ENDS_S, Swapped, talking
-from tests.asterisk.waiting import eventually
 
 pytestmark = pytest.mark.asterisk
 
@@ -66,11 +65,8 @@ async def shared(session_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 async def _nobody_is_left(one: Swapped) -> None:
-    async def gone() -> bool:
-        return not await one.lab.switch.channels()
-
     await one.call.hang_up()
-    await eventually(gone, "every channel to end", ENDS_S)
+    await channels_gone(one.lab, ENDS_S)
 
 
 @pytest.mark.parametrize("how", OUTBOUND)

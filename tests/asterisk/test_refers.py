@@ -17,6 +17,7 @@ import pytest_asyncio
 from charging.lab import Call, CallState, Lab
 from tests.asterisk.engine import Engine, engine, is_as_long, number_of
 from tests.asterisk.operator_setup import COLLEAGUE, STRAIGHT, operator_setup, transfers_allowed
+from tests.asterisk.parties import channels_gone
 from tests.asterisk.raw_call import raw_call
 from tests.asterisk.sip_steps import calls, hears, is_renegotiated, is_told, pauses, plays, requests, subscriber
 from tests.asterisk.test_moved_legs import _charged_by_the_phone, _forwarded_leg, _replaces, _to_the_colleague
@@ -34,13 +35,6 @@ async def set_up(lab: Lab) -> AsyncIterator[Lab]:
     async with operator_setup(lab), transfers_allowed(lab):
         yield lab
         await lab.reset()
-
-
-async def _nobody(lab: Lab) -> None:
-    async def gone() -> bool:
-        return not await lab.switch.channels()
-
-    await eventually(gone, "every channel to end", 20)
 
 
 def _refers(to: str, *headers: str) -> str:
@@ -67,7 +61,7 @@ async def test_caller_who_refers_the_forwarded_leg_ends_the_call(set_up: Lab, tm
     ):
         await phone.heard("BYE", deadline_s=WITH_REASON_S)
         await _charged_by_the_phone(live, phone)
-        await _nobody(set_up)
+        await channels_gone(set_up)
         assert not [one for one in ("leg_without_session", "booking_contradicted") if live.daemon.events(one)]
 
 
@@ -86,7 +80,7 @@ async def test_subscriber_who_refers_his_caller_to_a_number_ends_the_call(set_up
         assert (cdr["hangup_reason"], cdr["proof"]) == ("transferred", "black_box"), cdr
         assert is_as_long(cdr, phone.connected_s), cdr
         await live.nothing_reserved()
-        await _nobody(set_up)
+        await channels_gone(set_up)
         billed = sum(one["billed_s"] for one in await live.cdrs(1))
         assert billed == cdr["billed_s"]
         assert not [one for one in ("leg_without_session", "booking_contradicted") if live.daemon.events(one)]
@@ -126,7 +120,7 @@ async def test_two_calls_that_their_caller_joins_go_on_each_on_its_own_money_or_
             await other.wait_state(CallState.ENDED, WITH_REASON_S)
             found = {cdr["account"]: cdr for cdr in await live.cdrs(2)}
             await live.nothing_reserved()
-            await _nobody(set_up)
+            await channels_gone(set_up)
             measured = {"anna": phone.connected_s, "other-1": other.mobile.connected_s}
             _each_as_long(found, measured)
         assert not [one for one in ("leg_without_session", "booking_contradicted") if live.daemon.events(one)]
@@ -144,7 +138,7 @@ async def test_two_calls_whose_callers_the_subscriber_joins_end_both(set_up: Lab
                 await one.wait_state(CallState.ENDED, WITH_REASON_S)
             found = {cdr["account"]: cdr for cdr in await live.cdrs(2)}
             await live.nothing_reserved()
-            await _nobody(set_up)
+            await channels_gone(set_up)
             measured = {"anna": phone.connected_s, "other-1": other.mobile.connected_s}
             _each_as_long(found, measured)
             assert "transferred" in [found[account]["hangup_reason"] for account in measured]
@@ -177,10 +171,10 @@ async def test_refer_that_means_nothing_changes_nothing(set_up: Lab, tmp_path: P
         # An unknown dialog may be another switch's (RFC 3891): Asterisk sends the caller there, and the call has ended.
         assert cdr["hangup_reason"] == ("transferred" if (by, status) == ("subscriber", 202) else "")
         assert len(live.daemon.events("tick_posted")) >= 3 or cdr["hangup_reason"]
-        await _nobody(set_up)
+        await channels_gone(set_up)
 
 
-async def test_refer_out_of_nowhere_calls_nobody(set_up: Lab, tmp_path: Path) -> None:
+async def test_refer_out_of_nowhere_callschannels_gone(set_up: Lab, tmp_path: Path) -> None:
     """RFC 5359 lets one ask for a call so; the switch could be made to dial for strangers."""
     async with engine(set_up, tmp_path) as live, raw_call(set_up, STRAIGHT, invites=False) as stranger:
         stranger.ask("REFER", f"Refer-To: <sip:{OTHER}@127.0.0.1>")
