@@ -15,8 +15,9 @@ Values come from the network: Asterisk decodes ``%0d%0a`` in a SIP user and writ
 ``agi_callerid``, ``agi_calleridname``, ``agi_dnid`` and ``agi_rdnis``. So a caller can add lines, and an empty line
 that seems to end the header. Two checks together prove a header; neither does so alone:
 
-- its lines are exactly Asterisk's, each once and in Asterisk's order (``setup_env`` of ``res_agi.c``, the same in
-  Asterisk 20, 22 and 23). An added line is a line too many.
+- its lines are Asterisk's, each once and in Asterisk's order (``setup_env`` of ``res_agi.c``, the same in Asterisk 20,
+  22 and 23). A later Asterisk may write more: a line ``agi_name: value`` of a name that is none of these is left out,
+  for what is not read answers nothing, whoever has written it. A second line of any of these is a line too many.
 - the answer to the first command is the first line after the empty one (:func:`proof`). Asterisk writes its whole
   header before it reads a command, so after a forged end the rest of the true header comes first.
 """
@@ -79,6 +80,8 @@ class Request:
     unique_id: str
     arguments: tuple[str, ...]
     """The dialplan's arguments, in order."""
+    unknown: tuple[str, ...] = ()
+    """Names of lines that were left out: a later Asterisk's, or a caller's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +197,17 @@ _ASKED = {"agi_network_script", "agi_channel", "agi_uniqueid"}
 _BEGUN = "".join(f"{name}: {'(.*)' if name in _ASKED else '.*'}\n" for name in HEADER_NAMES)
 _ARGUMENTS = "".join(f"(?:agi_arg_{number}: (.*)\n" for number in range(1, ARGUMENTS_MAX + 1)) + ")?" * ARGUMENTS_MAX
 _HEADER = re.compile(_BEGUN + _ARGUMENTS)
+_UNKNOWN = re.compile(
+    rf"^(agi_(?!arg_|(?:{'|'.join(HEADER_NAMES).replace('agi_', '')}): )[a-z0-9_]{{1,40}}): .*\n", re.M
+)
 
 
 def _request(header: str) -> Request:
-    found = _HEADER.fullmatch(header)
+    found, unknown = _HEADER.fullmatch(header), ()
+    if found is None:
+        unknown = tuple(_UNKNOWN.findall(header))
+        header = _UNKNOWN.sub("", header)
+        found = _HEADER.fullmatch(header)
     if found is None:
         raise RemoteProtocolError(_misfit(header))
     values = found.groups()
@@ -205,7 +215,7 @@ def _request(header: str) -> Request:
         values = tuple([value and value.rstrip("\r") for value in values])
     script, channel, unique_id, *arguments = values
     given = ARGUMENTS_MAX - arguments.count(None)
-    return Request(script.partition("?")[0].strip("/"), channel, unique_id, tuple(arguments[:given]))
+    return Request(script.partition("?")[0].strip("/"), channel, unique_id, tuple(arguments[:given]), unknown)
 
 
 def _misfit(header: str) -> str:

@@ -35,6 +35,7 @@ UNKNOWN_ROUTE = "unknown"
 """The name under which requests are counted that asked for nothing that exists."""
 FOREIGN = ((variables.REASON, "foreign_header"), (variables.DECISION, "reject"))
 """What a call is told in whose header someone has written lines: it is not answered."""
+TOLD_NAMES = 5
 READ_BYTES = 4096
 """Read in pieces so small that a flood cannot make one step long."""
 
@@ -312,6 +313,8 @@ class Conversation:
         check_proof(answer, self.secret)
         server = self._server
         self._guest.is_served()
+        if request.unknown:
+            server.say("warning", "agi_header_line_unknown", names=request.unknown[:TOLD_NAMES])
         route = server.routes.get(request.script)
         if route is None:
             server.say("warning", "agi_route_unknown", route=request.script[:80], known=sorted(server.routes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 from unittest.mock import ANY
 
@@ -104,6 +104,31 @@ def test_a_header_without_one_of_its_lines_is_foreign(position: int) -> None:
 def test_a_line_too_many_is_foreign_wherever_it_stands(position: int, twice: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         Receiver().receive(b"".join(LINES[:position]) + twice + b"".join(LINES[position:]) + b"\n")
+
+
+@pytest.mark.parametrize("position", range(len(LINES) + 1))
+def test_a_line_that_a_later_asterisk_adds_is_left_out_wherever_it_stands(position: int) -> None:
+    """Else the day on which Asterisk is upgraded is one on which nobody is answered."""
+    later = b"agi_callerid_2: +31999\nagi_argument: x\n"
+    raw = b"".join(LINES[:position]) + later + b"".join(LINES[position:]) + b"\n"
+    for receive in (Receiver.receive, by_bytes):
+        assert receive(Receiver(), raw) == [replace(REQUEST, unknown=("agi_callerid_2", "agi_argument"))]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"agi_arg_9: x", b"agi_arg_: x", b"agi_: x", b"agi_New: x", b"agi_new:x", b" agi_new: x", b"new: x", b"agi_new"],
+)
+def test_a_line_that_is_none_of_agis_or_an_argument_is_foreign(line: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        Receiver().receive(HEADER.replace(b"agi_dnid", line + b"\nagi_dnid"))
+
+
+@pytest.mark.parametrize("field", ["caller", "name", "dialled", "redirecting"])
+def test_a_line_of_a_callers_that_a_later_asterisk_could_write_asks_nothing(field: str) -> None:
+    raw = header("incoming", "+31850000001", **{field: "x\nagi_new: agi_arg_1: +31999"})
+    (request,) = Receiver().receive(raw)
+    assert request == replace(REQUEST, arguments=("+31850000001",), unknown=("agi_new",))
 
 
 @pytest.mark.parametrize("position", range(len(LINES) - 1))
