@@ -58,6 +58,8 @@ TOLD_WITHIN_S = 900
 """What is due in the morning is in the mailboxes by then."""
 CLOCK_WATCH_S = 1
 """Within which a daemon sees a step of the clock (`charging.engine.sessions`)."""
+RUSH_S = 2
+"""So long a lease's answer waits for a call to be opened."""
 AGI_S = 2.5
 """How long the dialplan waits for one daemon."""
 
@@ -97,7 +99,10 @@ class City:
         self.stepped_s = 0.0  # all steps together, either way
         self.is_morning = False
         """Whether everything has run undisturbed since nine o'clock, and nobody has called."""
-        self.is_off = False  # every machine: nobody starts a daemon
+        self._is_on = asyncio.Event()
+        self._is_on.set()
+        self.rush = 0
+        """So many call as soon as a lease is gained, in the very moment."""
         self.is_over = False  # those who still talk are made to hang up
         self._names = 0
         self._step: tuple[int, float] = 0, 0
@@ -125,6 +130,18 @@ class City:
     @property
     def tariff(self) -> Tariff:
         return self._tariffs[self.edition]
+
+    @property
+    def is_off(self) -> bool:
+        """Every machine: nobody starts a daemon."""
+        return not self._is_on.is_set()
+
+    @is_off.setter
+    def is_off(self, off: bool) -> None:
+        if off:
+            self._is_on.clear()
+        else:
+            self._is_on.set()
 
     @property
     def is_troubled(self) -> bool:
@@ -190,6 +207,7 @@ class City:
             chance=self.chance,
             counts=self.counts,
             lease_s=self.setting.lease_s,
+            granted=self._rush,
             fax=lambda one: self.office.desk(one, switch),
             notices=lambda one: self.post.notices(one, switch),
         )
@@ -218,8 +236,25 @@ class City:
                 lives.discard(task)
                 task.result()
 
+    async def _rush(self, daemon: Daemon) -> None:
+        """Its switch's lease is a daemon's, which has not heard of it yet: it does in the moment in which a call of
+        those that come now is opened."""
+        switch = int(daemon.switch_id.removeprefix("s"))
+        if not self.rush or daemon is not self.of(switch)[0]:
+            return
+        callers, self.rush = self.rush, 0
+        self.counts["lease gained as calls were opened"] += 1
+        for _ in range(callers):
+            self.ring(self.chance.randrange(ACCOUNTS), switch, 5.0, self.chance.choice((20.0, 200.0)), "leave")
+        await daemon.ledger.opened_within(RUSH_S)
+
     async def wait(self, seconds: float) -> None:
         await self.clock.sleep_until(self.clock.now().plus(seconds).mono_us)
+
+    async def wait_for_daemons(self) -> None:
+        """A second, after which it may be asked again; while every machine is off, for days, until they are on."""
+        await self._is_on.wait()
+        await self.wait(1)
 
     def any_daemon(self) -> Daemon | None:
         """One that people's commands reach."""
@@ -543,6 +578,8 @@ class City:
         await self._until(self._is_closed, CLOSED_WITHIN_S)
         await self.clock.advance(60 + 2 * self.setting.audit_s + self.setting.lease_s)
         self.check_lives()
+        ghosts = [one.id for one in await self.store.sessions()]
+        assert not ghosts, (ghosts, "are open though nobody talks, and wait for a restart")
         # The next but one, for what a daemon forgot as it was killed, and calls that were missed in a pause of hours.
         await self.morning(2, TOLD_WITHIN_S)
 

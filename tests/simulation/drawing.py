@@ -24,6 +24,9 @@ KEEPERS = 0.5
 LOSERS = 0.3
 """The share of stories in which a switch and its daemons are lost in the moment in which a fax is dialled."""
 
+RUSHES = 0.4
+"""The share of stories in which many call in the very moment in which a daemon gains a lease."""
+
 HOUSEKEEPERS = 0.25
 """The share of stories in which closed months are archived, and that in which the ledger moves to another store."""
 
@@ -77,11 +80,8 @@ def drawn(seed: int, steps: int = 80) -> Story:
         setting = replace(setting, start=LEAP)
     if random.Random(f"disk{seed}").random() < DISKS:
         setting = replace(setting, switches=1, daemons=1, on_disk=True)
-    return Story(
-        seed,
-        setting,
-        _with_gifts([_step(chance, setting) for _ in range(steps)], random.Random(f"gifts{seed}"), setting),
-    )
+    told = _with_gifts([_step(chance, setting) for _ in range(steps)], random.Random(f"gifts{seed}"), setting)
+    return Story(seed, setting, _with_rushes(told, random.Random(f"rush{seed}"), setting))
 
 
 def _with_gifts(steps: list[Step], chance: random.Random, setting: Setting) -> tuple[Step, ...]:
@@ -104,6 +104,24 @@ def _with_gifts(steps: list[Step], chance: random.Random, setting: Setting) -> t
         steps += _year(chance, setting)
     _add_house_keeping(steps, chance, setting)
     return tuple(steps)
+
+
+def _with_rushes(steps: tuple[Step, ...], chance: random.Random, setting: Setting) -> tuple[Step, ...]:
+    """Many call as a lease is gained, which some daemon has lost."""
+    if chance.random() >= RUSHES:
+        return steps
+    more = list(steps)
+    for _ in range(chance.randrange(1, 4)):
+        lost_s = setting.lease_s + chance.choice((5.0, 60.0))
+        loses = chance.choice(
+            (
+                Step("freeze", (float(_daemon(chance, setting)), lost_s)),
+                Step("cut", (float(_daemon(chance, setting)), lost_s)),
+                Step("kill", (float(_daemon(chance, setting)), 1.0, lost_s)),
+            )
+        )
+        _put(more, chance, Step("rush", (float(chance.choice((4, 12))),)), loses, Step("pass", (lost_s + 30,)))
+    return tuple(more)
 
 
 def _put(steps: list[Step], chance: random.Random, *some: Step) -> None:

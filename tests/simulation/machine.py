@@ -41,6 +41,8 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.switch import FakeSwitch, failure_of
 
 LEASE_S = 15
+JITTER = 4
+"""Turns of the loop between answers that come in the same moment."""
 RECONNECT_S = 1
 
 
@@ -128,11 +130,24 @@ class MachineClock:
 class LedgerLine:
     """The way to the ledger: what is asked may not arrive, or be done without an answer."""
 
-    def __init__(self, store: Store, process: Process, chance: random.Random, counts: Counter[str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        process: Process,
+        clock: FakeClock,
+        chance: random.Random,
+        counts: Counter[str],
+        granted: Callable[[], Awaitable[None]],
+    ) -> None:
+        """``granted``: a lease is the daemon's; it hears of that once this returns."""
         self._store = store
         self._process = process
+        self._clock = clock
         self._chance = chance
         self._counts = counts
+        self._granted = granted
+        self._opened: asyncio.Event | None = None
+        """What waits for the next call that is opened."""
         self.failing = 0.0
         """The share of requests that fail, half of them after they were carried out; 1: out of reach."""
         self.busy = 0
@@ -153,6 +168,18 @@ class LedgerLine:
         if inspect.isasyncgenfunction(found):
             return functools.partial(self._walk, found)
         return functools.partial(self._ask, found) if inspect.iscoroutinefunction(found) else found
+
+    async def opened_within(self, seconds: float) -> None:
+        """Wait until the ledger has carried out the opening of a call, which has not heard of it yet either."""
+        self._opened = asyncio.Event()
+        opened, patience = (
+            asyncio.create_task(one)
+            for one in (self._opened.wait(), self._clock.sleep_until(self._clock.now().plus(seconds).mono_us))
+        )
+        await asyncio.wait((opened, patience), return_when=asyncio.FIRST_COMPLETED)
+        opened.cancel()
+        patience.cancel()
+        self._opened = None
 
     async def _walk(
         self, method: Callable[..., AsyncIterator[Any]], *arguments: Any, **options: Any
@@ -188,6 +215,12 @@ class LedgerLine:
             answer = await method(*arguments, **options)
         finally:
             self.busy -= 1
+        if method.__name__ == "acquire_lease" and answer:
+            await self._granted()
+        if method.__name__ == "apply" and self._opened is not None:
+            self._opened.set()
+            for _ in range(self._chance.randrange(JITTER)):
+                await asyncio.sleep(0)
         await self._process.turn()
         if is_cut_off and writes and method.__name__ not in UNACKNOWLEDGED:
             self._counts["write not acknowledged"] += 1
@@ -377,6 +410,7 @@ class Daemon:
         chance: random.Random,
         counts: Counter[str],
         lease_s: int,
+        granted: Callable[[Daemon], Awaitable[None]],
         fax: Callable[[Daemon], FaxDesk],
         notices: Callable[[Daemon], Notices],
     ) -> None:
@@ -386,7 +420,7 @@ class Daemon:
         self.process = Process(killed=self.die)
         self.chance = chance
         self.clock = own = MachineClock(clock, self.process, boot)
-        self.ledger = LedgerLine(store, self.process, chance, counts)
+        self.ledger = LedgerLine(store, self.process, clock, chance, counts, functools.partial(granted, self))
         self.line = SwitchLine(switch, clock, self.process, chance, counts)
         self.notices = notices(self)
         self._observe = self.notices.watching(self._count)

@@ -139,13 +139,13 @@ class People:
                 task.result()
             await self._city.wait(0.5)
             while (found := self._city.any_daemon()) is None:
-                await self._city.wait(1)
+                await self._city.wait_for_daemons()
             daemon = found
 
     async def acknowledged_by_any(self, ask: Callable[[Daemon], Coroutine[Any, Any, Any]]) -> Any:
         """Ask until some daemon answers, however long none runs."""
         while (daemon := self._city.any_daemon()) is None:
-            await self._city.wait(1)
+            await self._city.wait_for_daemons()
         return await self._acknowledged(ask, daemon)
 
     async def change(self, ask: Callable[[Daemon], Coroutine[Any, Any, Any]], what: str) -> None:

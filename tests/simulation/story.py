@@ -122,6 +122,8 @@ async def _disturb(city: City, step: Step) -> None:
             city.live(city.disturb(index, step.word, float(share), float(seconds)))
         case "mail", [share, seconds]:
             city.live(city.disturb_mail(str(first), float(share), float(seconds)))
+        case "rush", []:
+            city.rush = index
         case "keeps", [seconds]:
             city.live(city.keep_records(index, float(seconds)))
         case "restart", []:
