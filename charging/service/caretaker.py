@@ -23,6 +23,7 @@ either moves the date or is not in the amount. A restart, a second daemon and a 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import date
 from typing import NoReturn
 
@@ -187,15 +188,26 @@ class Lapses:
         return credit_life(paid_until(account, tariff.plan(account.plan), self._now_us), events, tariff.zone)
 
     async def _events(self, account: Account) -> CreditEvents:
-        """The last payment, and the newest line of the journal that carries an event: older ones count no more."""
+        """The last payment, purchase and use. Older lines of the journal are read only while those read so far would let
+        credit expire: a clock that was behind has dated the newest of them too early."""
+        events = CreditEvents(account.paid_at_us)
         before: int | None = None
         while lines := await self._store.journal_page(account.id, before, PAGE_LINES):
             for line in lines:
                 told = CreditHistory().after(line)
-                if told != CreditHistory():
-                    return CreditEvents(account.paid_at_us, told.purchase_us, told.use_us)
+                if told == CreditHistory():
+                    continue
+                events = replace(
+                    events,
+                    purchase_us=told.purchase_us if events.purchase_us is None else events.purchase_us,
+                    use_us=told.use_us if events.use_us is None else events.use_us,
+                )
+                life = self._life_with(account, events)
+                is_valid = life is not None and life.last_day >= self._today()
+                if is_valid or None not in (events.purchase_us, events.use_us):
+                    return events
             before = lines[-1].number
-        return CreditEvents(account.paid_at_us)
+        return events
 
     async def _apply(self, transfer: Transfer) -> Outcome:
         if transfer.legs[0].balance == CREDIT:

@@ -27,6 +27,9 @@ LOSERS = 0.3
 RUSHES = 0.4
 """The share of stories in which many call in the very moment in which a daemon gains a lease."""
 
+MISSETTERS = 0.1
+"""The share of stories in which every machine starts with a clock that is far from the right time."""
+
 HOUSEKEEPERS = 0.25
 """The share of stories in which closed months are archived, and that in which the ledger moves to another store."""
 
@@ -81,7 +84,8 @@ def drawn(seed: int, steps: int = 80) -> Story:
     if random.Random(f"disk{seed}").random() < DISKS:
         setting = replace(setting, switches=1, daemons=1, on_disk=True)
     told = _with_gifts([_step(chance, setting) for _ in range(steps)], random.Random(f"gifts{seed}"), setting)
-    return Story(seed, setting, _with_rushes(told, random.Random(f"rush{seed}"), setting))
+    told = _with_rushes(told, random.Random(f"rush{seed}"), setting)
+    return Story(seed, setting, _with_wrong_clocks(told, random.Random(f"wrong{seed}")))
 
 
 def _with_gifts(steps: list[Step], chance: random.Random, setting: Setting) -> tuple[Step, ...]:
@@ -121,6 +125,14 @@ def _with_rushes(steps: tuple[Step, ...], chance: random.Random, setting: Settin
             )
         )
         _put(more, chance, Step("rush", (float(chance.choice((4, 12))),)), loses, Step("pass", (lost_s + 30,)))
+    return tuple(more)
+
+
+def _with_wrong_clocks(steps: tuple[Step, ...], chance: random.Random) -> tuple[Step, ...]:
+    """Every machine comes up years ahead, or past a month's end, or behind."""
+    more = list(steps)
+    if chance.random() < MISSETTERS:
+        _put(more, chance, Step("wrong-clock", (chance.choice((2.0, 0.1, -0.1)),)))
     return tuple(more)
 
 

@@ -41,14 +41,14 @@ def a_year_later(day: str) -> str:
 
 def last_day(lines: Iterable[JournalLine], paid: Sequence[Paid]) -> str:
     """The last day on which credit can be used; empty: there never was any."""
-    events = [one.at_us for one in paid]
+    bought_us = used_us = None  # the last of each: by a wrong clock that was set right, an earlier one may be dated later
     for line in lines:
         if str(line.kind) in GIVEN_BY_PEOPLE:
-            is_event = sum(leg.posted for leg in line.legs if leg.balance == "credit") > 0
-        else:
-            is_event = str(line.kind) != "expire" and sum(leg.posted for leg in line.legs if is_money(leg.balance)) < 0
-        if is_event:
-            events.append(line.at_us)
+            if sum(leg.posted for leg in line.legs if leg.balance == "credit") > 0:
+                bought_us = line.at_us
+        elif str(line.kind) != "expire" and sum(leg.posted for leg in line.legs if is_money(leg.balance)) < 0:
+            used_us = line.at_us
+    events = [one for one in (bought_us, used_us, *(one.at_us for one in paid)) if one is not None]
     year = a_year_later(local_day(max(events))) if events else ""
     return max((year, *(one.through for one in paid)))
 

@@ -58,6 +58,18 @@ async def test_r19_using_credit_begins_a_year_anew(house: House, kind: Kind) -> 
     assert await house.credit_after_turn("2028-06-02T00:00:00") == 0
 
 
+@pytest.mark.parametrize("between", [0, 120])
+async def test_r19_a_call_that_a_clock_behind_has_dated_too_early_shortens_no_year(house: House, between: int) -> None:
+    await house.top_up()
+    house.clock.step_wall(-40 * 86_400)
+    await house.move(Kind.SETTLE, Leg(CREDIT, -EURO))
+    for _ in range(between):  # so that the purchase is on another page
+        await house.move(Kind.GRANT, Leg("bundle:2026-11", 1))
+    house.clock.step_wall(40 * 86_400)
+    assert await house.credit_after_turn("2027-11-21T23:59:59") == 9 * EURO
+    assert await house.credit_after_turn("2027-11-22T00:00:00") == 0
+
+
 async def test_r19_a_call_paid_by_free_minutes_alone_does_not(house: House) -> None:
     await house.top_up()
     await house.until("2027-06-01T12:00")
