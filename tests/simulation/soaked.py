@@ -33,6 +33,7 @@ FAULTS = {
     "of them, in the middle of a write": ("power cut in a write",),
     "writes that were not flushed then": ("write that was not flushed",),
     "clocks stepped": ("clock stepped",),
+    "starts of every machine with a clock that was months or years wrong": ("started with a wrong clock",),
     "times when every machine was off for days": ("days off",),
     "records that a switch did not delete for a while": ("records not deleted",),
     "callers whose answer came too late": ("caller not answered in time",),
@@ -104,6 +105,7 @@ PLACES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "answers lost": ("machine.py, `LedgerLine`", ("answer lost", "request lost", "order lost")),
     "clock steps": ("city.py", ("clock stepped",)),
+    "start with a clock that is months or years wrong": ("story.py", ("started with a wrong clock",)),
     "restart of the switch": ("city.py", ("switch restarted",)),
     "restart of the switch and of all its daemons": ("faxes.py", ("switch and daemons lost with a fax",)),
 }
