@@ -188,8 +188,8 @@ class Lapses:
         return credit_life(paid_until(account, tariff.plan(account.plan), self._now_us), events, tariff.zone)
 
     async def _events(self, account: Account) -> CreditEvents:
-        """The last payment, purchase and use. Older lines of the journal are read only while those read so far would let
-        credit expire: a clock that was behind has dated the newest of them too early."""
+        """The last payment, purchase and use. Older lines of the journal are read only while those read so far would
+        let credit expire: a clock that was behind has dated the newest of them too early."""
         events = CreditEvents(account.paid_at_us)
         before: int | None = None
         while lines := await self._store.journal_page(account.id, before, PAGE_LINES):

@@ -41,7 +41,8 @@ def a_year_later(day: str) -> str:
 
 def last_day(lines: Iterable[JournalLine], paid: Sequence[Paid]) -> str:
     """The last day on which credit can be used; empty: there never was any."""
-    bought_us = used_us = None  # the last of each: by a wrong clock that was set right, an earlier one may be dated later
+    # The last of each in their order: before a wrong clock was set right, one may have been dated later.
+    bought_us = used_us = None
     for line in lines:
         if str(line.kind) in GIVEN_BY_PEOPLE:
             if sum(leg.posted for leg in line.legs if leg.balance == "credit") > 0:

@@ -93,7 +93,7 @@ PLACES: dict[str, tuple[str, tuple[str, ...]]] = {
     "backup and restore, in memory": ("replica.py", ("backup restored",)),
     "backup and restore by SQLite": ("filed.py", ("backup of a file restored",)),
     "one to three daemons with leases": ("machine.py", ("told lease_gained", "told lease_lost")),
-    "lease gained in the moment in which calls are opened": ("city.py, `_rush`", ("lease gained as calls were opened",)),
+    "lease gained in the moment in which calls are opened": ("city.py", ("lease gained as calls were opened",)),
     "SQLite on a disk that loses what was not flushed": ("disk.py, filed.py", ("power cut",)),
     "fail-over of Redis": ("replica.py", ("fail-over with waiting", "fail-over without waiting")),
     "kill at an await": ("machine.py, `Process`", ("daemon killed",)),
