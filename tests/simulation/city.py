@@ -96,6 +96,8 @@ class City:
         self.numbers = Numbers(self)
         self._spelling = random.Random(f"spelling{seed}")
         self.ahead_s = 0.0  # of the right time, by all steps
+        self.wrong_us: list[tuple[int, int]] = []
+        """What the wall clocks showed while they were months or years wrong: from when to when."""
         self.stepped_s = 0.0  # all steps together, either way
         self.is_morning = False
         """Whether everything has run undisturbed since nine o'clock, and nobody has called."""
@@ -250,6 +252,10 @@ class City:
 
     async def wait(self, seconds: float) -> None:
         await self.clock.sleep_until(self.clock.now().plus(seconds).mono_us)
+
+    def is_wrong(self, wall_us: int) -> bool:
+        """Whether clocks showed that time when they were months or years wrong."""
+        return any(first <= wall_us <= last for first, last in self.wrong_us)
 
     async def wait_for_daemons(self) -> None:
         """A second, after which it may be asked again; while every machine is off, for days, until they are on."""

@@ -54,13 +54,16 @@ async def _crowd(city: City, people: float, talk_s: float) -> None:
 
 async def _start_with_a_wrong_clock(city: City, years: float) -> None:
     """Every machine comes up so far from the right time, for half an hour; then somebody sets the clock."""
-    for by_s in (years * 365 * 86_400, -years * 365 * 86_400):
+    right, wrong_s = city.clock.now(), years * 365 * 86_400
+    for by_s in (wrong_s, -wrong_s):
         city.is_off = True
         for daemon in list(city.alive()):
             await daemon.kill()
         city.step_clock(by_s)
         await city.leap(0.01)
         await city.clock.advance(1800)
+    first_us, lasts_us = right.plus(wrong_s).wall_us, city.clock.now().mono_us - right.mono_us
+    city.wrong_us.append((first_us, first_us + lasts_us))
     city.counts["started with a wrong clock"] += 1
 
 
