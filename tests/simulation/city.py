@@ -16,12 +16,10 @@ from tempfile import mkdtemp
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from agi.port import Answer, Declined, IncomingCall, Unproven
+from agi.port import Answer, IncomingCall
 from charging.call.model import Policy
 from charging.call.switch_events import SwitchEvent
 from charging.clock import MICROSECONDS
-from charging.engine.desk import Desk
-from charging.errors import ChargingError
 from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Store
@@ -31,6 +29,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO
 from tests.fakes.switch import FakeCall, FakeSwitch
 from tests.simulation import faxes
+from tests.simulation.asking import ask
 from tests.simulation.callers import Caller
 from tests.simulation.loop import CityClock
 from tests.simulation.machine import Daemon
@@ -60,8 +59,6 @@ CLOCK_WATCH_S = 1
 """Within which a daemon sees a step of the clock (`charging.engine.sessions`)."""
 RUSH_S = 2
 """So long a lease's answer waits for a call to be opened."""
-AGI_S = 2.5
-"""How long the dialplan waits for one daemon."""
 
 
 class City:
@@ -291,7 +288,7 @@ class City:
         is_moving = not caller.account
         if is_moving:
             self.numbers.begin_asking(caller)
-        answer = await self._ask(caller, lambda desk: desk.incoming(asked))
+        answer = await ask(self, caller, lambda desk: desk.incoming(asked))
         if is_moving:
             self.numbers.end_asking(caller)
             if len(caller.owners) == 1:
@@ -310,44 +307,6 @@ class City:
         if is_moving:
             self.numbers.end_call(caller)
 
-    async def _ask(self, caller: Caller, ask: Callable[[Desk], Coroutine[Any, Any, Answer]]) -> Answer | None:
-        """As the dialplan does: one daemon after the other; ``None``: none has answered."""
-        for daemon in self.of(caller.switch):
-            served = asyncio.create_task(self._serve(daemon, ask))
-            patience = asyncio.create_task(self.wait(AGI_S + 0.5))
-            await asyncio.wait((served, patience), return_when=asyncio.FIRST_COMPLETED)
-            patience.cancel()
-            if served.done():
-                if (answer := served.result()) is not None:
-                    return answer
-            else:
-                self.counts["caller not answered in time"] += 1
-                self.live(self._deliver_late(daemon, served))
-            caller.unheard += 1
-        return None
-
-    async def _serve(self, daemon: Daemon, ask: Callable[[Desk], Coroutine[Any, Any, Answer]]) -> Answer | None:
-        """As `agi.server` does: with a deadline, within the daemon's process."""
-        work = asyncio.create_task(ask(daemon.desk))
-        limit = asyncio.create_task(daemon.clock.sleep_until(self.clock.now().plus(AGI_S).mono_us))
-        await asyncio.wait((work, limit), return_when=asyncio.FIRST_COMPLETED)
-        limit.cancel()
-        if not work.done():
-            work.cancel()
-            await asyncio.wait((work,))
-        failed = None if work.cancelled() else work.exception()  # asked for, also where nobody is there to hear of it
-        if work.cancelled() or daemon.process.dead:
-            return None
-        if isinstance(failed, ChargingError | Declined | Unproven | TimeoutError):
-            return None
-        return work.result()
-
-    async def _deliver_late(self, daemon: Daemon, served: asyncio.Task[Answer | None]) -> None:
-        """The dialplan has gone on without this answer."""
-        answer = await served
-        if answer is not None and answer.session is not None and not daemon.process.dead:
-            await daemon.desk.abandoned(answer.session)
-
     async def _forwarded(self, caller: Caller, answer: Answer, ring_s: float, talk_s: float, after: str) -> None:
         assert answer.session is not None
         assert answer.quota_s is not None
@@ -365,7 +324,7 @@ class City:
             switch.end(call.session)
             return
         switch.fail(call.session, "NOANSWER" if ring_s >= answer.ring_s else "BUSY")
-        said = await self._ask(caller, lambda desk: desk.unanswered(call.session, call.status))
+        said = await ask(self, caller, lambda desk: desk.unanswered(call.session, call.status))
         if not call.caller_alive:
             return
         if said is None:
