@@ -61,6 +61,12 @@ RUSH_S = 2
 """So long a lease's answer waits for a call to be opened."""
 
 
+def _happened() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 class City:
     """See the module."""
 
@@ -69,13 +75,11 @@ class City:
         self.chance = random.Random(seed)
         self.counts: Counter[str] = Counter()
         self.clock = CityClock(setting.start)
-        self.asking = 0
-        """Questions of the city's own to the ledger, while time would pass."""
+        self.asking = 0  # questions of the city's own to the ledger, while time would pass
         self.clock.at_work = lambda: bool(self.asking) or any(one and one.ledger.busy for one in self.daemons)
         self.new_store = partial(store, self.clock)
         self.store = self.new_store()
-        self.archives = Path(mkdtemp(prefix="archives-"))
-        """Where months that are over lie."""
+        self.archives = Path(mkdtemp(prefix="archives-"))  # where months that are over lie
         self.office = faxes.Office(self)
         self.post = Post(self)
         self.edition = 0
@@ -93,22 +97,18 @@ class City:
         self.numbers = Numbers(self)
         self._spelling = random.Random(f"spelling{seed}")
         self.ahead_s = 0.0  # of the right time, by all steps
-        self.wrong_us: list[tuple[int, int]] = []
-        """What the wall clocks showed while they were months or years wrong: from when to when."""
+        self.wrong_us: list[tuple[int, int]] = []  # what clocks showed while they were years wrong, from when to when
         self.stepped_s = 0.0  # all steps together, either way
         self.is_morning = False
         """Whether everything has run undisturbed since nine o'clock, and nobody has called."""
-        self._is_on = asyncio.Event()
-        self._is_on.set()
-        self.rush = 0
-        """So many call as soon as a lease is gained, in the very moment."""
+        self._is_on = _happened()
+        self.rush = 0  # so many call as soon as a lease is gained, in the very moment
         self.is_over = False  # those who still talk are made to hang up
         self._names = 0
         self._step: tuple[int, float] = 0, 0
         """The last of the clocks, and when: who calls before the daemons have seen it is billed for less."""
         self._calls: set[asyncio.Task[None]] = set()
-        self._doings: set[asyncio.Task[None]] = set()
-        """Faults, and what people and programs do."""
+        self._doings: set[asyncio.Task[None]] = set()  # faults, and what people and programs do
         shared = setting.daemons > 1
         self.policy = Policy(
             tick_s=setting.tick_s,
