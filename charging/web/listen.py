@@ -7,6 +7,7 @@ is cancelled, after requests in flight have had a moment to end.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from charging.clock import SystemClock
-from charging.door import BACKLOG, CannotServe, Door, Guest, Observer, listen
+from charging.door import BACKLOG, CannotServe, Door, Guest, Observer, Sparing, listen
 from charging.tasks import end
 from charging.web.sockets import is_answered
 
@@ -146,11 +147,33 @@ def check_place(path: Path) -> None:
         raise CannotServe(f"control.socket: {path}: another daemon answers on it; stop that one first")
 
 
+class _Spare(logging.Filter):
+    """Bounds what strangers make uvicorn log: it has a sentence on each request that cannot be read."""
+
+    def __init__(self, listener: str) -> None:
+        super().__init__()
+        self._listener = listener
+        self._sparing = Sparing(SystemClock())
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        more = self._sparing.more(record.msg)
+        record.msg = f"{self._listener}: {record.msg.strip()}" + (f" ({more} more)" if more else "")
+        return more is not None
+
+
+def _logger(listener: str) -> logging.Logger:
+    """Where uvicorn says what it has to say of a listener's connections."""
+    logger = logging.getLogger(f"uvicorn.error.{listener}")
+    logger.filters = [_Spare(listener)]
+    return logger
+
+
 class _Guarded(H11Protocol):
     """One connection, with a deadline for whatever its client owes: a request, its body, or to take the answer."""
 
-    def __init__(self, guest: Guest, front: Front, **parts: Any) -> None:
+    def __init__(self, guest: Guest, front: Front, logger: logging.Logger, **parts: Any) -> None:
         super().__init__(**parts)
+        self.logger = logger
         self._guest = guest
         self._limits = front.limits
         self._always = front.always
@@ -170,6 +193,9 @@ class _Guarded(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._look()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """No word of a client that would rather speak something else: it is answered all the same (RFC 9110, 7.8)."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._deadline, self._standstill):
@@ -243,6 +269,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self.is_up = asyncio.Event()
         self._front = front
+        self._logger = _logger(front.name)
         self._coming: set[asyncio.Task[Any]] = set()
 
     @contextmanager
@@ -269,7 +296,8 @@ class _Server(uvicorn.Server):
 
     def _protocol(self, guest: Guest) -> asyncio.BaseProtocol:
         state = self.lifespan.state
-        return _Guarded(guest, self._front, config=self.config, server_state=self.server_state, app_state=state)
+        parts = {"config": self.config, "server_state": self.server_state, "app_state": state}
+        return _Guarded(guest, self._front, self._logger, **parts)
 
 
 async def serve_on(

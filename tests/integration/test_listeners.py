@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -17,7 +18,7 @@ from fastapi import FastAPI, Request, Response
 
 from agi.server import AgiServer, Conversation
 from charging.clock import SystemClock
-from charging.door import NO_DESCRIPTOR_WAIT_S, Door, Guest, Turned, listen
+from charging.door import LINES, NO_DESCRIPTOR_WAIT_S, Door, Guest, Turned, listen
 from charging.lab.ports import free_port
 from charging.metrics import Metrics
 from charging.settings import Http
@@ -42,6 +43,10 @@ def application() -> FastAPI:
     @app.get("/large")
     async def large() -> Response:
         return Response(b"x" * 30_000_000)
+
+    @app.get("/fault")
+    async def fault() -> None:
+        raise AssertionError("a fault")
 
     @app.post("/body")
     async def body(request: Request) -> int:
@@ -117,6 +122,30 @@ async def is_cut_off(reader: asyncio.StreamReader) -> bytes:
             while data := await reader.read(1000):
                 said += data
     return said
+
+
+UNREADABLE = {
+    "no request": b"\x16\x03\x01\r\n\r\n",
+    "no host": b"GET /hello HTTP/1.1\r\n\r\n",
+    "a fault": b"GET /fault HTTP/1.1\r\nHost: x\r\n\r\n",
+    "an upgrade": b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", UNREADABLE.values(), ids=UNREADABLE)
+async def test_no_client_fills_a_disk_with_log_lines(
+    sent: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often it sends what cannot be read; what is passed over is counted."""
+    async with served("http", tmp_path) as place:
+        for _ in range(3 * LINES):
+            reader, writer = await place.connect()
+            writer.write(sent)
+            assert await reader.readline()
+            writer.close()
+        logged = [one for one in caplog.records if one.levelno >= logging.WARNING]
+        assert len(logged) <= LINES
+        assert all(one.getMessage().startswith("http: ") for one in logged)
 
 
 @pytest.mark.parametrize("path", [b"/body", b"/hello"])
