@@ -161,7 +161,8 @@ def _allow(rules: int, paths: Iterable[str], rights: int) -> None:
 # --- system calls that are refused --------------------------------------------------------------------------------
 
 _REFUSED = (
-    # Other machines and other processes on this one.
+    # Other machines, other processes on this one, and threads, of which a daemon's user may have only so many.
+    *("clone", "clone3"),
     *("socket", "socketpair", "connect", "bind", "listen", "accept", "accept4"),
     *("fork", "vfork", "kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal"),
     *("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_open", "pidfd_getfd", "process_madvise", "kcmp"),
@@ -217,10 +218,9 @@ _AARCH64 = {
 }
 _SYSCALLS = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _AARCH64)}
 """By machine: how audit.h names it, and the numbers of its system calls; one that is not there has no number."""
-_LOAD, _EQUAL, _AT_LEAST, _HAS_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # of linux/bpf_common.h
+_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # of linux/bpf_common.h
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
-_EPERM, _ENOSYS = 1, 38
-_CLONE_THREAD = 0x00010000
+_EPERM = 1
 _SET_OWNER = (8, 10, 15)
 """F_SETOWN, F_SETSIG and F_SETOWN_EX of fcntl(2): the process that is named as a pipe's owner gets the signal that is
 chosen, SIGKILL too, when something is written to it. Landlock looks at that since Linux 6.12 only."""
@@ -242,13 +242,9 @@ def _filter() -> bytes:
     ]
     for number in refused:
         steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERROR | _EPERM)]
-    # The C library asks for clone, whose flags can be looked at, where there is no clone3.
-    steps += [(_EQUAL, 0, 1, numbers["clone3"]), (_RETURN, 0, 0, _ERROR | _ENOSYS)]
-    steps += [(_EQUAL, 0, len(_SET_OWNER) + 3, numbers["fcntl"]), (_LOAD, 0, 0, 24)]
+    steps += [(_EQUAL, 0, len(_SET_OWNER) + 1, numbers["fcntl"]), (_LOAD, 0, 0, 24)]
     steps += [(_EQUAL, len(_SET_OWNER) - place, 0, order) for place, order in enumerate(_SET_OWNER)]
     steps += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERROR | _EPERM)]
-    steps += [(_EQUAL, 0, 3, numbers["clone"]), (_LOAD, 0, 0, 16), (_HAS_BIT, 1, 0, _CLONE_THREAD)]
-    steps += [(_RETURN, 0, 0, _ERROR | _EPERM), (_RETURN, 0, 0, _ALLOW)]
     return b"".join(struct.pack("HBBI", *step) for step in steps)
 
 

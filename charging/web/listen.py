@@ -31,7 +31,8 @@ from charging.web.sockets import is_answered
 GRACE_S = 2
 """For requests in flight when the server ends."""
 
-_LENGTHS = {b"content-length", b"transfer-encoding"}
+_CHUNKS = b"transfer-encoding"
+_LENGTHS = {b"content-length", _CHUNKS}
 
 PACE = 10
 """200 connections a second, of which each costs up to half a millisecond."""
@@ -147,24 +148,18 @@ def check_place(path: Path) -> None:
         raise CannotServe(f"control.socket: {path}: another daemon answers on it; stop that one first")
 
 
-class _Spare(logging.Filter):
-    """Bounds what strangers make uvicorn log: it has a sentence on each request that cannot be read."""
+def _logger(listener: str) -> logging.Logger:
+    """Where uvicorn says what it has to say of a listener's connections: strangers can have it say a sentence on each
+    request that cannot be read."""
+    sparing = Sparing(SystemClock())
 
-    def __init__(self, listener: str) -> None:
-        super().__init__()
-        self._listener = listener
-        self._sparing = Sparing(SystemClock())
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        more = self._sparing.more(record.msg)
-        record.msg = f"{self._listener}: {record.msg.strip()}" + (f" ({more} more)" if more else "")
+    def spare(record: logging.LogRecord) -> bool:
+        more = sparing.more(record.msg)
+        record.msg = f"{listener}: {record.msg.strip()}" + (f" ({more} more)" if more else "")
         return more is not None
 
-
-def _logger(listener: str) -> logging.Logger:
-    """Where uvicorn says what it has to say of a listener's connections."""
     logger = logging.getLogger(f"uvicorn.error.{listener}")
-    logger.filters = [_Spare(listener)]
+    logger.filters = [spare]
     return logger
 
 
@@ -248,18 +243,29 @@ class _Guarded(H11Protocol):
 
 
 class _OneLength:
-    """Refuses a request that tells its length in two ways, whatever it asks: a proxy that goes by the other of the two
-    would take the rest of the body for a request of the next client on its connection (RFC 9112, 6.1)."""
+    """Refuses a request that tells its length in two ways, or in chunks by HTTP/1.0, whatever it asks: a proxy that
+    goes by the other of the two, or knows no chunks, would take the rest of the body for a request of the next client
+    on its connection (RFC 9112, 6.1)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and {name for name, _ in scope["headers"]} >= _LENGTHS:
-            said = "found both Content-Length and Transfer-Encoding, expected one of them\n"
+        said = _doubtful_length(scope) if scope["type"] == "http" else ""
+        if said:
             await PlainTextResponse(said, 400, {"Connection": "close"})(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+def _doubtful_length(scope: Scope) -> str:
+    """Why another may take a body for longer or shorter than we do; empty: nobody does."""
+    names = {name for name, _ in scope["headers"]}
+    if names >= _LENGTHS:
+        return "found both Content-Length and Transfer-Encoding, expected one of them\n"
+    if _CHUNKS in names and scope["http_version"] != "1.1":
+        return "found Transfer-Encoding in HTTP/1.0, expected Content-Length\n"
+    return ""
 
 
 class _Server(uvicorn.Server):

@@ -103,7 +103,7 @@ async def test_document_that_tries_reaches_nothing(room: Room) -> None:
 # --- a program that tries: what a fault in Ghostscript or libtiff would let a stranger run -----------------------
 
 PROGRAM = r"""
-import ctypes, fcntl, json, mmap, os, signal, socket, sys
+import ctypes, fcntl, json, mmap, os, signal, socket, sys, threading
 beside, port, daemon, secret = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 pipe, _ = os.pipe()
 def connect():
@@ -134,6 +134,7 @@ acts = {
     "processors": lambda: os.sched_setaffinity(daemon, os.sched_getaffinity(daemon)),
     "fork": fork,
     "spawn": spawn,
+    "thread": lambda: threading.Thread(target=int).start(),
     "large file": lambda: open("large", "wb").write(bytes(2_000_000)),
     "much memory": lambda: mmap.mmap(-1, 2_000_000_000),
     "own output": lambda: open("own", "w").write("x"),
@@ -173,7 +174,7 @@ def attack(room: Room, port: int, *, shut_in: bool) -> set[str]:
 
 def test_program_can_do_it_all_without_the_sandbox(room: Room, listener: int) -> None:
     able = attack(room, listener, shut_in=False)
-    assert {"environment", "ledger", "network", "fork", "spawn", "signal", "large file", "mode"} <= able
+    assert {"environment", "ledger", "network", "fork", "spawn", "thread", "signal", "large file", "mode"} <= able
     assert {"owner", "owner's signal", "owner of another kind", "processors"} <= able
 
 

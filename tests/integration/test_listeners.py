@@ -148,12 +148,14 @@ async def test_no_client_fills_a_disk_with_log_lines(
         assert all(one.getMessage().startswith("http: ") for one in logged)
 
 
+@pytest.mark.parametrize("version", [b"1.0\r\nConnection: keep-alive", b"1.1\r\nContent-Length: 5"])
 @pytest.mark.parametrize("path", [b"/body", b"/hello"])
 async def test_a_request_that_tells_its_length_in_two_ways_is_refused_and_its_connection_ended(
-    kind: str, tmp_path: Path, path: bytes
+    kind: str, tmp_path: Path, path: bytes, version: bytes
 ) -> None:
-    """A proxy that goes by the other one would take the rest for a request of its next client (RFC 9112, 6.1)."""
-    head = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" % path
+    """A proxy that goes by the other one, or is so old that it knows no chunks, would take the rest for a request of
+    its next client (RFC 9112, 6.1)."""
+    head = b"POST %b HTTP/%b\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" % (path, version)
     async with served(kind, tmp_path) as place:
         reader, writer = await place.connect()
         writer.write(head + b"0\r\n\r\n" + REQUEST)
