@@ -239,7 +239,7 @@ class City:
         """Its switch's lease is a daemon's, which has not heard of it yet: it does in the moment in which a call of
         those that come now is opened."""
         switch = int(daemon.switch_id.removeprefix("s"))
-        if not self.rush or daemon is not self.of(switch)[0]:
+        if not self.rush or self.of(switch)[:1] != [daemon]:
             return
         callers, self.rush = self.rush, 0
         self.counts["lease gained as calls were opened"] += 1

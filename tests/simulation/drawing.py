@@ -27,7 +27,7 @@ LOSERS = 0.3
 RUSHES = 0.4
 """The share of stories in which many call in the very moment in which a daemon gains a lease."""
 
-MISSETTERS = 0.1
+MISSETTERS = 0.05
 """The share of stories in which every machine starts with a clock that is far from the right time."""
 
 HOUSEKEEPERS = 0.25

@@ -73,7 +73,7 @@ def _once_each(city: City) -> list[Arrived]:
             continue
         city.counts["mail arrived again"] += 1
         assert known.account == mail.account, (mail.id, "says something else")
-        if city.people.forgot:  # what was sent, and what was said in it, may be among what the ledger lost
+        if city.people.forgot or city.wrong_us:  # what was sent, and what was said in it, may be lost, or years over
             continue
         assert known.text == mail.text, (mail.id, "says something else")
         assert city.post.is_doubtful(known) or _in_trouble(city, known.switch, known.mono_us, MARKED_WITHIN_US), (
