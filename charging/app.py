@@ -141,7 +141,13 @@ class Engine:
 
     async def calls_come_first(self, most_s: float) -> None:
         """Return when the running calls are paid ahead again, or after this many seconds."""
-        await calls_come_first(self.clock, self.link, self.registry.open, most_s)
+        await calls_come_first(self.clock, self.link, self, most_s)
+
+    def are_paid_ahead(self) -> bool:
+        """Whether running calls need no more of a start: another daemon has them, or all were found and are paid."""
+        if not self.lease.holds:
+            return self.lease.is_known
+        return self.recovery.has_restored and self.registry.open.are_paid_ahead()
 
     async def after_calls(self, work: Coroutine[Any, Any, None]) -> None:
         """Begin a duty when the running calls are paid ahead again."""
@@ -525,7 +531,7 @@ async def serve(engine: Engine, stop: asyncio.Event, hung_up: asyncio.Event | No
     try:
         await ground.check(engine.store.documents, is_sandbox=settings.sandbox)
         engine.metrics.ledger_up.set(1)
-        if not await engine.store.sessions(settings.switch.id):  # no call runs: read it before any call is decided
+        if not await engine.store.sessions_page("", 1):  # no call runs: read it before any call is decided
             await asyncio.to_thread(_interfaces)
         listening = {name: asyncio.Event() for name in ("control", "http", *FRONTS) if getattr(settings, name)}
         for name, duty in _duties(engine, listening, hung_up or asyncio.Event()).items():

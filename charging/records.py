@@ -24,7 +24,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
-from functools import cache
+from functools import cache, lru_cache, partial
 from operator import attrgetter
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -33,6 +33,9 @@ from pydantic import GetCoreSchemaHandler, PlainSerializer, TypeAdapter
 from pydantic_core import CoreSchema, core_schema, from_json, to_json
 
 from charging.clock import Instant
+
+SHARED_MAX = 1_024
+"""So many members that records have in common are kept."""
 
 T = TypeVar("T")
 Schemas = Callable[[Any], CoreSchema]
@@ -189,20 +192,26 @@ class _Row:
 class _Record:
     """``Annotated[Rate, RECORD]``: its fields by their names."""
 
+    def __init__(self, apart: str = "") -> None:
+        """``apart``: a field that is read and written elsewhere; what is read is then the others, by their names."""
+        self._apart = apart
+
     def __get_pydantic_core_schema__(self, source: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
-        names = tuple(stored_fields(source))
+        names = tuple(name for name in stored_fields(source) if name != self._apart)
         members = {
             name: core_schema.typed_dict_field(schema, required=schema["type"] != "default")
             for name, schema in _members(source, handler.generate_schema).items()
+            if name != self._apart
         }
         newer, known = _newer_field(source), frozenset(names)
         whole = core_schema.typed_dict_schema(members, extra_behavior="forbid" if newer is None else "allow")
+        made: Callable[..., Any] = dict if self._apart else source
 
         def read(values: dict[str, Any]) -> Any:
             if newer is None or known.issuperset(values):
-                return source(**values)
+                return made(**values)
             kept = {name: values.pop(name) for name in set(values) - known}
-            return source(**values, **{newer: kept})
+            return made(**values, **{newer: kept})
 
         values_of = _values_of(names)
 
@@ -320,6 +329,48 @@ def _with_default(one: Field[Any], schema: CoreSchema) -> CoreSchema:
     return schema
 
 
+class _Apart:
+    """A member that is a record itself, and that many records have in common: it is read and written once for all of
+    them. Its text is cut out between its name and the next member's: a text within a member cannot hold either, since
+    its own quotation marks are escaped."""
+
+    def __init__(self, record: type[Any], name: str) -> None:
+        stored = stored_fields(record)
+        names = list(stored)
+        self._record, self._name = record, name
+        self._begin, self._end = f',"{name}":', f',"{names[names.index(name) + 1]}":'
+        self._member: TypeAdapter[Any] = TypeAdapter(stored[name])
+        self._others: TypeAdapter[Any] = TypeAdapter(Annotated[record, _Record(apart=name)])  # type: ignore[arg-type]
+        self._read = lru_cache(SHARED_MAX)(partial(self._member.validate_json, strict=True))
+        self._written: dict[int, tuple[object, str]] = {}
+        """By the identity of the member, which is kept with it."""
+
+    def load(self, text: str) -> Any:
+        """The record; ``None`` if the text is not built as it is written here, or is wrong."""
+        begin = text.find(self._begin)
+        end = text.find(self._end, begin)
+        if begin < 0 or end < 0:
+            return None
+        try:
+            member = self._read(text[begin + len(self._begin) : end])
+            others = self._others.validate_json(text[:begin] + text[end:], strict=True)
+            return self._record(**others, **{self._name: member})
+        except (TypeError, ValueError):  # what is wrong is said of the whole text, by whoever reads that
+            return None
+
+    def dump(self, record: Any) -> str:
+        """Compact JSON text."""
+        member = getattr(record, self._name)
+        known = self._written.get(id(member))
+        if known is None:
+            if len(self._written) >= SHARED_MAX:
+                self._written.clear()
+            known = self._written[id(member)] = member, self._member.dump_json(member).decode()
+        others = self._others.dump_json(record).decode()
+        at = others.index(self._end)
+        return f"{others[:at]}{self._begin}{known[1]}{others[at:]}"
+
+
 class Codec(Generic[T]):
     """Between records of one type and their text."""
 
@@ -328,17 +379,22 @@ class Codec(Generic[T]):
         record: type[T],
         tag: Mapping[str, str | int] | None = None,
         older: Mapping[str, Callable[[dict[str, Any]], None]] | None = None,
+        shared: str = "",
     ) -> None:
         """``tag``: members that say what kind of text this is, in front of the record's own. ``older``: by the names of
-        members that only older versions wrote, what makes today's of each."""
+        members that only older versions wrote, what makes today's of each. ``shared``: a member, neither the first nor
+        the last, that is a record and that many records have in common."""
         self.record = record
         self._tag = dict(tag or {})
         self._head = to_json(self._tag).decode()[:-1] + ("," if self._tag else "")
         self._older = {f'"{name}":': convert for name, convert in (older or {}).items()}
         self._adapter: TypeAdapter[T] = TypeAdapter(Annotated[record, RECORD])  # type: ignore[arg-type]
+        self._apart = _Apart(record, shared) if shared else None
 
     def dump(self, record: T) -> str:
         """Compact JSON text."""
+        if self._apart is not None:
+            return self._head + self._apart.dump(record)[1:]
         return self._head + self._adapter.dump_json(record).decode()[1:]
 
     def wrote(self, text: str) -> bool:
@@ -348,7 +404,10 @@ class Codec(Generic[T]):
     def load(self, text: str) -> T:
         """The record that ``text`` is of. Raises ValueError, which names every member that does not fit."""
         if self.wrote(text) and not any(name in text for name in self._older):
-            return self._adapter.validate_json(f"{{{text[len(self._head) :]}", strict=True)
+            own = f"{{{text[len(self._head) :]}"
+            if self._apart is not None and (found := self._apart.load(own)) is not None:
+                return cast(T, found)
+            return self._adapter.validate_json(own, strict=True)
         members = from_json(text)
         if not isinstance(members, dict):
             raise ValueError("not a JSON object")
@@ -360,15 +419,22 @@ class Codec(Generic[T]):
         return self._adapter.validate_json(to_json(members), strict=True)
 
 
-def alive(record: T, now: Instant, stepped_us: int = 0, before_steps: tuple[str, ...] = ()) -> T:
-    """A stored record with monotonic readings again, by today's distance between the two clocks. The wall clock was
-    stepped by ``stepped_us`` after the instants that ``before_steps`` names were read."""
-    moved, kind = {}, cast(Any, type(record))
-    for name in _instants(kind):
+def alive(record: T, now: Instant) -> T:
+    """A stored record with monotonic readings again (see :func:`moved_instants`)."""
+    return replace(record, **moved_instants(record, now))  # type: ignore[type-var]
+
+
+def moved_instants(
+    record: Any, now: Instant, stepped_us: int = 0, before_steps: tuple[str, ...] = ()
+) -> dict[str, Instant]:
+    """The instants of a stored record by their names, with monotonic readings again, by today's distance between the
+    two clocks. The wall clock was stepped by ``stepped_us`` after those that ``before_steps`` names were read."""
+    moved = {}
+    for name in _instants(cast(Any, type(record))):
         if (value := getattr(record, name)) is not None:
             ago_us = now.wall_us - (stepped_us if name in before_steps else 0) - value.wall_us
             moved[name] = Instant(now.mono_us - ago_us, value.wall_us)
-    return replace(record, **moved)  # type: ignore[type-var]
+    return moved
 
 
 @cache

@@ -55,13 +55,60 @@ SUCCESSES = frozenset({"success", "follows", "goodbye", "pong"})
 log = structlog.get_logger(__name__)
 
 
+class _Together:
+    """Actions whose answers are waited for together: one future for all of them."""
+
+    def __init__(self, future: Future[None]) -> None:
+        self.future = future
+        self.left = 0
+        """How many have no answer yet."""
+
+    def come(self) -> None:
+        """One more has its answer."""
+        self.left -= 1
+        if not self.left:
+            self.end()
+
+    def end(self) -> None:
+        """Wait no longer."""
+        if not self.future.done():
+            self.future.set_result(None)
+
+
+class _Part:
+    """The answer to one of them: what is used of a future."""
+
+    __slots__ = ("_answer", "_together")
+
+    def __init__(self, together: _Together) -> None:
+        self._together = together
+        self._answer: Reply | BaseException | None = None
+
+    def done(self) -> bool:
+        return self._answer is not None
+
+    def result(self) -> Reply:
+        return cast(Reply, self._answer)
+
+    def exception(self) -> BaseException | None:
+        return self._answer if isinstance(self._answer, BaseException) else None
+
+    def set_result(self, reply: Reply) -> None:
+        self._answer = reply
+        self._together.come()
+
+    def set_exception(self, error: BaseException) -> None:
+        self._answer = error
+        self._together.come()
+
+
 @dataclass(slots=True, eq=False)
 class _Outstanding:
     """An action that waits for its answer."""
 
     name: str
     list_end: str | None
-    future: Future[Reply]
+    future: Future[Reply] | _Part
     each: Each | None = None
     """Hears of a list's entries as they come; ``None``: they are in the reply."""
     come: int = 0
@@ -283,7 +330,8 @@ class Connection:
         (the outcome is unknown), ActionRefused (the switch said no, in these words).
         """
         loop = asyncio.get_running_loop()
-        identity, waiting = self._begin(name, fields, list_end, loop)
+        future: Future[Reply] = loop.create_future()
+        identity, waiting = self._begin(name, fields, list_end, future, loop)
         waiting.each = each
         is_patient = name == PING or list_end is not None
         deadlines = self._deadlines(timeout_s)
@@ -292,7 +340,7 @@ class Connection:
         else:
             deadlines.begin(waiting)
         try:
-            return await waiting.future
+            return await future
         finally:
             if is_patient:
                 waiting.timer.cancel()
@@ -313,27 +361,35 @@ class Connection:
         """Send several actions in one write, with one deadline for all. Returns each one's answer, or the error that
         :meth:`action` would have raised for it, in their order."""
         loop = asyncio.get_running_loop()
+        together = _Together(loop.create_future())
         begun: list[tuple[str, _Outstanding] | SwitchError] = []
         for name, fields in orders:
             try:
-                begun.append(self._begin(name, fields, list_end, loop))
+                begun.append(self._begin(name, fields, list_end, _Part(together), loop))
             except SwitchError as error:
                 begun.append(error)
             except LocalProtocolError as error:  # a fault of this order alone
                 begun.append(ActionRefused(str(error)))
         sent = [one for one in begun if isinstance(one, tuple)]
+        together.left = len(sent)
+        timer = loop.call_later(timeout_s, together.end)
         try:
             if sent:
-                await asyncio.wait([waiting.future for _, waiting in sent], timeout=timeout_s)
+                await together.future
         finally:
+            timer.cancel()
             for identity, waiting in sent:
                 del self._outstanding[identity]
                 waiting.time_out(timeout_s)
-                waiting.future.exception()  # looked at, however this ends
         return [one if isinstance(one, SwitchError) else one[1].answer for one in begun]
 
     def _begin(
-        self, name: str, fields: Fields, list_end: str | None, loop: asyncio.AbstractEventLoop
+        self,
+        name: str,
+        fields: Fields,
+        list_end: str | None,
+        future: Future[Reply] | _Part,
+        loop: asyncio.AbstractEventLoop,
     ) -> tuple[str, _Outstanding]:
         """Write an action, and note that it waits for an answer."""
         check_sendable(name, fields)
@@ -346,7 +402,7 @@ class Connection:
         if identity in self._outstanding:
             raise LocalProtocolError(f"{name}: an action with the id {identity!r} waits for its answer")
         order = _on_wire(name, headers)
-        waiting = self._outstanding[identity] = _Outstanding(name, list_end, loop.create_future())
+        waiting = self._outstanding[identity] = _Outstanding(name, list_end, future)
         self._write(order, loop)
         return identity, waiting
 

@@ -21,7 +21,7 @@ Order = tuple[str, Fields]
 Each = Callable[[AmiMessage], None]
 """Hears of one entry of a list."""
 
-_FORBIDDEN = re.compile("[\r\n\0]")
+_FORBIDDEN = re.compile("[\r\n\0]").search
 PATTERN_START = "/"
 """AMI reads a channel name that starts with a slash as a regular expression over all channels."""
 
@@ -101,8 +101,10 @@ class Orders(Protocol):
 def check_sendable(name: str, fields: Fields) -> None:
     """Raise LocalProtocolError for what would inject headers or reach every channel at once."""
     for key, value in (("Action", name), *fields.items()):
+        if _FORBIDDEN(key):
+            raise LocalProtocolError(f"action {name!r}: {key!r} holds a line break or NUL")
         for text in (value,) if isinstance(value, str) else value:
-            if _FORBIDDEN.search(key) or _FORBIDDEN.search(text):
+            if _FORBIDDEN(text):
                 raise LocalProtocolError(f"action {name!r}: {key!r} holds a line break or NUL")
-            if key.lower() == "channel" and text.startswith(PATTERN_START):
+            if text.startswith(PATTERN_START) and key.lower() == "channel":
                 raise LocalProtocolError(f"action {name!r}: a channel may not be a pattern: {text!r}")

@@ -49,6 +49,9 @@ class AskSwitch:
     """Look for channels of the session that we do not know, too."""
     listed: tuple[str, ...] = ()
     """Unique ids of channels that a list of all has just named for it: asked about, too."""
+    leg_only: bool = False
+    """Ask about the forwarded leg alone, if it is there. After a start thousands ask at once, and what has become of
+    their callers is seen by the next audit."""
 
 
 @dataclass(frozen=True, slots=True)

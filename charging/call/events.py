@@ -51,6 +51,8 @@ class SwitchSaid:
     alone: bool = True
     """Whether the switch was asked about each of these channels by itself. In a list of all channels a stranger's
     caller id can stand beside ours: such an answer confirms a call that runs, and changes nothing else."""
+    caller_asked: bool = True
+    """Whether the question was about the caller's channel, too; else nothing is said of it."""
 
     @property
     def uids(self) -> tuple[str, ...]:

@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 from charging.clock import MICROSECONDS, Instant
 from charging.ledger.model import Balance, Transfer
 from charging.pricing.funding import Funding, Segment
 from charging.pricing.rate import Rate
-from charging.records import NEWER, RECORD, ROW, VOLATILE, Codec, alive, quick, replace
+from charging.records import NEWER, RECORD, ROW, VOLATILE, Codec, moved_instants, quick, replace
 
 RECORD_VERSION = 1
-
-RATES_SHARED = 1_024
 
 STEPS_MAX = 8
 """So many steps of the wall clock during one call are told apart."""
@@ -387,16 +384,10 @@ def _steps_of_before(members: dict[str, Any]) -> None:
         members.setdefault("steps", [[0, summed_us]])
 
 
-_CODEC = Codec(Session, {"version": RECORD_VERSION}, {"stepped_us": _steps_of_before})
+_CODEC = Codec(Session, {"version": RECORD_VERSION}, {"stepped_us": _steps_of_before}, shared="rate")
 
 is_as_written = _CODEC.wrote
 """Whether a text begins as sessions do."""
-
-
-@lru_cache(RATES_SHARED)
-def _shared(rate: Rate) -> Rate:
-    """Return one shared object for equal rates: thousands of calls have few different ones."""
-    return rate
 
 
 def from_json(text: str, now: Instant, epoch: int, boot: str = "") -> Session:
@@ -407,12 +398,10 @@ def from_json(text: str, now: Instant, epoch: int, boot: str = "") -> Session:
     is_own = bool(boot) and stored.boot == boot
     then = Instant(now.mono_us, now.mono_us + stored.apart_us) if is_own else now
     # Set-up and answer were read before all steps in the record.
-    revived = alive(stored, then, stored.stepped_us, before_steps=("opened", "answered"))
+    moved: dict[str, Any] = moved_instants(stored, then, stored.stepped_us, before_steps=("opened", "answered"))
     seen_us = then.mono_us - (then.wall_us - stored.read_mono_us - stored.apart_us) if _tells_when(stored) else None
-    rate = _shared(revived.rate)
-    return _awake(
-        replace(revived, rate=rate, epoch=epoch, anchored=revived.answered is None, stepped_mono_us=seen_us), now
-    )
+    acts = _first_acts(stored.state, now)
+    return replace(stored, **moved, **acts, epoch=epoch, anchored=stored.answered is None, stepped_mono_us=seen_us)
 
 
 def _tells_when(stored: Session) -> bool:
@@ -420,10 +409,10 @@ def _tells_when(stored: Session) -> bool:
     return bool(stored.steps and stored.read_mono_us)
 
 
-def _awake(session: Session, now: Instant) -> Session:
-    """Plan a session's first act in a new process: book if the length is decided, else ask the switch. A running one
-    ticks after a second."""
-    if session.state is State.SETTLING:
-        return replace(session, retry_mono_us=now.mono_us)
-    tick = now.mono_us + MICROSECONDS if session.state is State.RUNNING else None
-    return replace(session, check_mono_us=now.mono_us, tick_mono_us=tick)
+def _first_acts(state: State, now: Instant) -> dict[str, Any]:
+    """When a session in this state does what first in a new process: it books if the length is decided, else asks the
+    switch. A running one ticks after a second."""
+    if state is State.SETTLING:
+        return {"retry_mono_us": now.mono_us}
+    tick = now.mono_us + MICROSECONDS if state is State.RUNNING else None
+    return {"check_mono_us": now.mono_us, "tick_mono_us": tick}

@@ -154,7 +154,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     if not session.anchored:
         anchored = _anchor(session, event.callee, event.asked_mono_us, context)
         after = switch_said(anchored.session, event, context)
-        return Step(after.session, (*anchored.commands, *after.commands))
+        return Step(_ticks_when_due(after.session, context), (*anchored.commands, *after.commands))
     if not session.confirmed:
         session = _heard_at_once(session, event.callee, context)
     alive = replace(
@@ -165,7 +165,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         left=None,
         left_us=None,
         replaced=False,
-        caller_gone=event.caller is None,
+        caller_gone=event.caller is None if event.caller_asked else session.caller_gone,
         confirmed=session.confirmed or event.alone,
         tick_mono_us=_first_tick(session, context) if event.alone else session.tick_mono_us,
         proven_ms=max(session.proven_ms, session.elapsed_ms(event.asked_mono_us)),
@@ -195,6 +195,20 @@ def _first_tick(session: Session, context: Context) -> int | None:
     tick = session.tick_mono_us
     waits = not session.confirmed and tick is not None and tick <= context.in_s(context.policy.retry_s)
     return context.now.mono_us if waits else tick
+
+
+def _ticks_when_due(session: Session, context: Context) -> Session:
+    """Put off the tick with which a call begins in a new process until it would have come without a restart, if the
+    call is paid a horizon ahead and no money can have come that it waits for: those that are cut first must not stand
+    behind thousands of others."""
+    now_us, policy = context.now.mono_us, context.policy
+    if session.state is not State.RUNNING or not session.confirmed or session.tick_mono_us != now_us:
+        return session
+    if session.short is not Short.NO or session.ahead or policy.drain_s or _credit_stands_in(session):
+        return session
+    paid_until_us = session.at(session.covered_s - policy.horizon_s).mono_us
+    tick_us = min(paid_until_us, _next_tick(session, context))
+    return session if tick_us <= now_us else replace(session, tick_mono_us=tick_us)
 
 
 def _not_answered(session: Session, context: Context) -> Step:
@@ -376,7 +390,9 @@ def woke(session: Session, event: Woke, context: Context) -> Step:
     if context.is_due(session.retry_mono_us):
         return _retry(session, context)
     if context.is_due(session.check_mono_us):
-        ask = AskSwitch(everywhere=bool(session.cut_by))
+        ask = AskSwitch(
+            everywhere=bool(session.cut_by), leg_only=not (session.cut_by or session.anchored or session.kept_alone)
+        )
         return Step(replace(session, check_mono_us=context.in_s(context.policy.retry_s)), (ask,))
     if context.is_due(warn_at(session, context.policy.warn_before_s)):
         return _warn(session, context)

@@ -61,6 +61,8 @@ class LeaseKeeper:
         self._until_us = 0
         """Monotonic: counted from before the asking, so it ends before the store's own reckoning does."""
         self._taking_over: asyncio.Task[None] | None = None
+        self.is_known = False
+        """Whether the ledger has said whose the lease is."""
 
     @property
     def owner(self) -> str:
@@ -112,6 +114,7 @@ class LeaseKeeper:
             if self._epoch is not None and not self.holds:
                 await self._give_up(follower)
             return
+        self.is_known = True
         if kept:
             self._until_us = asked_us + self._ttl_us
         if kept and self._epoch is None:

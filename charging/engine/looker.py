@@ -15,6 +15,7 @@ from charging.call.storage import Record
 from charging.call.voicemail import Voicemail
 from charging.engine.ports import Legs, Look, Switch
 from charging.errors import SwitchError
+from charging.records import replace
 
 ASKED_ALONE_MAX = 8
 """Channels of one session; two are usual."""
@@ -54,15 +55,20 @@ class Looker:
         the channel that matters is not there: see :meth:`ask_everywhere`."""
         answers = await self._switch.look_at([(record.id, _known_uids(record, ask)) for record, ask in asked])
         return [
-            one if isinstance(one, SwitchError) else _said(one, now_us, alone=True) if _is_found(record, one) else None
-            for (record, _), one in zip(asked, answers, strict=True)
+            one
+            if isinstance(one, SwitchError)
+            else SwitchSaid(now_us, one.caller, one.callee, one.others, caller_asked=not ask.leg_only)
+            if _is_found(record, one)
+            else None
+            for (record, ask), one in zip(asked, answers, strict=True)
         ]
 
     async def ask_everywhere(self, record: Record, ask: AskSwitch, now_us: int) -> SwitchSaid:
         """Ask about one session's channels, unknown ones too: a list of all channels names them, and each is asked
         about alone. Raises SwitchError."""
         listed = (await self.look()).legs.get(record.id, Legs()).uids
-        uids = tuple(dict.fromkeys((*_known_uids(record, ask), *listed)))[:ASKED_ALONE_MAX]
+        known = _known_uids(record, replace(ask, leg_only=False))
+        uids = tuple(dict.fromkeys((*known, *listed)))[:ASKED_ALONE_MAX]
         (legs,) = await self._switch.look_at([(record.id, uids)])
         if isinstance(legs, SwitchError):
             raise legs
@@ -84,6 +90,6 @@ def _is_found(record: Record, legs: Legs) -> bool:
 
 
 def _known_uids(record: Record, ask: AskSwitch) -> tuple[str, ...]:
-    names = ("callee_uid", "caller_uid")
+    names = ("callee_uid",) if ask.leg_only else ("callee_uid", "caller_uid")
     uids = (*(getattr(record, name, "") for name in names), *ask.listed)
     return tuple(dict.fromkeys(filter(None, uids)))[:ASKED_ALONE_MAX]

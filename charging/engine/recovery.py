@@ -53,6 +53,8 @@ class Recovery:
         self.left_over: frozenset[str] = frozenset()
         """Those of them that are the records of no open session."""
         self._doubts_settled = 0
+        self.has_restored = False
+        """Whether the stored sessions have been read, all of them, at least once."""
         self._restoring = asyncio.Lock()
         self._said: set[str] = set()
         """Once logged: open sessions whose records cannot be read, and members that only a newer version knows."""
@@ -66,11 +68,7 @@ class Recovery:
         """Tick the switch from now on: take over all its open sessions, whichever daemon opened them."""
         self.registry.epoch = epoch
         await self.registry.lay_down()
-        try:
-            await self.reconcile()
-        except SwitchError as error:
-            # Without a link there is nothing to take over yet: the link reconciles as it comes up.
-            self._observe(told.TakeOverAwaitedLink(str(error)))
+        await self.restore()  # each asks for itself: a list of all channels would hold up those answers
 
     async def stand_by(self) -> None:
         """Let go of every session and change nothing: another daemon ticks the switch, or may."""
@@ -120,7 +118,7 @@ class Recovery:
                 if revived:
                     self._observe(told.SessionsRestored(len(revived)))
                 if self.registry.leads() and self.registry.epoch == epoch:
-                    self._doubts_settled = doubts
+                    self._doubts_settled, self.has_restored = doubts, True
                     self.looked_through, self.left_over = seen, seen.difference(record.id for record in stored)
             except LedgerError as error:
                 self.registry.doubt()

@@ -64,13 +64,6 @@ class SessionsRestored:
 
 
 @dataclass(frozen=True, slots=True)
-class TakeOverAwaitedLink:
-    """This daemon leads, and sees to the calls once the AMI link is up."""
-
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
 class LeaseGained:
     """This daemon ticks the switch from now on."""
 
@@ -103,7 +96,6 @@ Routine = (
     | SessionRestored
     | SessionsRestored
     | CallsTicked
-    | TakeOverAwaitedLink
     | LeaseGained
     | LeftMessageCharged
 )

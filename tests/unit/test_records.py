@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
-from charging.records import quick, replace
+from charging.records import NEWER, RECORD, Codec, quick, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,62 @@ def test_it_is_what_the_library_makes(record: Slotted | WithoutSlots | Computed)
     assert record.first == 1, "the former one stays as it is"
     with pytest.raises(dataclasses.FrozenInstanceError):
         changed.first = 8  # type: ignore[misc]
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    cents: int
+    words: str = ""
+    newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    name: str
+    price: Annotated[Price, RECORD]
+    count: int = 1
+    newer: Annotated[Mapping[str, Any], NEWER] = field(default_factory=dict)
+
+
+TRICKY = 'a,"price":{"cents":1},"count":2'
+"""A text that looks as the members do."""
+PLAIN, SHARING = Codec(Sold, {"version": 1}), Codec(Sold, {"version": 1}, shared="price")
+
+
+@pytest.mark.parametrize(
+    "sold",
+    [
+        Sold("apple", Price(25)),
+        Sold(TRICKY, Price(25, TRICKY, {"price": {"count": 3}}), 2, {"count_of": TRICKY, "more": {"price": {}}}),
+    ],
+)
+def test_a_member_that_many_share_is_written_and_read_as_if_it_were_each_ones_own(sold: Sold) -> None:
+    for _ in range(2):  # the second time from memory
+        assert SHARING.dump(sold) == PLAIN.dump(sold)
+        assert SHARING.load(PLAIN.dump(sold)) == sold
+    assert SHARING.load(SHARING.dump(sold)).price is SHARING.load(SHARING.dump(Sold("pear", sold.price))).price
+
+
+def test_a_text_in_another_order_or_without_the_next_member_is_read_all_the_same() -> None:
+    for text in (
+        '{"version":1,"count":3,"price":{"cents":25},"name":"apple"}',
+        '{"version":1,"name":"apple","price":{"cents":25},"count":3}',
+    ):
+        assert SHARING.load(text) == Sold("apple", Price(25), 3)
+    assert SHARING.load('{"version":1,"name":"apple","price":{"cents":25}}') == Sold("apple", Price(25))
+
+
+@pytest.mark.parametrize("price", ['{"cents":"25"}', '{"cents":25', "{}", "null", '{"cents":25},"price":{"cents":26}'])
+def test_what_is_wrong_with_a_shared_member_is_refused_as_in_any_text(price: str) -> None:
+    text = f'{{"version":1,"name":"apple","price":{price},"count":1}}'
+    assert _said_of(SHARING, text) == _said_of(PLAIN, text)
+
+
+def _said_of(codec: Codec[Sold], text: str) -> object:
+    try:
+        return codec.load(text)
+    except ValueError as error:
+        return str(error)
 
 
 @pytest.mark.parametrize("record", [Slotted(1), WithoutSlots(1)])

@@ -71,6 +71,27 @@ async def test_people_are_listened_to_once_running_calls_are_paid_ahead(waiting:
     assert await waiting.listens_after(1)
 
 
+@pytest.mark.parametrize(
+    ("holds", "is_known", "has_restored", "is_paid", "is_ahead"),
+    [
+        (False, False, False, True, False),  # the link can be up before the ledger has said who sees to its calls
+        (False, True, False, True, True),  # another daemon does
+        (True, True, False, True, False),  # none is found yet: that is no sign of none
+        (True, True, True, False, False),
+        (True, True, True, True, True),
+    ],
+)
+def test_calls_are_paid_ahead_once_all_were_found_or_are_anothers(
+    holds: bool, is_known: bool, has_restored: bool, is_paid: bool, is_ahead: bool
+) -> None:
+    engine: Any = SimpleNamespace(
+        lease=SimpleNamespace(holds=holds, is_known=is_known),
+        recovery=SimpleNamespace(has_restored=has_restored),
+        registry=SimpleNamespace(open=SimpleNamespace(are_paid_ahead=lambda: is_paid)),
+    )
+    assert Engine.are_paid_ahead(engine) is is_ahead
+
+
 async def test_people_are_listened_to_at_once_where_there_is_no_switch_to_be_reached(waiting: Waiting) -> None:
     assert not await waiting.listens_after(1)
     waiting.link.is_coming = False

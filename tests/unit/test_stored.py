@@ -26,7 +26,7 @@ from charging.notify.missed import Missed
 from charging.notify.model import FACTS, Notice
 from charging.notify.record import Record as NoticeRecord
 from charging.pricing.rate import Rate
-from charging.records import NEWER, VOLATILE, Codec, alive, stored_fields
+from charging.records import NEWER, VOLATILE, Codec, alive, moved_instants, stored_fields
 
 NOW = Instant(7_000_000_000, 1_795_262_400_000_000)
 GOLDEN = Path(__file__).parents[1] / "data" / "records"
@@ -216,9 +216,9 @@ def test_instants_are_monotonic_again_by_todays_distance_between_the_clocks() ->
     back = alive(Sample("a", Instant(0, NOW.wall_us - 5_000_000), Instant(0, NOW.wall_us + 1)), NOW)
     assert back.seen == NOW.plus(-5)
     assert back.later == Instant(NOW.mono_us + 1, NOW.wall_us + 1)
-    stepped = alive(back, NOW, stepped_us=2_000_000, before_steps=("seen",))
-    assert stepped.seen.mono_us == NOW.plus(-3).mono_us
-    assert stepped.later == back.later
+    stepped = moved_instants(back, NOW, stepped_us=2_000_000, before_steps=("seen",))
+    assert stepped["seen"].mono_us == NOW.plus(-3).mono_us
+    assert stepped["later"] == back.later
 
 
 def test_revived_pieces_and_calls_ask_the_switch_first(monkeypatch: pytest.MonkeyPatch) -> None:

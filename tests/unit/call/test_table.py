@@ -448,7 +448,7 @@ def test_anything_else_in_a_list_is_an_event(session: dict[str, object], said: d
 
 def test_call_that_the_list_lacks_is_not_charged_by_the_links_proof_until_it_was_asked_about() -> None:
     """The switch was restarted, its link is up again, and the question about the call is lost."""
-    due = running(tick_mono_us=NOW.mono_us)
+    due = running(tick_mono_us=NOW.mono_us, funding=(Segment(0, 60, CREDIT),))
     doubted, _ = step(due, SwitchSaid(NOW.mono_us, None, None, alone=False), NOW, POLICY)
     unanswered, _ = step(doubted, SwitchSilent("other"), NOW, POLICY)
     waiting, commands = step(unanswered, Woke(NOW.mono_us), NOW, POLICY)

@@ -15,6 +15,7 @@ from charging.engine.ports import Legs, Look
 from charging.engine.recovery import AUDIT_MAX_S, AUDIT_S, Recovery
 from charging.engine.runner import SessionRunner
 from charging.errors import SwitchError
+from charging.records import replace
 from tests.fakes.rig import EURO, Rig, make_rig
 from tests.fakes.switch import FakeCall
 
@@ -87,6 +88,44 @@ async def test_after_a_restart_calls_are_asked_about_together_and_no_list_of_all
     assert lists == 0
     assert sum(asked) == len(calls)
     assert max(asked) == 2
+
+
+async def test_after_a_restart_only_calls_that_are_not_paid_ahead_tick_at_once(rig: Rig) -> None:
+    """R23: with thousands of calls those that are cut first must not stand behind the others."""
+    early = await confirmed(rig)
+    await rig.clock.advance(40)
+    late = await confirmed(rig)
+    before = len(rig.heard("tick_posted"))
+    await rig.kill_daemon()
+    await rig.clock.advance(25)
+    await rig.start_daemon()
+    await rig.clock.advance(1)
+    assert [rig.session_of(call).covered_s for call in (early, late)] == [307, 180], "its tick fell into the outage"
+    assert len(rig.heard("tick_posted")) == before + 1
+    await rig.clock.advance(40)
+    assert rig.session_of(late).covered_s == 240, "at its own time"
+
+
+async def test_after_a_restart_the_forwarded_leg_alone_is_asked_about_and_the_audit_finds_that_its_caller_has_gone(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = await confirmed(rig)
+    await rig.kill_daemon()
+    asked, look_at = list[Sequence[str]](), rig.switch.look_at
+
+    async def asked_alone(wanted: Sequence[tuple[str, Sequence[str]]]) -> Sequence[Legs | SwitchError]:
+        asked.extend(uids for _, uids in wanted)
+        return await look_at(wanted)
+
+    monkeypatch.setattr(rig.switch, "look_at", asked_alone)
+    legs = rig.switch._legs
+    monkeypatch.setattr(rig.switch, "_legs", lambda *args: replace(legs(*args), caller=None))
+    await rig.start_daemon()
+    await rig.clock.advance(1)
+    assert asked == [(call.callee_uid,)]
+    assert (rig.session_of(call).confirmed, rig.session_of(call).caller_gone) == (True, False)
+    await rig.clock.advance(AUDIT_S)
+    assert rig.session_of(call).caller_gone
 
 
 async def test_a_call_that_the_switch_told_of_while_it_listed_its_channels_knows_better(

@@ -288,11 +288,33 @@ async def test_fault_of_a_take_over_is_told_though_the_lease_was_lost_meanwhile(
         await keeper.turn(Failing())
 
 
+async def test_whose_the_lease_is_is_known_once_the_ledger_has_said_it() -> None:
+    clock = FakeClock()
+    store = MemoryStore(clock)
+
+    class Follows:
+        async def lead(self, epoch: int) -> None:
+            pass
+
+        async def stand_by(self) -> None:
+            pass
+
+    one, two = (
+        LeaseKeeper(store.leases, clock, switch_id="test", owner=owner, ttl_s=TTL_S, observe=lambda *_: None)
+        for owner in ("one", "two")
+    )
+    assert not one.is_known
+    await one.turn(Follows())
+    assert (one.is_known, one.holds) == (True, True)
+    await two.turn(Follows())
+    assert (two.is_known, two.holds) == (True, False)
+
+
 async def test_take_over_that_fails_brings_the_daemon_down(
     pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = pair
-    monkeypatch.setattr(two.rig.switch, "look", lambda: [].pop())
+    monkeypatch.setattr(two.rig.registry, "lay_down", lambda: [].pop())
     await one.kill()
     await two.rig.clock.advance(1.5 * TTL_S)
     with pytest.raises(IndexError):

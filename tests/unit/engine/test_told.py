@@ -24,7 +24,7 @@ from tests.unit.call.test_table import running
 ROUTINE = (
     "answer_inferred bridge_joined call_answered call_cut call_decided call_settled caller_not_looked_up calls_ticked "
     "deadline_moved fax_settled hangup_ordered lease_gained left_message_charged message_not_sold prompt_played "
-    "session_restored sessions_restored take_over_awaited_link tick_posted tick_postponed voicemail_reserved "
+    "session_restored sessions_restored tick_posted tick_postponed voicemail_reserved "
     "voicemail_settled warning_due warning_rearmed"
 )
 WARNINGS = (
