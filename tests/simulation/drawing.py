@@ -85,7 +85,7 @@ def drawn(seed: int, steps: int = 80) -> Story:
         setting = replace(setting, switches=1, daemons=1, on_disk=True)
     told = _with_gifts([_step(chance, setting) for _ in range(steps)], random.Random(f"gifts{seed}"), setting)
     told = _with_rushes(told, random.Random(f"rush{seed}"), setting)
-    return Story(seed, setting, _with_wrong_clocks(told, random.Random(f"wrong{seed}")))
+    return Story(seed, setting, told + _wrong_clock(random.Random(f"wrong{seed}"), setting))
 
 
 def _with_gifts(steps: list[Step], chance: random.Random, setting: Setting) -> tuple[Step, ...]:
@@ -125,14 +125,6 @@ def _with_rushes(steps: tuple[Step, ...], chance: random.Random, setting: Settin
             )
         )
         _put(more, chance, Step("rush", (float(chance.choice((4, 12))),)), loses, Step("pass", (lost_s + 30,)))
-    return tuple(more)
-
-
-def _with_wrong_clocks(steps: tuple[Step, ...], chance: random.Random) -> tuple[Step, ...]:
-    """Every machine comes up years ahead, or past a month's end, or behind."""
-    more = list(steps)
-    if chance.random() < MISSETTERS:
-        _put(more, chance, Step("wrong-clock", (chance.choice((2.0, 0.1, -0.1)),)))
     return tuple(more)
 
 
@@ -187,6 +179,15 @@ def _add_house_keeping(steps: list[Step], chance: random.Random, setting: Settin
     if chance.random() < RESTORERS * (3 if setting.on_disk else 1):
         after_s = chance.choice((5.0, 900.0, 20_000.0) if setting.is_slow else (5.0, 90.0, 900.0))
         _put(steps, chance, Step("restore", (after_s,)))
+
+
+def _wrong_clock(chance: random.Random, setting: Setting) -> tuple[Step, ...]:
+    """In some stories every machine comes up years ahead, or past a month's end, or behind, when all else is over: of
+    what comes while nobody knows the time, nobody can say whose it was."""
+    if chance.random() >= MISSETTERS:
+        return ()
+    calm = Step("pass", (float(max(1200, setting.grace_s)),))
+    return (calm, Step("wrong-clock", (chance.choice((2.0, 0.1, -0.1)),)), calm)
 
 
 def _year(chance: random.Random, setting: Setting) -> list[Step]:
