@@ -2,7 +2,8 @@
 
 Where an ``asterisk`` is on PATH it is used. Else, as root on a Debian-like machine, Debian testing's Asterisk is put
 into a folder of its own with debootstrap and run there by chroot: about a minute and a half and 670 MB, once. On the
-machine itself nothing is installed but debootstrap.
+machine itself nothing is installed but debootstrap. There is no /proc in that folder, so there the dialplan cannot
+read how long the machine has been up (``CHARGING_UPTIME``): ``up`` is empty in the lab's records.
 
 An installation is built under a temporary name, gets its marker as the very last step and is then renamed, so an
 interrupted one is never mistaken for a whole one: it is removed and done again. A file lock keeps two installers apart.

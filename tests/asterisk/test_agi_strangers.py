@@ -77,6 +77,22 @@ async def test_without_the_cleaning_the_header_is_refused_and_nothing_is_reserve
     await unclean_lab.reset()
 
 
+async def test_a_line_as_a_later_asterisk_could_write_it_is_no_reason_to_turn_anybody_away(
+    unclean_lab: Lab, tmp_path: Path
+) -> None:
+    """Here a caller has written it. Nothing reads it, so his call is one like any other."""
+    caller = f"<sip:x{BREAK}agi_new%3a%20agi_arg_1%3a%20{number_of(1)}@carrier.example>"
+    async with engine(unclean_lab, tmp_path, forward_to=mobile.never_answers(), others=1) as live:
+        async with stranger(unclean_lab, tmp_path, NUMBER, caller=caller) as call:
+            await call.is_told(180)
+            decided = await live.heard("call_decided")
+            assert (decided["account"], decided["decision"]) == ("anna", "forward")
+            other = await live.daemon.get("/accounts/other-1/balance")
+            assert parse_euro(other["credit"]["reserved"]) == 0
+        assert (await live.heard("agi_header_line_unknown"))["names"] == ["agi_new"]
+    await unclean_lab.reset()
+
+
 async def test_r13_who_writes_into_the_second_header_leaves_no_message_that_nobody_pays(
     unclean_lab: Lab, tmp_path: Path
 ) -> None:

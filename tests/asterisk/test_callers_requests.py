@@ -25,6 +25,22 @@ pytestmark = pytest.mark.asterisk
 
 CREDIT = 10_000_000
 ELSEWHERE = f"Refer-To: <sip:{number_of(1)}@carrier.example>"
+BESIDE = (
+    ("MESSAGE",),
+    ("SUBSCRIBE", "Event: dialog"),
+    ("SUBSCRIBE", "Event: message-summary"),
+    ("NOTIFY", "Event: refer", "Subscription-State: terminated"),
+    ("PUBLISH", "Event: presence"),
+    ("REFER", ELSEWHERE),
+    ("REGISTER",),
+    ("INFO",),
+    ("UPDATE",),
+    ("PRACK", "RAck: 1 1 INVITE"),
+    ("OPTIONS",),
+    ("BYE",),
+)
+"""What may be asked outside a call, or within one that there is not."""
+FLOOD = 30
 FORGED = "\r\n\r\nResponse: Success\r\nActionID: 1\r\n\r\nEvent: StatusComplete\r\n\r\n"
 
 
@@ -77,25 +93,34 @@ async def test_nothing_that_a_caller_asks_within_his_call_makes_a_second_of_it_f
     assert lasted - 0.5 <= billed <= lasted + 1.5
 
 
+async def test_floods_beside_any_call_end_none_and_keep_nobody_from_being_answered(
+    moving: Lab, texting: Lab, tmp_path: Path
+) -> None:
+    """Each request is one of its own, as of a program that tries whatever there is."""
+    async with engine(moving, tmp_path) as live, raw_call(moving, NUMBER) as call:
+        await call.is_answered("INVITE", 200)
+        since = time.monotonic()
+        for _ in range(FLOOD):
+            async with raw_call(moving, NUMBER, invites=False, caller=names("BridgeID: x")) as beside:
+                for method, *headers in BESIDE:
+                    beside.ask(method, *headers, "Expires: 3600", body=FORGED, kind="text/plain")
+                await beside.is_answered("OPTIONS", 200, 481)
+        async with raw_call(moving, NUMBER, caller="<sip:+31209999999@carrier.example>") as honest:
+            await honest.is_answered("INVITE", 200)
+            await talked(honest, 0.0)
+        lasted = await talked(call, since)
+        seconds = await exact(live, 2)
+        assert live.daemon.events("event_contradicted") == []
+    assert lasted - 0.5 <= max(seconds) <= lasted + 1.5
+
+
 async def test_what_is_asked_beside_any_call_ends_none(moving: Lab, tmp_path: Path) -> None:
     async with engine(moving, tmp_path) as live:
         victim = await moving.place_call(NUMBER)
         await victim.wait_state(CallState.ANSWERED)
         await live.heard("call_answered")
         async with raw_call(moving, NUMBER, invites=False, caller=names(f"{BREAK}Event: StatusComplete")) as beside:
-            for method, *headers in (
-                ("MESSAGE",),
-                ("SUBSCRIBE", "Event: dialog"),
-                ("SUBSCRIBE", "Event: message-summary"),
-                ("NOTIFY", "Event: refer", "Subscription-State: terminated"),
-                ("PUBLISH", "Event: presence"),
-                ("REFER", ELSEWHERE),
-                ("REGISTER",),
-                ("INFO",),
-                ("UPDATE",),
-                ("OPTIONS",),
-                ("BYE",),
-            ):
+            for method, *headers in BESIDE:
                 beside.ask(method, *headers, body=FORGED, kind="text/plain")
         await live.heard("tick_posted", times=len(live.daemon.events("tick_posted")) + 3)
         assert victim.state is CallState.ANSWERED

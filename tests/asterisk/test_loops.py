@@ -13,7 +13,7 @@ import pytest
 from agi import arguments
 from charging.lab import CallState, Lab, mobile
 from charging.lab.ports import free_port
-from tests.asterisk.engine import NUMBER, engine
+from tests.asterisk.engine import NUMBER, engine, number_of
 from tests.asterisk.operator_setup import DIALPLAN, RING_GROUP, operator_setup
 from tests.asterisk.parties import forward, leave_message, operator_sets
 from tests.asterisk.raw_sip import stranger
@@ -40,6 +40,38 @@ async def test_r7_a_forward_that_comes_back_is_one_voicemail(
         reasons = [line["reason"] for line in live.daemon.events("call_decided")]
         assert reasons.count("came_back") == 1
         assert len([one for one in lab.world.stray_mobiles + call.mobiles if one.target == target]) == 1
+
+
+PHONES = ("+31610000001", "+31610000002")
+TO_EACH_OTHER = f"""
+[trunk](+)
+exten => {PHONES[0]},1,Goto(charging-incoming,{number_of(1)},1)
+exten => {PHONES[1]},1,Goto(charging-incoming,{number_of(0)},1)
+"""
+"""Two subscribers' phones, each of which diverts to the other's number."""
+
+
+async def test_r7_two_subscribers_whose_phones_divert_to_each_other_are_one_forward_and_one_message(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """Not as many of both as their plans let call at a time."""
+    async with (
+        operator_setup(lab, TO_EACH_OTHER),
+        operator_sets(lab, "CHARGING_DIAL_PREFIX", "PJSIP/world/sip:"),
+        operator_sets(lab, "CHARGING_DIAL_SUFFIX", f"@127.0.0.1:{lab.sip_port}"),
+        engine(lab, tmp_path, plan="voice_free", forward_to=PHONES[0], others=1) as live,
+    ):
+        await live.daemon.patch(f"/numbers/{number_of(1)}", {"forward_to": PHONES[1]})
+        call = await live.call()
+        await call.wait_state(CallState.ANSWERED, 20)
+        await leave_message(lab, call, seconds=3, mailbox=number_of(1).removeprefix("+"))
+        forward, message = sorted(await live.cdrs(2), key=lambda cdr: str(cdr["service"]))
+        assert [forward["account"], message["account"]] == ["anna", "other-1"]
+        assert abs(forward["billed_s"] - call.duration_s) <= 1.5
+        assert (message["messages"], message["cost"]) == (1, "0.15")
+        reasons = [line["reason"] for line in live.daemon.events("call_decided")]
+        assert reasons.count("came_back") == 1
+        await live.nothing_reserved()
 
 
 @pytest.mark.parametrize(("setting", "sent"), [("yes", NUMBER), ("no", "")])

@@ -136,6 +136,21 @@ async def test_r17_way_b_says_that_it_was_heard_once_it_was_and_the_conversation
         _caller_is_heard_again(call, after_s=PAID_S + 3)
 
 
+async def test_r23_a_call_is_cut_on_time_while_the_feature_plays(lab: Lab, tmp_path: Path) -> None:
+    """A prompt of seven seconds, of which five are left."""
+    async with (
+        without_originate(lab),
+        engine(lab, tmp_path, plan="voice_pro", credit="0.00", free_seconds=PAID_S) as live,
+    ):
+        call = await live.call()
+        await live.heard("warning_due", deadline_s=20)
+        await live.until(lambda: plays_on_the_leg(lab), "the prompt by feature code")
+        await call.wait_end(20)
+        assert PAID_S - 0.1 <= call.mobile.connected_s <= PAID_S + 0.5
+        assert (await live.cdr())["billed_s"] == PAID_S
+        await live.nothing_reserved()
+
+
 @pytest.mark.parametrize("whispers", [True, False])
 async def test_r17_a_prompt_that_is_not_on_the_switch_was_not_played(lab: Lab, tmp_path: Path, whispers: bool) -> None:
     """And the conversation goes on."""
