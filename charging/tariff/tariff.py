@@ -29,6 +29,9 @@ from charging.pricing.vat import NO_VAT, Vat
 from charging.tariff.deck import Deck, DeckRow
 from charging.tariff.plans import Pack, Plan
 
+DECK_RATES_MAX = 1_024
+"""So many rates by decks are kept made; a deck may have 100,000 rows."""
+
 _NO_NUMBER = re.compile(r"[\x00-\x08]|[0-9][eExX][+-]?[0-9]|[.,]0\Z")
 """What programs make of numbers that they take for amounts: 3.1201234567E10, 31201234567.0, 0x31. Read as digits it
 would be another's number."""
@@ -167,6 +170,8 @@ class Tariff:
     terms: Mapping[str, PackTerms] = field(init=False, repr=False, compare=False)
     """The rules of its packs, by their names; and of its plans' bundles, as ``plan:pro``, ``plan-pages:pro``."""
     _made: dict[tuple[str, str, str, int], Rate] = field(init=False, repr=False, compare=False)
+    _of_decks: dict[tuple[str, str | None, DeckRow, int], Rate] = field(init=False, repr=False, compare=False)
+    """Some of those by a deck, of which there may be very many."""
     _zone: ZoneInfo = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -178,6 +183,7 @@ class Tariff:
         bundles = {f"{one.sort}:{one.name}": one for one in _bundles_of(self.plans.values(), self.destinations)}
         put(self, "terms", packs | bundles)
         put(self, "_made", {})
+        put(self, "_of_decks", {})
         put(self, "_zone", ZoneInfo(self.zone))
 
     def plan(self, name: str) -> Plan | None:
@@ -275,7 +281,12 @@ class Tariff:
         row = self._deck_row(table, number, at_us)
         if row is not None and (own is None or len(row.prefix) > len(matched)):
             eligible = destination.name if destination is not None else None
-            rate = self._rate(plan, eligible, row.name, row.prefix, _price_of(row), vat_added)
+            of_row = (plan_name, eligible, row, vat_added)
+            if (rate := self._of_decks.get(of_row)) is None:
+                if len(self._of_decks) >= DECK_RATES_MAX:
+                    self._of_decks.clear()
+                rate = self._rate(plan, eligible, row.name, row.prefix, _price_of(row), vat_added)
+                self._of_decks[of_row] = rate
             return rate, _deck_page(table, own, row)
         if own is None or destination is None:
             return Refusal.NOT_COVERED

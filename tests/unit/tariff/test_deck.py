@@ -15,6 +15,7 @@ from charging.errors import ConfigError
 from charging.pricing.funding import cost_of_seconds
 from charging.pricing.rate import Rate
 from charging.tariff import deck_file
+from charging.tariff import tariff as tariff_module
 from charging.tariff.deck import DeckRow
 from charging.tariff.deck_columns import NAME_MAX, RANGE_MAX
 from charging.tariff.deck_file import COLUMNS_MAX, DeckCache, parse_deck, read_deck
@@ -214,6 +215,21 @@ def test_a_deck_prices_what_the_table_does_not_and_longer_prefixes_of_it(tmp_pat
     rate = tariff.rate_for("light", "+3221234567", TODAY_US)
     assert isinstance(rate, Rate)
     assert [cost_of_seconds(rate, TODAY_US, seconds) for seconds in (1, 60, 61)] == [60_000, 60_000, 61_000]
+
+
+def test_the_rate_of_a_row_is_made_once_and_so_many_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What thousands of calls have in common is one object."""
+    monkeypatch.setattr(tariff_module, "DECK_RATES_MAX", 2)
+    tariff = small(tmp_path, with_deck(tmp_path, deck="prefix,price\n32,0.06\n33,0.07\n35,0.08\n"))
+    plan = min(tariff.plans)
+    first = tariff.rate_for(plan, "+3221234567", TODAY_US)
+    assert isinstance(first, Rate)
+    assert tariff.rate_for(plan, "+3228888888", TODAY_US) is first
+    others = [tariff.rate_for(plan, number, TODAY_US) for number in ("+33123456789", "+351123456789")]
+    assert len({first, *others}) == 3
+    again = tariff.rate_for(plan, "+3221234567", TODAY_US)
+    assert again == first
+    assert again is not first, "it had made room"
 
 
 def test_free_minutes_of_chosen_destinations_reach_deck_rows_within_them_only(tmp_path: Path) -> None:
