@@ -257,6 +257,14 @@ async def _restarted(side: Side, name: str) -> None:
     await side.daemon.kill()
     await asyncio.sleep(side.options.away)
     begin = time.perf_counter()
+    moved: dict[str, float] = {}
+    unpaid = {call.uid for call in _unpaid(side)}
+
+    def hear(call: PlayedCall, _left_s: float) -> None:
+        if call.uid in unpaid:
+            moved.setdefault(call.uid, time.perf_counter() - begin)
+
+    side.asterisk.on_deadline = hear
     starting = asyncio.create_task(side.daemon.start())
     paid_s = up_s = math.inf
     while math.inf in (paid_s, up_s) and time.perf_counter() < begin + 2 * HORIZON_S:
@@ -264,20 +272,23 @@ async def _restarted(side: Side, name: str) -> None:
         now_s = time.perf_counter() - begin
         if starting.done():
             up_s = min(up_s, now_s)
-        if not (behind := _behind(side)):
+        if not (behind := len(_unpaid(side))):
             paid_s = min(paid_s, now_s)
     await starting
     cut = before - len(side.asterisk.live())
     beside = {"up_s": up_s, "cpu_s": side.daemon.cpu_s(), "away_s": side.options.away}
-    beside |= {"cut": cut, "behind": behind}
+    beside |= {"cut": cut, "behind": behind, "were_behind": len(unpaid)}
+    if moved:  # one call after the other is paid ahead
+        beside |= {"first_s": min(moved.values()), "half_s": percentile(list(moved.values()), 50)}
+        beside |= {"last_s": max(moved.values())}
     side.add(f"{name}: restart until all are paid ahead", paid_s, "s", *at_most(3), **beside)
 
 
-def _behind(side: Side) -> int:
+def _unpaid(side: Side) -> list[PlayedCall]:
     """Live calls whose deadline at the switch is nearer than the horizon."""
     now = asyncio.get_running_loop().time()
     least = now + HORIZON_S - PAID_AHEAD_SLACK_S
-    return sum(call.deadlines[call.callee_uid] < least for call in side.asterisk.live())
+    return [call for call in side.asterisk.live() if call.deadlines[call.callee_uid] < least]
 
 
 async def mixed(side: Side) -> None:
