@@ -184,6 +184,7 @@ class Receiver:
 
         url, extensions = self.hook.settings.url, {"trace": trace}
         async with self._http.stream("POST", url, content=body, headers=headers, extensions=extensions) as answer:
+            answer.headers.pop("content-encoding", None)  # unpacked it may be a thousand times as much
             with contextlib.suppress(httpx.HTTPError, TimeoutError):  # it may be endless, or stop half-way
                 async with asyncio.timeout(BODY_S):
                     read = 0

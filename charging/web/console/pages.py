@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import hmac
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from charging.pricing.money import format_euro, parse_euro
 from charging.service.refusal import Refused
 from charging.service.tokens import Tokens
 from charging.web.asks import Asks, Document, Problem, path
+from charging.web.browser import same
 from charging.web.console import plots
 from charging.web.console.figures import Figures, balance_over_time, journal_rows
 from charging.web.console.gate import Visit
@@ -166,16 +167,18 @@ class Pages:
         account, asked = str(visit.request.path_params["account"]), visit.request.query_params
         balance = await self._asks.get(path("accounts", account, "balance"))
         before, credit = asked.get("before", ""), asked.get("credit", "")
-        goes_on = before.isdecimal() and len(before) < 16 and re.fullmatch(r"-?[0-9]{1,16}", credit) is not None
+        goes_on = same(asked.get("seal", ""), _seal(visit, account, before, credit))
         posted = int(credit) if goes_on else parse_euro(balance["credit"]["posted"])
         found = await self._asks.service.money.journal_page(account, int(before) if goes_on else None, JOURNAL_LINES)
         lines = [] if isinstance(found, Refused) else found
         oldest = lines[-1].number if len(lines) == JOURNAL_LINES else 1
+        older = posted - sum(leg.posted for line in lines for leg in line.legs if leg.balance == CREDIT)
         facts = {
             "name": account,
             "journal": journal_rows(lines, posted),
             "following": oldest if oldest > 1 else None,
-            "credit": posted - sum(leg.posted for line in lines for leg in line.legs if leg.balance == CREDIT),
+            "credit": older,
+            "seal": _seal(visit, account, str(oldest), str(older)),
         }
         return self._shown.page(visit, "journal.html", facts)
 
@@ -269,6 +272,12 @@ class Pages:
             "refused": written.message if isinstance(written, Refused) else "",
         }
         return self._shown.page(visit, "tariff.html", facts)
+
+
+def _seal(visit: Visit, account: str, before: str, credit: str) -> str:
+    """What proves that a page of this login has said how much credit there was: nobody's link makes up a balance."""
+    said = f"{account} {before} {credit}".encode()
+    return hmac.new(visit.session.csrf.encode(), said, "sha256").hexdigest()
 
 
 def _part(name: str, good: bool, told: str) -> dict[str, str]:

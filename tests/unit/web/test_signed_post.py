@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import threading
+import tracemalloc
+from collections.abc import AsyncIterator
 from ipaddress import ip_address
 
 import httpx
@@ -87,6 +90,32 @@ async def test_nothing_of_a_receivers_is_kept_and_sent_back(shop: Shop) -> None:
     finally:
         await receiver.close()
     assert [one.headers.get("cookie") for one in asked] == [None, None]
+
+
+async def test_no_answer_of_a_receiver_is_unpacked(shop: Shop) -> None:
+    """It was asked for none that is packed; one of 64 kB fills 64 MB."""
+    packed = gzip.compress(bytes(64_000_000))
+    headers = {"content-encoding": "gzip"}
+    receiver = Receiver(
+        hook(), shop.clock, httpx.MockTransport(lambda _: httpx.Response(200, headers=headers, stream=Answer(packed)))
+    )
+    tracemalloc.start()
+    try:
+        assert await receiver.post("evt_1", b"{}") is None
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
+        await receiver.close()
+
+
+class Answer(httpx.AsyncByteStream):
+    """As it comes from the network."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body
 
 
 @pytest.mark.parametrize(
