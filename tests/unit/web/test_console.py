@@ -30,7 +30,6 @@ from charging.web.browser import HEADERS
 from charging.web.console.app import console_app
 from charging.web.console.gate import COMPARED_PER_MINUTE, COOKIE, NAME_TIMES
 from charging.web.console.tariff_file import BYTES_MAX, TariffFile, Written
-from charging.web.problem import granted
 from charging.web.settings import Console
 from tests.fakes.rig import EURO, make_tariff
 from tests.unit.service.conftest import Shop, shop
@@ -391,32 +390,6 @@ async def test_an_answer_of_a_fault_is_sealed_too(place: Place, monkeypatch: pyt
 
 async def test_who_only_looks_whether_the_login_page_is_there_finds_it(place: Place) -> None:
     assert (await Visitor(place.app).http.head("/login")).status_code == 200
-
-
-async def test_older_lines_of_a_journal_begin_with_the_credit_that_there_was_and_with_no_other(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever is sent a link sees no credit that its sender made up."""
-    monkeypatch.setattr("charging.web.console.pages.JOURNAL_LINES", 2)
-    visitor = await place.visitor("sam")
-    for number, euro in enumerate((10, 25, 25)):
-        granted(await place.shop.service.money.top_up("anna", euro * EURO, f"order-{number}"))
-    newest = await visitor.get("/accounts/anna/journal")
-    older = re.search(r'href="(/accounts/anna/journal[?]before=[^"]*)"', newest)
-    assert older is not None
-    link = unescape(older[1])
-    assert "€ 10.00</td>" in await visitor.get(link)
-    forged = link.replace("credit=10000000", "credit=990000000")
-    assert forged != link
-    for one in (
-        forged,
-        forged.partition("&seal")[0],
-        link.replace("before=2", "before=1"),
-        link.replace("anna", "bert"),
-    ):
-        page = (await visitor.http.get(one)).text
-        assert "990.00" not in page
-        assert one.count("bert") or page == newest, one
 
 
 async def test_no_field_of_a_form_says_on_whom_an_act_is(place: Place) -> None:
