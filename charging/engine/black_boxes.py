@@ -13,9 +13,9 @@ from typing import NoReturn
 from charging.call.events import BlackBoxRead
 from charging.clock import MICROSECONDS
 from charging.engine import told
-from charging.engine.booked import DELETE_AT_ONCE_MAX, NO_SESSION
 from charging.engine.findings import contradiction, noted
 from charging.engine.recovery import Recovery
+from charging.engine.sessions import DELETE_AT_ONCE_MAX, NO_SESSION
 from charging.engine.undecided import Undecided
 from charging.errors import LedgerError, SwitchError
 from charging.ledger.port import IDS_REMEMBERED_S

@@ -44,9 +44,8 @@ from charging.call.pieces import Allowance, allowance
 from charging.call.storage import Record, revive
 from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, Instant
-from charging.engine.booked import NO_SESSION
 from charging.engine.ports import Observer, Switch
-from charging.engine.sessions import Registry
+from charging.engine.sessions import NO_SESSION, Registry
 from charging.engine.subscribers import find_subscriber
 from charging.engine.told import CallDecided, CallerNotLookedUp, MessageNotSold
 from charging.errors import LedgerError, LinkDown, SwitchError

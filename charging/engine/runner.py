@@ -1,36 +1,54 @@
 """One session: takes its events in order, lets the core decide, carries out what it says.
 
-A session has one mailbox and has its turns (`rounds`) while there is something to do, so nothing about it happens at
+A session has one mailbox and has its turns (`sessions`) while there is something to do, so nothing about it happens at
 the same time as anything else about it. While a command waits for the ledger or the switch, events queue up behind;
 every such wait ends by the adapter's time-out. It has no task of its own: thousands talk at the same time, and cost
 memory.
+
+What sessions ask for within one turn is put as one question: one read of all their balances, one transaction, one write
+to the switch. Each is given its own answer by a plain call, and the failure of one touches no other.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from charging.call import commands as do
-from charging.call.events import ClockJumped, Event, KeptAnswer, PromptPlayed, SwitchSaid, SwitchSilent, Woke
+from charging.call.events import (
+    BalancesRead,
+    ClockJumped,
+    DeadlineSet,
+    Event,
+    KeptAnswer,
+    Posted,
+    PromptPlayed,
+    SwitchSaid,
+    SwitchSilent,
+    Woke,
+)
 from charging.call.model import Policy, Session, State
 from charging.call.storage import Record
 from charging.call.table import as_known, step, wake_at
 from charging.call.told import PromptPlayed as PromptTold
-from charging.clock import Instant
+from charging.clock import Clock, Instant
 from charging.engine import told
+from charging.engine.looker import Looker
 from charging.engine.ports import Observer, PromptResult, Switch
-from charging.engine.rounds import Rounds
 from charging.errors import LedgerError, SwitchError, UnexpectedEvent
 from charging.ledger.model import Kept
 from charging.ledger.port import Ledger
+from charging.tasks import end
 
 MAILBOX_MAX = 1000
 """Events waiting for one session. A call makes some twenty-five; this many mean that something is wrong, and the
 oldest of the rest are dropped: what is lost, the next look at the switch tells again."""
 
+
+C = TypeVar("C", bound=do.Command)
 
 NOTHING: Iterator[do.Command] = iter(())
 NO_ANSWERS: list[Event] = []
@@ -44,13 +62,55 @@ class Legs(Protocol):
         """The forwarded leg's unique id was ``was`` and is ``now``; empty if there is no leg."""
 
 
+class Acting(Protocol):
+    """A session, as those see it who give it turns and answers."""
+
+    session: Record
+    alarm_us: int | None
+    """When it wants to be woken next, by the monotonic clock."""
+
+    def wake(self) -> None:
+        """The moment that it wanted to be woken at has come."""
+
+    def go_on(self) -> bool:
+        """Do what there is to do. ``False`` if it waits for an answer, which `answered` brings."""
+
+    def answered(self, event: Event | None) -> None:
+        """Take the answer to what it asked; ``None`` if the answer says nothing."""
+
+
+class Turns(Protocol):
+    """Who gives sessions their turns (`sessions.Rounds`)."""
+
+    clock: Clock
+    questions: Questions
+
+    def wake_at(self, acting: Acting, at_us: int | None) -> None:
+        """Wake the session at ``at_us`` (monotonic, µs) instead of any earlier wish; ``None``: do not wake it."""
+
+    def take(self, acting: Acting) -> None:
+        """Give the session a turn, now or when another has finished."""
+
+    def again(self, acting: Acting) -> None:
+        """Let the session go on in the next turn of the loop."""
+
+    def answer(self, answers: Sequence[tuple[Acting, Event | None]]) -> None:
+        """Give each session its answer, and let them go on at once."""
+
+    def fail(self, error: BaseException) -> None:
+        """Stop all turns by this error: it is a fault of the program."""
+
+
 class Home(Protocol):
     """What all sessions of one switch share."""
 
-    rounds: Rounds
     switch: Switch
     ledger: Ledger
     observe: Observer
+
+    @property
+    def rounds(self) -> Turns:
+        """Who gives them their turns."""
 
     @property
     def open(self) -> Legs:
@@ -294,3 +354,153 @@ class SessionRunner:
 def leg_of(record: Record) -> str:
     """The unique id of the forwarded leg; empty if there is none."""
     return record.callee_uid if isinstance(record, Session) else ""
+
+
+class Questions:
+    """What sessions ask for: together, or each for itself."""
+
+    def __init__(
+        self,
+        turns: Turns,
+        ledger: Ledger,
+        switch: Switch,
+        looker: Looker,
+        observe: Observer,
+        leads: Callable[[], bool],
+    ) -> None:
+        """``turns`` takes the answers; ``leads`` says whether this daemon may give orders to the switch."""
+        self._turns = turns
+        self._ledger = ledger
+        self._switch = switch
+        self._looker = looker
+        self._observe = observe
+        self._leads = leads
+        self._reads: list[tuple[Acting, do.ReadBalances]] = []
+        self._posts: list[tuple[Acting, do.Post]] = []
+        self._deadlines: list[tuple[Acting, do.SetDeadline]] = []
+        self._looks: list[tuple[Acting, do.AskSwitch]] = []
+        self._asked: dict[asyncio.Task[None], Sequence[Acting]] = {}
+        """What is asked for now, and who waits for it."""
+
+    async def end(self) -> None:
+        """End all questions of sessions that were stopped, and return when they have ended."""
+        await end(self._asked)
+
+    def ask(self, acting: Acting, command: do.ReadBalances | do.Post | do.SetDeadline | do.AskSwitch) -> None:
+        """Ask, together with what other sessions ask for in this turn."""
+        match command:
+            case do.ReadBalances():
+                self._reads.append((acting, command))
+            case do.Post():
+                self._posts.append((acting, command))
+            case do.SetDeadline():
+                self._deadlines.append((acting, command))
+            case do.AskSwitch(everywhere=True):
+                self.aside(acting, command, partial(self._look_everywhere, acting))
+            case do.AskSwitch():
+                self._looks.append((acting, command))
+
+    def aside(self, acting: Acting, command: C, asks: Callable[[C], Awaitable[Event | None]]) -> None:
+        """Ask for this session alone: what is rare, or takes more than one question."""
+        self._begin(self._answered_by(acting, command, asks), [acting], "session-asks")
+
+    async def _answered_by(self, acting: Acting, command: C, asks: Callable[[C], Awaitable[Event | None]]) -> None:
+        acting.answered(await asks(command))
+        self._turns.again(acting)  # its next question joins those of sessions that were answered in this turn
+
+    def put(self) -> None:
+        """Ask for all that has come together in this turn."""
+        reads, self._reads = self._reads, []
+        posts, self._posts = self._posts, []
+        deadlines, self._deadlines = self._deadlines, []
+        looks, self._looks = self._looks, []
+        if posts:
+            self._begin(self._post(posts), [acting for acting, _ in posts], "sessions-post")
+        if reads:
+            self._begin(self._read(reads), [acting for acting, _ in reads], "sessions-read")
+        if deadlines:
+            self._begin(self._set_deadlines(deadlines), [acting for acting, _ in deadlines], "sessions-deadlines")
+        if looks:
+            self._begin(self._look(looks), [acting for acting, _ in looks], "sessions-look")
+
+    def _begin(self, work: Coroutine[Any, Any, None], waiting: Sequence[Acting], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._asked[task] = waiting
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        waiting = self._asked.pop(task)
+        if task.cancelled():
+            for acting in waiting:  # they were stopped: others act in their place
+                self._turns.again(acting)
+        elif (error := task.exception()) is not None:
+            self._turns.fail(error)
+
+    async def _read(self, asked: Sequence[tuple[Acting, do.ReadBalances]]) -> None:
+        try:
+            found = await self._ledger.balances_of([acting.session.account for acting, _ in asked])
+        except LedgerError as error:
+            found = [error] * len(asked)
+        answers = []
+        for (acting, command), one in zip(asked, found, strict=True):
+            balances = self._unless_failed(acting, one)
+            answers.append((acting, BalancesRead(balances, command.looks)))
+        self._turns.answer(answers)
+
+    async def _post(self, asked: Sequence[tuple[Acting, do.Post]]) -> None:
+        try:
+            found = await self._ledger.apply_all([(post.transfer, post.grants) for _, post in asked])
+        except LedgerError as error:
+            found = [error] * len(asked)
+        answers = []
+        for (acting, post), one in zip(asked, found, strict=True):
+            answers.append((acting, Posted(post.transfer, self._unless_failed(acting, one))))
+        self._turns.answer(answers)
+
+    def _unless_failed(self, acting: Acting, answer: Any) -> Any:
+        """Return the ledger's answer; ``None`` if it is an error, which is logged."""
+        if not isinstance(answer, LedgerError):
+            return answer
+        self._observe(told.LedgerFailed(str(answer), type(answer).__name__), acting.session)
+        return None
+
+    async def _set_deadlines(self, asked: Sequence[tuple[Acting, do.SetDeadline]]) -> None:
+        if not self._leads():
+            # This daemon was frozen: another may have moved these calls' deadlines since.
+            self._turns.answer([(acting, SwitchSilent("set_deadline")) for acting, _ in asked])
+            return
+        orders: list[tuple[str, Instant]] = []
+        for _, command in asked:
+            orders += (command.callee_uid, command.at), (command.caller_uid, command.backstop)
+        failed = iter(await self._switch.set_deadlines(orders))
+        answers: list[tuple[Acting, Event]] = []
+        for acting, command in asked:
+            errors = [error for error in (next(failed), next(failed)) if error is not None]
+            if errors:
+                self._observe(told.SwitchFailed(str(errors[0]), type(errors[0]).__name__), acting.session)
+            answers.append((acting, SwitchSilent("set_deadline") if errors else DeadlineSet(command.covered_s)))
+        self._turns.answer(answers)
+
+    async def _look(self, asked: Sequence[tuple[Acting, do.AskSwitch]]) -> None:
+        now_us = self._turns.clock.now().mono_us
+        found = await self._looker.ask([(acting.session, command) for acting, command in asked], now_us)
+        answers: list[tuple[Acting, Event]] = []
+        for (acting, command), one in zip(asked, found, strict=True):
+            if one is None:
+                self.aside(acting, command, partial(self._look_everywhere, acting))
+            else:
+                answers.append((acting, self._unless_silent(acting, one)))
+        self._turns.answer(answers)
+
+    async def _look_everywhere(self, acting: Acting, command: do.AskSwitch) -> Event:
+        now_us = self._turns.clock.now().mono_us
+        try:
+            return await self._looker.ask_everywhere(acting.session, command, now_us)
+        except SwitchError as error:
+            return self._unless_silent(acting, error)
+
+    def _unless_silent(self, acting: Acting, answer: SwitchSaid | SwitchError) -> Event:
+        if not isinstance(answer, SwitchError):
+            return answer
+        self._observe(told.SwitchFailed(str(answer), type(answer).__name__), acting.session)
+        return SwitchSilent("other")

@@ -1,4 +1,10 @@
-"""The open sessions of this daemon's switch, and what reaches them: events, money, steps of the clock, drains.
+"""The sessions of this daemon's switch: which are open, whose turn it is, which are booked; and what reaches them:
+events, money, steps of the clock, drains.
+
+Sessions wait most of the time: one queue of deadlines holds when each wants to be woken. Those that are due within the
+same stretch of :data:`TOGETHER_US` act at one moment, and ask together (`runner.Questions`). If very many have
+something to do at once (after an outage, say), a limited number acts at a time, and then the one whose paid time ends
+first.
 
 `recovery` brings stored ones to life, `black_boxes` sees to the switch's records of them.
 """
@@ -6,29 +12,52 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable
+import heapq
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from itertools import count, islice
 from typing import NoReturn
 
 from charging.call.commands import Find, Forget
-from charging.call.events import ClockJumped, Draining, FundsChanged, SessionSwitchEvent
+from charging.call.events import ClockJumped, Draining, Event, FundsChanged, SessionSwitchEvent
 from charging.call.fax import Fax
 from charging.call.missed_steps import SeenStep
 from charging.call.model import STEPS_MAX, Policy, Session, Short, State
 from charging.call.storage import Record, overdue_s
 from charging.call.switch_events import BridgeEntered, ChannelReplaced, DialEnded, DialStarted, SwitchEvent
-from charging.clock import MICROSECONDS, Clock, Instant, WatchedClock, parted_us
+from charging.clock import MICROSECONDS, Bell, Clock, Instant, WatchedClock, parted_us
 from charging.engine import told
-from charging.engine.booked import BookedRecords
 from charging.engine.closed import ClosedRecords
-from charging.engine.findings import Findings, Kind, booked_unread
+from charging.engine.findings import Booked, Findings, Kind, booked_unread
 from charging.engine.looker import Looker
 from charging.engine.ports import Observer, Switch
-from charging.engine.rounds import Rounds
-from charging.engine.runner import SessionRunner, leg_of
+from charging.engine.runner import Acting, Questions, SessionRunner, leg_of
 from charging.ledger.port import Ledger
 from charging.tasks import Tasks
+
+TOGETHER_US = 100_000
+"""What falls due within one such stretch is woken at its end: at most so much later than it wished. A tick is due a
+whole horizon before its call's money ends."""
+
+AT_ONCE_MAX = 256
+"""Sessions that act at the same time. Each has a few orders to the switch on their way, at most."""
+
+A_TURN_MAX = 32
+"""Sessions that go on within one turn of the loop: new callers wait no longer than for these."""
+
+DELETE_AT_ONCE_MAX = 500
+"""Records of one order: a busy switch's calls of ten seconds."""
+
+EXPLAINED_MAX = 10_000
+"""Calls over which nobody decided, remembered so that none is kept twice."""
+
+NO_SESSION = "nosession-"
+"""How the black box's key of a call begins that never got a session."""
+
+UNREAD_MAX = 20_000
+"""Sessions that closed without their record, remembered with what they were booked as; the CDR tells it of older
+ones."""
 
 
 class OpenSessions:
@@ -131,6 +160,200 @@ class OpenSessions:
             one.confirmed and (one.short is not Short.NO or one.at(one.enforced_s).mono_us >= least_us)
             for one in running
         )
+
+
+class Rounds:
+    """Gives the sessions of one switch their turns."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        switch: Switch,
+        looker: Looker,
+        clock: Clock,
+        observe: Observer,
+        leads: Callable[[], bool],
+    ) -> None:
+        """``leads`` says whether this daemon may give orders to the switch."""
+        self.questions = Questions(self, ledger, switch, looker, observe, leads)
+        self.clock = clock
+        self._due: dict[int, dict[Acting, None]] = {}
+        """Who wants to be woken, by the end of the stretch in which that is."""
+        self._ends: list[int] = []
+        """The ends of those stretches: a heap."""
+        self._rests_until_us: int | None = None
+        self._sooner = Bell(clock)
+        self._failure: BaseException | None = None
+        self._ready: deque[Acting] = deque()
+        """Who goes on in the next turn of the loop."""
+        self._is_called = False
+        self._acting = 0
+        self._waiting: list[tuple[int, int, Acting]] = []
+        """Who acts once others are through: a heap, by when each is cut."""
+        self._order = count()
+        self._is_over = False
+
+    # --- when -------------------------------------------------------------------------------------------------
+
+    def wake_at(self, acting: Acting, at_us: int | None) -> None:
+        """Wake the session at ``at_us`` (monotonic, µs) instead of any earlier wish; ``None``: do not wake it."""
+        if acting.alarm_us == at_us:
+            return
+        if acting.alarm_us is not None:
+            self._due.get(_end_of(acting.alarm_us), {}).pop(acting, None)
+        acting.alarm_us = at_us
+        if at_us is None:
+            return
+        end_us = _end_of(at_us)
+        if end_us not in self._due:
+            self._due[end_us] = {}
+            heapq.heappush(self._ends, end_us)
+        self._due[end_us][acting] = None
+        if self._rests_until_us is None or end_us < self._rests_until_us:
+            self._sooner.ring()
+
+    async def run(self) -> NoReturn:
+        """Wake sessions when they are due, for ever. Raises the error that a session failed with: it is a fault of the
+        program."""
+        try:
+            while self._failure is None:
+                self._wake_due()
+                self._rests_until_us = self._ends[0] if self._ends else None
+                await self._sooner.rest_until(self._rests_until_us)
+            raise self._failure
+        finally:
+            self._is_over = True
+            await self.questions.end()
+
+    def _wake_due(self) -> None:
+        now_us = self.clock.now().mono_us
+        while self._ends and (self._ends[0] <= now_us or not self._due[self._ends[0]]):
+            for acting in self._due.pop(heapq.heappop(self._ends)):
+                acting.alarm_us = None
+                acting.wake()
+
+    # --- whose turn -------------------------------------------------------------------------------------------
+
+    def take(self, acting: Acting) -> None:
+        """Give the session a turn, now or when another has finished."""
+        if self._acting < AT_ONCE_MAX:
+            self._acting += 1
+            self.again(acting)
+        else:
+            heapq.heappush(self._waiting, (self._cut_at_us(acting), next(self._order), acting))
+
+    def again(self, acting: Acting) -> None:
+        """Let the session go on in the next turn of the loop."""
+        self._ready.append(acting)
+        self._call()
+
+    def _call(self) -> None:
+        if not self._is_called and not self._is_over:
+            self._is_called = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._is_called = False
+        try:
+            self._go_on()
+        except Exception as error:  # noqa: BLE001  whatever it is, it is raised by run
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Have `run` raise the error: it is a fault of the program."""
+        self._failure = self._failure or error
+        self._sooner.ring()
+
+    def _go_on(self) -> None:
+        if self._is_over:
+            return
+        for _ in range(min(len(self._ready), A_TURN_MAX)):
+            if self._ready.popleft().go_on():
+                self._next()
+        self.questions.put()
+        if self._ready:
+            self._call()
+
+    def answer(self, answers: Sequence[tuple[Acting, Event | None]]) -> None:
+        """Give each session its answer, and let them go on at once."""
+        for acting, event in answers:
+            acting.answered(event)
+            self._ready.append(acting)
+        self._go_on()
+
+    def _next(self) -> None:
+        """One session has finished: another acts in its place."""
+        if self._waiting:
+            self.again(heapq.heappop(self._waiting)[2])
+        else:
+            self._acting -= 1
+
+    def _cut_at_us(self, acting: Acting) -> int:
+        """When a running call is cut, as a monotonic reading; any other session counts as due now, since it holds up a
+        caller or other calls' money."""
+        session, now = acting.session, self.clock.now()
+        return now.mono_us + max(0, session.due_us - now.wall_us) if session.state is State.RUNNING else now.mono_us
+
+
+class BookedRecords:
+    """What is known of the black box's records: the keys of those that are booked, in the order in which they were.
+
+    The switch does not tell whether it deleted a record, so nothing is taken on trust: a record counts as deleted when
+    a look at the black box no longer shows it, and is ordered deleted until then.
+    """
+
+    def __init__(self) -> None:
+        self._keys: dict[str, None] = {}
+        self._ordered: set[str] = set()
+        """Since the last look."""
+        self._unread: OrderedDict[str, Booked] = OrderedDict()
+        self._explained: OrderedDict[str, None] = OrderedDict()
+        self.shown: frozenset[str] = frozenset()
+        """Keys that the last look at the black box showed."""
+
+    def add_unread(self, key: str, booked: Booked) -> None:
+        """Note a session that was booked without its record: the record is compared when it comes."""
+        self._unread[key] = booked
+        while len(self._unread) > UNREAD_MAX:
+            self._unread.popitem(last=False)
+
+    def unread(self, key: str) -> Booked | None:
+        """What a session was booked as that was booked without its record; ``None`` if it is not known here."""
+        return self._unread.get(key)
+
+    def add(self, key: str) -> None:
+        """Note that this record is booked."""
+        self._keys[key] = None
+        self._unread.pop(key, None)
+
+    def explain(self, key: str) -> None:
+        """Note that the reason why nothing was decided is kept, for the call of this record."""
+        self._explained[key] = None
+        while len(self._explained) > EXPLAINED_MAX:
+            self._explained.popitem(last=False)
+
+    def is_explained(self, key: str) -> bool:
+        """Whether that reason is kept already."""
+        return key in self._explained
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    def seen(self, boxes: Collection[str]) -> int:
+        """Take a look at the black box, by its keys: booked keys that are not among them are gone. Returns how many are
+        left that were ordered deleted; it should be 0."""
+        self.shown = frozenset(boxes)
+        self._keys = {key: None for key in self._keys if key in boxes}
+        left = len(self._ordered & self._keys.keys())
+        self._ordered.clear()
+        return left
+
+    def to_delete(self) -> list[str]:
+        """Return the next keys to order deleted, the oldest first, without those that were ordered since the last
+        look."""
+        keys = list(islice((key for key in self._keys if key not in self._ordered), DELETE_AT_ONCE_MAX))
+        self._ordered.update(keys)
+        return keys
 
 
 class Registry:
@@ -276,3 +499,8 @@ class Registry:
         self.steps.append(SeenStep(after.mono_us, jumped))
         for runner in self.open.runners.values():
             runner.offer(jumped)
+
+
+def _end_of(at_us: int) -> int:
+    """The end of the stretch in which a moment lies."""
+    return -(-at_us // TOGETHER_US) * TOGETHER_US

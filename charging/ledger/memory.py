@@ -22,6 +22,7 @@ from charging.ledger.model import (
     Balance,
     Called,
     CdrRow,
+    Decision,
     JournalLine,
     Kept,
     Leg,
@@ -29,9 +30,12 @@ from charging.ledger.model import (
     Outcome,
     Snapshot,
     Transfer,
+    View,
+    check_request,
+    decide,
+    decide_keep,
 )
 from charging.ledger.port import SOLE, Wanted
-from charging.ledger.rules import Decision, View, check_request, decide, decide_keep
 from charging.ledger.unfinished import MARK, assert_whole
 
 

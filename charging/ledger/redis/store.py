@@ -31,6 +31,7 @@ from charging.ledger.model import (
     Outcome,
     Snapshot,
     Transfer,
+    check_request,
 )
 from charging.ledger.port import Wanted
 from charging.ledger.redis.check import RedisCheck
@@ -58,7 +59,6 @@ from charging.ledger.redis.records import (
 )
 from charging.ledger.redis.schema import RedisSchema
 from charging.ledger.redis.url import RedisUrl
-from charging.ledger.rules import check_request
 from charging.tasks import in_turns
 
 STEP_ENTRIES = 5_000

@@ -29,6 +29,7 @@ from charging.ledger.model import (
     Applied,
     Balance,
     Called,
+    Decision,
     JournalLine,
     Kept,
     Kind,
@@ -36,8 +37,11 @@ from charging.ledger.model import (
     Outcome,
     Snapshot,
     Transfer,
+    View,
+    decide,
+    decide_keep,
+    touched,
 )
-from charging.ledger.rules import Decision, View, decide, decide_keep, touched
 from charging.ledger.sqlite.file import queries
 
 LOOKED_AT = 8

@@ -27,9 +27,9 @@ from charging.ledger.model import (
     Outcome,
     Snapshot,
     Transfer,
+    check_request,
 )
 from charging.ledger.port import Wanted
-from charging.ledger.rules import check_request
 from charging.ledger.sqlite import rows as sqlite_rows
 from charging.ledger.sqlite.directory import SqliteDirectory, SqliteLeases
 from charging.ledger.sqlite.documents import SqliteDocuments, SqliteFeed

@@ -9,7 +9,7 @@ import pytest
 from charging.call.events import Event, SwitchSaid
 from charging.call.switch_events import BridgeLeft
 from charging.clock import MICROSECONDS
-from charging.engine import rounds
+from charging.engine import sessions
 from charging.engine.looker import Looker
 from charging.engine.ports import Legs, Look
 from charging.engine.recovery import AUDIT_MAX_S, AUDIT_S, Recovery
@@ -64,7 +64,7 @@ async def test_after_a_restart_calls_are_asked_about_together_and_no_list_of_all
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """R23: with thousands of calls a list takes seconds, in which the switch answers nothing else."""
-    monkeypatch.setattr(rounds, "AT_ONCE_MAX", 2)
+    monkeypatch.setattr(sessions, "AT_ONCE_MAX", 2)
     calls = [await confirmed(rig) for _ in range(5)]
     await rig.kill_daemon()
     lists, asked = 0, list[int]()

@@ -14,7 +14,7 @@ from charging.call.decide import Decision
 from charging.call.decided import FALLBACK, Fallback, TurnedAway, explanation
 from charging.call.events import BlackBoxRead
 from charging.engine.black_boxes import HOUSEKEEPING_S, LOOKED_UP_A_TURN_MAX, NOTED_A_TURN_MAX
-from charging.engine.booked import DELETE_AT_ONCE_MAX, BookedRecords
+from charging.engine.sessions import DELETE_AT_ONCE_MAX, BookedRecords
 from charging.errors import LinkDown
 from charging.ledger.model import Kept, Kind
 from charging.service.decisions import QUEUE_MAX

@@ -18,7 +18,7 @@ from charging.clock import MICROSECONDS
 from charging.engine.leadership import LeaseKeeper
 from charging.engine.looker import Looker
 from charging.engine.recovery import AUDIT_S
-from charging.engine.rounds import Rounds
+from charging.engine.sessions import Rounds
 from charging.errors import LedgerUnavailable, LinkDown
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import OpenSession

@@ -17,9 +17,9 @@ from charging.call.events import Draining, Event
 from charging.call.model import State
 from charging.call.storage import Record
 from charging.clock import MICROSECONDS, Instant
-from charging.engine import rounds, runner
+from charging.engine import runner, sessions
 from charging.engine.looker import Looker
-from charging.engine.rounds import TOGETHER_US, Rounds
+from charging.engine.sessions import TOGETHER_US, Rounds
 from charging.errors import ActionTimeout, LedgerCorrupt, LedgerError, LedgerUnavailable, SwitchError
 from charging.ledger.accounts import Account, Number
 from charging.ledger.memory import MemoryStore
@@ -144,7 +144,7 @@ async def test_a_session_that_begins_while_those_before_it_are_ended_has_its_tur
     queue: Rounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call that is decided in the moment of a take-over; and what was asked for the others takes up no place."""
-    monkeypatch.setattr(rounds, "AT_ONCE_MAX", 1)
+    monkeypatch.setattr(sessions, "AT_ONCE_MAX", 1)
     went_on: list[str] = []
     stopped = Asking(queue)
     queue.take(stopped)
@@ -307,7 +307,7 @@ async def rig() -> AsyncIterator[Rig]:
 
 @pytest.fixture
 def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "AT_ONCE_MAX", 1)
+    monkeypatch.setattr(sessions, "AT_ONCE_MAX", 1)
 
 
 def session_tasks() -> list[str]:
@@ -364,7 +364,7 @@ async def test_all_come_to_their_turn(rig: Rig) -> None:
 async def test_of_very_many_some_go_on_in_each_turn_of_the_loop_and_all_do(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rounds, "A_TURN_MAX", 1)
+    monkeypatch.setattr(sessions, "A_TURN_MAX", 1)
     calls = [await rig.talking() for _ in range(CALLS)]
     await rig.clock.advance(rig.policy.tick_s + 1)
     assert [rig.session_of(call).fixed_s >= rig.policy.tick_s for call in calls] == [True] * CALLS

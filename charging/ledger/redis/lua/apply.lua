@@ -1,4 +1,4 @@
--- One transfer, with the grants before it: rules 1 to 7 of ledger/port.py, as ledger/rules.py says them in Python.
+-- One transfer, with the grants before it: rules 1 to 7 of ledger/port.py, as ledger/model.py says them in Python.
 --
 -- KEYS  1 books    hash   "#lines" (how many the journal has had; present once the account is), and for each balance
 --                         "p:NAME" (posted) and, once not 0, "r:NAME" (reserved)
