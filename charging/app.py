@@ -40,9 +40,8 @@ from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.switch import AsteriskSwitch
 from charging.asterisk.translate import translate
-from charging.call.cdr import iso
 from charging.call.model import LoopEvidence, Policy, State
-from charging.clock import MICROSECONDS, Clock, SystemClock
+from charging.clock import MICROSECONDS, Clock, SystemClock, iso
 from charging.descriptors import raise_limit, shares, wanted
 from charging.engine.black_boxes import BlackBoxes
 from charging.engine.desk import Desk, nobody_is_told

@@ -27,8 +27,7 @@ import structlog
 from starlette.types import ASGIApp
 
 from charging.app_surroundings import accepted_of
-from charging.call.cdr import iso
-from charging.clock import MICROSECONDS, Clock, SystemClock
+from charging.clock import MICROSECONDS, Clock, SystemClock, iso
 from charging.door import Turned, listen
 from charging.errors import ChargingError, ConfigError
 from charging.ledger.open import open_store

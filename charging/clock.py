@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, NoReturn, Protocol, TypeVar
 
@@ -50,6 +51,11 @@ class Instant:
 def parted_us(earlier: Instant, later: Instant) -> int:
     """By how much the wall clock ran further than the monotonic one between two readings; negative: less far."""
     return later.apart_us - earlier.apart_us
+
+
+def iso(wall_us: int) -> str:
+    """A wall-clock reading as ISO 8601 in UTC, with milliseconds."""
+    return datetime.fromtimestamp(wall_us / MICROSECONDS, tz=UTC).isoformat(timespec="milliseconds")
 
 
 def boot_of_machine(proc: Path = Path("/proc")) -> str:

@@ -54,7 +54,7 @@ MANY_PARAMETERS: dict[str, int] = {
 """Constructors with more parameters than PARAMETERS_MAX, likewise."""
 
 STORED_BY_HAND = {
-    "charging.call.cdr": "a CDR is a document for others, and no record of ours",
+    "charging.call.finished": "a CDR is a document for others, and no record of ours",
     "charging.call.fax": "the same",
     "charging.call.voicemail": "the same",
     "charging.call.decided": "a page of decisions, which leave out what is empty",

@@ -57,8 +57,9 @@ from charging.ledger.model import (
     day_spend,
 )
 from charging.pricing.calendar import day_name, month_name
-from charging.pricing.funding import Funding, Pools, bundle_use, charge, consumed, plan
+from charging.pricing.funding import Pools, plan
 from charging.pricing.packs import PACK, PACKS_MAX, last_day_of
+from charging.pricing.rate import Funding, bundle_use, charge, consumed
 from charging.records import quick, replace
 
 # --- how far the money goes -------------------------------------------------------------------------------------

@@ -17,8 +17,7 @@ from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.balances import ruled_by, spendable
 from charging.ledger.model import CALLS, CREDIT, Balance, day_spend
 from charging.pricing.calendar import day_name
-from charging.pricing.funding import bundle_of, cost_to_begin, only_rounding_pays
-from charging.pricing.rate import Rate
+from charging.pricing.rate import Rate, bundle_of, cost_to_begin, only_rounding_pays
 from charging.records import quick, replace
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Refusal, Tariff

@@ -23,7 +23,6 @@ from charging.call.booking import (
     tell_tick,
     within_means,
 )
-from charging.call.cdr import cdr_document, cut_by, deadline_ms
 from charging.call.commands import (
     AskSwitch,
     Command,
@@ -37,7 +36,6 @@ from charging.call.commands import (
     Step,
     Tell,
 )
-from charging.call.duration import contradicting_ms, decide_duration
 from charging.call.events import (
     BalancesRead,
     BlackBoxRead,
@@ -48,6 +46,7 @@ from charging.call.events import (
     Woke,
 )
 from charging.call.failover import reassert_within, recover
+from charging.call.finished import cdr_document, contradicting_ms, cut_by, deadline_ms, decide_duration
 from charging.call.model import Context, Duration, Pending, Proof, Session, State
 from charging.call.switch_events import (
     BridgeLeft,

@@ -14,7 +14,7 @@ from charging.call.commands import Post, ReadBalances, Step, Tell
 from charging.call.model import Context, Pending, Session, Short
 from charging.ledger.balances import held_rooms, rooms
 from charging.ledger.model import AMOUNT_MAX, CALLS, CREDIT, LEGS_MAX, Balance, Leg, OpenSession, day_spend
-from charging.pricing.funding import Funding, bundle_use
+from charging.pricing.rate import Funding, bundle_use
 from charging.records import replace
 
 

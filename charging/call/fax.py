@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from charging.call import oneoff, told
-from charging.call.cdr import given_in, iso
 from charging.call.commands import AskSwitch, Command, HangUp, ReadBlackBox
 from charging.call.events import BlackBoxRead, Event, FaxOrdered, HangupOrdered, SwitchRestarted, SwitchSaid
+from charging.call.finished import given_in
 from charging.call.model import Policy, State
 from charging.call.oneoff import Piece
 from charging.call.switch_events import ChannelEnded
-from charging.clock import MICROSECONDS, Instant
+from charging.clock import MICROSECONDS, Instant, iso
 from charging.ledger.balances import divided, held_rooms
 from charging.ledger.model import Balance, Transfer, unpaid_line
 from charging.pricing.money import format_euro

@@ -17,10 +17,9 @@ from charging.ledger.accounts import Account, Number
 from charging.ledger.balances import PROMO, bundle, granted, left, rooms, ruled_by
 from charging.ledger.model import AMOUNT_MAX, CALLS, CREDIT, Balance, day_spend
 from charging.pricing.calendar import day_name
-from charging.pricing.funding import Funding, charge
 from charging.pricing.money import format_euro
 from charging.pricing.packs import last_day_of, name_of
-from charging.pricing.rate import Rate
+from charging.pricing.rate import Funding, Rate, charge
 from charging.records import replace
 from charging.tariff.plans import Plan
 

@@ -13,8 +13,7 @@ from typing import Annotated, Any, NamedTuple
 
 from charging.clock import MICROSECONDS, Instant
 from charging.ledger.model import Balance, Transfer
-from charging.pricing.funding import Funding, Segment
-from charging.pricing.rate import Rate
+from charging.pricing.rate import Funding, Rate, Segment
 from charging.records import NEWER, RECORD, ROW, VOLATILE, Codec, moved_instants, quick, replace
 
 RECORD_VERSION = 1

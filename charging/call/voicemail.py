@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from charging.call import oneoff, told
-from charging.call.cdr import given_in, iso
 from charging.call.commands import AskSwitch, Command, HangUp, ReadBlackBox
 from charging.call.events import AnswerDoubtful, BlackBoxRead, Event, HangupOrdered, SwitchSaid
+from charging.call.finished import given_in
 from charging.call.model import Means, Policy, Session, State
 from charging.call.oneoff import Piece
 from charging.call.switch_events import ChannelEnded
-from charging.clock import Instant
+from charging.clock import Instant, iso
 from charging.ledger.balances import divided, held_rooms
 from charging.ledger.model import Balance, Kept, Kind, Leg, Transfer
 from charging.pricing.money import format_euro

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from charging.call.cdr import iso
 from charging.call.fax import SERVICE, Fax
+from charging.clock import iso
 from charging.ledger.model import CdrRow
 from charging.pricing.money import format_euro
 

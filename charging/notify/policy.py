@@ -57,9 +57,9 @@ from charging.notify.model import (
     SubscriptionEnding,
 )
 from charging.pricing.calendar import local_reading
-from charging.pricing.funding import cost_to_begin
 from charging.pricing.money import CENT
 from charging.pricing.packs import PACK, WORDS, PackTerms, edition_of, kind_of_pack, last_day_of, name_of
+from charging.pricing.rate import cost_to_begin
 from charging.service.expiry import CreditEvents, credit_life, days_until, paid_until
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Refusal, Tariff

@@ -1,54 +1,22 @@
-"""Who pays which second of a call, what that costs, and how far the money goes.
+"""Who pays which second of a call, and how far the money goes.
 
-Rules (DESIGN.md, "Money and time")
------------------------------------
-1. A call is a row of *increments* without gaps, from second 0. An increment takes its length, its price, its
-   month and its time band from the instant at which it **starts**; what changes within it does not touch it.
-2. An increment that starts with a free second has the increment of the bundle that pays it; else the step's own.
-3. Free seconds go first, bundle by bundle in their order (:meth:`Rate.paying_order`). Where fewer are left than an
+1. Free seconds go first, bundle by bundle in their order (:meth:`Rate.paying_order`). Where fewer are left than an
    increment needs, they pay the first part of it, then the next bundles, and credit pays the rest in proportion of
    time, at the price of the increment's start. If credit cannot, the increment is not begun. A bundle pays increments
    that start before it ends.
-4. The connect fee is that of the increment with which it falls due: the first of which credit pays a second, or
-   (``Rate.fee_with_call``) the call's first. Without it a call that credit never touches costs nothing.
-5. The cost is a function of the whole call so far, rounded once (:meth:`Rate.total`); a tick posts the difference
-   from what it posted before, so pieces never add up wrong.
-
-Nothing here walks over increments: a *run* is all increments of one funding segment that start under the same
-price, counted by one division. Cost grows with the steps and bands that a call meets, not with its length.
+2. What it costs, and how increments begin and end, stands in `charging.pricing.rate`. The plan counts *runs* as that
+   does: it walks over no increments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from charging.pricing.calendar import MICROSECONDS, month_and_edge_us
 from charging.pricing.packs import PACK, ends_us
-from charging.pricing.rate import FOREVER_S, Rate, Regime, ceil_div
+from charging.pricing.rate import CREDIT, Funding, Rate, Regime, Segment, bundle_of, ceil_div, weigh
 from charging.records import quick
-
-CREDIT = "credit"
-"""The source of seconds that money pays."""
-
-_BUNDLE = "bundle:"
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """Seconds ``start_s`` (included) to ``end_s`` (excluded) of a call, and who pays them."""
-
-    start_s: int
-    end_s: int
-    source: str
-    """:data:`CREDIT`, :func:`bundle_of` a month, or a pack (:mod:`charging.pricing.packs`)."""
-
-
-Funding = tuple[Segment, ...]
-"""Contiguous from second 0, in whole increments; no two neighbours have the same source."""
-
-_ALL_CREDIT: Funding = (Segment(0, FOREVER_S, CREDIT),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,98 +45,6 @@ class FundingPlan:
     """It would not fit for any money: the rate's maximum ends the call."""
 
 
-def bundle_of(month: str) -> str:
-    """The source of a month's free seconds: ``2026-11`` → ``bundle:2026-11``."""
-    return _BUNDLE + month
-
-
-class Run(NamedTuple):
-    """Increments of one funding segment that start under the same regime."""
-
-    start_s: int
-    increment_s: int
-    increments: int
-    credit_s: int
-    """Seconds of it that credit pays: all, or (a bundle's last, broken increment) the rest of that one."""
-    free_s: int
-    """The others; of a broken increment some may be the next bundles'."""
-    regime: Regime
-    source: str
-
-
-def runs(rate: Rate, start_us: int, funding: Funding, before_s: int = FOREVER_S) -> Iterator[Run]:
-    """The increments of a funding that start before second ``before_s``, counted: the base of all that follows."""
-    at = 0
-    for segment in funding:
-        free = segment.source != CREDIT
-        end_s = min(segment.end_s, before_s)
-        while at < end_s:
-            regime = rate.regime(start_us, at)
-            increment = (free and rate.free_increment(segment.source)) or regime.increment_s
-            count = ceil_div(min(regime.until_s, end_s) - at, increment)
-            end = at + count * increment
-            rest = max(0, end - segment.end_s)
-            inside = end - at - rest
-            if free:
-                others = _free_within(funding[funding.index(segment) + 1 :], end) if rest else 0
-                yield Run(at, increment, count, rest - others, inside + others, regime, segment.source)
-            else:
-                yield Run(at, increment, count, inside, 0, regime, CREDIT)
-            at = end
-
-
-def _free_within(later: Funding, until_s: int) -> int:
-    """Seconds before ``until_s`` that further bundles pay."""
-    return sum(min(one.end_s, until_s) - one.start_s for one in later if one.source != CREDIT and one.start_s < until_s)
-
-
-def charge(rate: Rate, start_us: int, funding: Funding) -> int:
-    """What credit pays for the whole call so far, in micro-euro. ``start_us``: wall clock at its answer.
-
-    Never falls when the funding is continued.
-    """
-    weight, credit_s = _weigh(rate, start_us, funding)
-    return rate.total(weight, with_minimum=credit_s > 0)
-
-
-def cost_to_begin(rate: Rate, start_us: int) -> int:
-    """Micro-euro that credit alone needs for the first increment."""
-    return charge(rate, start_us, (Segment(0, rate.regime(start_us, 0).increment_s, CREDIT),))
-
-
-def only_rounding_pays(rate: Rate, start_us: int, funding: Funding, credit: int) -> bool:
-    """Whether a call may not begin because only rounding makes it free: ``credit`` (micro-euro) is 0 and the call has a
-    price, though its first seconds may round to 0 (R12)."""
-    if credit > 0:
-        return False
-    regime = rate.regime(start_us, 0)
-    if funding[0].source != CREDIT:
-        return rate.fee_with_call and regime.connect_fee > 0
-    return regime.connect_fee > 0 or regime.weight > 0
-
-
-def bundle_use(funding: Funding) -> dict[str, int]:
-    """Free seconds used, by source."""
-    used: dict[str, int] = {}
-    for segment in funding:
-        if segment.source != CREDIT:
-            used[segment.source] = used.get(segment.source, 0) + segment.end_s - segment.start_s
-    return used
-
-
-def consumed(rate: Rate, start_us: int, funding: Funding, used_s: int) -> Funding:
-    """The part of a funding that a call of ``used_s`` seconds has used, to the end of the increment that has begun.
-
-    ``used_s`` 0 gives nothing; exactly at an increment's end gives that end; beyond the funding, all of it.
-    """
-    if not used_s or not funding:
-        return ()
-    end_s = 0
-    for run in runs(rate, start_us, funding, used_s):
-        end_s = run.start_s + run.increments * run.increment_s
-    return _cut(funding, end_s)
-
-
 def plan(rate: Rate, start_us: int, fixed: Funding, pools: Pools, target_s: int) -> FundingPlan:
     """Continue ``fixed`` (what is consumed, in whole increments) to at least ``target_s``, as funds allow.
 
@@ -179,39 +55,6 @@ def plan(rate: Rate, start_us: int, fixed: Funding, pools: Pools, target_s: int)
     while planner.at_s < planner.target_s and not planner.short:
         planner.extend()
     return planner.result()
-
-
-def cost_of_seconds(rate: Rate, start_us: int, seconds: int) -> int:
-    """What a call of ``seconds`` costs without free minutes, in micro-euro."""
-    weight, credit_s = _weigh(rate, start_us, _ALL_CREDIT, seconds)
-    return rate.total(weight, with_minimum=credit_s > 0)
-
-
-def _weigh(rate: Rate, start_us: int, funding: Funding, before_s: int = FOREVER_S) -> tuple[int, int]:
-    """Price of the credit-paid seconds over the rate's denominator, connect fee included; and their number."""
-    weight = seconds = 0
-    if not funding:
-        return 0, 0
-    owes_fee = True
-    for run in runs(rate, start_us, funding, before_s):
-        if owes_fee and brings_fee(rate, run):
-            weight += rate.connect_weight(run.regime)
-            owes_fee = False
-        seconds += run.credit_s
-        weight += run.credit_s * run.regime.weight
-    return weight, seconds
-
-
-def brings_fee(rate: Rate, run: Run) -> bool:
-    """Whether the connect fee falls due with a run, if it has not before."""
-    return run.credit_s > 0 or rate.fee_with_call
-
-
-def _cut(funding: Funding, end_s: int) -> Funding:
-    kept = [segment for segment in funding if segment.start_s < end_s]
-    if kept and kept[-1].end_s > end_s:
-        kept[-1] = Segment(kept[-1].start_s, end_s, kept[-1].source)
-    return tuple(kept)
 
 
 class _Planner:
@@ -225,7 +68,7 @@ class _Planner:
         self.at_maximum = False
         self.segments = list(fixed)
         self.at_s = fixed[-1].end_s if fixed else 0
-        self.weight, self.credit_s = _weigh(rate, start_us, fixed)
+        self.weight, self.credit_s = weigh(rate, start_us, fixed)
         self.owes_fee = not (fixed if rate.fee_with_call else self.credit_s)
         self.credit = pools.credit
         self.budget = rate.budget(pools.credit)

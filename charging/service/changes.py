@@ -26,8 +26,7 @@ from typing import Annotated, Any
 
 import structlog
 
-from charging.call.cdr import iso
-from charging.clock import Clock
+from charging.clock import Clock, iso
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Document

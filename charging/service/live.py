@@ -16,7 +16,7 @@ from charging.errors import LedgerError
 from charging.ledger.balances import divided, held_rooms
 from charging.ledger.model import OpenSession
 from charging.ledger.port import Store
-from charging.pricing.funding import bundle_use, charge, consumed
+from charging.pricing.rate import bundle_use, charge, consumed
 from charging.service.actor import actor
 from charging.service.changes import Act, Changes
 from charging.service.refusal import Code, Refused

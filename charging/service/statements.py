@@ -31,7 +31,7 @@ from charging.service.refusal import Code, Refused, unknown_account
 from charging.tariff.tariff import Tariff
 
 Document = dict[str, Any]
-"""A CDR, as `charging.call.cdr` writes it."""
+"""A CDR, as `charging.call.finished` writes it."""
 
 CALL = "call"
 VOICEMAIL = "voicemail"

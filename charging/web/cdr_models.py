@@ -51,7 +51,7 @@ def _cdr_schema() -> dict[str, Any]:
 
 
 Cdr = Annotated[dict[str, Any], WithJsonSchema(_cdr_schema())]
-"""A CDR, as `charging.call.cdr` writes it."""
+"""A CDR, as `charging.call.finished` writes it."""
 
 
 class CdrPage(Page[Cdr]):

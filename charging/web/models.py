@@ -9,8 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchem
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from charging.call.cdr import iso
 from charging.call.decided import Turn, advice, explanation
+from charging.clock import iso
 from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.balances import is_free_seconds, is_money
 from charging.ledger.model import JournalLine, Kind

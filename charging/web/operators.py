@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
-from charging.call.cdr import iso
+from charging.clock import iso
 from charging.service.operators import Operator, Operators, Role
 from charging.web.models import Body, Edit, Instant, Page, Text
 from charging.web.problem import granted

@@ -20,8 +20,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import httpx
 
-from charging.call.cdr import iso
-from charging.clock import MICROSECONDS, Clock
+from charging.clock import MICROSECONDS, Clock, iso
 from charging.service.events import Event
 from charging.web.settings import Webhook, is_loopback, signing_keys
 

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
-from charging.call.cdr import iso
+from charging.clock import iso
 from charging.pricing.money import format_euro
 from charging.service.tokens import TOKENS_MAX, Bounds, NewToken, Scope, Token, Tokens
 from charging.web.models import Body, Euro, Instant, Page, Text, iso_or_none

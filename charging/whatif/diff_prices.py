@@ -11,9 +11,8 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
-from charging.pricing.funding import cost_of_seconds
 from charging.pricing.money import AMOUNT_MAX, format_euro
-from charging.pricing.rate import FOREVER_S, Rate
+from charging.pricing.rate import FOREVER_S, Rate, cost_of_seconds
 
 EXAMPLES_S = (1, 60, 600)
 """Calls that reach so far into a step show what it means."""

@@ -10,22 +10,22 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from charging.pricing.calendar import MICROSECONDS
-from charging.pricing.funding import (
+from charging.pricing.funding import Pools, plan
+from charging.pricing.money import AMOUNT_MAX, MICRO, format_euro
+from charging.pricing.packs import PackTerms
+from charging.pricing.rate import (
     CREDIT,
     Funding,
-    Pools,
+    Rate,
     Run,
     brings_fee,
     bundle_of,
     bundle_use,
     charge,
     only_rounding_pays,
-    plan,
+    round_div,
     runs,
 )
-from charging.pricing.money import AMOUNT_MAX, MICRO, format_euro
-from charging.pricing.packs import PackTerms
-from charging.pricing.rate import Rate, round_div
 from charging.pricing.vat import format_percent
 from charging.tariff.tariff import Refusal, Tariff
 

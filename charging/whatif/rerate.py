@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from charging.pricing.calendar import MICROSECONDS
-from charging.pricing.funding import Pools, bundle_of, bundle_use, plan
+from charging.pricing.funding import Pools, plan
 from charging.pricing.money import AMOUNT_MAX, format_euro
 from charging.pricing.packs import MESSAGES, PAGES, PackTerms, edition_of, name_of, shares
+from charging.pricing.rate import bundle_of, bundle_use
 from charging.tariff.tariff import Refusal, Tariff
 from charging.whatif.past import Past, PastCall, PastFax, PastMessage
 

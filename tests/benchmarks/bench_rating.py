@@ -14,17 +14,9 @@ from statistics import median
 from time import perf_counter_ns
 
 from charging.pricing.calendar import Window
-from charging.pricing.funding import (
-    CREDIT,
-    Pools,
-    Segment,
-    charge,
-    consumed,
-    cost_of_seconds,
-    plan,
-)
+from charging.pricing.funding import Pools, plan
 from charging.pricing.money import MICRO
-from charging.pricing.rate import Band, Rate, Step
+from charging.pricing.rate import CREDIT, Band, Rate, Segment, Step, charge, consumed, cost_of_seconds
 from charging.records import Codec
 from charging.tariff.deck_file import parse_deck
 from charging.tariff.tariff import Prefixes

@@ -13,8 +13,7 @@ from math import ceil, floor
 from zoneinfo import ZoneInfo
 
 from charging.pricing.calendar import Window
-from charging.pricing.funding import Segment
-from charging.pricing.rate import Rate, Rounding, Step
+from charging.pricing.rate import Rate, Rounding, Segment, Step
 
 
 @dataclass(frozen=True)

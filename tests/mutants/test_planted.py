@@ -37,4 +37,4 @@ def test_every_folder_with_mistakes_has_tests() -> None:
 @pytest.mark.parametrize("text", ["nothing of it", "was was"])
 def test_a_mistake_that_does_not_fit_the_file_any_more_is_told(text: str) -> None:
     with pytest.raises(ValueError, match=r"mend planted\.yaml"):
-        Mistake("charging/call/cdr.py", "so", "was", "is").planted_in(text)
+        Mistake("charging/call/finished.py", "so", "was", "is").planted_in(text)

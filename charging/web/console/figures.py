@@ -10,8 +10,7 @@ from itertools import groupby
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from charging.call.cdr import iso
-from charging.clock import MICROSECONDS
+from charging.clock import MICROSECONDS, iso
 from charging.ledger.accounts import Account
 from charging.ledger.balances import is_free_seconds, money_in
 from charging.ledger.model import CREDIT, JournalLine

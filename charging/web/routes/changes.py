@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from charging.call.cdr import iso
+from charging.clock import iso
 from charging.service.changes import Act
 from charging.service.refusal import Code, Refused
 from charging.service.trail import Noted, Sought

@@ -14,8 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from charging.call.cdr import iso
-from charging.clock import Clock
+from charging.clock import Clock, iso
 from charging.errors import LedgerError
 from charging.service.actor import actor
 from charging.service.events import Event, Line, Place, What

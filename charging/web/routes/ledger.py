@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from charging.call.cdr import iso
+from charging.clock import iso
 from charging.engine.findings import Kind
 from charging.errors import LedgerError
 from charging.service.findings import Finding

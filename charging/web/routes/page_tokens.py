@@ -7,7 +7,7 @@ from typing import Self
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from charging.call.cdr import iso
+from charging.clock import iso
 from charging.service.page_tokens import NewPageToken, Use
 from charging.service.refusal import Code, Refused
 from charging.web.models import Body, Instant

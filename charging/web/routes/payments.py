@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from charging.call.cdr import iso
+from charging.clock import iso
 from charging.pricing.money import format_euro
 from charging.service.payments import Outcome, Payment, State
 from charging.web.forms import Amount

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from charging.call.cdr import iso
+from charging.clock import iso
 from charging.sandbox.desk import CallWish, FaxPlay, NotTaken, Telephones, play_fax
 from charging.sandbox.switch import Phase, PlayedCall
 from charging.web.forms import AccountId, PhoneNumber, told

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from charging.call.cdr import iso
+from charging.clock import iso
 from charging.pricing.money import format_euro
 from charging.pricing.packs import MESSAGES, PAGES
 from charging.service.refusal import Code, Refused

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field
 
-from charging.call.cdr import iso
+from charging.clock import iso
 from charging.service.refusal import Refused
 from charging.service.webhooks import Endpoint, Letter, Report, Webhooks, behind_us
 from charging.web.forms import FEED_CURSOR, told

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from charging.call.duration import contradicting_ms, decide_duration
 from charging.call.events import BlackBoxRead
+from charging.call.finished import contradicting_ms, decide_duration
 from charging.call.model import STEPS_MAX, Proof, Session
 from tests.unit.call.test_table import NOW, POLICY, running
 

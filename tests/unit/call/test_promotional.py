@@ -18,8 +18,8 @@ from charging.engine.left_messages import LeftMessages
 from charging.ledger.balances import PROMOS_MAX, promo
 from charging.ledger.books.verify import verify
 from charging.ledger.model import CREDIT, Balance, Closed, Kind, Leg, Transfer
-from charging.pricing.funding import Segment
 from charging.pricing.money import format_euro
+from charging.pricing.rate import Segment
 from charging.service.ledger_contents import LedgerContents
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig, make_tariff, plan
 from tests.unit.call.test_table import running

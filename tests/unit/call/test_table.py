@@ -38,8 +38,7 @@ from charging.call.told import EventContradicted, TickPostponed
 from charging.clock import Instant
 from charging.errors import UnexpectedEvent
 from charging.ledger.model import CREDIT, Applied, Balance, Outcome
-from charging.pricing.funding import Segment
-from charging.pricing.rate import Rate, Step
+from charging.pricing.rate import Rate, Segment, Step
 
 NOW = Instant(1_000_000_000, 1_795_262_400_000_000)
 RATE = Rate(plan="light", destination="nl_mobile", steps=(Step(0, 60_000, 60, 1),))

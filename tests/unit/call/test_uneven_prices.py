@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from charging.call.cdr import iso
+from charging.clock import iso
 from charging.ledger.balances import bundle, grant, granted
 from charging.ledger.model import Kind, Leg, Transfer
 from charging.pricing.calendar import Window

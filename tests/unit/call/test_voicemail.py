@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from agi.port import Answer
-from charging.call.cdr import iso
 from charging.call.model import Policy
 from charging.call.switch_events import ChannelEnded
-from charging.clock import MICROSECONDS
+from charging.clock import MICROSECONDS, iso
 from charging.engine.black_boxes import HOUSEKEEPING_S
 from charging.ledger.accounts import Language, Status
 from charging.ledger.books.archive import archive

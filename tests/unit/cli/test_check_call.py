@@ -14,8 +14,8 @@ from charging.cli.check_call import TALK_S, Scene, decision_of, find_scene
 from charging.cli.check_files import Wanted
 from charging.cli.client import Client
 from charging.ledger.accounts import REHEARSAL
-from charging.pricing.funding import Pools, bundle_of, plan
-from charging.pricing.rate import Rate
+from charging.pricing.funding import Pools, plan
+from charging.pricing.rate import Rate, bundle_of
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Tariff
 from charging.whatif.quote import find_rate

@@ -10,19 +10,21 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from charging.pricing.calendar import Window
-from charging.pricing.funding import (
+from charging.pricing.funding import Pools, plan
+from charging.pricing.money import AMOUNT_MAX, MICRO
+from charging.pricing.rate import (
     CREDIT,
-    Pools,
+    Band,
+    Rate,
+    Rounding,
     Segment,
+    Step,
     bundle_use,
     charge,
     consumed,
     cost_of_seconds,
     only_rounding_pays,
-    plan,
 )
-from charging.pricing.money import AMOUNT_MAX, MICRO
-from charging.pricing.rate import Band, Rate, Rounding, Step
 from charging.records import Codec
 from tests.fakes import reference_rater as reference
 from tests.unit.pricing.strategies import affordable_seconds

@@ -5,18 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charging.pricing.funding import (
-    CREDIT,
-    FundingPlan,
-    Pools,
-    bundle_use,
-    charge,
-    consumed,
-    cost_of_seconds,
-    plan,
-)
+from charging.pricing.funding import FundingPlan, Pools, plan
 from charging.pricing.money import AMOUNT_MAX
-from charging.pricing.rate import Rate
+from charging.pricing.rate import CREDIT, Rate, bundle_use, charge, consumed, cost_of_seconds
 from charging.records import Codec
 from tests.fakes import reference_rater as reference
 from tests.unit.pricing.strategies import affordable_seconds, money, pools, rates, starts

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charging.pricing.funding import CREDIT, Funding, Pools, bundle_use, charge, consumed, plan, runs
+from charging.pricing.funding import Pools, plan
 from charging.pricing.packs import PackRules, ends_us, pack_of
-from charging.pricing.rate import Rate, Step
+from charging.pricing.rate import CREDIT, Funding, Rate, Step, bundle_use, charge, consumed, runs
 
 ZONE = ZoneInfo("Europe/Amsterdam")
 MICRO = 1_000_000

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from charging.errors import ConfigError
-from charging.pricing.funding import cost_of_seconds
-from charging.pricing.rate import Rate
+from charging.pricing.rate import Rate, cost_of_seconds
 from charging.tariff import deck_file
 from charging.tariff import tariff as tariff_module
 from charging.tariff.deck import DeckRow

@@ -10,9 +10,9 @@ import pytest
 
 from charging.errors import ConfigError, Problem
 from charging.pricing.calendar import Window
-from charging.pricing.funding import Pools, cost_of_seconds
+from charging.pricing.funding import Pools
 from charging.pricing.money import AMOUNT_MAX, format_euro, parse_euro
-from charging.pricing.rate import Rate, Step
+from charging.pricing.rate import Rate, Step, cost_of_seconds
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Price
 from tests.unit.pricing.strategies import affordable_seconds

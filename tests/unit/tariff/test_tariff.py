@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from charging.pricing.funding import cost_of_seconds
 from charging.pricing.money import MICRO
-from charging.pricing.rate import Rate
+from charging.pricing.rate import Rate, cost_of_seconds
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Refusal, Tariff
 from tests.unit.tariff.tariffs import SHIPPED, changed, small

@@ -14,13 +14,14 @@ import pytest
 
 from charging.call import fax as faxes
 from charging.call import voicemail as voicemails
-from charging.call.cdr import cdr_document, iso
 from charging.call.events import BlackBoxRead
 from charging.call.fax import Fax
+from charging.call.finished import cdr_document
 from charging.call.model import Duration, Proof, Session
 from charging.call.storage import revive
 from charging.call.voicemail import Voicemail
 from charging.cli.calls import CSV_COLUMNS
+from charging.clock import iso
 from charging.ledger.accounts import Account, Language
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind, Leg
 from charging.service.operators import Role

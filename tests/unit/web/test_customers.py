@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from charging.call.cdr import iso
+from charging.clock import iso
 from charging.ledger.accounts import Language
 from charging.ledger.model import CdrRow, Closed, Kind, Opened, Outcome, Transfer
 from charging.service.gifts import Given, PackGiven, PackWish

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charging.pricing.funding import Pools, Segment, bundle_use, plan
+from charging.pricing.funding import Pools, plan
 from charging.pricing.money import AMOUNT_MAX, MICRO, format_euro, parse_euro
-from charging.pricing.rate import Rate, Step
+from charging.pricing.rate import Rate, Segment, Step, bundle_use
 from charging.pricing.vat import format_percent
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Tariff
