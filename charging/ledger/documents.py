@@ -24,7 +24,7 @@ What every store promises:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -90,57 +90,3 @@ class Written(Protocol):
     """Called with a document that was put (``is_new``) or updated."""
 
     def __call__(self, document: Document, *, is_new: bool) -> None: ...
-
-
-class MemoryDocuments:
-    """The executable specification, and part of :class:`charging.ledger.memory.MemoryStore`. Nothing awaits, so every
-    call is atomic."""
-
-    def __init__(
-        self,
-        stored: dict[tuple[str, str], Document] | None = None,
-        written: Written = lambda _document, *, is_new: None,
-    ) -> None:
-        """``stored``: where they are kept, by collection and id; ``written``: called with each that was written."""
-        self._stored = {} if stored is None else stored
-        self._written = written
-
-    async def put_document(self, collection: str, id: str, body: str, due_us: int | None = None) -> Put:
-        if (collection, id) in self._stored:
-            return Put.EXISTS
-        self._stored[collection, id] = document = Document(collection, id, body, due_us, version=1)
-        self._written(document, is_new=True)
-        return Put.CREATED
-
-    async def get_document(self, collection: str, id: str) -> Document | None:
-        return self._stored.get((collection, id))
-
-    async def update_document(self, document: Document) -> bool:
-        if not self._is_current(document):
-            return False
-        self._stored[document.collection, document.id] = replace(document, version=document.version + 1)
-        self._written(document, is_new=False)
-        return True
-
-    async def delete_document(self, document: Document) -> bool:
-        if not self._is_current(document):
-            return False
-        del self._stored[document.collection, document.id]
-        return True
-
-    async def due_documents(self, collection: str, now_us: int, limit: int) -> Sequence[Document]:
-        found = [(one.due_us, one.id, one) for one in self._of(collection) if one.due_us is not None]
-        return [one for due_us, _, one in sorted(found, key=lambda entry: entry[:2]) if due_us <= now_us][:limit]
-
-    async def list_documents(
-        self, collection: str, after: str = "", limit: int = 1000, *, backwards: bool = False
-    ) -> Sequence[Document]:
-        found = (one for one in self._of(collection) if is_beyond(one.id, after, backwards=backwards))
-        return sorted(found, key=lambda one: one.id, reverse=backwards)[:limit]
-
-    def _is_current(self, document: Document) -> bool:
-        stored = self._stored.get((document.collection, document.id))
-        return stored is not None and stored.version == document.version
-
-    def _of(self, collection: str) -> list[Document]:
-        return [one for one in self._stored.values() if one.collection == collection]

@@ -23,6 +23,7 @@ from charging.clock import Bell, Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account
 from charging.ledger.balances import ruled_by, spendable
+from charging.ledger.credit_life import CreditEvents
 from charging.ledger.documents import Document, Documents
 from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import Balance
@@ -33,7 +34,6 @@ from charging.notify.policy import Headroom, Standing, due, forward_cost, headro
 from charging.notify.record import Record, folded
 from charging.pricing.calendar import local_reading
 from charging.pricing.packs import MESSAGES, PACK, PackTerms, edition_of, last_day_of
-from charging.service.expiry import CreditEvents
 from charging.tariff.tariff import Tariff
 
 COLLECTION = "notice-records"

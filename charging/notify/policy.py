@@ -39,6 +39,7 @@ from zoneinfo import ZoneInfo
 from charging.call.decide import Subscriber
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.balances import PROMO, is_free_seconds, is_money, left, spendable
+from charging.ledger.credit_life import CreditEvents, credit_life, days_until, paid_until
 from charging.ledger.model import CREDIT, Balance
 from charging.notify.missed import Batch
 from charging.notify.model import (
@@ -60,7 +61,6 @@ from charging.pricing.calendar import local_reading
 from charging.pricing.money import CENT
 from charging.pricing.packs import PACK, WORDS, PackTerms, edition_of, kind_of_pack, last_day_of, name_of
 from charging.pricing.rate import cost_to_begin
-from charging.service.expiry import CreditEvents, credit_life, days_until, paid_until
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Refusal, Tariff
 

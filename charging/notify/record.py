@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
 from charging.ledger.balances import PROMO, money_in
-from charging.ledger.credit_events import CreditHistory
+from charging.ledger.credit_life import CreditHistory
 from charging.ledger.model import JournalLine, Kind
 from charging.notify.model import GIFT, Notice
 from charging.records import NEWER, Codec

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import NoReturn
 
 import structlog
@@ -34,19 +34,12 @@ from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account
 from charging.ledger.balances import PROMO, is_value
-from charging.ledger.credit_events import CreditHistory
-from charging.ledger.model import CREDIT, LEGS_MAX, Balance, OpenSession, Outcome, Transfer
+from charging.ledger.credit_life import CreditEvents, CreditHistory, CreditLife, credit_life, paid_until
+from charging.ledger.model import CREDIT, LEGS_MAX, Balance, Kind, Leg, OpenSession, Outcome, Transfer
 from charging.ledger.port import IDS_REMEMBERED_S, Store
 from charging.pricing.packs import PACK, SORTS
+from charging.service.actor import DAEMON
 from charging.service.changes import Changes
-from charging.service.expiry import (
-    CreditEvents,
-    CreditLife,
-    credit_expiry,
-    credit_life,
-    expire,
-    paid_until,
-)
 from charging.service.money import apply_noted
 from charging.service.months import Months, closing, counters_before, past_months
 from charging.tariff.tariff import Tariff
@@ -309,3 +302,16 @@ class Caretaker:
     def _postpone(self, account: str) -> None:
         if len(self._postponed) < POSTPONED_MAX:
             self._postponed[account] = None
+
+
+def credit_expiry(account: str, last_day: date, amount: int, at_us: int, attempt: int) -> Transfer:
+    """The transfer that ends ``amount`` of credit, all that was available. ``attempt`` counts up where an earlier one
+    of the same day took another amount, so that no two different transfers ever share an id."""
+    key = (last_day + timedelta(days=1)).isoformat()
+    return expire(account, CREDIT, f"credit/{key}", amount, at_us, attempt, "a_year_without_use")
+
+
+def expire(account: str, balance: str, key: str, amount: int, at_us: int, attempt: int, reason: str) -> Transfer:
+    """A transfer that takes ``amount`` off a balance: never what is reserved, for its leg's floor is zero."""
+    id = f"expire/{key}" if attempt == 1 else f"expire/{key}/{attempt}"
+    return Transfer(id, account, Kind.EXPIRE, at_us, (Leg(balance, -amount),), reason=reason, actor=DAEMON)

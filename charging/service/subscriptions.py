@@ -1,4 +1,4 @@
-"""Records until when a subscription is paid (R18). Its effect on old credit is in `charging.service.expiry`.
+"""Records until when a subscription is paid (R18). Its effect on old credit is in `charging.ledger.credit_life`.
 
 A payment is recorded with a key, or at least by its period. The same payment repeated changes nothing: neither the paid
 period nor the day from which R19's year counts. No payment moves the end of the paid period to an earlier day; to undo

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from charging.lab.ports import free_port
-from charging.ledger.documents import MemoryDocuments
+from charging.ledger.memory import MemoryDocuments
 from charging.notify.model import NoticeKind
 from charging.notify.outbox import Outbox, State
 from charging.notify.render import Operator, Templates

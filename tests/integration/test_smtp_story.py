@@ -6,8 +6,7 @@ import asyncio
 
 from charging.lab.ports import free_port
 from charging.ledger.accounts import Number
-from charging.ledger.documents import MemoryDocuments
-from charging.ledger.memory import MemoryStore
+from charging.ledger.memory import MemoryDocuments, MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Outcome, Transfer
 from charging.notify.notifier import Notifier
 from charging.notify.outbox import Outbox

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from charging.ledger.documents import MemoryDocuments
+from charging.ledger.memory import MemoryDocuments
 from charging.notify.outbox import Outbox
 
 

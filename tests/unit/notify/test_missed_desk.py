@@ -12,8 +12,8 @@ import pytest
 from charging.call.decide import Cause
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Language, Number, Status
-from charging.ledger.documents import Document, MemoryDocuments
-from charging.ledger.memory import MemoryStore
+from charging.ledger.documents import Document
+from charging.ledger.memory import MemoryDocuments, MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Outcome, Transfer
 from charging.notify.missed import Call
 from charging.notify.missed_desk import COLLECTION, POLL_S, TRIES_MAX, MissedDesk

@@ -12,8 +12,7 @@ import pytest
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Account, Number
 from charging.ledger.balances import bundle
-from charging.ledger.documents import MemoryDocuments
-from charging.ledger.memory import MemoryStore
+from charging.ledger.memory import MemoryDocuments, MemoryStore
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Opened, Outcome, Transfer
 from charging.notify import notifier
 from charging.notify.model import Expiry, LowCredit, LowFreeMinutes, Notice, SubscriptionEnding

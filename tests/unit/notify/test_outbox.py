@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from charging.clock import MICROSECONDS
-from charging.ledger.documents import MemoryDocuments
+from charging.ledger.memory import MemoryDocuments
 from charging.notify.model import Facts, LowCredit, LowFreeMinutes, MissedCall, Notice, NoticeKind
 from charging.notify.outbox import CLAIM_S, COLLECTION, KEPT_S, UNREADABLE_AGAIN_S, Outbox, State
 from charging.notify.samples import samples

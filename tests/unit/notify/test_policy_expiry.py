@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from charging.ledger.accounts import Status
+from charging.ledger.credit_life import CreditEvents
 from charging.notify.model import Expiry, Notice, NoticeKind, SubscriptionEnding
 from charging.notify.policy import Standing, due
-from charging.service.expiry import CreditEvents
 from charging.tariff.plans import Plan
 from tests.fakes.rig import EURO
 from tests.unit.notify.factories import ANNA, at, noon, standing, the_tariff

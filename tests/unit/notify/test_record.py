@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from charging.ledger.balances import bundle, promo
-from charging.ledger.credit_events import CreditHistory
+from charging.ledger.credit_life import CreditHistory
 from charging.ledger.model import CREDIT, JournalLine, Kind, Leg
 from charging.notify.record import Record, folded
 from tests.fakes.rig import make_tariff

@@ -12,7 +12,8 @@ import pytest
 
 from charging.clock import MICROSECONDS
 from charging.errors import LedgerUnavailable
-from charging.ledger.documents import Document, MemoryDocuments
+from charging.ledger.documents import Document
+from charging.ledger.memory import MemoryDocuments
 from charging.notify.model import NoticeKind
 from charging.notify.outbox import CLAIM_S, KEPT_S, Entry, Outbox, State
 from charging.notify.render import Operator, Templates

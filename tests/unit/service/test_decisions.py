@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 
 from charging.call.decided import FALLBACK, Decided, Fallback, Turn
 from charging.errors import LedgerUnavailable
-from charging.ledger.documents import MemoryDocuments, Put
+from charging.ledger.documents import Put
+from charging.ledger.memory import MemoryDocuments
 from charging.service import decisions
 from charging.service.decisions import (
     COLLECTION,

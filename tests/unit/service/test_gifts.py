@@ -11,7 +11,7 @@ import pytest
 
 from charging.ledger.accounts import Account, Language
 from charging.ledger.balances import PROMOS_MAX, divided, promo, rooms, spendable
-from charging.ledger.credit_events import CreditEvent, credit_event
+from charging.ledger.credit_life import CreditEvent, credit_event
 from charging.ledger.model import AMOUNT_MAX, CREDIT, Balance, Kind, Leg, Opened, Outcome, Transfer
 from charging.ledger.remembered import remember
 from charging.pricing.packs import PACKS_MAX, pack_of

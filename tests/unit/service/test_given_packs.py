@@ -12,8 +12,9 @@ import pytest
 
 from charging.call.pieces import allowance
 from charging.errors import LedgerUnavailable
-from charging.ledger.documents import MemoryDocuments, Put
+from charging.ledger.documents import Put
 from charging.ledger.given_packs import COLLECTION, GivenPacks
+from charging.ledger.memory import MemoryDocuments
 from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
 from charging.ledger.remembered import remember
 from charging.pricing.packs import MESSAGES, PAGES, PackTerms, edition_of, last_day_of, name_of, pack_of, shown_pack

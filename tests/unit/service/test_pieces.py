@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from charging.call.pieces import Allowance, allowance
 from charging.fax.desk import FaxSent, TooLittle
-from charging.ledger.credit_events import credit_event
+from charging.ledger.credit_life import credit_event
 from charging.ledger.model import Balance, Kind, Leg, Outcome, Transfer, day_spend
 from charging.pricing.packs import MESSAGES, PACKS_MAX, PAGES, PieceRules, pack_of, shares
 from charging.pricing.rate import Step

@@ -7,16 +7,9 @@ from datetime import date
 import pytest
 
 from charging.ledger.accounts import Account
+from charging.ledger.credit_life import CreditEvents, CreditLife, credit_life, days_until, paid_until, year_after
 from charging.ledger.model import CREDIT, Kind, Leg
-from charging.service.expiry import (
-    CreditEvents,
-    CreditLife,
-    credit_expiry,
-    credit_life,
-    days_until,
-    paid_until,
-    year_after,
-)
+from charging.service.caretaker import credit_expiry
 from charging.tariff.plans import Plan
 from tests.unit.notify.factories import at
 

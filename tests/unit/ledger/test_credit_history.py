@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from charging.ledger.balances import bundle
 from charging.ledger.books.archive import opening_line
-from charging.ledger.credit_events import CreditEvent, CreditHistory, credit_event
+from charging.ledger.credit_life import CreditEvent, CreditHistory, credit_event
 from charging.ledger.model import CREDIT, ID_LENGTH_MAX, REASON_LENGTH_MAX, JournalLine, Kind, Leg
 
 BUNDLE = bundle("2026-11")
