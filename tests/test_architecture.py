@@ -152,7 +152,6 @@ PURE = (
     "charging.asterisk.black_box",
     "charging.notify.policy",
     "agi.protocol",
-    "agi.arguments",
 )
 TALKING = ("charging.tariff.watch", "charging.tariff.reading", "charging.tariff.in_force")
 """Within the folders above: what watches the tariff's files."""

@@ -159,6 +159,11 @@ def subscriber_of(tariff: Tariff, number: Number | None, account: Account | None
     return Subscriber(number, account, plan, tariff.message_price(plan, now_us))
 
 
+def mailbox_of(number: Number) -> str:
+    """The voicemail box that a number's callers reach."""
+    return number.mailbox or number.number.lstrip("+")
+
+
 def obstacle(account: Account, number: Number, target_is_ours: bool) -> Reason | None:
     """What stands against forwarding, before any price is looked at; ``None`` if nothing does."""
     if account.status is Status.CLOSED:

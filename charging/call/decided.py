@@ -1,7 +1,7 @@
 """Why a call was decided so: the record of one decision, refused calls too, and the words for it. Pure.
 
 It is kept for some days, to answer a customer (`charging.service.decisions` stores it). It is no part of the books: no
-money depends on it. Numbers of other people are masked before they are kept.
+money depends on it. Numbers of other people are masked as they are kept (:meth:`Decided.masked`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from charging.clock import MICROSECONDS, Instant
 from charging.ledger.accounts import Number
 from charging.ledger.balances import left, spendable
 from charging.ledger.model import Balance
-from charging.records import quick
+from charging.records import quick, replace
 from charging.shown import HIDDEN, hidden
 from charging.tariff.tariff import Tariff
 
@@ -87,14 +87,13 @@ class Decided:
     daemon: str = ""
     """Its host and process."""
     number: str = ""
-    """The subscriber's; masked where it is nobody's, or was not looked up."""
+    """The subscriber's; as it was dialled where it is nobody's, or was not looked up."""
     account: str = ""
     plan: str = ""
     caller: str = ""
-    """Masked; empty where it is withheld or unknown."""
+    """Empty where it is withheld or unknown."""
     withheld: bool = False
     target: str = ""
-    """Masked."""
     destination: str = ""
     """Of the tariff."""
     credit_available: int | None = None
@@ -112,6 +111,12 @@ class Decided:
     session: str = ""
     detail: str = ""
     """How the dialling ended, or what went wrong, in the program's words."""
+
+    def masked(self) -> Decided:
+        """The same without the last digits of other people's numbers: of the caller's, the target's, and of a dialled
+        one that is no account's."""
+        number = self.number if self.account else hidden(self.number)
+        return replace(self, number=number, caller=hidden(self.caller), target=hidden(self.target))
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON, without what has its default; :meth:`from_plain` makes an equal value of it."""
@@ -201,9 +206,9 @@ class Notes:
             number=self.number or self._nobodys(),
             account=self.account,
             plan="" if whose is None else whose.plan.name,
-            caller="" if self.withheld else hidden(self.caller),
+            caller="" if self.withheld else self.caller,
             withheld=self.withheld,
-            target="" if whose is None else hidden(whose.number.forward_to),
+            target="" if whose is None else whose.number.forward_to,
             destination=self.destination,
             credit_available=available,
             credit_reserved=reserved,
@@ -216,11 +221,11 @@ class Notes:
         )
 
     def _nobodys(self) -> str:
-        """The number that was rung, masked: it is nobody's, or was not looked up."""
+        """The number that was rung: it is nobody's, or was not looked up."""
         if self.tariff is None:
             return ""
         spelt = self.tariff.normalise(self.asked) or self.tariff.normalise("+" + self.asked.lstrip("+"))
-        return hidden(spelt or self.asked)
+        return spelt or self.asked
 
     def _money(self) -> tuple[int | None, int | None, int | None]:
         """Credit available and reserved, and free seconds."""

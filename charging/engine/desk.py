@@ -30,6 +30,7 @@ from charging.call.decide import (
     is_among,
     is_beyond_day,
     is_returned,
+    mailbox_of,
     obstacle,
     refused,
     spellings,
@@ -50,7 +51,7 @@ from charging.engine.subscribers import find_subscriber
 from charging.engine.told import CallDecided, CallerNotLookedUp, MessageNotSold
 from charging.errors import LedgerError, LinkDown, SwitchError
 from charging.ledger.accounts import REHEARSAL, Account, Number
-from charging.ledger.balances import rooms, spendable
+from charging.ledger.balances import rooms, spendable, with_rules
 from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import CALLS, Balance, Called, Outcome, Transfer
 from charging.ledger.port import Store
@@ -366,8 +367,11 @@ class Desk:
         checks again when it reserves."""
         now = self._clock.now()
         tariff = self._tariff()
-        held = await self._packs.held(tariff.terms, balances)
-        await self._packs.keep_monthly(tariff.monthly_terms(subscriber.plan.name))
+        ruled = with_rules(balances)
+        held = await self._packs.held(tariff.terms, ruled) if ruled else {}
+        terms = tariff.monthly_terms(subscriber.plan.name)
+        if terms is not None and terms.edition not in self._packs.kept:
+            await self._packs.keep(terms)  # before a month may be granted under them
         rate = tariff.rate_for(subscriber.plan.name, subscriber.number.forward_to, now.wall_us, held)
         if isinstance(rate, Refusal):
             return refused(rate, subscriber)
@@ -493,7 +497,7 @@ class Desk:
             target=session.target,
             ring_s=self._policy.ring_s,
             language=session.language,
-            mailbox=number.voicemail_box,
+            mailbox=mailbox_of(number),
         )
 
     def _to_paid_voicemail(self, voicemail: Voicemail, number: Number) -> Answer:
@@ -504,7 +508,7 @@ class Desk:
             switch=self._switch_id,
             session=voicemail.id,
             language=voicemail.language,
-            mailbox=number.voicemail_box,
+            mailbox=mailbox_of(number),
         )
 
     def _turned(self, outcome: Turned, number: Number | None, found: Subscriber | Turned, asked: str) -> Answer:
@@ -517,5 +521,5 @@ class Desk:
             switch=self._switch_id,
             ring_s=self._policy.ring_s,
             language=found.account.language.value if isinstance(found, Subscriber) else "",
-            mailbox="" if number is None else number.voicemail_box,
+            mailbox="" if number is None else mailbox_of(number),
         )

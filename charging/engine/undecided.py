@@ -16,7 +16,6 @@ from charging.engine.subscribers import find_number
 from charging.errors import LedgerError
 from charging.ledger.accounts import Number
 from charging.ledger.port import Directory
-from charging.shown import hidden
 from charging.tariff.tariff import Tariff
 
 CROWDS = {
@@ -62,9 +61,9 @@ class Undecided:
                 reason=turned if box.turned else Fallback.UNDECIDED,
                 switch=box.switch or self._switch_id,
                 took_ms=0,
-                number=hidden(box.number) if number is None else number.number,
+                number=box.number if number is None else number.number,
                 account="" if number is None else number.account,
-                caller="" if box.withheld else hidden(box.caller),
+                caller="" if box.withheld else box.caller,
                 withheld=box.withheld,
                 detail=CROWDS.get(box.turned, "") if box.turned else left,
             )

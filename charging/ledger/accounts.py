@@ -115,8 +115,3 @@ class Number:
     """As of `Account`."""
     since_us: int = field(default=0, compare=False)
     """When it was given to this account, wall clock; 0: before that was noted."""
-
-    @property
-    def voicemail_box(self) -> str:
-        """The voicemail box that its callers reach."""
-        return self.mailbox or self.number.lstrip("+")

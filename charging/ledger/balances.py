@@ -71,6 +71,12 @@ def is_value(balance: str) -> bool:
     return is_money(balance) or is_free_seconds(balance) or sort_of(balance) is not None
 
 
+def with_rules(balances: Iterable[str]) -> list[str]:
+    """The balances that name an edition of rules: what was given or granted under others than today's tariff has, and
+    must be looked up (`charging.ledger.given_packs`)."""
+    return [name for name in balances if "." in name]
+
+
 def money_in(legs: Iterable[Leg]) -> int:
     """Micro-euro that legs post to credit, bought and promotional together; negative if they take."""
     return sum(leg.posted for leg in legs if is_money(leg.balance))

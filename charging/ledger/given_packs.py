@@ -22,13 +22,13 @@ class GivenPacks:
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
         self._known: dict[str, PackTerms] = {}
-        self._kept: set[str] = set()
+        self.kept: set[str] = set()
         """Editions of which a put was answered: not all that is read is stored for good."""
 
     async def keep(self, terms: PackTerms) -> None:
         """Keep the rules that a pack is about to be given, or a month granted, under. Raises LedgerUnavailable;
         LedgerError where others are kept under this edition."""
-        if terms.edition in self._kept:
+        if terms.edition in self.kept:
             return
         # Also what is there already is put: a master that is cut off from its replicas shows what a fail-over loses,
         # and answers no put (`docs/high-availability.md`).
@@ -37,7 +37,7 @@ class GivenPacks:
         if kept is None or kept.edition != terms.edition:
             raise LedgerError(f"other rules are kept under {terms.edition}: give the pack another name")
         self._known[terms.edition] = kept
-        self._kept.add(terms.edition)
+        self.kept.add(terms.edition)
 
     async def keep_monthly(self, terms: PackTerms | None) -> None:
         """Keep the rules of a plan's bundle (`Tariff.monthly_terms`) before a month may be granted under them. Raises

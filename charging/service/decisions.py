@@ -135,7 +135,7 @@ class DecisionKeeper:
             self._dropped += 1
             self._lost("full")
         else:
-            self._queue.append(replace(decided, daemon=self._daemon))
+            self._queue.append(decided)
             self._came.set()
 
     async def run(self) -> NoReturn:
@@ -201,7 +201,7 @@ class DecisionKeeper:
         first = self._queue[0]
         batch: list[Decided] = []
         while self._queue and len(batch) < BATCH_DECISIONS and _is_near(first, self._queue[0]):
-            batch.append(self._queue.popleft())
+            batch.append(replace(self._queue.popleft().masked(), daemon=self._daemon))
         self._serial += 1
         earliest_us = min(one.at_us for one in batch)
         id = f"{earliest_us:016d}-{len(batch):02d}-{self._token}{self._serial:04x}"

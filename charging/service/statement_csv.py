@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 from charging.pricing.money import format_euro
 from charging.pricing.packs import MESSAGES, PAGES
-from charging.pricing.vat import format_percent
 from charging.service.statements import Line, Statement, local_time, month_bounds_us
 from charging.shown import spreadsheet_cell
+from charging.tariff.tariff import format_percent
 
 COLUMNS = (
     *("at", "kind", "number", "caller", "target", "destination", "seconds", "pages", "free_seconds"),

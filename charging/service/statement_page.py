@@ -8,7 +8,6 @@ from html import escape
 
 from charging.ledger.accounts import Language
 from charging.pricing.money import MICRO, format_euro
-from charging.pricing.vat import format_percent
 from charging.service.statement_words import MONTHS, SHORT_MONTHS, WORDS
 from charging.service.statements import (
     CORRECT,
@@ -23,6 +22,7 @@ from charging.service.statements import (
     local_time,
     month_bounds_us,
 )
+from charging.tariff.tariff import format_percent
 
 STYLE = """
 :root{--ink:#1c2733;--soft:#5b6b7b;--line:#d8dfe6;--tint:#f4f7fa}

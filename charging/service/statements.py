@@ -24,11 +24,10 @@ from charging.ledger.balances import PROMO, SECONDS, bundle, is_free_seconds
 from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind
 from charging.ledger.port import Store
 from charging.pricing.packs import PACK, SORTS, is_pack, sort_of
-from charging.pricing.vat import vat_within
 from charging.service.money import reason_shown
 from charging.service.privacy import for_customer
 from charging.service.refusal import Code, Refused, unknown_account
-from charging.tariff.tariff import Tariff
+from charging.tariff.tariff import Tariff, vat_within
 
 Document = dict[str, Any]
 """A CDR, as `charging.call.finished` writes it."""

@@ -17,14 +17,13 @@ from charging.pricing.calendar import Window
 from charging.pricing.money import format_euro
 from charging.pricing.packs import MESSAGES, PAGES
 from charging.pricing.rate import Step
-from charging.pricing.vat import Vat
 from charging.tariff.deck import Deck
 from charging.tariff.deck_file import DeckFile, read_deck
 from charging.tariff.misfits import deck_files, doubtful_commas, misfits
 from charging.tariff.model import DAYS, PackModel, PlanModel, TableModel, TariffModel, WindowModel
 from charging.tariff.plans import Pack, Plan
 from charging.tariff.prices import price_of
-from charging.tariff.tariff import Destination, RateTable, Refusal, Tariff, TopUps
+from charging.tariff.tariff import Destination, RateTable, Refusal, Tariff, TopUps, Vat
 from charging.yaml_model import sorted_problems, validate
 from charging.yaml_text import Document, parse_document
 

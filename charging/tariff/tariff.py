@@ -1,4 +1,4 @@
-"""A tariff in force: number → destination → rate, for every plan.
+"""A tariff in force: number → destination → rate, for every plan; and the VAT of each day.
 
 A number belongs to the destination with its longest prefix, among the prefixes of *all* destinations. If that
 destination is refused, it is refused in every plan, even if a deck has longer prefixes within it. The price comes from
@@ -22,10 +22,9 @@ import phonenumbers
 
 from charging.errors import Problem
 from charging.pricing.calendar import local_reading, month_name
-from charging.pricing.money import format_euro
+from charging.pricing.money import CENT, format_euro
 from charging.pricing.packs import MONTH_ORDER, PAGES, PackRules, PackTerms, PieceRules, monthly
-from charging.pricing.rate import Band, Rate, Rounding, Step, gross_price
-from charging.pricing.vat import NO_VAT, Vat
+from charging.pricing.rate import Band, Rate, Rounding, Step, gross_price, round_div
 from charging.tariff.deck import Deck, DeckRow
 from charging.tariff.plans import Pack, Plan
 
@@ -107,6 +106,59 @@ class TopUps:
     amounts: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Vat:
+    """Value added tax: which rate counts on which day. Rates are in hundredths of a percent; days are the operator's.
+
+    Each day keeps its rate: a statement of last year shows last year's rate, whatever the rate is today.
+    """
+
+    rate: int = 0
+    """Until the first change."""
+    changes: tuple[tuple[date, int], ...] = ()
+    """The first day of each other rate, ascending."""
+    included: bool = True
+    """Whether prices include it."""
+
+    def on(self, day: date) -> int:
+        """The rate that counts on a day."""
+        return next((rate for first_day, rate in reversed(self.changes) if first_day <= day), self.rate)
+
+    def during(self, first: date, last: date) -> tuple[int, ...]:
+        """Every rate that counts on some day from ``first`` to ``last``, each once, in the order of the days."""
+        later = (rate for first_day, rate in self.changes if first < first_day <= last)
+        return tuple(dict.fromkeys((self.on(first), *later)))
+
+    def added(self, day: date) -> int:
+        """The rate that is put on top of prices on a day; 0 where they include it."""
+        return 0 if self.included else self.on(day)
+
+    def differs_before(self, other: Vat, day: date) -> bool:
+        """Whether an earlier day has another rate there."""
+        turns = (date.min, *(first_day for one in (self, other) for first_day, _ in one.changes))
+        return any(self.on(turn) != other.on(turn) for turn in turns if turn < day)
+
+    def __str__(self) -> str:
+        changes = (f"{format_percent(rate)} from {first_day}" for first_day, rate in self.changes)
+        where = "included" if self.included else "on top"
+        return ", ".join((format_percent(self.rate), *changes, where))
+
+
+NO_VAT = Vat()
+
+
+def vat_within(gross: int, rate: int) -> int:
+    """The VAT in an amount that includes it, rounded half up to whole cents; micro-euro. Of nothing, or less, it is
+    0."""
+    return round_div(max(0, gross) * rate, (10_000 + rate) * CENT, Rounding.HALF_UP) * CENT
+
+
+def format_percent(hundredths: int) -> str:
+    """``2100`` → ``21%``, ``950`` → ``9.5%``."""
+    whole, rest = divmod(hundredths, 100)
+    return f"{whole}.{rest:02d}".rstrip("0").rstrip(".") + "%"
+
+
 class Prefixes(Generic[T]):
     """Longest match: one dictionary look-up for every length that occurs, longest first."""
 
@@ -169,6 +221,8 @@ class Tariff:
     _short_codes: dict[str, Destination] = field(init=False, repr=False, compare=False)
     terms: Mapping[str, PackTerms] = field(init=False, repr=False, compare=False)
     """The rules of its packs, by their names; and of its plans' bundles, as ``plan:pro``, ``plan-pages:pro``."""
+    _bundles: dict[tuple[str, str], PackTerms] = field(init=False, repr=False, compare=False)
+    """Those of the plans' bundles, by plan and sort."""
     _made: dict[tuple[str, str, str, int], Rate] = field(init=False, repr=False, compare=False)
     _of_decks: dict[tuple[str, str | None, DeckRow, int], Rate] = field(init=False, repr=False, compare=False)
     """Some of those by a deck, of which there may be very many."""
@@ -180,8 +234,9 @@ class Tariff:
         put(self, "_prefixes", Prefixes((prefix, one) for one in every for prefix in one.prefixes))
         put(self, "_short_codes", {code: one for one in every for code in one.short_codes})
         packs = {one.name: _terms_of(one, self.destinations) for one in self.packs.values()}
-        bundles = {f"{one.sort}:{one.name}": one for one in _bundles_of(self.plans.values(), self.destinations)}
-        put(self, "terms", packs | bundles)
+        bundles = list(_bundles_of(self.plans.values(), self.destinations))
+        put(self, "terms", packs | {f"{one.sort}:{one.name}": one for _, one in bundles})
+        put(self, "_bundles", {(one.name, sort): one for sort, one in bundles})
         put(self, "_made", {})
         put(self, "_of_decks", {})
         put(self, "_zone", ZoneInfo(self.zone))
@@ -266,7 +321,7 @@ class Tariff:
 
     def monthly_terms(self, plan: str, sort: str = "") -> PackTerms | None:
         """The rules of a plan's bundle, which are kept before a month is granted under them; ``None``: it has none."""
-        return self.terms.get(f"{monthly(sort)}:{plan}")
+        return self._bundles.get((plan, sort))
 
     def _find(self, plan_name: str, number: str, at_us: int) -> tuple[Rate, int | None] | Refusal:
         plan = self.plans.get(plan_name)
@@ -365,15 +420,15 @@ def _terms_of(pack: Pack, destinations: Mapping[str, Destination]) -> PackTerms:
     return PackTerms(pack.name, pack.title, pack.sort, pack.order, pack.increment_s, pack.destinations, numbers)
 
 
-def _bundles_of(plans: Iterable[Plan], destinations: Mapping[str, Destination]) -> Iterator[PackTerms]:
-    """The rules of the plans' bundles. Free messages have none."""
+def _bundles_of(plans: Iterable[Plan], destinations: Mapping[str, Destination]) -> Iterator[tuple[str, PackTerms]]:
+    """The rules of the plans' bundles, each with the sort of its pieces (empty: seconds). Free messages have none."""
     for one in plans:
         if one.free_seconds:
             numbers, step = _numbers(one.free_destinations, destinations), one.free_increment_s
-            yield PackTerms(one.name, one.title, monthly(), MONTH_ORDER, step, one.free_destinations, numbers)
+            yield "", PackTerms(one.name, one.title, monthly(), MONTH_ORDER, step, one.free_destinations, numbers)
         if one.free_pages:
             numbers = _numbers(one.free_pages_to, destinations)
-            yield PackTerms(one.name, one.title, monthly(PAGES), MONTH_ORDER, None, one.free_pages_to, numbers)
+            yield PAGES, PackTerms(one.name, one.title, monthly(PAGES), MONTH_ORDER, None, one.free_pages_to, numbers)
 
 
 def _numbers(paid_for: frozenset[str] | None, destinations: Mapping[str, Destination]) -> dict[str, bool]:

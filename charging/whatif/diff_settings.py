@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 from charging.pricing.calendar import Window
 from charging.pricing.money import format_euro
-from charging.pricing.vat import format_percent
 from charging.tariff.model import DAYS
 from charging.tariff.plans import Pack, Plan
-from charging.tariff.tariff import Tariff
+from charging.tariff.tariff import Tariff, format_percent
 
 
 class Shown(NamedTuple):

@@ -26,8 +26,7 @@ from charging.pricing.rate import (
     round_div,
     runs,
 )
-from charging.pricing.vat import format_percent
-from charging.tariff.tariff import Refusal, Tariff
+from charging.tariff.tariff import Refusal, Tariff, format_percent
 
 
 @dataclass(frozen=True, slots=True)

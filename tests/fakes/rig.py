@@ -104,6 +104,11 @@ class Rig:
             keep=self.decided.append,
         )
 
+    @property
+    def kept(self) -> list[Decided]:
+        """The decisions as they are stored."""
+        return [one.masked() for one in self.decided]
+
     async def run(self) -> NoReturn:
         """Serve the sessions, and the daemon's duties to them."""
         tasks = Tasks()

@@ -11,7 +11,6 @@ import re
 import shlex
 from dataclasses import replace
 
-from agi.arguments import dial_status, is_withheld, number, printable, session_id
 from agi.protocol import (
     HEADER_NAMES,
     MAX_PENDING_BYTES,
@@ -23,6 +22,7 @@ from agi.protocol import (
     command,
     proof,
 )
+from agi.routes import dial_status, is_withheld, number, printable, session_id
 from charging.errors import LocalProtocolError, RemoteProtocolError
 from tests.fakes.agi_client import evaluated
 from tests.fakes.recordings import agi_bytes

@@ -31,13 +31,13 @@ async def rig() -> AsyncIterator[Rig]:
 
 
 def last(rig: Rig) -> Decided:
-    return rig.decided[-1]
+    return rig.kept[-1]
 
 
 async def test_a_forward_is_noted_with_what_money_there_was(rig: Rig) -> None:
     await rig.subscriber(credit=EURO, plan="pro")
     answer = await rig.ring()
-    (noted,) = rig.decided
+    (noted,) = rig.kept
     assert noted == Decided(
         at_us=rig.clock.now().wall_us,
         turn=Turn.INCOMING,
@@ -229,7 +229,7 @@ async def test_that_there_was_no_decision_is_noted_with_why(
         await rig.subscriber(credit=EURO)
         with pytest.raises(raised):
             await happens(rig)
-        (noted,) = rig.decided
+        (noted,) = rig.kept
         assert (noted.outcome, noted.reason) == (FALLBACK, reason)
         assert explanation(noted).startswith("not decided: the dialplan took its fallback: ")
 
@@ -283,5 +283,5 @@ def test_the_page_for_whoever_answers_customers_has_every_reason_and_outcome() -
 async def test_what_is_noted_names_no_stranger(rig: Rig) -> None:
     await rig.subscriber(credit=EURO)
     await rig.desk.incoming(IncomingCall(NUMBER, "sip:anna@example.nl", "u1", "PJSIP/x-1"))
-    assert "example" not in body(rig.decided)
-    assert TARGET not in body(rig.decided)
+    assert "example" not in body(rig.kept)
+    assert TARGET not in body(rig.kept)

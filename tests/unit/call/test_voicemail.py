@@ -23,10 +23,10 @@ from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kind
 from charging.ledger.port import IDS_REMEMBERED_S
 from charging.pricing.money import parse_euro
-from charging.pricing.vat import Vat
 from charging.service.ledger_contents import LedgerContents
 from charging.service.numbers import Numbers
 from charging.service.statements import Statement, Statements
+from charging.tariff.tariff import Vat
 from charging.whatif.past import PastMessage, past_of
 from tests.contract.scenario import assert_sound
 from tests.fakes.faulty_store import FaultyStore

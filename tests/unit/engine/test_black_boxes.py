@@ -294,7 +294,7 @@ async def test_a_call_that_found_no_daemon_is_kept_with_why_once_a_daemon_reads_
     rig.switch.records = {NOBODYS: undecided()}
     await rig.clock.advance(HOUSEKEEPING_S + 1)
     await rig.clock.advance(HOUSEKEEPING_S + 1)
-    (kept,) = rig.decided
+    (kept,) = rig.kept
     assert (kept.outcome, kept.reason, kept.at_us) == (FALLBACK, Fallback.UNDECIDED, 1_000)
     assert (kept.number, kept.account) == (NUMBER, "anna")
     assert (kept.caller, kept.detail) == ("+3120123xxxx", "ended with cause 19")
@@ -318,7 +318,7 @@ async def test_a_call_that_the_switch_turned_away_by_itself_is_kept_with_why(
     rig.switch.records = {"nosession-turned-1.2": undecided(undecided=False, turned=why)}
     await rig.clock.advance(HOUSEKEEPING_S + 1)
     await rig.clock.advance(HOUSEKEEPING_S + 1)
-    (kept,) = rig.decided
+    (kept,) = rig.kept
     assert (kept.outcome, kept.reason, kept.number, kept.detail) == (Decision.REJECT, reason, number, detail)
     assert explanation(kept).startswith("not answered: ")
     assert rig.switch.records == {}, "and its record is deleted"
@@ -327,7 +327,7 @@ async def test_a_call_that_the_switch_turned_away_by_itself_is_kept_with_why(
 async def test_of_a_withheld_caller_nothing_is_kept(rig: Rig) -> None:
     rig.switch.records = {NOBODYS: undecided("+31209999999", withheld=True)}
     await rig.clock.advance(HOUSEKEEPING_S + 1)
-    (kept,) = rig.decided
+    (kept,) = rig.kept
     assert (kept.caller, kept.withheld, kept.number) == ("", True, "+3120999xxxx")
 
 

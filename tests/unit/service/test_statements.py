@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from charging.ledger.accounts import Account, Language
 from charging.ledger.balances import bundle
 from charging.ledger.model import CREDIT, JournalLine, Kind, Leg
-from charging.pricing.vat import Vat
 from charging.service.refusal import Code
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import statement_page
 from charging.service.statements import CALL, Part, Statement, month_bounds_us, statement
+from charging.tariff.tariff import Vat
 from charging.web.routes.statements import StatementOut
 from tests.fakes.rig import EURO, make_tariff
 from tests.unit.service.conftest import Shop, refused

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from charging.pricing.vat import Vat
 from charging.tariff.plans import Pack, Plan
-from charging.tariff.tariff import Tariff, TopUps
+from charging.tariff.tariff import Tariff, TopUps, Vat
 from charging.whatif.diff import Change, diff
 from charging.whatif.diff_settings import PACK, PLAN, TARIFF
 from tests.unit.tariff.tariffs import SMALL, changed, small

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from charging.pricing.funding import Pools, plan
 from charging.pricing.money import AMOUNT_MAX, MICRO, format_euro, parse_euro
 from charging.pricing.rate import Rate, Segment, Step, bundle_use
-from charging.pricing.vat import format_percent
 from charging.tariff.file import load_tariff
-from charging.tariff.tariff import Tariff
+from charging.tariff.tariff import Tariff, format_percent
 from charging.whatif.quote import Limit, Quote, Unpriced, exact_euro, limit, quote, quote_funding
 from tests.fakes import reference_rater as reference
 from tests.unit.pricing.strategies import money, pools, rates, starts

@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from charging.pricing.vat import Vat, format_percent, vat_within
+from charging.tariff.tariff import Vat, format_percent, vat_within
 
 VAT = Vat(2100, ((date(2027, 1, 1), 900), (date(2028, 7, 1), 2200)))
 
