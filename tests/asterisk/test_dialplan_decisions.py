@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from agi import arguments
+from agi import routes
 from charging.lab import CallState, Lab, mobile
 from charging.lab.audio import Sound
 from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
@@ -45,7 +45,7 @@ async def test_the_daemon_is_told_number_caller_and_channel(lab: Lab) -> None:
         await call.wait_state(CallState.RINGING)
     number, caller, unique_id, channel, presentation, diverted = stub.requests[0].arguments
     assert (stub.requests[0].route, number, caller) == ("incoming", NUMBER, "+31201234567")
-    assert (presentation, arguments.diverted(diverted)) == ("allowed", ())
+    assert (presentation, routes.diverted(diverted)) == ("allowed", ())
     assert re.fullmatch(r"\d+\.\d+", unique_id)
     assert channel.startswith("PJSIP/world-")
 

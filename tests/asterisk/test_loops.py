@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agi import arguments
+from agi import routes
 from charging.lab import CallState, Lab, mobile
 from charging.lab.ports import free_port
 from tests.asterisk.engine import NUMBER, engine, number_of
@@ -118,7 +118,7 @@ async def test_the_daemon_is_told_what_the_network_diverted(
     async with serving(stub, lab.agi_port), stranger(lab, tmp_path, headers=headers) as call:
         await call.is_told(180)
     assert len(stub.requests[0].arguments) == 6
-    assert set(arguments.diverted(stub.requests[0].arguments[5])) == numbers
+    assert set(routes.diverted(stub.requests[0].arguments[5])) == numbers
 
 
 @pytest.mark.parametrize(("came_with", "goes_on_with"), [(70, "69"), (2, "1"), (1, "0"), (0, "0")])

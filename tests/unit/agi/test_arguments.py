@@ -6,28 +6,28 @@ from collections.abc import Callable
 
 import pytest
 
-from agi import arguments
+from agi import routes
 from charging.errors import RemoteProtocolError
 
 
 @pytest.mark.parametrize("text", ["1", "+1", "0" * 32, "+" + "9" * 32])
 def test_a_number_is_taken(text: str) -> None:
-    assert arguments.number(text) == text
+    assert routes.number(text) == text
 
 
 @pytest.mark.parametrize(
     ("check", "text"),
     [
-        (arguments.number, ""),
-        (arguments.number, "+"),
-        (arguments.number, "0" * 33),
-        (arguments.number, "12\n"),
-        (arguments.session_id, ""),
-        (arguments.session_id, "a" * 41),
-        (arguments.session_id, "A"),
-        (arguments.session_id, "a/b"),
-        (arguments.dial_status, "busy"),
-        (arguments.dial_status, "A" * 33),
+        (routes.number, ""),
+        (routes.number, "+"),
+        (routes.number, "0" * 33),
+        (routes.number, "12\n"),
+        (routes.session_id, ""),
+        (routes.session_id, "a" * 41),
+        (routes.session_id, "A"),
+        (routes.session_id, "a/b"),
+        (routes.dial_status, "busy"),
+        (routes.dial_status, "A" * 33),
     ],
 )
 def test_what_does_not_match_is_refused(check: Callable[[str], str], text: str) -> None:
@@ -36,14 +36,14 @@ def test_what_does_not_match_is_refused(check: Callable[[str], str], text: str) 
 
 
 def test_a_session_and_a_status_are_taken() -> None:
-    assert arguments.session_id("a" * 40) == "a" * 40
-    assert arguments.dial_status("") == ""
-    assert arguments.dial_status("CHANUNAVAIL") == "CHANUNAVAIL"
+    assert routes.session_id("a" * 40) == "a" * 40
+    assert routes.dial_status("") == ""
+    assert routes.dial_status("CHANUNAVAIL") == "CHANUNAVAIL"
 
 
 def test_free_text_is_cut_and_loses_what_is_not_printable() -> None:
-    assert arguments.printable("a\r\nb\0c\u202ed") == "abcd"
-    assert arguments.printable("x" * 81) == "x" * 80
+    assert routes.printable("a\r\nb\0c\u202ed") == "abcd"
+    assert routes.printable("x" * 81) == "x" * 80
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_free_text_is_cut_and_loses_what_is_not_printable() -> None:
 )
 def test_what_a_call_was_diverted_from(text: str, numbers: tuple[str, ...]) -> None:
     """As charging-diverted writes it. The last entry of History-Info is the number that is called now."""
-    assert arguments.diverted(text) == numbers
+    assert routes.diverted(text) == numbers
 
 
 @pytest.mark.parametrize(
@@ -76,4 +76,4 @@ def test_what_a_call_was_diverted_from(text: str, numbers: tuple[str, ...]) -> N
 def test_what_the_dialplan_has_cut_is_told(diversion: int, history: int, cut: bool) -> None:
     """It gives 1,000 characters at most: of Diversion 500, and the rest of History-Info."""
     text = "".join(f":+3185{one:07}>" for one in range(100))
-    assert arguments.is_cut(f"{text[:diversion]}|{text[:history]}") is cut
+    assert routes.is_cut(f"{text[:diversion]}|{text[:history]}") is cut
