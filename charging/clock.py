@@ -1,4 +1,4 @@
-"""The only file that reads a clock.
+"""The only file that reads a clock, and what the clock on the wall shows: local days and months.
 
 Two clocks are read together, always: the wall clock (tariffs, CDRs, months; it can step) and the monotonic
 clock (durations, deadlines; it cannot). Both are integers in microseconds. Pure code takes an
@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Generic, NoReturn, Protocol, TypeVar
+from zoneinfo import ZoneInfo
 
 MICROSECONDS = 1_000_000
 
@@ -192,3 +194,76 @@ class Deadlines(Generic[T]):
         for one in late:
             if self._until.pop(one, None) is not None:  # else another that was late has ended it
                 self._late(one)
+
+
+# --- what the clock on the wall shows -----------------------------------------------------------------------------
+#
+# Days and months of a zone are found by looking at the local clock at that instant, so summer time needs no rule of its
+# own. Edges are found without walking: between two changes of the zone's offset local time is linear.
+
+
+def local_reading(zone: ZoneInfo, wall_us: int) -> datetime:
+    """What the local clock shows, without its zone."""
+    return _local_second(zone, wall_us // MICROSECONDS).replace(microsecond=wall_us % MICROSECONDS)
+
+
+@lru_cache(maxsize=256)
+def _local_second(zone: ZoneInfo, second: int) -> datetime:
+    """One decision asks some ten times about the same moment."""
+    return datetime.fromtimestamp(second, zone).replace(tzinfo=None, fold=0)
+
+
+def month_name(zone: ZoneInfo, wall_us: int) -> str:
+    """The calendar month, as ``2026-11``."""
+    return day_name(zone, wall_us)[:7]
+
+
+def day_name(zone: ZoneInfo, wall_us: int) -> str:
+    """The calendar day, as ``2026-11-21``."""
+    return _day_at(zone, wall_us // MICROSECONDS)
+
+
+@lru_cache(maxsize=256)
+def _day_at(zone: ZoneInfo, second: int) -> str:
+    return _local_second(zone, second).date().isoformat()
+
+
+def month_and_edge_us(zone: ZoneInfo, wall_us: int) -> tuple[str, int]:
+    """The calendar month, and the first instant after ``wall_us`` at which it may end."""
+    local = local_reading(zone, wall_us)
+    years, month = divmod(local.month, 12)
+    following = datetime(local.year + years, month + 1, 1)  # noqa: DTZ001
+    return f"{local.year:04d}-{local.month:02d}", instant_of(zone, wall_us, local, following)
+
+
+def instant_of(zone: ZoneInfo, wall_us: int, local: datetime, target: datetime) -> int:
+    """When (wall clock, µs) the local clock gets from ``local`` to ``target``, or, if sooner, the zone's offset
+    changes."""
+    instant = wall_us + _micros(target - local)
+    if _offset_us(zone, wall_us) == _offset_us(zone, instant):
+        return instant
+    change = _offset_change_us(zone, wall_us // MICROSECONDS, instant // MICROSECONDS + 1)
+    return change if wall_us < change < instant else instant
+
+
+@lru_cache(maxsize=256)
+def _offset_change_us(zone: ZoneInfo, low_s: int, high_s: int) -> int:
+    """The first second in ``(low_s, high_s]`` with another offset than ``low_s`` has, by halving."""
+    offset = _offset_us(zone, low_s * MICROSECONDS)
+    while high_s - low_s > 1:
+        middle = (low_s + high_s) // 2
+        if _offset_us(zone, middle * MICROSECONDS) == offset:
+            low_s = middle
+        else:
+            high_s = middle
+    return high_s * MICROSECONDS
+
+
+def _offset_us(zone: ZoneInfo, wall_us: int) -> int:
+    offset = datetime.fromtimestamp(wall_us // MICROSECONDS, zone).utcoffset()
+    assert offset is not None
+    return _micros(offset)
+
+
+def _micros(delta: timedelta) -> int:
+    return delta // timedelta(microseconds=1)

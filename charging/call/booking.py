@@ -27,7 +27,7 @@ from charging.call import told
 from charging.call.commands import Doubt, Post, Step, Tell
 from charging.call.events import KeptAnswer, Posted
 from charging.call.model import Context, Pending, Session, Short, State
-from charging.clock import MICROSECONDS
+from charging.clock import MICROSECONDS, day_name, month_name
 from charging.ledger.balances import (
     bundle,
     divided,
@@ -56,7 +56,6 @@ from charging.ledger.model import (
     Transfer,
     day_spend,
 )
-from charging.pricing.calendar import day_name, month_name
 from charging.pricing.funding import Pools, plan
 from charging.pricing.packs import PACK, PACKS_MAX, last_day_of
 from charging.pricing.rate import Funding, bundle_use, charge, consumed

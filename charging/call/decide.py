@@ -12,11 +12,10 @@ from enum import StrEnum
 
 from charging.call.booking import Extension, extend, months_between
 from charging.call.model import LoopEvidence, Policy, Session, Short
-from charging.clock import MICROSECONDS, Instant
+from charging.clock import MICROSECONDS, Instant, day_name
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.balances import ruled_by, spendable
 from charging.ledger.model import CALLS, CREDIT, Balance, day_spend
-from charging.pricing.calendar import day_name
 from charging.pricing.rate import Rate, bundle_of, cost_to_begin, only_rounding_pays
 from charging.records import quick, replace
 from charging.tariff.plans import Plan

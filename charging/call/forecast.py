@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from charging.call.booking import extend, months_between, pack_pools
 from charging.call.decide import Reason, Setup, Subscriber, Turned, afford, draft_of, obstacle
 from charging.call.model import Policy, Session, Short
-from charging.clock import MICROSECONDS, Instant
+from charging.clock import MICROSECONDS, Instant, day_name
 from charging.ledger.accounts import Account, Number
 from charging.ledger.balances import PROMO, bundle, granted, left, rooms, ruled_by
 from charging.ledger.model import AMOUNT_MAX, CALLS, CREDIT, Balance, day_spend
-from charging.pricing.calendar import day_name
 from charging.pricing.money import format_euro
 from charging.pricing.packs import last_day_of, name_of
 from charging.pricing.rate import Funding, Rate, charge

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-from charging.clock import SystemClock
+from charging.clock import SystemClock, month_name
 from charging.lab import mobile
 from charging.lab.daemon import DaemonProcess
 from charging.ledger.accounts import Account, Language
 from charging.ledger.balances import bundle, grant
 from charging.ledger.model import Kind, Leg, Transfer
 from charging.ledger.sqlite.store import SqliteStore
-from charging.pricing.calendar import month_name
 from charging.pricing.money import MICRO
 
 ACCOUNT = "anna"

@@ -44,7 +44,7 @@ from charging.call.model import Policy, Session, State
 from charging.call.pieces import Allowance, allowance
 from charging.call.storage import Record, revive
 from charging.call.voicemail import Voicemail, open_transfer
-from charging.clock import MICROSECONDS, Clock, Instant
+from charging.clock import MICROSECONDS, Clock, Instant, day_name
 from charging.engine.ports import Observer, Switch
 from charging.engine.sessions import NO_SESSION, Registry
 from charging.engine.subscribers import find_subscriber
@@ -55,7 +55,6 @@ from charging.ledger.balances import rooms, spendable, with_rules
 from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import CALLS, Balance, Called, Outcome, Transfer
 from charging.ledger.port import Store
-from charging.pricing.calendar import day_name
 from charging.pricing.packs import MESSAGES
 from charging.tariff.tariff import Refusal, Tariff
 from charging.unguessable import token

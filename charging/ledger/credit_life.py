@@ -26,10 +26,10 @@ from enum import StrEnum
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from charging.clock import local_reading
 from charging.ledger.accounts import Account
 from charging.ledger.balances import money_in
 from charging.ledger.model import CREDIT, JournalLine, Kind
-from charging.pricing.calendar import local_reading
 
 _GIVES = frozenset({Kind.TOP_UP, Kind.CORRECT})
 _USES = frozenset({Kind.RESERVE, Kind.EXTEND, Kind.SETTLE, Kind.CHARGE})

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from charging.call.pieces import allowance
-from charging.clock import Bell, Clock
+from charging.clock import Bell, Clock, local_reading
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account
 from charging.ledger.balances import ruled_by, spendable
@@ -32,7 +32,6 @@ from charging.notify.model import Notice
 from charging.notify.outbox import Outbox
 from charging.notify.policy import Headroom, Standing, due, forward_cost, headroom
 from charging.notify.record import Record, folded
-from charging.pricing.calendar import local_reading
 from charging.pricing.packs import MESSAGES, PACK, PackTerms, edition_of, last_day_of
 from charging.tariff.tariff import Tariff
 

@@ -37,6 +37,7 @@ from datetime import date
 from zoneinfo import ZoneInfo
 
 from charging.call.decide import Subscriber
+from charging.clock import local_reading
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.balances import PROMO, is_free_seconds, is_money, left, spendable
 from charging.ledger.credit_life import CreditEvents, credit_life, days_until, paid_until
@@ -57,7 +58,6 @@ from charging.notify.model import (
     NoticeKind,
     SubscriptionEnding,
 )
-from charging.pricing.calendar import local_reading
 from charging.pricing.money import CENT
 from charging.pricing.packs import PACK, WORDS, PackTerms, edition_of, kind_of_pack, last_day_of, name_of
 from charging.pricing.rate import cost_to_begin

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from charging.pricing.calendar import MICROSECONDS, month_and_edge_us
+from charging.clock import MICROSECONDS, month_and_edge_us
 from charging.pricing.packs import PACK, ends_us
 from charging.pricing.rate import CREDIT, Funding, Rate, Regime, Segment, bundle_of, ceil_div, weigh
 from charging.records import quick

@@ -32,13 +32,8 @@ from math import lcm
 from typing import Annotated, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from charging.pricing.calendar import (
-    MICROSECONDS,
-    Window,
-    local_reading,
-    next_window_edge_us,
-    open_window,
-)
+from charging.clock import MICROSECONDS, local_reading
+from charging.pricing.calendar import Window, next_window_edge_us, open_window
 from charging.pricing.packs import MONTH_ORDER, PACK, PackRules, edition_of, last_day_of, name_of
 from charging.records import NEWER, ROW, SORTED
 

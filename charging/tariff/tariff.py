@@ -20,8 +20,8 @@ from zoneinfo import ZoneInfo
 
 import phonenumbers
 
+from charging.clock import local_reading, month_name
 from charging.errors import Problem
-from charging.pricing.calendar import local_reading, month_name
 from charging.pricing.money import CENT, format_euro
 from charging.pricing.packs import MONTH_ORDER, PAGES, PackRules, PackTerms, PieceRules, monthly
 from charging.pricing.rate import Band, Rate, Rounding, Step, gross_price, round_div

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from charging.pricing.calendar import MICROSECONDS
+from charging.clock import MICROSECONDS
 from charging.pricing.funding import Pools, plan
 from charging.pricing.money import AMOUNT_MAX, MICRO, format_euro
 from charging.pricing.packs import PackTerms

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from charging.pricing.calendar import MICROSECONDS
+from charging.clock import MICROSECONDS
 from charging.pricing.funding import Pools, plan
 from charging.pricing.money import AMOUNT_MAX, format_euro
 from charging.pricing.packs import MESSAGES, PAGES, PackTerms, edition_of, name_of, shares

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from charging.clock import month_name
 from charging.lab import Call, Lab, mobile
 from charging.lab.daemon import DaemonProcess
 from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.balances import bundle, grant
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.ledger.sqlite.store import SqliteStore
-from charging.pricing.calendar import month_name
 from charging.pricing.money import parse_euro
 from tests.asterisk.warm_daemon import WarmDaemon, charging
 

@@ -12,6 +12,7 @@ LIST = Path(__file__).with_name("planted.yaml")
 MENDED = Path(__file__).with_name("mended.yaml")
 
 ROOMS = {
+    "charging": ("tests/unit/pricing", "tests/unit/call"),
     "charging/pricing": ("tests/unit/pricing", "tests/unit/whatif", "tests/unit/call"),
     "charging/call": ("tests/unit/call", "tests/unit/engine", "tests/unit/fax", "tests/unit/service"),
     "charging/engine": ("tests/unit/engine", "tests/unit/call"),
