@@ -403,10 +403,10 @@ class Registry:
     # --- sessions ---------------------------------------------------------------------------------------------
 
     def start(self, session: Record) -> None:
-        """Let an open session act, or go on acting. On a daemon that stands by nothing starts: the daemon that leads
-        finds it."""
+        """Let a session that has just opened act: when it is to be checked, or when something reaches it before. On a
+        daemon that stands by nothing starts: the daemon that leads finds it."""
         if self.leads() and self.open.find(session.id) is None:
-            self.begin(session).wake()
+            self.rounds.wake_at(self.begin(session), session.check_mono_us)
 
     def begin(self, session: Record) -> SessionRunner:
         """Return the runner of a session that opens or comes to life; it acts when it is woken."""
