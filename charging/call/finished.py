@@ -1,4 +1,4 @@
-"""What a call was that is over: how long it lasted, decided once, and the CDR that tells of it. Pure.
+"""What a call was that is over: how long it lasted, decided once, and its CDR. Pure.
 
 How long it lasted follows from the evidence, best first: the black box (the milliseconds of the forwarded leg itself);
 the switch's stamps of answer and end; the last moment at which the call is known to have been alive.
