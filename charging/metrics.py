@@ -395,7 +395,7 @@ class Metrics:
         self.fax_mails_dropped = self._counter(
             "charging_fax_mails_dropped",
             "Mails for faxes that were neither faxed nor answered, by reason (automatic: no person's, malformed or too "
-            "large, not_set_up: fax.mail_verified_by is not set, unproven: the From may be forged, stranger: no "
+            "large, not_set_up: fax.mail_from_counts is not set, unproven: the From may be forged, stranger: no "
             "customer's address, unknown_address: nobody's secret fax address).",
             "reason",
             known=[FAX_MAILS_DROPPED],

@@ -15,9 +15,10 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import unquote
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, model_validator
@@ -40,6 +41,7 @@ from charging.yaml_model import (
     refusal,
     sorted_problems,
     text_of,
+    typed,
     validate,
     whole,
 )
@@ -62,9 +64,20 @@ UserName = Annotated[str, pattern(r"[A-Za-z0-9_.-]{1,64}", "the name of an AMI u
 Region = Annotated[str, pattern(r"[A-Z]{2}", "a country's two capital letters, for example NL")]
 SwitchFolder = Annotated[str, pattern(r"/[A-Za-z0-9_./-]{0,200}", "an absolute folder on the switch")]
 
-ServerName = Annotated[str, pattern(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,250}[A-Za-z0-9])?", "a mail server's name")]
 Domains = tuple[Annotated[str, pattern(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?", "a mail domain")], ...]
 FaxHeader = Annotated[str, pattern(r"[A-Za-z0-9 .:/+-]{1,50}", "up to 50 letters, digits, spaces and . : / + -")]
+
+
+def _name_server(text: str) -> tuple[str, int] | None:
+    found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?|([0-9a-fA-F:.]+)", text)
+    address, port = (found[1] or found[2] or found[4], int(found[3] or 53)) if found else ("", 0)
+    try:
+        return (str(ip_address(address)), port) if 0 < port < 65_536 else None
+    except ValueError:
+        return None
+
+
+NameServer = Annotated[tuple[str, int], typed(_name_server, "an IP address, with :PORT behind it at will")]
 
 
 class Ami(Section):
@@ -211,6 +224,11 @@ class Charging(Section):
 class Fax(Section):
     """Sending faxes. Left out, none are sent."""
 
+    GONE: ClassVar[Mapping[str, str]] = {
+        "mail_verified_by": "what your mail server writes into a mail is not believed any more: remove this key, set "
+        "mail_from_counts: yes, and take the new lines for Postfix (docs/fax-by-mail.md)"
+    }
+
     folder: FilePath = Field(description="the folder where documents wait")
     folder_on_switch: SwitchFolder | None = None
     header: FaxHeader | None = None
@@ -219,7 +237,8 @@ class Fax(Section):
     at_once: Annotated[int, whole(1, 1000, "faxes")] = 10
     unpaid_line_s: Annotated[int, whole(300, 86_400, "seconds")] = 3600
     keep_days: Annotated[int, whole(1, 3650, "days")] = 7
-    mail_verified_by: ServerName | None = None
+    mail_from_counts: Flag = False
+    mail_dns: NameServer | None = None
     mail_domains: Domains = ()
     sandbox: Literal["required", "where_available"] = "required"
 

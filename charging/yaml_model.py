@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -29,6 +29,8 @@ class Section(BaseModel):
     """A map of known keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+    GONE: ClassVar[Mapping[str, str]] = {}
+    """Keys of earlier versions, and what to do now."""
 
     @model_validator(mode="before")
     @classmethod
@@ -68,6 +70,8 @@ def _problem(document: Document, model: type[Section], error: ErrorDetails) -> P
     match error["type"]:
         case "extra_forbidden":
             known = _known_keys(model, path[:-1])
+            if instead := getattr(_model_at(model, path[:-1]), "GONE", {}).get(path[-1]):
+                return document.problem(path, f"{path[-1]!r}", "this key no more", instead, at_key=True)
             expected = "a known key: " + ", ".join(known)
             hint = suggest(str(path[-1]), known)
             return document.problem(path, f"the unknown key {path[-1]!r}", expected, hint, at_key=True)
@@ -123,7 +127,9 @@ def text_of(value: object, expected: str) -> str:
     return value
 
 
-def _typed(reader: Callable[[str], Any], expected: str) -> BeforeValidator:
+def typed(reader: Callable[[str], Any], expected: str) -> BeforeValidator:
+    """What ``reader`` makes of the text; ``None`` is refused."""
+
     def read(value: object) -> Any:
         if isinstance(value, (int, float)):  # a default, or a model made by a test
             value = str(value)
@@ -144,7 +150,7 @@ def whole(low: int, high: int, unit: str) -> BeforeValidator:
         fits = re.fullmatch(r"[0-9]{1,15}", text) is not None and low <= int(text) <= high
         return int(text) if fits else None
 
-    return _typed(read, f"a whole number{of} from {low} to {high}")
+    return typed(read, f"a whole number{of} from {low} to {high}")
 
 
 def decimal(low: str, high: str, unit: str) -> BeforeValidator:
@@ -155,12 +161,12 @@ def decimal(low: str, high: str, unit: str) -> BeforeValidator:
             return None
         return Decimal(text) if Decimal(low) <= Decimal(text) <= Decimal(high) else None
 
-    return _typed(read, f"{unit} from {low} to {high}, with at most three decimals")
+    return typed(read, f"{unit} from {low} to {high}, with at most three decimals")
 
 
 def pattern(regex: str, expected: str) -> BeforeValidator:
     """Text that matches ``regex`` from beginning to end."""
-    return _typed(lambda text: text if re.fullmatch(regex, text) else None, expected)
+    return typed(lambda text: text if re.fullmatch(regex, text) else None, expected)
 
 
 def _path(value: object, info: Any) -> Path:
@@ -184,11 +190,11 @@ def _switch(text: str) -> bool | None:
 
 FilePath = Annotated[Path, BeforeValidator(_path)]
 """A path; a relative one starts at the file's own folder."""
-Flag = Annotated[bool, _typed(_switch, "yes or no")]
+Flag = Annotated[bool, typed(_switch, "yes or no")]
 Port = Annotated[int, whole(1, 65535, "")]
 Host = Annotated[str, pattern(r"(?![^:]*:[0-9]*\Z)[A-Za-z0-9.:_-]{1,253}", "a host name or an IP address")]
 """Without a port, which has a key of its own."""
-Networks = tuple[Annotated[str, _typed(_network, "an IP address, or a network like 10.0.0.0/24")], ...]
+Networks = tuple[Annotated[str, typed(_network, "an IP address, or a network like 10.0.0.0/24")], ...]
 EnvironmentName = Annotated[str, pattern(r"[A-Za-z_][A-Za-z0-9_]{0,99}", "the name of an environment variable")]
 Text = Annotated[str, pattern(r"[^\x00-\x1f\x7f\x85\u2028-\u202e\u2066-\u2069]{1,500}", "one line of text")]
 """Without any character that breaks a line or turns its direction."""

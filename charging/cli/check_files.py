@@ -31,6 +31,7 @@ from charging.clock import SystemClock
 from charging.errors import ChargingError, ConfigError
 from charging.fax import sandbox
 from charging.fax.convert import PACKAGES
+from charging.fax.dns_lookup import Dns, Unanswered
 from charging.notify.settings import Mail
 from charging.settings import TEST_KEYS, Config, Fax, Settings, completed
 from charging.web.settings import OPENID_BACK
@@ -39,6 +40,8 @@ from charging.yaml_text import read_document
 
 NUMBERS_MAX = 20_000
 """Of so many it is looked whether they have a mailbox."""
+DNS_SECONDS = 5.0
+"""In which the DNS answers, or does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,11 +263,14 @@ def _fax_programs() -> Iterator[Finding]:
 
 
 def _fax_mail(fax: Fax) -> Finding:
-    if fax.mail_verified_by is None:
-        hint = "to take others, set fax.mail_verified_by to the name in your mail server's Authentication-Results"
+    if not fax.mail_from_counts:
         own = "only those sent to an account's own address are faxed (`charging fax address new`)"
-        return ok("fax", f"of faxes by mail {own}, since nothing proves a From; {hint}")
-    return ok("fax", f"faxes by mail are taken if {fax.mail_verified_by} says that their From is genuine")
+        return ok("fax", f"of faxes by mail {own}; to take those that customers send from theirs: fax.mail_from_counts")
+    try:
+        Dns(fax.mail_dns, seconds=DNS_SECONDS)(".", "TXT")
+    except Unanswered as error:
+        return warning("fax", f"faxes by mail wait, for nothing proves who sent them: {error}; see fax.mail_dns")
+    return ok("fax", "faxes by mail are taken if DKIM or SPF proves their From; the DNS answers")
 
 
 def _live(config: Config | None, settings: Settings) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
@@ -17,11 +18,10 @@ from charging.cli.failure import Refusal, say
 from charging.cli.options import options
 from charging.clock import SystemClock
 from charging.errors import ChargingError
-from charging.fax.authentic import came_from_its_server, why_not
-from charging.fax.echoed import why_unsafe
+from charging.fax.dns_lookup import Dns
 from charging.fax.mail import MAIL_BYTES_MAX, Letter, Wrong, domain_of, read_letter, the_number
+from charging.fax.proven import Envelope, why_unproven
 from charging.fax.reply import Words, reply_to, too_little, words
-from charging.fax.signed import why_open
 from charging.ledger.accounts import Language
 from charging.pricing.money import parse_euro
 from charging.service.fax_address import digest_of
@@ -42,8 +42,7 @@ none is sent twice."""
 NO_LETTER = "a mail that no person has sent, that is too large, or that has no single plain sender"
 UNKNOWN_ADDRESS = "its secret fax address is nobody's (any more)"
 NOT_SET_UP = (
-    "fax.mail_verified_by is not set in charging.yaml, so nothing proves its From; it went to no secret address "
-    "(`charging fax address new`)"
+    "fax.mail_from_counts is not set in charging.yaml, and it went to no secret address (`charging fax address new`)"
 )
 """The first words count: Postfix logs about a hundred characters of what a command says."""
 
@@ -74,18 +73,23 @@ class Payer:
 class Proof:
     """What must be so for a From to pay."""
 
-    server: str
-    """Whose Authentication-Results are believed."""
     domains: frozenset[str]
     """At one of them the To must name the recipient."""
+    why_unproven: Callable[[Letter], str]
+    """Why someone else may have sent it; empty: nobody did. Raises Unanswered."""
 
     @classmethod
-    def of(cls, fax: Fax | None, recipient: str) -> Proof | None:
-        """By the settings, and the envelope's recipient. Where they name no domains, it is the recipient's own."""
-        if fax is None or fax.mail_verified_by is None:
+    def of(cls, fax: Fax | None, recipient: str, data: bytes, envelope: Envelope) -> Proof | None:
+        """By the settings, the mail and its envelope. Where the settings name no domains, it is the recipient's own."""
+        if fax is None or not fax.mail_from_counts:
             return None
         domains = map(str.lower, fax.mail_domains or (domain_of(recipient),))
-        return cls(fax.mail_verified_by, frozenset(filter(None, domains)))
+        lookup = Dns(fax.mail_dns)
+
+        def why(letter: Letter) -> str:
+            return why_unproven(data, letter, envelope, lookup, SystemClock().now().wall_us)
+
+        return cls(frozenset(filter(None, domains)), why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +106,19 @@ def submit_mail(
         None, "--sender", help="The envelope's sender; empty: a bounce; left out: Return-Path."
     ),
     recipient: str = typer.Option("", "--recipient", help="The envelope's recipient; left out: To."),
+    client_address: str = typer.Option("", "--client", help="The address of the machine that brought it, for SPF."),
+    helo: str = typer.Option("", "--helo", help="What that machine calls itself, for SPF."),
     reply_by: ReplyBy = REPLY_BY,
     reply_from: str = typer.Option("", "--reply-from", help="Who replies; left out: mail.sender_address."),
 ) -> None:
     """Send the PDF or TIFF of a mail on standard input as a fax.
 
     The number is in the address (fax+31201234567@…, 31201234567@fax…) or in the subject, where it begins with + or 0.
-    The account is that of the secret address (fax+SECRET@…, by `charging fax address new`), or that of the From address
-    if the Authentication-Results of your mail server prove it, which fax.mail_verified_by names. Where the fax is not
-    sent, a customer gets a reply; nobody else ever does. What cannot be decided now (all lines busy, no daemon) ends
-    with 75, for which mail servers try again later; what is dropped ends with 0, so that no bounce goes to strangers.
+    The account is that of the secret address (fax+SECRET@…, by `charging fax address new`), or, with
+    fax.mail_from_counts, that of the From address, if the mail's DKIM signature or SPF of --client proves it. Where the
+    fax is not sent, a customer gets a reply; nobody else ever does. What cannot be decided now (all lines busy, no
+    daemon, no answer from the DNS) ends with 75, for which mail servers try again later; what is dropped ends with 0,
+    so that no bounce goes to strangers.
     """
     give_way()
     data = sys.stdin.buffer.read(MAIL_BYTES_MAX + 1)
@@ -126,7 +133,8 @@ def submit_mail(
             if letter is None:
                 _drop(client, Drop(Dropped.AUTOMATIC, NO_LETTER))
                 return
-            payer = _payer(client, letter, Proof.of(settings.fax, recipient))
+            envelope = Envelope(sender or "", client_address, helo)
+            payer = _payer(client, letter, Proof.of(settings.fax, recipient, data, envelope))
             if isinstance(payer, Drop):
                 _drop(client, payer)
                 return
@@ -158,32 +166,25 @@ def _payer(client: Client, letter: Letter, proof: Proof | None) -> Payer | Words
         return Payer(found[0]["account"], Language(found[0]["language"]), found[0]["email"])
     if proof is None:
         return Drop(Dropped.NOT_SET_UP, f"a mail from {letter.sender}: {NOT_SET_UP}")
-    if (why := _unproven(letter, proof)) is not None:
-        return Drop(Dropped.UNPROVEN, f"a mail that says to be from {letter.sender}: {why}")
     found = client.get("/fax-senders", {"email": letter.sender})["items"]
-    if not found:
+    if not found:  # first: the DNS is asked about customers' domains alone, or any stranger could have us ask for names
         return Drop(Dropped.STRANGER, f"a mail from {letter.sender}: no customer of ours has this address")
+    if why := _unproven(letter, proof):
+        return Drop(Dropped.UNPROVEN, f"a mail that says to be from {letter.sender}: {why}")
     languages = {Language(one["language"]) for one in found}
     if len(found) != 1:
         return words(Wrong.AMBIGUOUS_SENDER, languages.pop() if len(languages) == 1 else None)
     return Payer(found[0]["account"], languages.pop(), letter.sender)
 
 
-def _unproven(letter: Letter, proof: Proof) -> str | None:
-    """Why the sender may be another; ``None``: it is he. His signature stays good whoever hands his mail in, also one
-    that he wrote to another operator's ``fax@``."""
+def _unproven(letter: Letter, proof: Proof) -> str:
+    """Why the sender may be another; empty: it is he. His signature stays good whoever hands his mail in, also one
+    that he wrote to another operator's ``fax@``. Raises Unanswered."""
     if not proof.domains:
         return "neither --recipient nor fax.mail_domains tells where faxes are taken"
     if proof.domains.isdisjoint(letter.addressed_at):
         return "its To does not name this address, so another may have handed in what was written to someone else"
-    if why := why_unsafe(letter.envelope_sender, letter.seals, letter.received, letter.claims):
-        return why
-    if why := why_not(letter.authentication, proof.server, letter.domain):
-        return why
-    if came_from_its_server(letter.stamped or letter.authentication[:1], proof.server, letter.domain):
-        return None
-    now_us = SystemClock().now().wall_us
-    return why_open(letter.signatures, letter.domain, letter.date, now_us) or None
+    return proof.why_unproven(letter)
 
 
 def _submit(client: Client, letter: Letter, payer: Payer, mail: Mail | None) -> Words | None:

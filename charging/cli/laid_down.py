@@ -189,7 +189,7 @@ What a unit expects (user, folders, state) stands at its top.""",
     (
         "postfix/: /etc/postfix, only for faxes by mail",
         """\
-Lines to add to `main.cf` and `master.cf`; `fax_recipients`, `header_checks` and `commands` are files of their own.""",
+Lines to add to `main.cf` and `master.cf`; `fax_recipients` is a file of its own.""",
     ),
     (
         "templates/: only to change the words of mails",

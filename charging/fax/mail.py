@@ -29,12 +29,6 @@ from enum import StrEnum
 from functools import partial
 from typing import TypeVar
 
-from charging.fax.authentic import HEADER as AUTHENTICATION_RESULTS
-from charging.fax.signed import HEADER as DKIM_SIGNATURE
-from charging.fax.signed import SEALS
-
-RECEIVED_SPF = "Received-SPF"
-"""RFC 7208, 9.1."""
 MAIL_BYTES_MAX = 50_000_000
 ADDRESS_LENGTH_MAX = 254
 SUBJECT_LENGTH_MAX = 500
@@ -72,7 +66,7 @@ _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
 _HEAD_END = re.compile(rb"\n\r?\n")
 _WHITE_SPACE = b" \t\r\n"
 _BARE_CR = re.compile(rb"\r(?!\n)")
-_NO_HEADER = re.compile(rb"^(?![!-9;-~]+:|[ \t]|From (?![ \t]*:)|\r?$)", re.MULTILINE)
+_NO_HEADER = re.compile(rb"^(?![!-9;-~]+:|[ \t]|\AFrom (?![ \t]*:)|\r?$)", re.MULTILINE)
 """A line that is neither a header, nor goes on with one, nor begins a mail in a file of mails."""
 _ONCE = ("From", "To", "Subject", "Date", "Message-ID")
 _SAYS_AUTOMATIC = (
@@ -106,7 +100,7 @@ class Letter:
     """A mail from a person."""
 
     sender: str
-    """The one plain address in its From, which anyone can write there: see ``authentication``."""
+    """The one plain address in its From, which anyone can write there: see `charging.fax.proven`."""
     message_id: str
     recipient: str
     """Where it was sent to; empty where that is not known."""
@@ -121,20 +115,6 @@ class Letter:
     """Of the account's own fax address to which it was sent (``fax+SECRET@…``); empty: it was sent to another."""
     date: str = ""
     """When it says that it was written, in its own words; empty: it does not say."""
-    authentication: tuple[str, ...] = ()
-    """Its ``Authentication-Results``, the topmost first: for `charging.fax.authentic`."""
-    stamped: tuple[str, ...] = ()
-    """Of them, those above its first ``Received``: only the receiving server writes there."""
-    signatures: tuple[str, ...] = ()
-    """Its ``DKIM-Signature`` headers: for `charging.fax.signed`."""
-    envelope_sender: str = ""
-    """As the mail server tells it, in the envelope or in ``Return-Path``; empty: it does not."""
-    seals: tuple[str, ...] = ()
-    """All its headers that name who has signed something: for `charging.fax.echoed`."""
-    received: str = ""
-    """Its topmost ``Received``: the receiving server's own, which says what the other machine calls itself."""
-    claims: tuple[str, ...] = ()
-    """Its ``Received-SPF`` that may be the sender's: those below its first ``Received``."""
     body: str = ""
     """A digest of its whole body without white space, which a signature may leave open (RFC 6376, 3.4.4)."""
 
@@ -179,13 +159,6 @@ def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: s
         name=name,
         secret=_secret(recipients),
         date=_header(message, "Date"),
-        authentication=tuple(_headers(message, AUTHENTICATION_RESULTS)),
-        stamped=tuple(_stamped(message, AUTHENTICATION_RESULTS)),
-        signatures=tuple(_headers(message, DKIM_SIGNATURE)),
-        envelope_sender=(_header(message, "Return-Path") if envelope_sender is None else envelope_sender).strip("<> "),
-        seals=tuple(one for name in SEALS for one in _headers(message, name)),
-        received=_header(message, "Received"),
-        claims=tuple(_headers(message, RECEIVED_SPF)[len(_stamped(message, RECEIVED_SPF)) :]),
         body=_body_digest(data),
     )
 
@@ -199,9 +172,24 @@ def _has_hidden_lines(data: bytes) -> bool:
     the body begins there. So a stranger could keep what a signature covers, and the signature, from us, and write a To,
     Subject and Date of his own above. A From of that kind it takes for the line that begins a mail in a file of mails,
     and passes it over."""
-    end = _HEAD_END.search(data)
-    head = len(data) if end is None else end.end()
+    head = _head_length(data)
     return any(one.search(data, 0, head) is not None for one in (_BARE_CR, _NO_HEADER))
+
+
+def parts_of(data: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """The headers and the body of a mail that is a `Letter`, as they stand: of each header its name, and what stands
+    behind the colon; with ``\\n`` where a line ends. What a signature is made of (RFC 6376, 3.4)."""
+    length = _head_length(data)
+    headers: list[tuple[bytes, list[bytes]]] = []
+    for line in data[:length].replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n"):
+        name, colon, value = line.partition(b":")
+        if line[:1] in (b" ", b"\t"):
+            if headers:
+                headers[-1][1].append(line)
+        elif colon and not line.startswith(b"From "):
+            headers.append((name, [value]))
+    body = data[length:].replace(b"\r\n", b"\n")
+    return [(name, b"\n".join(lines) + b"\n") for name, lines in headers], body
 
 
 class _Bounded(Compat32):
@@ -285,19 +273,14 @@ def _header(message: EmailMessage, name: str) -> str:
     return next(iter(_headers(message, name)), "")
 
 
-def _stamped(message: EmailMessage, name: str) -> list[str]:
-    """The headers of the name above the first Received; none where no server says that it received the mail."""
-    names = [one.lower() for one, _ in message.raw_items()]
-    if "received" not in names:
-        return []
-    above = names[: names.index("received")].count(name.lower())
-    return _headers(message, name)[:above]
-
-
 def _body_digest(data: bytes) -> str:
+    return hashlib.sha256(data[_head_length(data) :].translate(None, _WHITE_SPACE)).hexdigest()
+
+
+def _head_length(data: bytes) -> int:
+    """With the empty line that ends it."""
     end = _HEAD_END.search(data)
-    body = b"" if end is None else data[end.end() :]
-    return hashlib.sha256(body.translate(None, _WHITE_SPACE)).hexdigest()
+    return len(data) if end is None else end.end()
 
 
 def _subject(message: EmailMessage) -> str:

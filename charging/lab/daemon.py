@@ -51,7 +51,6 @@ charging:
 {charging}
 fax:
   folder: {fax_folder}
-  mail_verified_by: mx.voice.example
 logs:
   format: json
   level: debug

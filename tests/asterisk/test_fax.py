@@ -224,6 +224,7 @@ async def test_order_that_comes_late_to_the_switch_is_not_dialled(lab: Lab) -> N
 async def test_r14_fax_handed_in_by_mail_is_sent_and_without_credit_answered(lab: Lab, tmp_path: Path) -> None:
     async with engine(lab, tmp_path, credit="0.10") as live:
         await live.charging("account", "set", "anna", "--email", "anna@example.nl")
+        own = json.loads(await live.charging("fax", "address", "new", "anna", "--json"))["name"]
         assert (
             await live.charging(
                 "fax",
@@ -231,7 +232,7 @@ async def test_r14_fax_handed_in_by_mail_is_sent_and_without_credit_answered(lab
                 "--sender",
                 "anna@example.nl",
                 "--recipient",
-                "fax@example.nl",
+                f"{own}@example.nl",
                 stdin=mail(fax_machine.busy(), pages=1),
             )
             == ""
@@ -243,11 +244,11 @@ async def test_r14_fax_handed_in_by_mail_is_sent_and_without_credit_answered(lab
             "--sender",
             "anna@example.nl",
             "--recipient",
-            "fax@example.nl",
+            f"{own}@example.nl",
             stdin=mail(fax_machine.busy(), pages=2),
         )
         answer = message_from_string(reply, policy=default)
-        assert answer["To"] == "Anna@Example.nl"
+        assert answer["To"] == "anna@example.nl"
         told = "de fax (2\N{NO-BREAK SPACE}pagina’s) kost €\N{NO-BREAK SPACE}0,16"
         assert told in answer.get_content()
         await live.nothing_reserved()
@@ -257,7 +258,6 @@ async def test_r14_fax_handed_in_by_mail_is_sent_and_without_credit_answered(lab
 def mail(number: str, pages: int) -> bytes:
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = "Anna@Example.nl", "fax@example.nl", number
-    message["Authentication-Results"] = "mx.voice.example; dmarc=pass header.from=example.nl"
     message.add_attachment(pdf(pages), "application", "pdf", filename="offer.pdf")
     return message.as_bytes()
 

@@ -21,6 +21,7 @@ from tests.fakes import openid
 from tests.fakes.ami import COMMANDS, FakeAmi, listing, refusal, success
 from tests.integration import command
 from tests.integration.command import AGI_PORT, Command, Place, Ran
+from tests.integration.dns_server import Zone, name_server
 
 CheckLive = Callable[..., Awaitable[Ran]]
 
@@ -537,11 +538,20 @@ def test_programs_that_faxes_need_are_looked_for_where_faxes_are_sent(
     programs, by_mail, sandbox = found()
     assert sandbox.split(maxsplit=2)[:2] == ["ok", "fax"]
     assert programs.split(maxsplit=2) == ["ok", "fax", "gs, tiffcp, tiff2pdf, tiffinfo are there"]
-    assert "since nothing proves a From; to take others, set fax.mail_verified_by" in by_mail
-    place.config.write_text(
-        place.config.read_text().replace("{folder: fax}", "{folder: fax, mail_verified_by: mx.a.nl}")
-    )
-    assert found()[1].endswith("faxes by mail are taken if mx.a.nl says that their From is genuine")
+    assert "to take those that customers send from theirs: fax.mail_from_counts" in by_mail
+    zone, text = Zone(), place.config.read_text()
+    with name_server(zone) as port:
+        counts = f"{{folder: fax, mail_from_counts: yes, mail_dns: '127.0.0.1:{port}'}}"
+        place.config.write_text(text.replace("{folder: fax}", counts))
+        assert found()[1].endswith("faxes by mail are taken if DKIM or SPF proves their From; the DNS answers")
+        zone.broken.add("")
+        line = found()[1]
+        assert line.startswith("warning")
+        assert "faxes by mail wait, for nothing proves who sent them: the DNS does not answer" in line
+    place.config.write_text(text.replace("{folder: fax}", "{folder: fax, mail_verified_by: mx.a.nl}"))
+    (line,) = (one for one in Command(place, capsys)("check").out.splitlines() if "mail_verified_by" in one)
+    assert "is not believed any more: remove this key, set mail_from_counts: yes" in line
+    place.config.write_text(text)
     there -= {"gs", "tiffcp", "tiff2pdf", "tiffinfo"}
     line = found()[0]
     assert line.startswith("warning")

@@ -39,12 +39,15 @@ from charging.web.control import control_app
 from tests.fakes.clock import FakeClock
 from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, PAGE, TakesAll, fax_desk
 from tests.fakes.rig import EURO, Rig, make_tariff
+from tests.fakes.signing import DOMAIN, KEY_AT, key_record, signed
 from tests.fakes.switch import FakeSwitch
 from tests.integration.command import Command, Place
+from tests.integration.dns_server import Zone, name_server
 from tests.integration.smtp_server import Mailbox, mail_server
 from tests.unit.fax.test_fax_mail import PDF, letter, mail
 
-SERVER = "mx.voice.example"
+CLIENT = "198.41.0.4"
+"""Of a machine from which example.nl sends (SPF). Nothing is sent to it."""
 
 
 @pytest.fixture(autouse=True)
@@ -107,10 +110,8 @@ def daemon(rig: Rig, desk: FaxDesk) -> Iterator[Client]:
 
 
 def submitted_to(daemon: Client, letter: Letter, mail: Mail | None = None) -> Words | None:
-    """What the sender is answered, whose From the mail server has proven."""
-    said = f"{SERVER}; dmarc=pass header.from={letter.domain}"
-    proof = Proof(SERVER, frozenset(letter.addressed_at))
-    payer = _payer(daemon, replace(letter, authentication=(said,), envelope_sender=letter.sender), proof)
+    """What the sender is answered, whose From is proven."""
+    payer = _payer(daemon, letter, Proof(frozenset(letter.addressed_at), lambda _: ""))
     assert not isinstance(payer, Drop)
     return payer if isinstance(payer, Words) else _submit(daemon, letter, payer, mail)
 
@@ -283,14 +284,22 @@ def submitted(
 
 
 @pytest.fixture
-def command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Command:
-    """Beside settings and a ledger, without a daemon."""
+def zone() -> Zone:
+    """What the name server knows: the key of example.nl, and from where it sends."""
+    return Zone({(KEY_AT, "TXT"): [key_record(2_048)], (DOMAIN, "TXT"): [f"v=spf1 ip4:{CLIENT} -all"]})
+
+
+@pytest.fixture
+def command(tmp_path: Path, capfd: pytest.CaptureFixture[str], zone: Zone) -> Iterator[Command]:
+    """Beside settings and a ledger, without a daemon; with a real name server."""
     made = Command(Place(tmp_path), capfd)
     made.place.write()
-    add_settings(made, f"fax: {{folder: fax, mail_verified_by: {SERVER}, mail_domains: [Example.nl]}}\n")
-    for twin in ("anna-1", "anna-2"):
-        assert made("account", "add", twin, "--plan", "pro", "--email", "anna@example.nl").code == 0
-    return made
+    with name_server(zone) as port:
+        counts = f"mail_from_counts: yes, mail_dns: '127.0.0.1:{port}'"
+        add_settings(made, f"fax: {{folder: fax, {counts}, mail_domains: [Example.nl]}}\n")
+        for twin in ("anna-1", "anna-2"):
+            assert made("account", "add", twin, "--plan", "pro", "--email", "anna@example.nl").code == 0
+        yield made
 
 
 def add_settings(command: Command, text: str) -> None:
@@ -298,10 +307,14 @@ def add_settings(command: Command, text: str) -> None:
     file.write_text(file.read_text() + text)
 
 
-def genuine(domain: str = "example.nl", outcome: str = "pass") -> bytes:
-    """A mail as the mail server hands it over, with what it found on top."""
-    head = f"Authentication-Results: {SERVER};\n\tdmarc={outcome} (p=reject) header.from={domain}\n"
-    return head.encode() + mail().as_bytes()
+def unsigned(**headers: str) -> bytes:
+    """A mail of now."""
+    return mail(headers={"Date": format_datetime(datetime.now(UTC)), **headers}).as_bytes()
+
+
+def genuine() -> bytes:
+    """The same, signed by its domain."""
+    return signed(unsigned(), bits=2_048)
 
 
 def test_r14_customer_is_answered_also_where_no_daemon_runs(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,11 +328,11 @@ def test_r14_customer_is_answered_also_where_no_daemon_runs(command: Command, mo
 @pytest.mark.parametrize(
     "data",
     [
-        mail().as_bytes(),
-        genuine(outcome="fail"),
-        genuine(outcome="fail") + b"",
-        genuine("evil.nl"),
-        genuine(outcome="fail").replace(b"From:", genuine().partition(b"\nFrom")[0] + b"\nFrom:", 1),
+        unsigned(),
+        signed(unsigned(), domain="evil.nl", bits=2_048),
+        signed(unsigned(), bits=1_024),
+        genuine().replace(b"see attached", b"see below"),
+        genuine().replace(b"31 20 123", b"31 90 123"),
     ],
 )
 def test_mail_whose_from_is_not_proven_is_dropped_without_a_word_to_anybody(
@@ -338,38 +351,9 @@ def test_mail_that_a_customer_wrote_to_somebody_else_is_no_fax_of_his(
     assert (out, "its To does not name this address" in why) == ("", True)
 
 
-SIGNATURE = b"DKIM-Signature: v=1; a=rsa-sha256; d=example.nl; s=k1;\n h=From:%s; bh=aaaa=; b=bbbb\n"
-SPF = b"Authentication-Results: mx.voice.example; spf=pass smtp.mailfrom=anna@example.nl\n"
-
-
-def signed(covered: bytes, *above: bytes) -> bytes:
-    """A mail of now, whose signature covers these headers."""
-    sent = f"Date: {format_datetime(datetime.now(UTC))}".encode()
-    given = genuine().replace(b"Date: Sun, 29 Nov 2026 12:00:00 +0100", sent)
-    return b"".join(above) + given.replace(
-        b"From:", b"Received: by mx.voice.example\n" + SIGNATURE % covered + b"From:", 1
-    )
-
-
-@pytest.mark.parametrize(
-    ("data", "why_not"),
-    [
-        (signed(b"To:Subject:Date"), ""),
-        (signed(b"Date:Subject:Message-ID"), "does not cover To,"),
-        (signed(b"Date:Subject:Message-ID", SPF), ""),
-        (signed(b"Date:Subject:Message-ID").replace(b"DKIM", SPF + b"DKIM", 1), "does not cover To,"),
-        (signed(b"To:Subject"), "does not cover Date,"),
-        (signed(b"To:Subject:Date").replace(b"bh=", b"l=5; bh="), "covers a part of the body"),
-        (signed(b"To:Subject:Date").replace(b"202", b"201"), "its Date is not within 30 days"),
-    ],
-)
-def test_mail_that_only_a_signature_proves_is_a_fax_if_it_covers_who_where_and_when(
-    command: Command, monkeypatch: pytest.MonkeyPatch, data: bytes, why_not: str
-) -> None:
-    """Else whoever got any mail of a customer could write our address into it, or hand it in once for each date."""
-    out, why = submitted(command, monkeypatch, data, "--recipient", "fax@example.nl")
-    assert (out == "", why_not in why) == (why_not != "", True)
-    assert ("only a DKIM signature proves it" in why) is (why_not != "")
+def addressed(to: str) -> bytes:
+    """A mail that its domain signed, to another address."""
+    return signed(unsigned().replace(b"To: fax@example.nl", f"To: {to}".encode()), bits=2_048)
 
 
 @pytest.mark.parametrize("domains", ["", ", mail_domains: [fax.voice.example, Fax.Other.Example]"])
@@ -389,7 +373,7 @@ def test_mail_that_a_customer_wrote_to_anothers_fax_service_is_no_fax_of_ours(
 ) -> None:
     """Its signature stays good, and the number stands in its subject. Without the setting the envelope's domain is
     ours."""
-    given = genuine().replace(b"To: fax@example.nl", f"To: {to}".encode())
+    given = addressed(to)
     text = command.place.config.read_text()
     command.place.config.write_text(text.replace(", mail_domains: [Example.nl]", domains))
     _, why = submitted(command, monkeypatch, given, "--recipient", "fax@fax.voice.example")
@@ -403,7 +387,7 @@ def test_where_the_server_writes_recipients_anew_the_settings_name_the_domain(
 ) -> None:
     text = command.place.config.read_text()
     command.place.config.write_text(text.replace("[Example.nl]", "[other.example]"))
-    given = genuine().replace(b"To: fax@example.nl", f"To: fax@{domain}".encode())
+    given = addressed(f"fax@{domain}")
     _, why = submitted(command, monkeypatch, given, "--recipient", "fax@fax.voice.example")
     assert ("dropped" in why) is not is_ours
 
@@ -424,31 +408,25 @@ def test_the_command_steps_behind_the_calls_before_it_reads_a_mail(
     assert gave_way == [0]
 
 
-def test_results_behind_a_bare_carriage_return_prove_nothing(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    hidden = genuine().partition(b"\n\t")[0] + b" dmarc=pass header.from=example.nl"
-    path = b'Return-Path: <"\r' + hidden + b'\rX:"@evil.example>\n'
-    assert submitted(command, monkeypatch, path + genuine(outcome="fail"))[0] == ""
-
-
 def test_stranger_is_never_answered(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = genuine("x.nl").replace(b"Anna@Example.nl", b"eve@x.nl")
+    data = genuine().replace(b"Anna@Example.nl", b"eve@x.nl")
     out, why = submitted(command, monkeypatch, data)
     assert (out, why) == ("", "charging: dropped a mail from eve@x.nl: no customer of ours has this address\n")
 
 
-def nobody_proves(command: Command) -> None:
+def only_secret_addresses(command: Command) -> None:
     text = command.place.config.read_text()
-    command.place.config.write_text(text.replace(f", mail_verified_by: {SERVER}, mail_domains: [Example.nl]", ""))
+    command.place.config.write_text(text.replace("mail_from_counts: yes", "mail_from_counts: no"))
 
 
-def test_mail_is_dropped_and_not_bounced_where_nothing_is_said_of_who_proves_its_from(
+def test_mail_is_dropped_and_not_bounced_where_only_secret_addresses_are_taken(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mail server gives up what is deferred for days, and tells the From, which may be anyone's."""
-    nobody_proves(command)
+    only_secret_addresses(command)
     assert "only those sent to an account's own address are faxed" in command("check").out
     out, why = submitted(command, monkeypatch, genuine())
-    assert (out, "fax.mail_verified_by" in why) == ("", True)
+    assert (out, "fax.mail_from_counts" in why) == ("", True)
 
 
 def new_address(command: Command, account: str) -> str:
@@ -463,7 +441,7 @@ def test_r14_secret_address_says_whose_fax_it_is_and_its_customer_is_answered(
     command: Command, monkeypatch: pytest.MonkeyPatch, written: Callable[[str], str]
 ) -> None:
     """Whoever sends it, from wherever; who wrote the From is answered nothing."""
-    nobody_proves(command)
+    only_secret_addresses(command)
     address = written(new_address(command, "anna-2"))
     data = mail(subject="no number").as_bytes().replace(b"Anna@Example.nl", b"scanner@office.example")
     out, why = submitted(command, monkeypatch, data, "--recipient", address)
@@ -571,11 +549,11 @@ def test_r14_reply_is_sent_by_the_mail_server_of_the_settings(
 
 
 def test_same_mail_handed_over_twice_has_the_same_reply(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    mailbox = Mailbox()
+    mailbox, given = Mailbox(), genuine()
     with mail_server(mailbox) as port:
         with_mail(command, port)
         for _ in range(2):
-            submitted(command, monkeypatch, genuine(), "--reply-by", "smtp")
+            submitted(command, monkeypatch, given, "--reply-by", "smtp")
     assert len({reply["Message-ID"] for reply in mailbox.got}) == 1
 
 

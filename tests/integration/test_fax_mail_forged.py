@@ -1,18 +1,16 @@
-"""Strangers have the mail server itself say that a mail is a customer's: it is no fax."""
+"""What a mail says of its own genuineness proves nothing, whoever wrote it there: it is no fax.
+
+Each of these has been believed by a mail server, or by this program while it believed that server."""
 
 from __future__ import annotations
-
-import io
-from datetime import UTC, datetime
-from email.utils import format_datetime
 
 import pytest
 
 from tests.integration.command import Command
-from tests.integration.test_fax_mail import SERVER, command, gave_way, genuine, submitted
-from tests.unit.fax.test_fax_mail import mail
+from tests.integration.test_fax_mail import CLIENT, command, gave_way, genuine, submitted, unsigned, zone
 
-__all__ = ["command", "gave_way"]  # fixtures
+__all__ = ["command", "gave_way", "zone"]  # fixtures
+SERVER = "mx.voice.example"
 
 DECODED = "a; dkim=pass header.d=example.nl header.i=y@evil.example"
 SIGNER = "a=3B=20dkim=3Dpass=20header.d=3Dexample.nl=20header.i=3Dy@evil.example"
@@ -42,45 +40,42 @@ ROUTED = f"{OPENDMARC}Authentication-Results: {SERVER}; spf=pass smtp.mailfrom=e
 """As OpenDKIM 2.11, OpenDMARC 1.4 on top of it, and Rspamd 3.4 wrote them."""
 
 
+@pytest.mark.parametrize("sender", ["me@evil.example", "anna@example.nl", f'"{BRACKET}"@evil.example'])
 @pytest.mark.parametrize(
-    ("head", "sender"),
+    "head",
     [
-        (OPENDKIM, "me@evil.example"),
-        (OPENDMARC + OPENDKIM, "me@evil.example"),
-        (RSPAMD % ("evil.example", "none", "evil.example"), f'"{BRACKET}"@evil.example'),
-        (RSPAMD % ("example.nl", "pass header.from=example.nl", "example.nl"), f'"{BRACKET}"@evil.example'),
-        (RSPAMD_HELO + POSTFIX, "me@evil.example"),
-        (OPENDMARC + PLAIN + "Received-SPF: pass\n", "anna@example.nl"),
+        OPENDKIM,
+        OPENDMARC + OPENDKIM,
+        RSPAMD % ("evil.example", "none", "evil.example"),
+        RSPAMD % ("example.nl", "pass header.from=example.nl", "example.nl"),
+        RSPAMD_HELO + POSTFIX,
+        OPENDMARC + PLAIN + "Received-SPF: pass\n",
+        ROUTED,
+        RSPAMD_HELO + PLAIN,
+        f"Received-SPF: pass (mx: domain of anna@example.nl designates {CLIENT}) client-ip={CLIENT}\n" + PLAIN,
+        "ARC-Authentication-Results: i=1; mx.google.com; dkim=pass header.d=example.nl; dmarc=pass\n",
+        f"X-Originating-IP: {CLIENT}\nX-Forwarded-For: {CLIENT}\nReturn-Path: <anna@example.nl>\n",
     ],
 )
-def test_what_a_sender_has_the_mail_server_write_proves_nothing(
+def test_what_a_mail_says_of_its_sender_proves_nothing(
     command: Command, monkeypatch: pytest.MonkeyPatch, head: str, sender: str
 ) -> None:
-    """By the name of who signs, or the envelope's sender. The last: a mail that a customer wrote, handed in again."""
-    sent = f"Date: {format_datetime(datetime.now(UTC))}".encode()
-    data = head.encode() + mail().as_bytes().replace(b"Date: Sun, 29 Nov 2026 12:00:00 +0100", sent)
-    out, why = submitted(command, monkeypatch, data, "--sender", sender, "--recipient", "fax@example.nl")
-    assert (out, "may be the sender's own words" in why) == ("", True)
-    assert "dropped a mail that says to be from Anna@Example.nl" in why
+    """By headers of a mail server's, or like them, above a mail that nothing proves."""
+    envelope = ("--sender", sender, "--recipient", "fax@example.nl", "--client", "198.41.0.5", "--helo", HELO)
+    out, why = submitted(command, monkeypatch, head.encode() + unsigned(), *envelope)
+    assert (out, "dropped a mail that says to be from Anna@Example.nl: " in why) == ("", True)
+    assert "DKIM signature" in why
 
 
-@pytest.mark.parametrize("head", [ROUTED, RSPAMD_HELO + PLAIN])
-def test_where_the_server_repeats_more_than_names_nothing_that_it_says_counts(
-    command: Command, monkeypatch: pytest.MonkeyPatch, head: str
+def test_what_stands_above_a_mail_that_is_proven_takes_nothing_from_it(
+    command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``MAIL FROM:<@example.nl,@x:me@evil.example>``, of which Postfix hands on ``me@evil.example`` alone; and a HELO,
-    where another machine has handed the mail on meanwhile."""
-    data = head.encode() + mail().as_bytes()
-    out, why = submitted(command, monkeypatch, data, "--sender", "me@evil.example", "--recipient", "fax@example.nl")
-    assert (out, "repeats an envelope's sender or a HELO that is more than a name" in why) == ("", True)
+    head = f"Authentication-Results: {SERVER}; dmarc=fail\nReceived-SPF: fail\nReceived: from x by {SERVER}\n"
+    assert submitted(command, monkeypatch, head.encode() + genuine())[0] != ""
 
 
-@pytest.mark.parametrize(
-    ("above", "is_known"), [(b"", False), (b"Return-Path: <anna@example.nl>\n", True), (b"Return-Path: <>\n", False)]
-)
-def test_where_nothing_tells_the_envelopes_sender_nothing_is_proven(
-    command: Command, monkeypatch: pytest.MonkeyPatch, above: bytes, is_known: bool
+@pytest.mark.parametrize("above", [b"Return-Path: <>\n", b"Auto-Submitted: auto-replied\n"])
+def test_mail_of_a_program_is_dropped_though_it_is_signed(
+    command: Command, monkeypatch: pytest.MonkeyPatch, above: bytes
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(above + genuine())))
-    ran = command("fax", "submit-mail", "--recipient", "fax@example.nl")
-    assert (ran.code, ran.out != "", "dropped" in ran.err) == (0, is_known, not is_known)
+    assert submitted(command, monkeypatch, above + genuine())[0] == ""

@@ -381,8 +381,8 @@ def test_reading_a_header_costs_no_more_than_twice_for_twice_its_length(header: 
 def test_mail_with_a_from_that_a_server_sees_and_we_do_not_is_dropped() -> None:
     rest = b"From: anna@example.nl\nSubject: +31201234567\n\n"
     for strange, is_read in ((b"From \t: eve@example.nl\n", False), (b"From eve@example.nl Sat Nov 28\n", True)):
-        for data in (strange + rest, b"X: y\n" + strange + rest):
-            assert (read_letter(data) is not None) is is_read
+        assert (read_letter(strange + rest) is not None) is is_read
+        assert read_letter(b"X: y\n" + strange + rest) is None
     assert read_letter(rest + b"From : a line of its text") is not None
 
 

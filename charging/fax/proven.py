@@ -1,0 +1,75 @@
+"""Whether a mail is its From's: by a DKIM signature, or by SPF of the machine that brought it. Pure.
+
+Nothing that stands in the mail about who sent it is believed: neither ``Authentication-Results`` nor ``Received-SPF``
+nor ``Received``, whoever wrote them. A signature is verified here; of the machine the mail server tells the address.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+
+from charging.fax.dns_lookup import Lookup, Unanswered
+from charging.fax.mail import Letter, is_plain_address, parts_of
+from charging.fax.signed import speaks_for, why_unsigned
+from charging.fax.spf import Address, Result, check_host
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """How a mail came here, by the mail server."""
+
+    sender: str = ""
+    """As ``MAIL FROM`` has it."""
+    client: str = ""
+    """The address of the machine that brought it; empty: not told."""
+    helo: str = ""
+    """What that machine calls itself. It only goes into names that an SPF record makes of it."""
+
+
+def why_unproven(data: bytes, letter: Letter, envelope: Envelope, lookup: Lookup, now_us: int) -> str:
+    """Why someone else than the From's domain may have written the mail or handed it in; empty: nobody did. Raises
+    Unanswered where only the DNS keeps it from being proven."""
+    headers, body = parts_of(data)
+    unanswered: Unanswered | None = None
+    unsigned = unsent = ""
+    try:
+        unsigned = why_unsigned(headers, body, domain=letter.domain, date=letter.date, lookup=lookup, now_us=now_us)
+        if not unsigned:
+            return ""
+    except Unanswered as error:
+        unanswered = error
+    try:
+        unsent = _why_not_of_its_machines(letter.domain, envelope, lookup)
+        if not unsent:
+            return ""
+    except Unanswered as error:
+        unanswered = error
+    if unanswered is not None:
+        raise unanswered
+    return f"{unsigned}; {unsent}"
+
+
+def _why_not_of_its_machines(domain: str, envelope: Envelope, lookup: Lookup) -> str:
+    """By SPF of the envelope's domain. Raises Unanswered."""
+    client = _public(envelope.client)
+    if client is None:
+        found = f"{envelope.client} is no address of the internet" if envelope.client else "--client does not tell it"
+        return f"no SPF, since of the machine that brought it {found}"
+    sender = envelope.sender.strip("<> ")
+    if not is_plain_address(sender) or not speaks_for(sender.rpartition("@")[2].lower(), domain):
+        return f"no SPF, since its envelope's sender is not of {domain}"
+    result = check_host(client, sender, envelope.helo, lookup)
+    return "" if result is Result.PASS else f"SPF of {client} is {result}"
+
+
+def _public(client: str) -> Address | None:
+    """``None`` where it is another: behind a machine of the operator's own every mail comes from there, and many
+    domains let addresses of private networks send, which are other machines there."""
+    try:
+        address = ip_address(client)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address if address.is_global else None

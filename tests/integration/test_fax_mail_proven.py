@@ -1,0 +1,77 @@
+"""A customer's mail is proven by the machine that brought it (SPF) or by its signature, by a real name server."""
+
+from __future__ import annotations
+
+import pytest
+
+from charging.cli.fax_mail import TRY_AGAIN
+from tests.fakes.signing import DOMAIN, KEY_AT, signed
+from tests.integration.command import Command
+from tests.integration.dns_server import Zone
+from tests.integration.test_fax_mail import CLIENT, command, gave_way, genuine, submitted, unsigned, zone
+
+__all__ = ["command", "gave_way", "zone"]  # fixtures
+
+
+@pytest.mark.parametrize(
+    ("options", "record", "why_not"),
+    [
+        (("--client", CLIENT), f"v=spf1 ip4:{CLIENT} -all", ""),
+        (("--client", f"::ffff:{CLIENT}"), f"v=spf1 ip4:{CLIENT} -all", ""),
+        (("--client", "2001:500:2::c"), "v=spf1 ip6:2001:500:2::/48 -all", ""),
+        (("--client", CLIENT, "--helo", "mx.x.nl"), "v=spf1 exists:%{i}.%{h}.%{d} -all", ""),
+        (("--client", "198.41.0.5"), f"v=spf1 ip4:{CLIENT} -all", "SPF of 198.41.0.5 is fail"),
+        (("--client", "198.41.0.5"), f"v=spf1 ip4:{CLIENT} ~all", "is softfail"),
+        (("--client", CLIENT), "v=spf1 ?all", "is neutral"),
+        (("--client", CLIENT), "v=spf1 nonsense +all", "is permerror"),
+        (("--client", CLIENT), "none", "is none"),
+        ((), "v=spf1 +all", "--client does not tell it"),
+        (("--client", "10.0.0.1"), "v=spf1 ip4:10.0.0.0/8 -all", "no address of the internet"),
+        (("--client", "127.0.0.1"), "v=spf1 +all", "no address of the internet"),
+        (("--client", "unknown"), "v=spf1 +all", "no address of the internet"),
+        (("--client", CLIENT, "--sender", "me@evil.nl"), "v=spf1 +all", "envelope's sender is not of"),
+        (("--client", CLIENT, "--sender", "me@below.example.nl"), "v=spf1 +all", "envelope's sender is not of"),
+        (("--client", CLIENT, "--sender", "SRS0=a=b=example.nl=anna@forwards.nl"), "v=spf1 +all", "sender is not of"),
+        (("--client", CLIENT, "--sender", '"a) spf=pass"@example.nl'), "v=spf1 +all", "sender is not of"),
+    ],
+)
+def test_mail_is_proven_by_the_machine_that_brought_it(
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    zone: Zone,
+    options: tuple[str, ...],
+    record: str,
+    why_not: str,
+) -> None:
+    """As of Microsoft 365, which signs no To."""
+    zone.records[DOMAIN, "TXT"] = ["v=other", record]
+    zone.records[f"{CLIENT}.mx.x.nl.{DOMAIN}", "A"] = ["127.0.0.2"]
+    data = signed(unsigned(), covered=["From", "Date", "Subject", "Message-ID"], bits=2_048)
+    out, why = submitted(command, monkeypatch, data, *options, "--recipient", "fax@example.nl")
+    assert (out == "", why_not in why) == (why_not != "", True)
+
+
+def test_dns_that_does_not_answer_makes_a_mail_wait_and_what_it_does_not_know_does_not(
+    command: Command, monkeypatch: pytest.MonkeyPatch, zone: Zone
+) -> None:
+    zone.broken |= {KEY_AT, DOMAIN}
+    out, why = submitted(command, monkeypatch, genuine(), code=TRY_AGAIN)
+    assert (out, "the DNS does not answer about k1._domainkey.example.nl" in why) == ("", True)
+    zone.broken = {DOMAIN}
+    assert submitted(command, monkeypatch, genuine(), "--client", CLIENT)[0] != "", "what is proven needs no more"
+    zone.broken = {KEY_AT}
+    assert submitted(command, monkeypatch, genuine(), "--client", CLIENT)[0] != ""
+    zone.broken = set()
+    zone.records.clear()
+    out, why = submitted(command, monkeypatch, genuine(), "--client", CLIENT)
+    assert (out, "no key at k1._domainkey.example.nl; SPF of" in why) == ("", True)
+
+
+def test_strangers_have_nobody_asked(command: Command, monkeypatch: pytest.MonkeyPatch, zone: Zone) -> None:
+    """Else each of their mails would be questions to whatever name servers they like."""
+    zone.broken = {f"k1._domainkey.{DOMAIN}"}
+    data = genuine().replace(b"Anna@Example.nl", b"eve@example.nl")
+    assert "no customer of ours" in submitted(command, monkeypatch, data, "--client", CLIENT)[1]
+    other = genuine().replace(b"To: fax@example.nl", b"To: fax@evil.nl")
+    assert "its To does not name" in submitted(command, monkeypatch, other, "--client", CLIENT)[1]
+    assert zone.asked == []
