@@ -19,9 +19,9 @@ from charging.engine.ports import FaxOrder
 from charging.errors import LinkDown
 from charging.fax import listed
 from charging.fax.views import FaxView
+from charging.ledger import credit_life
 from charging.ledger.sqlite import writer
 from charging.ledger.sqlite.file import connect
-from charging.service import expiry
 from tests.simulation import faxes
 from tests.simulation.drawing import drawn
 from tests.simulation.machine import SwitchLine
@@ -90,8 +90,8 @@ def test_r19_credit_that_expires_a_day_early_is_found(monkeypatch: pytest.Monkey
     assert outcome.violation == ""
     assert outcome.counts["credit expired"]
     assert outcome.counts["mail: credit expires"]
-    later = expiry.year_after
-    monkeypatch.setattr(expiry, "year_after", lambda day: later(day) - timedelta(days=1))
+    later = credit_life.year_after
+    monkeypatch.setattr(credit_life, "year_after", lambda day: later(day) - timedelta(days=1))
     assert "told" in (found := run(story).violation) or "expired before" in found
 
 
