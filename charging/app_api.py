@@ -390,9 +390,17 @@ def _apps(
         assert settings.console is not None, "that is why we run"
         operators, mails = Operators(store.documents, service.clock), MailsShown(store, settings.mail is not None)
         file = TariffFile(settings.tariff, accepted_of(settings))
-        asks = Asks(service, daemon)
+        hooks = Webhooks(store, service.clock, [one.name for one in settings.webhooks])
         return console_app(
-            asks, operators, settings.console, mails, file, openid=openid, tokens=tokens, sandbox=settings.sandbox
+            Asks(service, daemon),
+            operators,
+            settings.console,
+            mails,
+            file,
+            openid=openid,
+            tokens=tokens,
+            hooks=hooks,
+            sandbox=settings.sandbox,
         )
 
     def customer_page() -> ASGIApp:

@@ -267,11 +267,18 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     ),
     Reason.NOT_COVERED: (
         "the tariff has no price for the number that it is forwarded to",
-        "`charging tariff quote` shows it; add the destination to the tariff, or change the target",
+        "`charging tariff quote` shows it; add the destination to the tariff, or "
+        "`charging number set NUMBER --forward-to …`",
     ),
-    Reason.BLOCKED: ("the tariff refuses the destination", "change the target, or the destination's `refuse`"),
-    Reason.PREMIUM: ("the target is a premium number, which the tariff refuses", "change the target"),
-    Reason.LOOP: ("it is forwarded to one of your own numbers", "change the target"),
+    Reason.BLOCKED: (
+        "the tariff refuses the destination",
+        "`charging number set NUMBER --forward-to …`, or change the destination's `refuse`",
+    ),
+    Reason.PREMIUM: (
+        "the target is a premium number, which the tariff refuses",
+        "`charging number set NUMBER --forward-to …`",
+    ),
+    Reason.LOOP: ("it is forwarded to one of your own numbers", "`charging number set NUMBER --forward-to …`"),
     Reason.CAME_BACK: (
         "it is the forward of a call that still rang, diverted back to the number",
         "the customer's phone diverts to his own number here: he should end that; the first call went on as decided",

@@ -39,7 +39,7 @@ CDR_COLUMNS = (
     Column("number", "number", spare=2),
     Column("caller", "caller", spare=1),
     Column("target", "target"),
-    Column("billed_s", "seconds", right=True),
+    Column("charged_s", "seconds", right=True),
     Column("cost", "cost €", right=True),
     Column("dial_status", "status", spare=3),
     Column("session", "session", spare=4),

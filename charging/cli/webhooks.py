@@ -27,6 +27,8 @@ COLUMNS = (
     Column("in_settings", "in settings"),
     Column("waiting", "waiting", right=True),
     Column("dead", "dead", right=True),
+    Column("why", "last failure"),
+    Column("next", "next try"),
 )
 LETTER_COLUMNS = (
     Column("event", "event"),
@@ -48,12 +50,12 @@ def register(app: typer.Typer) -> None:
 @webhook.command("list")
 def list_webhooks(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
     """How far each was told, since when it is behind, and how many events it has not taken: those that wait while it is
-    away are not counted. `charging webhook test` says whether it can be reached."""
+    away are not counted. If the last try has failed: why, and when the next is. `charging webhook test` tries now."""
     with connected(options(ctx).settings()) as client:
         rows = client.get("/webhooks")["items"]
     show_rows(rows, COLUMNS, as_json=as_json, none="the settings have no webhooks")
     for row in rows:
-        if row["behind"] and not row["off"] and row["in_settings"] and not as_json:
+        if row["behind"] and not (row["why"] or row["off"]) and row["in_settings"] and not as_json:
             sys.stdout.write(f"{row['name']} is behind; why: charging webhook test {row['name']}\n")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from pydantic_core import from_json
@@ -16,6 +17,8 @@ from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Account, Language, Number, Payment, Status
 from charging.ledger.model import Balance, Leg
 from charging.records import known_members
+
+ACCOUNTS_REMEMBERED = 1_024
 
 
 def _refuse_float(text: str) -> Any:
@@ -105,8 +108,10 @@ def dump_account(account: Account) -> str:
     return dump(fields.pop("newer") | fields)
 
 
+@lru_cache(ACCOUNTS_REMEMBERED)
 def load_account(text: str, version: int) -> Account:
-    """What :func:`dump_account` wrote, with the version that the store keeps beside it. Raises LedgerCorrupt."""
+    """What :func:`dump_account` wrote, with the version that the store keeps beside it. Remembered, for who asks once
+    asks again. Raises LedgerCorrupt."""
     try:
         fields = load(text)
         fields["language"] = Language(fields["language"])

@@ -31,7 +31,7 @@ from typing import Protocol
 COLLECTIONS = (
     *("api-tokens", "archived-ids", "changes", "decisions", "fax-addresses", "findings", "missed-calls"),
     *("notice-records", "notice-results", "notices", "operators", "packs", "page-tokens", "payments", "sandbox"),
-    *("token-uses", "webhook-letters", "webhooks"),
+    *("token-uses", "webhook-failures", "webhook-letters", "webhooks"),
 )
 """Every collection that moves with a ledger: all but the note of the time (`charging.service.proven_time`)."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from charging.clock import Clock
 from charging.ledger.accounts import Account
 from charging.ledger.balances import PROMO, bundle, left, usable
-from charging.ledger.model import CREDIT, Balance
+from charging.ledger.model import CREDIT, Balance, Snapshot
 from charging.ledger.port import Store
 from charging.pricing.packs import PACK, SORTS, is_pack, last_day_of, name_of, sort_of
 from charging.service.live import Calls, CallView
@@ -105,6 +105,14 @@ class BalanceView:
     calls: tuple[CallView, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the ledger has of an account."""
+
+    account: Account
+    snapshot: Snapshot
+
+
 class Balances:
     """Looks at balances; changes none."""
 
@@ -115,20 +123,28 @@ class Balances:
         self._calls = calls
 
     async def view(self, account: str) -> BalanceView | Refused:
-        """What the account has now."""
-        if (stored := await self._store.directory.account(account)) is None:
-            return unknown_account(account)
-        snapshot = await self._store.snapshot(account)
-        balances, calls = snapshot.balances, self._calls.views_of(snapshot.sessions)
+        """What the account has now. Raises LedgerError."""
+        stored = await self.stored(account)
+        return stored if isinstance(stored, Refused) else self.view_of(stored)
+
+    async def stored(self, account: str) -> Stored | Refused:
+        """What the ledger has of it now. Raises LedgerError."""
+        found = await self._store.directory.account(account)
+        return unknown_account(account) if found is None else Stored(found, await self._store.snapshot(account))
+
+    def view_of(self, stored: Stored) -> BalanceView:
+        """What that is worth now."""
+        account, balances = stored.account, stored.snapshot.balances
+        calls = self._calls.views_of(stored.snapshot.sessions)
         tariff = self._tariff()
-        plan = tariff.plan(stored.plan)
+        plan = tariff.plan(account.plan)
         now_us = self._clock.now().wall_us
         month, today = tariff.month_of(now_us), tariff.day_of(now_us).isoformat()
         free_seconds = plan.free_seconds if plan is not None else 0
         free = _free_view(month, free_seconds, balances, calls)
         credit = CreditView(*_credit_now(CREDIT, balances, calls))
         return BalanceView(
-            stored,
+            account,
             credit,
             _promotion_views(today, balances, calls),
             free,
@@ -136,6 +152,14 @@ class Balances:
             _pieces_views(tariff, plan, now_us, balances),
             tuple(calls),
         )
+
+    def follows_from(self, stored: Stored) -> tuple[object, ...] | None:
+        """All that the view of ``stored`` follows from: where that is equal, so is the view. ``None``: a call runs, so
+        it is another one at each moment."""
+        if stored.snapshot.sessions:
+            return None
+        tariff = self._tariff()
+        return stored.account, stored.snapshot.balances, tariff, tariff.day_of(self._clock.now().wall_us)
 
 
 def _pack_views(

@@ -90,6 +90,14 @@ class Token:
     """Micro-euro, the largest top-up or correction (up or down) at a time; ``None``: what the tariff allows."""
 
 
+class Unfit(StrEnum):
+    """Why the text of a token lets nobody in."""
+
+    UNKNOWN = "the token is not known (any more)"
+    EXPIRED = "the token has expired"
+    """Said only to whoever has its whole text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """What a token to be made may not pass; see :class:`Token`."""
@@ -197,18 +205,19 @@ class Tokens:
         found = await self._documents.documents.list_documents(USES, limit=TOKENS_MAX)
         return {one.id: int(one.body) for one in found}
 
-    async def authenticate(self, secret: str) -> Token | None:
-        """The stored token that the text ``secret`` belongs to; ``None`` if there is none or it has expired."""
+    async def authenticate(self, secret: str) -> Token | Unfit:
+        """The stored token that the text ``secret`` belongs to, or why it lets nobody in. Raises LedgerError."""
         match = _TOKEN.fullmatch(secret)
         document = await self._documents.documents.get_document(COLLECTION, match[1]) if match is not None else None
         if match is None or document is None:
             self._digests.pop("" if match is None else match[1], None)
-            return None
+            return Unfit.UNKNOWN
         token, digest = _stored(document)
+        is_owned = hmac.compare_digest(digest, _digest(match[2]))
         if self._has_expired(token):
             self._digests[token.id] = ""  # which no text has: over the limit of failures the store is not asked again
-            return None
-        return token if hmac.compare_digest(digest, _digest(match[2])) else None
+            return Unfit.EXPIRED if is_owned else Unfit.UNKNOWN
+        return token if is_owned else Unfit.UNKNOWN
 
     async def stands(self, token: Token) -> bool:
         """Whether a token that was authenticated has neither expired nor been revoked since. Raises LedgerError."""

@@ -29,6 +29,7 @@ from charging.service.refusal import Code, Refused
 
 ENDPOINTS = "webhooks"
 LETTERS = "webhook-letters"
+FAILURES = "webhook-failures"
 TURN_S = 60
 """After so long without a word from who has it, another takes the turn."""
 BEHIND_S = 10
@@ -72,6 +73,16 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
+class Failing:
+    """What people are told of an endpoint whose last try has failed, by its name. Beside its `Endpoint`, which older
+    programs read."""
+
+    why: str
+    next_us: int | None = None
+    """Wall clock, µs: when the stream goes on that waits for the receiver; ``None``: it does not wait."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a sender has seen since its last report."""
 
@@ -84,6 +95,10 @@ class Report:
     """Deliveries."""
     failed: int = 0
     """Tries that have failed."""
+    why: str = ""
+    """Why the last try has failed; empty: it has not."""
+    next_us: int | None = None
+    """As of `Failing`."""
 
 
 log = structlog.get_logger(__name__)
@@ -93,6 +108,7 @@ Observe = Callable[[str, Endpoint | None, Report | None], None]
 
 _ENDPOINT = Codec(Endpoint)
 _LETTER = Codec(Letter)
+_FAILING = Codec(Failing)
 
 
 class _Stillness:
@@ -133,6 +149,8 @@ class Webhooks:
         self._observe = observe
         self._changes = Changes(store, clock)
         self._unreadable: set[str] = set()
+        self._failing: dict[str, Failing | None] = {}
+        """As this daemon has stored it last."""
         self._others = _Stillness(clock)
 
     async def take(self, name: str) -> Endpoint | Refused:
@@ -156,7 +174,32 @@ class Webhooks:
             return self._lost(name)
         until_us = self.clock.now().wall_us + TURN_S * MICROSECONDS
         moved = replace(endpoint, place=place, until_us=until_us, off=endpoint.off or off)
-        return await self._write(name, stored, moved, report)
+        answer = await self._write(name, stored, moved, report)
+        if not isinstance(answer, Refused):
+            await self._note(name, Failing(report.why, report.next_us) if report.why else None)
+        return answer
+
+    async def _note(self, name: str, failing: Failing | None) -> None:
+        """Store whether the last try has failed, if that is another than before."""
+        if name in self._failing and self._failing[name] == failing:
+            return
+        stored = await self.store.documents.get_document(FAILURES, name)
+        if failing is None:
+            if stored is not None:
+                await self.store.documents.delete_document(stored)
+        elif stored is None:
+            await self.store.documents.put_document(FAILURES, name, _FAILING.dump(failing))
+        else:
+            await self.store.documents.update_document(replace(stored, body=_FAILING.dump(failing)))
+        self._failing[name] = failing
+
+    async def failing(self, name: str) -> Failing | None:
+        """Why the last try to send to an endpoint has failed; ``None``: it has not. Raises LedgerError."""
+        stored = await self.store.documents.get_document(FAILURES, name)
+        try:
+            return None if stored is None else _FAILING.load(stored.body)
+        except ValueError as error:
+            raise LedgerCorrupt(f"{FAILURES}/{name} cannot be read") from error
 
     async def bury(self, name: str, letter: Letter) -> None:
         """Store a letter; one that is stored already stays as it is. Raises LedgerError."""
@@ -217,6 +260,7 @@ class Webhooks:
             await self.store.documents.delete_document(one)
         if len(found) == PAGE:
             return len(found), _event_of(found[-1])
+        await self._note(name, None)
         await self.store.documents.delete_document(endpoint)
         return len(found), None
 
@@ -264,6 +308,7 @@ class Webhooks:
         return endpoint
 
     def _lost(self, name: str) -> Refused:
+        self._failing.pop(name, None)
         self._observe(name, None, None)
         return Refused(Code.CONFLICT, f"another daemon sends to webhook {name}")
 

@@ -27,7 +27,7 @@ from charging.errors import ConfigError, LedgerError
 from charging.service.actor import acting
 from charging.service.service import Service
 from charging.service.tokens import Scope as Permission
-from charging.service.tokens import Token, Tokens, token_id
+from charging.service.tokens import Token, Tokens, Unfit, token_id
 from charging.sources import neighbourhood
 from charging.web.limits import Limits, Places
 from charging.web.multipart import ENVELOPE_BYTES, is_multipart
@@ -231,12 +231,12 @@ class Gate:
         if wait_s > 0 and not (exists and self._tokens.fits(secret)):
             raise _too_many(wait_s, "too many failed logins from this address")
         token = await self._tokens.authenticate(secret)
-        if token is None:
+        if isinstance(token, Unfit):
             self._failures.take(guesser, now_us)
             if (more := self._sparing.more("api_login_failed")) is not None:  # an attacker has many addresses
                 log.warning("api_login_failed", address=address, more=more)
             challenge = f'{REALM}, error="invalid_token"'
-            raise Denied(_unauthorized("the token is not known (any more)"), WWW_Authenticate=challenge)
+            raise Denied(_unauthorized(token), WWW_Authenticate=challenge)
         self._tokens.used(token.id)
         return token
 

@@ -30,7 +30,8 @@ class _CdrMembers(BaseModel):
     set_up: Instant = ""
     answered: Instant | None = None
     ended: Instant = ""
-    billed_s: Annotated[int, Field(description="seconds that are charged")] = 0
+    billed_s: Annotated[int, Field(description="seconds that count, before increments")] = 0
+    charged_s: Annotated[int, Field(description="seconds that are charged: the same after increments")] = 0
     cut: Annotated[str | None, Field(description="why we ended it; null: one of the parties did")] = None
     free_seconds: Annotated[dict[str, int], Field(description="by month")] = {}
     messages: Annotated[int, Field(description="of a voicemail: stored ones")] = 0

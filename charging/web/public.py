@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import uuid
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,7 +79,7 @@ class Public:
 def _request_id(scope: Scope) -> str:
     """The client's own name for its request, if it can stand in a log; else one of ours."""
     given = _header(scope, b"x-request-id")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
 def _header(message: Mapping[str, Any], name: bytes) -> str:

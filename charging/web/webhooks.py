@@ -323,6 +323,7 @@ class Sender:
         ):
             if not is_back:
                 pause_s = max(wait_s(failures, AWAY_WAIT_S, self._jitter()), failure.after_s)
+                self._seen = replace(self._seen, next_us=self._clock.now().plus(pause_s).wall_us)
                 await self._wait(pause_s)
                 failures, held_s = failures + 1, held_s + pause_s
             is_back = False
@@ -337,9 +338,9 @@ class Sender:
         failure = await self._receiver.post(message_id(event), message(event, sandbox=self._sandbox))
         self._answers += failure is None or failure.kind is Kind.REFUSED
         if failure is None:
-            self._seen = replace(self._seen, taken=self._seen.taken + 1)
+            self._seen = replace(self._seen, taken=self._seen.taken + 1, why="", next_us=None)
             return None
-        self._seen = replace(self._seen, failed=self._seen.failed + 1)
+        self._seen = replace(self._seen, failed=self._seen.failed + 1, why=failure.why, next_us=None)
         log.warning("webhook_failed", webhook=self._name, event_id=event.id, why=failure.why)
         if failure.kind is Kind.GONE:
             log.error("webhook_off", webhook=self._name, why="the receiver answered 410 Gone")

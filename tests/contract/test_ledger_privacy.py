@@ -256,6 +256,10 @@ def test_each_collection_of_documents_is_told_or_is_no_customers() -> None:
     others = {"api-tokens", "archived-ids", "changes", "decisions", "fax-addresses", "operators", "token-uses"}
     """Changes and decisions are told and hidden by a way of their own."""
     others |= {"sandbox", "packs"}  # a mark, and rules of the tariff's: nobody's
-    others |= {"webhooks", "webhook-letters"}  # a letter names an event of an account, and holds nothing of it
+    others |= {
+        "webhooks",
+        "webhook-letters",
+        "webhook-failures",
+    }  # a letter names an event of an account, and holds nothing of it
     assert {*TOLD_COLLECTIONS, *others} == set(COLLECTIONS)
     assert {*ERASED_COLLECTIONS, "notice-records", "findings", "payments"} == set(TOLD_COLLECTIONS)

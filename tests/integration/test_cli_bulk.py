@@ -14,7 +14,7 @@ from charging.clock import SystemClock
 from charging.ledger.memory import MemoryStore
 from charging.service.live import NoCalls
 from charging.service.service import Service
-from charging.service.tokens import Tokens
+from charging.service.tokens import Tokens, Unfit
 from charging.web.control import control_app
 from charging.web.listen import serve_unix
 from tests.fakes.rig import make_tariff
@@ -137,7 +137,7 @@ async def test_tokens_are_made_listed_and_revoked(charging: Command, place: Plac
         assert (await charging.beside("token", "add", "x")).code == 2
         revoked = await charging.beside("token", "revoke", known.id, "--json")
         assert json.loads(revoked.out)["id"] == known.id
-        assert await tokens.authenticate(made.json["token"]) is None
+        assert await tokens.authenticate(made.json["token"]) is Unfit.UNKNOWN
         assert "there is no token" in (await charging.beside("token", "revoke", known.id)).problem
     finally:
         serving.cancel()

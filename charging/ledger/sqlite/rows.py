@@ -98,14 +98,11 @@ def called(connection: sqlite3.Connection, numbers: Sequence[str]) -> Called | N
 
 
 def snapshot(connection: sqlite3.Connection, account: str) -> Snapshot:
-    """By one transaction, which sees one moment."""
-    connection.execute("BEGIN")
-    try:
-        (last_number,) = connection.execute(queries()["last_number"], (account,)).fetchone()
-        sessions = connection.execute(queries()["sessions_of_account"], {"account": account, "switch": None}).fetchall()
-        return Snapshot(last_number, balances(connection, account), tuple(map(open_session, sessions)))
-    finally:
-        connection.execute("COMMIT")
+    """By one statement, which sees one moment."""
+    rows = connection.execute(queries()["snapshot"], (account,)).fetchall()
+    last_number, found = rows[0][:2]
+    sessions = tuple(open_session(row[2:]) for row in rows if row[2] is not None)
+    return Snapshot(last_number, load_balances(found), sessions)
 
 
 def open_session(row: Sequence[Any]) -> OpenSession:

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from charging.errors import ChargingError
 from charging.service.operators import Operators, Role
 from charging.service.tokens import Tokens
+from charging.service.webhooks import Webhooks
 from charging.web.asks import Asks, Problem
 from charging.web.browser import Sealed, drop_cookie, is_click, local_place, read_form, set_cookie
 from charging.web.console.acts import ACCOUNT_ACTS, CALL_ACTS, NUMBER_ACTS, Acts
@@ -37,12 +38,13 @@ def console_app(
     *,
     openid: OpenId | None = None,
     tokens: Tokens | None = None,
+    hooks: Webhooks | None = None,
     sandbox: bool = False,
 ) -> ASGIApp:
     """The application, for `charging.web.listen`."""
     shown = Shown(lambda: asks.service.tariff().zone, sandbox=sandbox)
     gate = ConsoleGate(operators, asks.service.clock, settings)
-    pages, acts = Pages(asks, shown, mails, tariff, tokens), Acts(asks, shown, tariff)
+    pages, acts = Pages(asks, shown, mails, tariff, tokens, hooks), Acts(asks, shown, tariff)
     views: dict[str, Callable[[Visit], Awaitable[Response]]] = {
         "/": pages.overview,
         "/live": pages.live,

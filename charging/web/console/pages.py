@@ -17,6 +17,7 @@ from charging.ledger.model import CREDIT
 from charging.pricing.money import format_euro, parse_euro
 from charging.service.refusal import Refused
 from charging.service.tokens import Tokens
+from charging.service.webhooks import Webhooks
 from charging.web.asks import Asks, Document, Problem, path
 from charging.web.browser import same
 from charging.web.console import plots
@@ -24,6 +25,7 @@ from charging.web.console.figures import Figures, balance_over_time, journal_row
 from charging.web.console.gate import Visit
 from charging.web.console.shown import Shown
 from charging.web.console.tariff_file import TariffFile
+from charging.web.routes.webhooks import WebhookOut, list_webhooks
 
 ROWS = 25
 JOURNAL_LINES = 1_000
@@ -47,14 +49,22 @@ class Pages:
     """Each method is a page."""
 
     def __init__(
-        self, asks: Asks, shown: Shown, mails: Mails, tariff: TariffFile, tokens: Tokens | None = None
+        self,
+        asks: Asks,
+        shown: Shown,
+        mails: Mails,
+        tariff: TariffFile,
+        tokens: Tokens | None = None,
+        hooks: Webhooks | None = None,
     ) -> None:
-        """``tokens``: whose they are is shown beside what was done by them."""
+        """``tokens``: whose they are is shown beside what was done by them. ``hooks``: the operator's programs that are
+        told what happens."""
         self._asks = asks
         self._shown = shown
         self._mails = mails
         self._tariff = tariff
         self._tokens = tokens
+        self._hooks = hooks
         self._figures = Figures(asks.service)
 
     # --- overview -----------------------------------------------------------------------------------------------
@@ -92,7 +102,19 @@ class Pages:
         return found
 
     async def health(self, visit: Visit) -> Response:
-        return self._shown.page(visit, "health.html", {"health": await self._health()})
+        return self._shown.page(
+            visit, "health.html", {"health": await self._health(), "hooks": await self._told_programs()}
+        )
+
+    async def _told_programs(self) -> Sequence[WebhookOut]:
+        """Each webhook; none where the ledger cannot be read, as the other parts say."""
+        if self._hooks is None:
+            return ()
+        try:
+            async with asyncio.timeout(LOOKED_S):
+                return (await list_webhooks(self._hooks)).items
+        except (TimeoutError, ChargingError):
+            return ()
 
     async def _health(self) -> list[dict[str, str]]:
         """Each part: its name, its tone, what is said of it."""

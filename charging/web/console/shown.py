@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
 from charging import __version__
+from charging.web.console.advice import advised
 from charging.web.console.gate import Visit
 
 HERE = Path(__file__).parent
@@ -45,6 +46,7 @@ class Shown:
         self._zone = zone
         self._templates = Jinja2Templates(directory=TEMPLATES)
         self._templates.env.filters.update(
+            advised=advised,
             when=self.when,
             clock=self.clock,
             euro=euro,

@@ -167,7 +167,7 @@ def extent(cdr: Mapping[str, Any], language: Language) -> str:
     if cdr.get("service") == "fax":
         sent, pages = cdr.get("pages", "–"), cdr.get("document_pages", "–")
         return WORDS[language]["fax_pages_sent"].format(sent=sent, pages=pages)
-    return duration(cdr.get("billed_s"))
+    return duration(cdr.get("charged_s"))
 
 
 def day_name(day: str, language: Language) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -9,9 +10,9 @@ from pydantic import BaseModel, Field
 
 from charging.clock import iso
 from charging.service.refusal import Refused
-from charging.service.webhooks import Endpoint, Letter, Report, Webhooks, behind_us
+from charging.service.webhooks import Endpoint, Failing, Letter, Report, Webhooks, behind_us
 from charging.web.forms import FEED_CURSOR, told
-from charging.web.models import Body, Instant, Page
+from charging.web.models import Body, Instant, Page, iso_or_none
 from charging.web.parts import Limit, bad_cursor, matches
 from charging.web.problem import Refusal, granted
 
@@ -40,6 +41,8 @@ class ReportNew(Body):
     dead: Count
     taken: Count
     failed: Count
+    why: str = Field("", max_length=500)
+    next_us: Count | None = None
 
 
 class LetterNew(Body):
@@ -88,6 +91,8 @@ class WebhookOut(BaseModel):
     in_settings: bool = Field(description="else nothing is sent to it, and its letters wait to be dropped")
     waiting: int = Field(description="letters that are tried again")
     dead: int = Field(description="letters that wait for an order")
+    why: str = Field(description="why the last try has failed; empty: it has not")
+    next: Instant | None = Field(description="when it is tried again; null: nothing waits for that")
 
 
 class LetterOut(BaseModel):
@@ -143,8 +148,9 @@ async def list_webhooks(webhooks: TheWebhooks) -> Page[WebhookOut]:
     found = []
     for name in (*webhooks.names, *await webhooks.former()):
         endpoint = granted(await webhooks.state(name))
-        letters = [one.next_us async for one in webhooks.letters(name)]
-        dead = letters.count(None)
+        letters = [one async for one in webhooks.letters(name)]
+        dead = sum(one.next_us is None for one in letters)
+        why, next_us = _last_failure(await webhooks.failing(name), letters)
         since_us = None if endpoint is None else await behind_us(webhooks, endpoint)
         place, off = ("", False) if endpoint is None else (endpoint.place, endpoint.off)
         one = WebhookOut(
@@ -156,9 +162,26 @@ async def list_webhooks(webhooks: TheWebhooks) -> Page[WebhookOut]:
             in_settings=name in webhooks.names,
             waiting=len(letters) - dead,
             dead=dead,
+            why=why,
+            next=iso_or_none(next_us),
         )
         found.append(one)
     return Page(items=found)
+
+
+def _last_failure(failing: Failing | None, letters: Sequence[Letter]) -> tuple[str, int | None]:
+    """Why it has failed last, and when it is tried again (wall clock, µs): the stream, or its letters, of which the
+    soonest is told, or else a dead one."""
+    if failing is not None and failing.next_us is not None:
+        return failing.why, failing.next_us
+    tried = [one for one in letters if one.tries]
+    waiting = [one for one in tried if one.next_us]
+    if waiting:
+        soonest = min(waiting, key=lambda one: one.next_us or 0)
+        return soonest.why, soonest.next_us
+    if tried:
+        return tried[-1].why, None
+    return "" if failing is None else failing.why, None
 
 
 @router.get("/{webhook}/letters")

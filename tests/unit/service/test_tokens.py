@@ -10,7 +10,7 @@ import pytest
 from charging.errors import LedgerCorrupt
 from charging.ledger.memory import MemoryStore
 from charging.service.refusal import Code
-from charging.service.tokens import COLLECTION, NewToken, Scope, Token, Tokens, token_id
+from charging.service.tokens import COLLECTION, NewToken, Scope, Token, Tokens, Unfit, token_id
 from tests.fakes.clock import FakeClock
 from tests.unit.service.conftest import refused
 
@@ -37,7 +37,7 @@ async def test_a_token_is_known_by_its_text_until_it_is_revoked(tokens: Tokens) 
     assert new.token.scopes == {Scope.READ, Scope.CREDIT}
     assert await tokens.all() == [new.token]
     assert await tokens.revoke(new.token.id) == new.token
-    assert await tokens.authenticate(new.secret) is None
+    assert await tokens.authenticate(new.secret) is Unfit.UNKNOWN
     refused(await tokens.revoke(new.token.id), Code.NOT_FOUND)
 
 
@@ -54,13 +54,13 @@ async def test_two_tokens_have_nothing_in_common(tokens: Tokens) -> None:
     one, other = await made(tokens), await made(tokens)
     assert one.token.id != other.token.id
     mixed = f"charging_{one.token.id}_{other.secret[-43:]}"
-    assert await tokens.authenticate(mixed) is None
+    assert await tokens.authenticate(mixed) is Unfit.UNKNOWN
 
 
 @pytest.mark.parametrize("end", ["", "x", "\n", " "])
 async def test_what_is_not_the_whole_text_is_nobodys(tokens: Tokens, end: str) -> None:
     secret = (await made(tokens)).secret
-    assert await tokens.authenticate(secret[:-1] + end) is None
+    assert await tokens.authenticate(secret[:-1] + end) is Unfit.UNKNOWN
     assert token_id(secret) != ""
     assert token_id(secret + "x") == token_id("") == ""
 

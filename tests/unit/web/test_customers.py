@@ -335,7 +335,8 @@ async def test_a_caller_who_withholds_his_number_stays_withheld(place: Place) ->
         "target": "+31612345678",
         "set_up": "2026-11-01T10:00:00.000Z",
         "ended": "2026-11-01T10:01:00.000Z",
-        "billed_s": 60,
+        "billed_s": 51,
+        "charged_s": 60,
         "cost": "0.10",
     }
     now_us, open = place.shop.clock.now().wall_us, replace(running(), account="anna", caller=HIDDEN, withheld=True)
@@ -351,6 +352,7 @@ async def test_a_caller_who_withholds_his_number_stays_withheld(place: Place) ->
         assert "+31612345678" in text
         assert "anoniem" in text
         assert HIDDEN not in text
+    assert "1:00" in await visitor.get("/calls"), "as the statement has it: after increments"
 
 
 async def test_the_newest_calls_are_shown_however_many_there_were_and_a_few_pages_are_read(
@@ -359,7 +361,7 @@ async def test_the_newest_calls_are_shown_however_many_there_were_and_a_few_page
     now_us, store = place.shop.clock.now().wall_us, place.shop.store
     many = 6_000
     times_us = [now_us - number * 100_000_000 for number in range(many, -1, -1)]  # one each 100 seconds, 7 days
-    calls = {"service": "forward", "account": "anna", "target": NUMBER, "billed_s": 60, "cost": "0.10"}
+    calls = {"service": "forward", "account": "anna", "target": NUMBER, "billed_s": 51, "charged_s": 60, "cost": "0.10"}
     rows = [
         CdrRow(f"s{at_us}", "anna", at_us, json.dumps(calls | {"session": f"s{at_us}", "ended": iso(at_us)}))
         for at_us in times_us

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
 import httpx
 import pytest
 
+from charging.web import straight
 from charging.web.api import resources
 from charging.web.straight import Straight
 from tests.fakes.rig import EURO, make_rig
@@ -52,3 +56,72 @@ async def test_whatever_else_is_asked_is_answered_as_before(shop: Shop, method: 
     async with asking(routed) as below, asking(Straight(routed, shop.service)) as above:
         same, shown = await below.request(method, path), await above.request(method, path)
     assert (shown.status_code, shown.content, shown.headers) == (same.status_code, same.content, same.headers)
+
+
+async def asked_twice(shop: Shop, between: Callable[[], Awaitable[object]]) -> tuple[httpx.Response, httpx.Response]:
+    """Anna's balance before and after, past the framework and by it, which are the same to the byte."""
+    routed = resources(shop.service)
+    seen = []
+    async with asking(routed) as below, asking(Straight(routed, shop.service)) as above:
+        for change in (None, between):
+            if change is not None:
+                await change()
+            seen.append(await above.get("/accounts/anna/balance"))
+            same = await below.get("/accounts/anna/balance")
+            assert (seen[-1].content, seen[-1].headers) == (same.content, same.headers)
+    return seen[0], seen[1]
+
+
+async def test_an_answer_is_written_once_as_long_as_it_stays_the_same(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.anna()
+    written: list[object] = []
+    views = shop.service.balances.view_of
+    monkeypatch.setattr(shop.service.balances, "view_of", lambda stored: (written.append(stored), views(stored))[1])
+    app = Straight(resources(shop.service), shop.service)
+    async with asking(app) as client:
+        for _ in range(3):
+            assert (await client.get("/accounts/anna/balance")).is_success
+    assert len(written) == 1
+
+
+async def test_an_answer_follows_the_money(shop: Shop) -> None:
+    await shop.anna()
+    before, after = await asked_twice(shop, lambda: shop.service.money.top_up("anna", 10 * EURO, "p1"))
+    assert (before.json()["credit"]["now"], after.json()["credit"]["now"]) == ("0.00", "10.00")
+
+
+async def test_an_answer_follows_the_account(shop: Shop) -> None:
+    await shop.anna()
+    before, after = await asked_twice(shop, lambda: shop.service.accounts.suspend("anna", "no payment"))
+    assert (before.json()["status"], after.json()["status"]) == ("active", "suspended")
+
+
+async def test_an_answer_follows_the_tariff(shop: Shop) -> None:
+    await shop.anna(plan="pro")
+
+    async def another() -> None:
+        plan = replace(shop.tariff.plans["pro"], free_seconds=60)
+        shop.tariff = replace(shop.tariff, plans={**shop.tariff.plans, "pro": plan})
+
+    before, after = await asked_twice(shop, another)
+    assert before.json()["free_seconds"]["now"] != 60
+    assert after.json()["free_seconds"]["now"] == 60
+
+
+async def test_an_answer_follows_the_calendar(shop: Shop) -> None:
+    await shop.anna()
+    before, after = await asked_twice(shop, lambda: shop.clock.advance(40 * 86_400))
+    assert before.json()["free_seconds"]["month"] < after.json()["free_seconds"]["month"]
+
+
+async def test_so_many_answers_are_remembered(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(straight, "REMEMBERED", 2)
+    app = Straight(resources(shop.service), shop.service)
+    for one in ("anna", "bert", "carl"):
+        await shop.service.accounts.add(one, "light")
+    async with asking(app) as client:
+        for one in ("anna", "bert", "carl"):
+            assert (await client.get(f"/accounts/{one}/balance")).json()["account"] == one
+    assert list(app._written) == ["bert", "carl"]

@@ -113,6 +113,24 @@ async def test_a_token_is_good_until_its_end_and_not_from_then_on(door: Door, cl
     await door(for_a_minute, "GET", "/health", 401)
 
 
+async def test_that_a_token_has_expired_is_said_to_whoever_has_its_whole_text_alone(
+    door: Door, clock: FakeClock
+) -> None:
+    over = await bound(door, Scope.READ, expires_us=clock.now().wall_us + 60_000_000)
+    await clock.advance(60)
+    guess = over[:-1] + ("A" if over[-1] != "A" else "B")
+    told = {
+        secret: (await door(secret, "GET", "/health", 401)).json()
+        for secret in (over, guess, f"charging_{'0' * 12}_{'x' * 43}")
+    }
+    assert [one["detail"] for one in told.values()] == [
+        "the token has expired",
+        "the token is not known (any more)",
+        "the token is not known (any more)",
+    ]
+    assert {one["code"] for one in told.values()} == {"unauthorized"}
+
+
 async def test_a_token_moves_no_more_than_its_amount_at_a_time(door: Door) -> None:
     some = await bound(door, Scope.CREDIT, Scope.CORRECT, amount_max=parse_euro("25"))
     for number, (path, amount, status) in enumerate(

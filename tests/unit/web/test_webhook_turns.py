@@ -6,11 +6,14 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 
 from charging.clock import MICROSECONDS
 from charging.service.refusal import Code, Refused
-from charging.service.webhooks import BEHIND_S, TURN_S, Endpoint, Letter, Report, Webhooks, behind_us
+from charging.service.webhooks import BEHIND_S, FAILURES, TURN_S, Endpoint, Letter, Report, Webhooks, behind_us
+from charging.web.control import control_app
+from charging.web.routes.webhooks import WebhookOut
 from charging.web.signed_post import wanted_s
 from charging.web.webhooks import (
     LANES,
@@ -255,3 +258,75 @@ async def test_while_the_receiver_is_away_it_is_told_since_when_it_is_behind(
         program.answer = lambda _account: 200
         await shop.clock.advance(60)
         assert (await seen())[0] is None
+
+
+async def shown(desk: Desk) -> WebhookOut:
+    """As `charging webhook list` and the console have it."""
+    app = control_app(desk.shop.service, hooks=desk.book)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://control") as client:
+        return WebhookOut(**(await client.get("/webhooks")).json()["items"][0])
+
+
+async def test_while_the_receiver_is_away_it_is_said_why_and_when_the_next_try_is(
+    shop: Shop, desk: Desk, program: Program, two: None
+) -> None:
+    async with sending(desk, program, TOP_UPS):
+        program.answer = lambda _account: 503
+        await pay(shop, "anna", "a-1")
+        await shop.clock.advance(2)
+        seen = await shown(desk)
+        assert seen.why == "it answered 503"
+        assert seen.next is not None
+        tries = len(program.got)
+        await shop.clock.advance(-(shop.clock.now().wall_us - us(seen.next)) // MICROSECONDS + 1)
+        assert len(program.got) == tries + 1, "it was tried when it was said"
+        program.answer = lambda _account: 200
+        await shop.clock.advance(60)
+        seen = await shown(desk)
+        assert (seen.why, seen.next) == ("", None)
+
+
+async def test_of_letters_the_reason_and_the_next_try_of_the_soonest_are_said(
+    shop: Shop, desk: Desk, program: Program, two: None
+) -> None:
+    program.answer = lambda account: 400 if account == "anna" else 200
+    async with sending(desk, program, TOP_UPS):
+        await pay(shop, "anna", "a-1")
+        await pay(shop, "bert", "b-1")
+        await shop.clock.advance(3)
+        (letter,) = await desk.letters()
+        seen = await shown(desk)
+        assert (seen.waiting, seen.why) == (1, "it answered 400")
+        assert seen.next is not None
+        assert letter.next_us is not None
+        assert us(seen.next) == letter.next_us // 1000 * 1000
+
+
+async def test_another_daemon_says_why_too(shop: Shop, desk: Desk, program: Program, two: None) -> None:
+    async with sending(desk, program, TOP_UPS):
+        program.answer = lambda _account: 503
+        await pay(shop, "anna", "a-1")
+        await shop.clock.advance(2)
+    assert (await shown(Desk(shop, "two"))).why == "it answered 503"
+    program.answer = lambda _account: 200
+    taking_over = Desk(shop, "two")
+    async with sending(taking_over, program, TOP_UPS):
+        await shop.clock.advance(2 * TURN_S)
+    assert (await shown(taking_over)).why == ""
+    await Webhooks(shop.store, shop.clock, [], "two").forget("site", "")
+    assert await shop.store.documents.get_document(FAILURES, "site") is None
+
+
+async def test_what_is_said_of_one_that_is_forgotten_is_forgotten(
+    shop: Shop, desk: Desk, program: Program, two: None
+) -> None:
+    async with sending(desk, program, TOP_UPS):
+        program.answer = lambda _account: 503
+        await pay(shop, "anna", "a-1")
+        await shop.clock.advance(2)
+    await Webhooks(shop.store, shop.clock, [], "one").forget("site", "")
+    assert await shop.store.documents.get_document(FAILURES, "site") is None
+
+
+def us(iso: str) -> int:
+    return round(datetime.fromisoformat(iso).timestamp() * 1000) * 1000

@@ -130,8 +130,14 @@ SELECT account, id, switch, state, holds, epoch, opened_us, sequence FROM sessio
 WHERE account = :account AND (:switch IS NULL OR switch = :switch)
 ORDER BY opened_us, id;
 
--- name: last_number
-SELECT coalesce(max(number), 0) FROM journal WHERE account = ?;
+-- name: snapshot
+-- Of an account, whether or not there is one: a row for each open session, or one without any.
+SELECT
+    (SELECT coalesce(max(number), 0) FROM journal WHERE account = asked.account),
+    (SELECT json_group_array(json_array(name, posted, reserved)) FROM balances WHERE account = asked.account),
+    s.account, s.id, s.switch, s.state, s.holds, s.epoch, s.opened_us, s.sequence
+FROM (SELECT ? AS account) AS asked
+LEFT JOIN sessions AS s ON s.account = asked.account;
 
 -- name: first_number
 SELECT min(number) FROM journal WHERE account = ?;
