@@ -11,7 +11,7 @@ from charging.pricing.money import format_euro
 from charging.service.payments import State
 from charging.web.customers.gate import CustomerGate, Visit
 from charging.web.customers.shown import Shown
-from charging.web.customers.till import Till
+from charging.web.customers.till import BACK, LEFT, Till
 from charging.web.customers.words import WORDS
 
 
@@ -41,8 +41,12 @@ class Buying:
         return RedirectResponse(f"/buy/{id}", 303)
 
     async def payment(self, visit: Visit) -> Response:
-        """How it stands; the customer comes back here from paying."""
+        """How it stands; the customer comes back here from paying. While the provider does not say that it is over,
+        where he comes from tells whether he waits for his bank or has left."""
         payment = await self._till.of(visit.own, visit.request.path_params["payment"])
         waits = payment.state is State.OPEN and self._till.is_young(payment)
-        facts = {"payment": payment, "amount": format_euro(payment.amount), "waits": waits}
+        word = str(payment.state)
+        if payment.state is State.OPEN:
+            word = next((f"open_{one}" for one in (BACK, LEFT) if one in visit.request.query_params), word)
+        facts = {"payment": payment, "word": f"payment_{word}", "amount": format_euro(payment.amount), "waits": waits}
         return self._shown.page(visit, "payment.html", facts)

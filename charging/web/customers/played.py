@@ -54,6 +54,8 @@ class Kept:
     back: str
     hook: str
     status: str = "open"
+    left: str = ""
+    """Where who cancels is led, and may still pay; empty: he cannot any more, and is led back."""
     taken_back: bool = False
 
 
@@ -162,6 +164,8 @@ class Double:
             return HTMLResponse(CHECKOUT.format(name=self.name.title(), amount=one.amount))
         chosen = dict(parse_qsl((await request.body()).decode("latin-1"))).get("as", "paid")
         status, _, untold = chosen.partition("-")
+        if status == "canceled" and one.left:  # docs.stripe.com/payments/checkout/custom-success-page: it stays open
+            return Response(status_code=303, headers={"Location": one.left})
         if one.status == "open" and status in ("paid", "canceled", "expired"):
             one.status = status
             if not untold and self.http is not None:
@@ -232,7 +236,8 @@ class Stripe:
         cents = int(form["line_items[0][price_data][unit_amount]"]) * int(form["line_items[0][quantity]"])
         currency = form["line_items[0][price_data][currency]"].upper()
         amount = f"{cents // 100}.{cents % 100:02d}"
-        return Kept("", form["metadata[payment]"], amount, currency, form["success_url"], stripe_hook)
+        back, left = form["success_url"], form["cancel_url"]
+        return Kept("", form["metadata[payment]"], amount, currency, back, stripe_hook, left=left)
 
     def shown(self, one: Kept, checkout: str) -> dict[str, Any]:
         euro, cents = one.amount.split(".")

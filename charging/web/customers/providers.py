@@ -44,7 +44,9 @@ class Wanted:
     description: str
     language: Language
     back: str
-    """Where the customer comes back to."""
+    """Where the customer comes back to from paying."""
+    left: str
+    """Where he comes back to if he has left without paying, of a provider that says so."""
     hook: str
     """Where the provider tells us that something has happened."""
 
@@ -154,7 +156,7 @@ class Stripe:
             "line_items[0][price_data][unit_amount]": str(int(Decimal(wanted.amount) * 100)),
             "line_items[0][price_data][product_data][name]": wanted.description,
             "success_url": wanted.back,
-            "cancel_url": wanted.back,
+            "cancel_url": wanted.left,
             "locale": wanted.language.value,
             "client_reference_id": wanted.id,
             "metadata[payment]": wanted.id,

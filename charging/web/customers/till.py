@@ -42,6 +42,9 @@ WAITED_S = 900
 BEGUN_PER_MINUTE = 6
 """Of one account."""
 
+BACK, LEFT = "back", "left"
+"""How a payment's page is told whether its customer comes from paying, or has left without."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -78,7 +81,8 @@ class Till:
         payment = await own.order("POST", {"amount": amount, "provider": self._provider.name}, "payments")
         id = str(payment["id"])
         hook = f"{self._url}/hooks/{self._provider.name}/{id}"
-        wanted = Wanted(id, amount, description, language, f"{self._url}/buy/{id}", hook)
+        page = f"{self._url}/buy/{id}"
+        wanted = Wanted(id, amount, description, language, f"{page}?{BACK}", f"{page}?{LEFT}", hook)
         try:
             made = await self._provider.make(wanted)
             known = {"reference": made.reference, "checkout": made.checkout}
