@@ -14,7 +14,7 @@ from charging.clock import SystemClock
 from charging.ledger.memory import MemoryStore
 from charging.service.live import NoCalls
 from charging.service.service import Service
-from charging.service.tokens import Tokens, Unfit
+from charging.service.tokens import Token, Tokens, Unfit
 from charging.web.control import control_app
 from charging.web.listen import serve_unix
 from tests.fakes.rig import make_tariff
@@ -129,7 +129,7 @@ async def test_tokens_are_made_listed_and_revoked(charging: Command, place: Plac
         made = await charging.beside("token", "add", "the website", "--scope", "read", "--scope", "credit", "--json")
         assert made.json["scopes"] == ["credit", "read"]
         known = await tokens.authenticate(made.json["token"])
-        assert known is not None
+        assert isinstance(known, Token)
         listed = await charging.beside("token", "list")
         assert "the website" in listed.out
         assert made.json["token"][-43:] not in listed.out

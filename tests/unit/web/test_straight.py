@@ -8,6 +8,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from charging.service.balance import BalanceView, Stored
 from charging.web import straight
 from charging.web.api import resources
 from charging.web.straight import Straight
@@ -78,7 +79,12 @@ async def test_an_answer_is_written_once_as_long_as_it_stays_the_same(
     await shop.anna()
     written: list[object] = []
     views = shop.service.balances.view_of
-    monkeypatch.setattr(shop.service.balances, "view_of", lambda stored: (written.append(stored), views(stored))[1])
+
+    def write(stored: Stored) -> BalanceView:
+        written.append(stored)
+        return views(stored)
+
+    monkeypatch.setattr(shop.service.balances, "view_of", write)
     app = Straight(resources(shop.service), shop.service)
     async with asking(app) as client:
         for _ in range(3):
