@@ -129,6 +129,32 @@ class _Stillness:
         return mono_us - since_us >= TURN_S * MICROSECONDS
 
 
+class _Failures:
+    """Whether the last try has failed, by endpoint: written if it is another than before."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+        self._written: dict[str, Failing | None] = {}
+
+    def forget(self, name: str) -> None:
+        """Another daemon may write it from now on."""
+        self._written.pop(name, None)
+
+    async def note(self, name: str, failing: Failing | None) -> None:
+        """Store it. Raises LedgerError."""
+        if name in self._written and self._written[name] == failing:
+            return
+        stored = await self._documents.get_document(FAILURES, name)
+        if failing is None:
+            if stored is not None:
+                await self._documents.delete_document(stored)
+        elif stored is None:
+            await self._documents.put_document(FAILURES, name, _FAILING.dump(failing))
+        else:
+            await self._documents.update_document(replace(stored, body=_FAILING.dump(failing)))
+        self._written[name] = failing
+
+
 class Webhooks:
     """What is written of them."""
 
@@ -149,8 +175,7 @@ class Webhooks:
         self._observe = observe
         self._changes = Changes(store, clock)
         self._unreadable: set[str] = set()
-        self._failing: dict[str, Failing | None] = {}
-        """As this daemon has stored it last."""
+        self._failures = _Failures(store.documents)
         self._others = _Stillness(clock)
 
     async def take(self, name: str) -> Endpoint | Refused:
@@ -176,30 +201,8 @@ class Webhooks:
         moved = replace(endpoint, place=place, until_us=until_us, off=endpoint.off or off)
         answer = await self._write(name, stored, moved, report)
         if not isinstance(answer, Refused):
-            await self._note(name, Failing(report.why, report.next_us) if report.why else None)
+            await self._failures.note(name, Failing(report.why, report.next_us) if report.why else None)
         return answer
-
-    async def _note(self, name: str, failing: Failing | None) -> None:
-        """Store whether the last try has failed, if that is another than before."""
-        if name in self._failing and self._failing[name] == failing:
-            return
-        stored = await self.store.documents.get_document(FAILURES, name)
-        if failing is None:
-            if stored is not None:
-                await self.store.documents.delete_document(stored)
-        elif stored is None:
-            await self.store.documents.put_document(FAILURES, name, _FAILING.dump(failing))
-        else:
-            await self.store.documents.update_document(replace(stored, body=_FAILING.dump(failing)))
-        self._failing[name] = failing
-
-    async def failing(self, name: str) -> Failing | None:
-        """Why the last try to send to an endpoint has failed; ``None``: it has not. Raises LedgerError."""
-        stored = await self.store.documents.get_document(FAILURES, name)
-        try:
-            return None if stored is None else _FAILING.load(stored.body)
-        except ValueError as error:
-            raise LedgerCorrupt(f"{FAILURES}/{name} cannot be read") from error
 
     async def bury(self, name: str, letter: Letter) -> None:
         """Store a letter; one that is stored already stays as it is. Raises LedgerError."""
@@ -260,7 +263,7 @@ class Webhooks:
             await self.store.documents.delete_document(one)
         if len(found) == PAGE:
             return len(found), _event_of(found[-1])
-        await self._note(name, None)
+        await self._failures.note(name, None)
         await self.store.documents.delete_document(endpoint)
         return len(found), None
 
@@ -308,9 +311,18 @@ class Webhooks:
         return endpoint
 
     def _lost(self, name: str) -> Refused:
-        self._failing.pop(name, None)
+        self._failures.forget(name)
         self._observe(name, None, None)
         return Refused(Code.CONFLICT, f"another daemon sends to webhook {name}")
+
+
+async def failing(documents: Documents, name: str) -> Failing | None:
+    """Why the last try to send to an endpoint has failed; ``None``: it has not. Raises LedgerError."""
+    stored = await documents.get_document(FAILURES, name)
+    try:
+        return None if stored is None else _FAILING.load(stored.body)
+    except ValueError as error:
+        raise LedgerCorrupt(f"{FAILURES}/{name} cannot be read") from error
 
 
 async def behind_us(webhooks: Webhooks, endpoint: Endpoint) -> int | None:

@@ -102,19 +102,8 @@ class Pages:
         return found
 
     async def health(self, visit: Visit) -> Response:
-        return self._shown.page(
-            visit, "health.html", {"health": await self._health(), "hooks": await self._told_programs()}
-        )
-
-    async def _told_programs(self) -> Sequence[WebhookOut]:
-        """Each webhook; none where the ledger cannot be read, as the other parts say."""
-        if self._hooks is None:
-            return ()
-        try:
-            async with asyncio.timeout(LOOKED_S):
-                return (await list_webhooks(self._hooks)).items
-        except (TimeoutError, ChargingError):
-            return ()
+        facts = {"health": await self._health(), "hooks": await _shown_hooks(self._hooks)}
+        return self._shown.page(visit, "health.html", facts)
 
     async def _health(self) -> list[dict[str, str]]:
         """Each part: its name, its tone, what is said of it."""
@@ -122,9 +111,10 @@ class Pages:
         try:
             facts = await self._asks.facts()
             ami = facts.get("ami", "unknown")
-            ailing = facts.get("ailing", "")
+            ailing, calls = facts.get("ailing", ""), facts.get("calls", "?")
+            told = "1 call" if calls == "1" else f"{calls} calls"
             parts += [
-                _part("Switch", ami == "up", f"manager link {ami}, {facts.get('calls', '?')} calls looked after"),
+                _part("Switch", ami == "up", f"manager link {ami}, {told} looked after"),
                 _part("Ledger", "ledger" not in ailing, ailing or "the daemon writes to it"),
             ]
         except Problem as problem:
@@ -300,6 +290,17 @@ def _seal(visit: Visit, account: str, before: str, credit: str) -> str:
     """What proves that a page of this login has said how much credit there was: nobody's link makes up a balance."""
     said = f"{account} {before} {credit}".encode()
     return hmac.new(visit.session.csrf.encode(), said, "sha256").hexdigest()
+
+
+async def _shown_hooks(hooks: Webhooks | None) -> Sequence[WebhookOut]:
+    """Each webhook; none where the ledger cannot be read, as the other parts say."""
+    if hooks is None:
+        return ()
+    try:
+        async with asyncio.timeout(LOOKED_S):
+            return (await list_webhooks(hooks)).items
+    except (TimeoutError, ChargingError):
+        return ()
 
 
 def _part(name: str, good: bool, told: str) -> dict[str, str]:

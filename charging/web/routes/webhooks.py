@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from charging.clock import iso
 from charging.service.refusal import Refused
-from charging.service.webhooks import Endpoint, Failing, Letter, Report, Webhooks, behind_us
+from charging.service.webhooks import Endpoint, Failing, Letter, Report, Webhooks, behind_us, failing
 from charging.web.forms import FEED_CURSOR, told
 from charging.web.models import Body, Instant, Page, iso_or_none
 from charging.web.parts import Limit, bad_cursor, matches
@@ -150,7 +150,7 @@ async def list_webhooks(webhooks: TheWebhooks) -> Page[WebhookOut]:
         endpoint = granted(await webhooks.state(name))
         letters = [one async for one in webhooks.letters(name)]
         dead = sum(one.next_us is None for one in letters)
-        why, next_us = _last_failure(await webhooks.failing(name), letters)
+        why, next_us = _last_failure(await failing(webhooks.store.documents, name), letters)
         since_us = None if endpoint is None else await behind_us(webhooks, endpoint)
         place, off = ("", False) if endpoint is None else (endpoint.place, endpoint.off)
         one = WebhookOut(
@@ -169,11 +169,11 @@ async def list_webhooks(webhooks: TheWebhooks) -> Page[WebhookOut]:
     return Page(items=found)
 
 
-def _last_failure(failing: Failing | None, letters: Sequence[Letter]) -> tuple[str, int | None]:
+def _last_failure(known: Failing | None, letters: Sequence[Letter]) -> tuple[str, int | None]:
     """Why it has failed last, and when it is tried again (wall clock, µs): the stream, or its letters, of which the
     soonest is told, or else a dead one."""
-    if failing is not None and failing.next_us is not None:
-        return failing.why, failing.next_us
+    if known is not None and known.next_us is not None:
+        return known.why, known.next_us
     tried = [one for one in letters if one.tries]
     waiting = [one for one in tried if one.next_us]
     if waiting:
@@ -181,7 +181,7 @@ def _last_failure(failing: Failing | None, letters: Sequence[Letter]) -> tuple[s
         return soonest.why, soonest.next_us
     if tried:
         return tried[-1].why, None
-    return "" if failing is None else failing.why, None
+    return "" if known is None else known.why, None
 
 
 @router.get("/{webhook}/letters")
