@@ -317,7 +317,8 @@ class Webhooks:
 
 
 async def failing(documents: Documents, name: str) -> Failing | None:
-    """Why the last try to send to an endpoint has failed; ``None``: it has not. Raises LedgerError."""
+    """Why the last try to send to an endpoint has failed; ``None``: it has not. Raises LedgerUnavailable,
+    LedgerCorrupt."""
     stored = await documents.get_document(FAILURES, name)
     try:
         return None if stored is None else _FAILING.load(stored.body)

@@ -6,28 +6,23 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from html import unescape
 from pathlib import Path
-from urllib.parse import quote
-from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 import structlog
 from argon2 import PasswordHasher
 
-from charging.call.decided import Decided, Turn
 from charging.door import LINES, LINES_S
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Status
 from charging.ledger.model import CREDIT, Balance
 from charging.pricing.packs import pack_of
-from charging.service.decisions import DecisionKeeper
 from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits, hashed
 from charging.service.tokens import Tokens
-from charging.service.webhooks import Report, Webhooks
+from charging.service.webhooks import Webhooks
 from charging.tariff.accepted import Accepted
 from charging.tariff.file import load_tariff
 from charging.tariff.plans import Pack
@@ -596,25 +591,3 @@ async def test_a_tariff_is_edited_here_up_to_a_size(tmp_path: Path) -> None:
         assert isinstance(await file.read(), Written) is good
     problems = (await file.propose("#" * (BYTES_MAX + 1), make_tariff(), 0)).problems
     assert problems == (f"expected at most {BYTES_MAX} bytes",)
-
-
-async def test_health_says_why_a_webhook_is_not_told_and_when_it_is_tried_again(place: Place) -> None:
-    support = await place.visitor("sam")
-    assert "well" in (await support.get("/health")).partition("Webhooks")[2]
-    await place.hooks.take("site")
-    now_us = place.shop.clock.now().wall_us
-    await place.hooks.move("site", "1", Report(now_us, why="it answered 503 <b>", next_us=now_us + 60_000_000))
-    told = (await support.get("/health")).partition("Webhooks")[2]
-    assert "it answered 503 &lt;b&gt;" in told
-    zone = ZoneInfo(place.shop.tariff.zone)
-    assert datetime.fromtimestamp(now_us / 1e6 + 60, zone).strftime("%H:%M:%S") in told
-
-
-async def test_what_support_can_do_about_a_decision_is_a_link_and_no_command(place: Place) -> None:
-    at_us, number = place.shop.clock.now().wall_us, "+31201234567"
-    decided = Decided(at_us, Turn.INCOMING, "reject", "no_credit", "main", 3, account="anna", number=number)
-    keeper = DecisionKeeper(place.shop.store.documents, place.shop.clock, daemon="host-1")
-    keeper.keep(decided)
-    await keeper.write()
-    shown = await (await place.visitor("sam")).get(f"/decisions?number={quote(number)}")
-    assert 'a top-up works at once: <a href="/accounts/anna/top-up">top up</a>' in shown
