@@ -74,7 +74,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """What people are told of an endpoint whose last try has failed, by its name. Beside its `Endpoint`, which older
+    """What people read about an endpoint whose last try has failed, by its name. Beside its `Endpoint`, which older
     programs read."""
 
     why: str
