@@ -242,6 +242,7 @@ def letter(subject: str = "?", **headers: str) -> bytes:
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = "Anna@Example.nl", FAX, subject
     message["Date"] = format_datetime(datetime.now(UTC))
+    message["Message-ID"] = "<1@example.nl>"  # else Postfix adds one, for it knows that this machine is its own
     for name, value in headers.items():
         message[name.replace("_", "-")] = value
     message.add_attachment(pdf(1), "application", "pdf", filename="offer.pdf")
