@@ -46,7 +46,7 @@ NO_KEY_ADVICE = (
     "it is deleted; compare it with the CDRs of that time, and charge what is missing with `charging account correct`"
 )
 STATUS_VARIABLES = f"{variables.SESSION},{variables.LEG},{variables.SWITCH},TIMEOUT(absolute)"
-ALONE_VARIABLES = f"{STATUS_VARIABLES},{variables.ANSWERED},{variables.NOW}"
+ALONE_VARIABLES = f"{STATUS_VARIABLES},{variables.ANSWERED},{variables.ANSWERED_UP},{variables.NOW}"
 
 log = structlog.get_logger(__name__)
 
@@ -84,6 +84,9 @@ class ChannelStatus:
     """Not since answer."""
     since_answer_ms: int | None = None
     """Of a forwarded leg that was asked about alone, by the switch's clock; ``None``: not known."""
+    answered: Instant | None = None
+    """When that leg was answered, as the dialplan read the time of day and how long the machine had been up (to some
+    10 ms); ``None``: not known."""
     is_doubtful: bool = False
     """A stranger has written into what the switch says of this channel: only the session is known, and that it is."""
 
@@ -366,7 +369,8 @@ def _status_alone(uid: str, reply: Reply | SwitchError) -> ChannelStatus | Switc
     found = next((entry for entry in reply.events if entry.get("Uniqueid") == uid), None)
     if found is None:
         return None
-    return replace(channel_status(found), since_answer_ms=_since_answer_ms(found.assignments("variable")))
+    asked = found.assignments("variable")
+    return replace(channel_status(found), since_answer_ms=_since_answer_ms(asked), answered=_answered(asked))
 
 
 def _tell_status(heard: Callable[[ChannelStatus], None], entry: AmiMessage) -> None:
@@ -384,6 +388,11 @@ def doubtful_statuses(suspects: Iterable[AmiMessage]) -> Iterator[ChannelStatus]
 def _since_answer_ms(asked: Mapping[str, str]) -> int | None:
     answered_ms, now_ms = (scaled(known(asked.get(name, "")), 3) for name in (variables.ANSWERED, variables.NOW))
     return None if answered_ms is None or now_ms is None else max(0, now_ms - answered_ms)
+
+
+def _answered(asked: Mapping[str, str]) -> Instant | None:
+    up_us, wall_us = (scaled(known(asked.get(name, "")), 6) for name in (variables.ANSWERED_UP, variables.ANSWERED))
+    return None if up_us is None or wall_us is None else Instant(up_us, wall_us)
 
 
 def channel_status(entry: AmiMessage) -> ChannelStatus:

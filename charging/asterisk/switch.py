@@ -145,7 +145,8 @@ def _with(legs: Legs, status: ChannelStatus) -> Legs:
     """One channel more. Of two that both say to be the forwarded leg, the one that talks is."""
     if is_far_half(status.channel, status.leg):
         return legs
-    leg = Leg(status.uid, bool(status.bridge_id), status.state == "Up", status.time_left_ms, status.since_answer_ms)
+    up, bridged = status.state == "Up", bool(status.bridge_id)
+    leg = Leg(status.uid, bridged, up, status.time_left_ms, status.since_answer_ms, status.answered)
     if status.leg == variables.LEG_CALLER and legs.caller is None:
         return replace(legs, caller=leg)
     if status.leg == variables.LEG_CALLEE and (legs.callee is None or (leg.bridged and not legs.callee.bridged)):

@@ -55,6 +55,8 @@ PHASE_UNDIALLED = "undialled"
 
 ANSWERED = "CHARGING_ANSWERED"
 """When the forwarded leg answered: seconds since the epoch with three decimals, by the switch's clock."""
+ANSWERED_UP = "CHARGING_ANSWERED_UP"
+"""How long the switch's machine had been up then, in seconds with two decimals; empty where it cannot tell."""
 NOW = "STRFTIME(,UTC,%s.%3q)"
 """The same of now: a function that the dialplan and ``Status`` evaluate."""
 

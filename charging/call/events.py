@@ -19,6 +19,7 @@ from charging.call.switch_events import (
     DialStarted,
     TransferSeen,
 )
+from charging.clock import Instant
 from charging.ledger.model import Applied, Balance, Outcome, Transfer
 
 # --- answers to commands --------------------------------------------------------------------------------------
@@ -36,6 +37,8 @@ class Leg:
     """Until the switch cuts the channel; ``None``: no deadline."""
     since_answer_ms: int | None = None
     """Of the forwarded leg, asked about alone: by the switch's wall clock, as its record will; ``None``: not known."""
+    answered: Instant | None = None
+    """When it was answered, by the clocks of the switch's machine, read together; ``None``: not known."""
 
 
 @dataclass(frozen=True, slots=True)

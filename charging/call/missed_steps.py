@@ -65,6 +65,35 @@ def _by_what_was_seen(session: Session, seen: Iterable[SeenStep], tolerance_us: 
     return session
 
 
+def answered_as_noted(session: Session, noted: Instant | None, now: Instant, policy: Policy) -> Session | None:
+    """Return a session whose answer is read anew, and whose steps are those that came after it, by what the switch has
+    ``noted`` as the leg was answered: the time of day, and how long its machine had been up. ``None`` if it has not, or
+    if no sum of our steps explains by how much they differed: that machine's clocks are not ours."""
+    if noted is None:
+        return None
+    steps, tolerance_us = session.steps, policy.clock_jump_ms * 1000
+    since_us = [sum(by_us for _, by_us in steps[first:]) for first in range(len(steps), -1, -1)]
+    wrong_us = [abs(now.apart_us - one_us - noted.apart_us) for one_us in since_us]
+    if (least_us := min(wrong_us)) > tolerance_us:
+        return None
+    count = wrong_us.index(least_us)
+    answered = Instant(min(now.mono_us, noted.wall_us - (now.apart_us - since_us[count])), noted.wall_us)
+    seen_ms = ((session.stepped_mono_us or now.mono_us) - answered.mono_us) // 1000
+    moved_ms = ((session.answered or answered).mono_us - answered.mono_us) // 1000
+    since_ms, after = dict(session.unwatched), steps[len(steps) - count :]
+    placed = [max(1, at_ms + moved_ms if at_ms else seen_ms) for at_ms, _ in after]
+    return replace(
+        session,
+        answered=answered,
+        answered_us=noted.wall_us if session.inferred or session.answered_us is None else session.answered_us,
+        inferred=False,
+        steps=tuple((ms, by_us) for ms, (_, by_us) in zip(placed, after, strict=True)),
+        unwatched=tuple(
+            (ms, max(0, since_ms.get(at_ms, at_ms) + moved_ms)) for ms, (at_ms, _) in zip(placed, after, strict=True)
+        ),
+    )
+
+
 def _later(read: Instant, by_us: int) -> Instant:
     """A reading of before a step, whose monotonic part was found out by a time of day of after it."""
     return Instant(read.mono_us + by_us, read.wall_us)

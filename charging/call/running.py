@@ -54,6 +54,7 @@ from charging.call.events import (
     Woke,
 )
 from charging.call.failover import reassert_within, recover
+from charging.call.missed_steps import answered_as_noted
 from charging.call.model import Context, Session, Short, State
 from charging.call.switch_events import (
     BridgeEntered,
@@ -231,10 +232,11 @@ def _not_answered(session: Session, context: Context) -> Step:
 
 
 def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context) -> Step:
-    """Find out when the call was answered, by a switch that counts down by its wall clock. Our reckoning holds if its
-    countdown fits a deadline that it was given, with or without the steps seen, or if the leg's age fits. Else a clock
-    is wrong, and the switch's word holds: it was true at some moment since the question, and the latest is taken, so
-    that no call is cut too early."""
+    """Find out when the call was answered, by a switch that counts down by its wall clock. If it has noted how long its
+    machine had been up, and that machine is ours, we know. Else our reckoning holds if its countdown fits a deadline
+    that it was given, with or without the steps seen, or if the leg's age fits. Else a clock is wrong, and the switch's
+    word holds: it was true at some moment since the question, and the latest is taken, so that no call is cut too
+    early."""
     assert session.answered is not None, "a running call was answered"
     due_now = replace(session, anchored=True, tick_mono_us=context.now.mono_us)
     told_us = min(context.now.mono_us, asked_mono_us + DEADLINE_TOLERANCE_MS * 1000)
@@ -243,6 +245,9 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
     if left_ms is None:
         return Step(due_now)
     given = (session.covered_s, session.enforced_s, *session.doubtful_s)
+    noted = answered_as_noted(due_now, callee.answered, context.now, context.policy)
+    if noted is not None:
+        return _anchored_by_note(noted, given, left_ms, told_us, mine_ms, context)
     jump_ms, stepped_ms = context.policy.clock_jump_ms, session.stepped_us // 1000
     fitting = [second for second in given if abs(second * 1000 - left_ms - mine_ms) <= jump_ms]
     if fitting:
@@ -264,6 +269,20 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
     answered = Instant(told_us - its_ms * 1000, stamp_us)  # by now it counts as heard in time
     moved = replace(due_now, answered=answered, enforced_s=enforced_s)
     return Step(moved, (Tell(told.AnswerMoved(mine_ms - its_ms)),))
+
+
+def _anchored_by_note(
+    noted: Session, given: tuple[int, ...], left_ms: int, told_us: int, mine_ms: int, context: Context
+) -> Step:
+    """The answer is known. The switch cuts where its countdown ends. If no step that came since explains why that is
+    later than what the record knows of, the record is old."""
+    its_ms, jump_ms = noted.elapsed_ms(told_us), context.policy.clock_jump_ms
+    shifts_ms = [sum(by_us for _, by_us in noted.steps[first:]) // 1000 for first in range(len(noted.steps) + 1)]
+    explained = any(abs(one * 1000 - left_ms - its_ms - by_ms) <= jump_ms for one in given for by_ms in shifts_ms)
+    enforced_s = (its_ms + left_ms + 500) // 1000
+    known = replace(noted, enforced_s=enforced_s, ahead=not explained and enforced_s > noted.covered_s)
+    moved = abs(its_ms - mine_ms) > jump_ms
+    return Step(known, (Tell(told.AnswerMoved(mine_ms - its_ms)),) if moved else ())
 
 
 def _heard_at_once(session: Session, callee: Leg, context: Context) -> Session:

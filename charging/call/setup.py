@@ -28,6 +28,7 @@ from charging.call.events import (
     SwitchSilent,
     Woke,
 )
+from charging.call.missed_steps import answered_as_noted
 from charging.call.model import Context, Means, Session, State
 from charging.call.switch_events import (
     ChannelEnded,
@@ -213,6 +214,12 @@ def _answered_unseen(session: Session, callee: Leg, asked_mono_us: int, context:
     """Infer when the call was answered, if the event was missed. The switch counts down from the quota since the
     answer, by its wall clock. If a step may have come after the answer, the shorter call is assumed. As where the
     parties are seen to be bridged, the call is planned again from its start, and looks for money from then on (R22)."""
+    noted = answered_as_noted(session, callee.answered, context.now, context.policy)
+    if noted is not None and noted.answered is not None:
+        found = answered(noted, noted.answered, noted.answered_us, callee.uid, context)
+        tell = Tell(told.AnswerInferred(noted.elapsed_ms(asked_mono_us)))
+        joined = replace(found.session, technology="unknown", confirmed=True)
+        return Step(joined, (*found.commands, tell, ReadBalances()))
     left_ms = callee.time_left_ms
     past_ms = 0 if left_ms is None else max(0, session.enforced_s * 1000 - left_ms)
     if _may_be_before_steps(session, asked_mono_us - past_ms * 1000, context):

@@ -182,8 +182,8 @@ async def test_the_status_tells_both_legs_and_what_is_left(lab: Lab, engine: Eng
     assert legs["callee"].uid == engine.callee_uid()
 
 
-async def test_the_forwarded_leg_asked_alone_says_how_long_ago_it_answered(lab: Lab, engine: Engine) -> None:
-    """By the clock by which its record is written, which is this machine's."""
+async def test_the_forwarded_leg_asked_alone_says_when_it_answered(lab: Lab, engine: Engine) -> None:
+    """By the clocks by which its record is written, which are this machine's."""
     await engine.bridged(lab, mobile.answers())
     asked_us = time.time_ns() // 1000
     (callee,) = await engine.control.statuses_of([engine.callee_uid()])
@@ -193,10 +193,13 @@ async def test_the_forwarded_leg_asked_alone_says_how_long_ago_it_answered(lab: 
     assert callee.since_answer_ms is not None
     assert answered_us is not None
     assert (asked_us - answered_us) // 1000 - 500 < callee.since_answer_ms < (told_us - answered_us) // 1000 + 500
+    assert callee.answered is not None
+    assert abs(callee.answered.wall_us - answered_us) < 500_000
+    assert abs(callee.answered.apart_us - engine.clock.now().apart_us) < 500_000, "it has been up as long as we have"
     caller = next(one for one in await statuses(engine.control) if one.leg == "caller")
     (alone,) = await engine.control.statuses_of([caller.uid])
     assert isinstance(alone, ChannelStatus)
-    assert alone.since_answer_ms is None, "only the forwarded leg has answered to be paid for"
+    assert (alone.since_answer_ms, alone.answered) == (None, None), "only the forwarded leg has answered to be paid for"
 
 
 async def test_a_record_is_read_and_deleted_by_the_dialplan(lab: Lab, engine: Engine) -> None:

@@ -81,7 +81,9 @@ class FakeSwitch:
         self.note: Callable[[str, BlackBoxRead], BlackBoxRead | None] = lambda _session, record: record
         """What the black box gets of a call that ends; ``None``: nothing."""
         self.tells_since = True
-        """Whether a leg that is asked about says how long ago it answered; older dialplans do not."""
+        """Whether a leg that is asked about says when it answered; older dialplans do not."""
+        self.up_longer_us = 0
+        """By how much its machine has been up longer than that of its daemons; 0: it is theirs."""
         self.notes_uptime = False
         """Whether its records have a length that no step of the clock is in; those of older dialplans do not."""
         self.asked_alone = 0
@@ -308,7 +310,10 @@ class FakeSwitch:
         up = call.answered is not None
         left = None if call.deadline_mono_us is None else (call.deadline_mono_us - now.mono_us) // 1000
         since_ms = call.answered_ms(now) if up and self.tells_since else None
-        callee = Leg(call.callee_uid, up, up, left, since_ms) if call.callee_alive else None
+        noted = call.answered if self.tells_since else None
+        if noted is not None:
+            noted = Instant(noted.mono_us + self.up_longer_us, noted.wall_us)
+        callee = Leg(call.callee_uid, up, up, left, since_ms, noted) if call.callee_alive else None
         return Legs(Leg(call.caller_uid, bridged=up, up=up, time_left_ms=None), callee)
 
     def _count_down(self, call: FakeCall, mono_us: int) -> None:

@@ -111,6 +111,41 @@ async def test_no_step_is_billed_and_none_cuts_who_can_pay(
         assert await rig.reserved() == {}
 
 
+@pytest.mark.parametrize("step_s", [-30, -3, 3, 30])
+@pytest.mark.parametrize("first", ["the step", "the answer"])
+@pytest.mark.parametrize("how", ["frozen", "without the lease", "without the link", "killed"])
+async def test_r23_who_answers_while_nobody_watches_is_cut_where_his_money_ends_though_the_clock_is_stepped(
+    how: str, first: str, step_s: int
+) -> None:
+    """The switch notes how long its machine was up as the leg was answered: so it is known which came first."""
+    async with make_rig() as rig:
+        await rig.subscriber(credit=1 * EURO)
+        call = await rig.ringing()
+        absence = Absence(rig, how)
+        await rig.clock.advance(5)
+        await absence.begin()
+        for what in ("the step", "the answer") if first == "the step" else ("the answer", "the step"):
+            await absence.wait(10)
+            if what == "the step":
+                rig.switch.step_clock(step_s)
+            else:
+                rig.switch.answer(call.session)
+        await absence.wait(10)
+        await absence.end()
+        await rig.clock.advance(20)
+        assert call.answered is not None
+        assert call.deadline_mono_us is not None
+        (stored,) = await rig.store.sessions()
+        paid_s = json.loads(stored.state)["funding"][-1][1]
+        held_s = (call.deadline_mono_us - call.answered.mono_us) / 1_000_000
+        assert paid_s - 0.5 <= held_s <= paid_s + 1
+        await rig.clock.advance(3600)
+        (row,) = await rig.store.cdrs()
+        booked = json.loads(row.document)
+        assert call.true_ms // 1000 - abs(step_s) - 1 <= booked["billed_s"] <= -(-call.true_ms // 1000)
+        assert booked["overrun_s"] == 0
+
+
 async def test_an_end_that_was_heard_of_a_little_late_is_not_billed_so_where_the_clock_was_stepped() -> None:
     async with make_rig() as rig:
         await rig.subscriber(credit=10 * EURO)
