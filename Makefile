@@ -82,7 +82,7 @@ soaked: venv ## publishes what LOGS of the simulation tell (python -m tests.simu
 	$(PYTHON) -m tests.simulation --read $(LOGS) --publish $(COMMIT)
 	@$(PYTHON) -m tests.pages
 
-mutants: venv ## plants some 180 mistakes, one after another: the quick tests must find each
+mutants: venv ## plants some 300 mistakes, one after another: the quick tests must find each
 	$(PYTHON) -m tests.mutants --at-once $(WORKERS)
 
 doors: venv ## how many files a newcomer opens to follow six walks through the program

@@ -35,6 +35,7 @@ from charging.lab import Call, Lab, mobile
 from charging.lab.audio import Sound
 from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
 from tests.asterisk.conftest import PROMPT_TONE_HZ
+from tests.asterisk.parties import operator_sets
 from tests.fakes.ami import eventually
 from tests.fakes.recording_link import statuses
 
@@ -182,9 +183,30 @@ async def test_the_status_tells_both_legs_and_what_is_left(lab: Lab, engine: Eng
     assert legs["callee"].uid == engine.callee_uid()
 
 
+@asynccontextmanager
+async def told_how_long_it_is_up(lab: Lab) -> AsyncIterator[None]:
+    """By a file that goes on as /proc/uptime does, which is not in every lab."""
+    file, new = lab.switch.folder / "uptime", lab.switch.folder / "uptime.new"
+
+    async def goes_on() -> None:
+        while True:
+            new.write_text(f"{time.monotonic():.2f} 1.00\n", encoding="ascii")
+            new.rename(file)
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(goes_on())
+    try:
+        async with operator_sets(lab, "CHARGING_UPTIME", str(file)):
+            yield
+    finally:
+        task.cancel()
+        file.unlink(missing_ok=True)
+
+
 async def test_the_forwarded_leg_asked_alone_says_when_it_answered(lab: Lab, engine: Engine) -> None:
     """By the clocks by which its record is written, which are this machine's."""
-    await engine.bridged(lab, mobile.answers())
+    async with told_how_long_it_is_up(lab):
+        await engine.bridged(lab, mobile.answers())
     asked_us = time.time_ns() // 1000
     (callee,) = await engine.control.statuses_of([engine.callee_uid()])
     told_us = time.time_ns() // 1000

@@ -1,5 +1,6 @@
-"""Plants one mistake after another, each in a copy of the project, and runs the quick tests of its room that come
-through its line: one of them must fail. ``make mutants``. Or takes back one mend of the core after another
+"""Plants one mistake after another, each in a copy of the project, and runs the test that is known to find it. Only if
+that one passes, or none is known, the quick tests of its room that come through its line are run: one must fail.
+``make mutants``. Or takes back one mend of the core after another
 (``mended.yaml``), and tells stories of the simulated city: one of them must break a rule. ``--mended``."""
 
 from __future__ import annotations
@@ -13,26 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.mutants.planted import LIST, ROOT, Mend, Mistake, mends, mistakes
 from tests.mutants.witness import CHOSEN, NOTES, Witness, read
 
-PYTEST = (
-    "-m",
-    "pytest",
-    "-q",
-    "-x",
-    "-p",
-    "tests.mutants.witness",
-    "-p",
-    "no:randomly",
-    "-m",
-    "not long and not asterisk",
-)
+PYTEST = ("-m", "pytest", "-q", "-x", "-p", "tests.mutants.witness", "-p", "no:randomly", "-m", "not asterisk")
 USUAL = "not (redis or cluster or sentinel)"
 """Their servers take their time."""
 ON_REDIS = "redis and not cluster and not sentinel"
@@ -40,8 +31,8 @@ ON_REDIS = "redis and not cluster and not sentinel"
 script nobody notes, so all are run."""
 LONGEST_S = 3600
 """A mistake that lets a test hang is found as well, but not so soon."""
-FAILED, BROKEN = 1, 2
-"""Exit codes of pytest: a test failed, or a file of tests could not be read."""
+FAILED, BROKEN, NOT_THERE = 1, 2, 4
+"""Exit codes of pytest: a test failed, a file of tests could not be read, or there is no such test."""
 FOUND = re.compile(r"^(?:FAILED|ERROR) (.*)$", re.MULTILINE)
 
 
@@ -62,45 +53,81 @@ class Ran(NamedTuple):
     seconds: float
 
 
-def run(folder: Path, tests: Iterable[str], which: str = USUAL, **environment: str) -> Ran:
-    """Run tests until one fails. Raises RuntimeError where pytest could not run."""
-    command = [sys.executable, *PYTEST, "-k", which, *tests]
+def run(folder: Path, tests: Iterable[str], which: str = "", **environment: str) -> Ran:
+    """Run tests until one fails. ``which``: those that pytest's ``-k`` chooses; empty: all. Raises RuntimeError where
+    pytest could not run."""
+    command = [sys.executable, *PYTEST, *(("-k", which) if which else ()), *tests]
     shown = {**os.environ, "PYTHONPATH": str(folder), **environment}
     begun = time.monotonic()
     try:
         ran = subprocess.run(command, cwd=folder, env=shown, capture_output=True, text=True, timeout=LONGEST_S)
     except subprocess.TimeoutExpired:
         return Ran("tests that never end", time.monotonic() - begun)
-    if ran.returncode not in (0, FAILED, BROKEN):
+    if ran.returncode not in (0, FAILED, BROKEN, NOT_THERE):
         raise RuntimeError(f"pytest ended with {ran.returncode}: {ran.stdout[-2000:]}{ran.stderr[-2000:]}")
     named = FOUND.search(ran.stdout)
-    found = "" if ran.returncode == 0 else named[1][:200] if named else ran.stdout[-500:]
+    found = "" if ran.returncode == 0 else named[1] if named else ran.stdout[-500:] + ran.stderr[-500:]
     return Ran(found, time.monotonic() - begun)
 
 
-def survives(mistake: Mistake, witnesses: Sequence[Witness], folders: queue.Queue[Path]) -> bool:
-    """Whether the tests pass although the mistake is there."""
+@contextmanager
+def planted(mistake: Mistake, folders: queue.Queue[Path]) -> Iterator[Path]:
+    """A copy of the project that has it."""
     folder = folders.get()
+    file = folder / mistake.file
+    right = file.read_text(encoding="utf-8")
     try:
-        file = folder / mistake.file
-        right = file.read_text(encoding="utf-8")
-        lines = mistake.lines_in(right)
-        chosen = [one.test for one in witnesses if one.saw(mistake.file, lines)]
         file.write_text(mistake.planted_in(right), encoding="utf-8")
+        yield folder
+    finally:
+        file.write_text(right, encoding="utf-8")
+        folders.put(folder)
+
+
+def told(mistake: Mistake, ran: Ran) -> None:
+    """Print how it ended."""
+    print(f"{'found' if ran.found else 'SURVIVED':8} {ran.seconds:5.1f} s  {mistake.file}: {mistake.so}", flush=True)
+
+
+def survives_who_found_it(mistake: Mistake, folders: queue.Queue[Path]) -> bool:
+    """Whether the test passes that is known to find it, or none is known."""
+    if mistake.by:
+        with planted(mistake, folders) as folder:
+            ran = run(folder, [mistake.by])
+        if ran.found:
+            told(mistake, ran)
+            return False
+        print(f"{'passes':8} {ran.seconds:5.1f} s  {mistake.by}, though {mistake.so}", flush=True)
+    return True
+
+
+def survives(mistake: Mistake, witnesses: Sequence[Witness], folders: queue.Queue[Path]) -> bool:
+    """Whether the tests of its room pass although the mistake is there."""
+    chosen = [one.test for one in witnesses if one.saw(mistake.file, mistake.lines_in(mistake.right))]
+    with planted(mistake, folders) as folder:
         if mistake.is_of_redis:
             ran = run(folder, mistake.tests, ON_REDIS)
         elif chosen:
             (folder / "chosen").write_text("\n".join(chosen), encoding="utf-8")
             files = sorted({one.partition("::")[0] for one in chosen})
-            ran = run(folder, files, **{CHOSEN: str(folder / "chosen")})
+            ran = run(folder, files, USUAL, **{CHOSEN: str(folder / "chosen")})
         else:  # read when the program starts
-            ran = run(folder, mistake.tests)
-        file.write_text(right, encoding="utf-8")
-    finally:
-        folders.put(folder)
-    print(f"{'found' if ran.found else 'SURVIVED':8} {ran.seconds:5.0f} s  {mistake.file}: {mistake.so}", flush=True)
-    print(f"{'':17} {ran.found or f'{len(chosen)} tests came by'}", flush=True)
+            ran = run(folder, mistake.tests, USUAL)
+    told(mistake, ran)
+    print(f"{'':17} {f'by: {ran.found}' if ran.found else f'{len(chosen)} tests came by'}", flush=True)
     return not ran.found
+
+
+def witnesses_of(mistakes: Iterable[Mistake], right: Path) -> list[Witness]:
+    """The quick tests of their rooms, by what they enter. Raises RuntimeError if one fails without any mistake."""
+    rooms = sorted({room for one in mistakes if not one.is_of_redis for room in one.tests})
+    if not rooms:
+        return []
+    if (ran := run(right, rooms, USUAL, **{NOTES: str(right / "notes")})).found:
+        raise RuntimeError(f"{ran.found} fails without any mistake: mend that first")
+    witnesses = read(right / "notes")
+    print(f"{len(witnesses)} tests pass without a mistake, in {ran.seconds:.0f} s", flush=True)
+    return witnesses
 
 
 def is_told(mend: Mend, folder: Path) -> bool:
@@ -153,14 +180,13 @@ def main() -> int:
         for number in range(options.at_once):
             folders.put(copied(Path(scratch) / str(number)))
         right = Path(scratch) / "0"
-        witnesses: list[Witness] = []
-        if rooms := sorted({room for one in chosen if not one.is_of_redis for room in one.tests}):
-            if (ran := run(right, rooms, **{NOTES: str(right / "notes")})).found:
-                print(f"{ran.found} fails without any mistake: mend that first")
-                return 2
-            witnesses = read(right / "notes")
-            print(f"{len(witnesses)} tests pass without a mistake, in {ran.seconds:.0f} s", flush=True)
-        survived = list(workers.map(lambda one: survives(one, witnesses, folders), chosen))
+        if (known := sorted({one.by for one in chosen if one.by})) and (ran := run(right, known)).found:
+            raise RuntimeError(f"{ran.found} fails without any mistake, or is not there: mend that first")
+        print(f"{len(known)} tests that find mistakes pass without one, in {ran.seconds:.0f} s", flush=True)
+        missed = list(workers.map(lambda one: survives_who_found_it(one, folders), chosen))
+        left = [one for one, is_missed in zip(chosen, missed, strict=True) if is_missed]
+        witnesses = witnesses_of(left, right)
+        survived = list(workers.map(lambda one: survives(one, witnesses, folders), left))
     print(f"{len(chosen) - sum(survived)} of {len(chosen)} planted mistakes found")
     return int(any(survived))
 

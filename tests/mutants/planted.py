@@ -36,6 +36,8 @@ class Mistake(NamedTuple):
     """What a customer or an operator would meet."""
     was: str
     becomes: str
+    by: str = ""
+    """The test that found it last, by pytest's id: it is run first."""
 
     @property
     def tests(self) -> tuple[str, ...]:
@@ -46,6 +48,11 @@ class Mistake(NamedTuple):
     def is_of_redis(self) -> bool:
         """Whether only a real Redis can show it."""
         return self.file.startswith("charging/ledger/redis/")
+
+    @property
+    def right(self) -> str:
+        """The file's text without it."""
+        return (ROOT / self.file).read_text(encoding="utf-8")
 
     def planted_in(self, text: str) -> str:
         """The file's text with the mistake. Raises ValueError where the list is older than the file."""
@@ -88,4 +95,8 @@ def mends() -> list[Mend]:
 def mistakes(file: Path = LIST) -> list[Mistake]:
     """All of a list."""
     listed = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return [Mistake(file, one["so"], one["was"], one["is"]) for file, many in listed.items() for one in many]
+    return [
+        Mistake(file, one["so"], one["was"], one["is"], one.get("by", ""))
+        for file, many in listed.items()
+        for one in many
+    ]

@@ -18,6 +18,12 @@ def test_each_mistake_can_be_planted(file: str) -> None:
             assert not file.endswith(".py") or compile(planted, file, "exec")
 
 
+@pytest.mark.parametrize("test", sorted({one.by.partition("[")[0] for one in LISTED if one.by}))
+def test_the_test_that_finds_a_mistake_is_there(test: str) -> None:
+    file, _, name = test.partition("::")
+    assert f"def {name.rpartition('::')[2]}(" in (ROOT / file).read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("mend", mends(), ids=lambda one: one.edits[0].so)
 def test_each_mend_can_be_taken_back(mend: Mend) -> None:
     for one in mend.edits:

@@ -34,8 +34,6 @@ class Caller:
     """By how much the clocks were stepped before it was surely booked, either way."""
     forgotten: bool = False
     """The ledger may have lost something of it."""
-    doubtful_s: float = 0
-    """The same of steps that came while something was wrong at its switch: whether before its answer, nobody knows."""
     over_us: int | None = None
     """Monotonic: when the caller had left."""
     turned: tuple[str, ...] = ()

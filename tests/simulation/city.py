@@ -87,6 +87,7 @@ class City:
         self.switches = [FakeSwitch(self.clock) for _ in range(setting.switches)]
         for switch in self.switches:
             switch.notes_uptime, switch.tells_since = setting.apart, not setting.is_old
+            switch.up_longer_us = 10**12 if setting.apart else 0
         self.daemons: list[Daemon | None] = [None] * (setting.switches * setting.daemons)
         self.callers: list[Caller] = []
         self.of_session: dict[str, Caller] = {}
@@ -482,7 +483,6 @@ class City:
     def step_clock(self, by_s: float) -> None:
         """Of every machine, as a wrong time server would."""
         self.counts["clock stepped"] += 1
-        unwatched = {one for one, until_us in enumerate(self.trouble_until_us) if until_us > self.clock.now().mono_us}
         self.clock.step_wall(by_s)
         for switch in self.switches:
             switch.clock_stepped(by_s)
@@ -495,8 +495,6 @@ class City:
         for caller in self.callers:
             if caller.over_us is None or self.clock.now().mono_us - caller.over_us < self.setting.booked_within_us:
                 caller.stepped_s += abs(by_s)
-                if caller.switch in unwatched:
-                    caller.doubtful_s += abs(by_s)
 
     async def _see_the_step(self) -> None:
         """As soon as on a real machine, also where a story looks at its clocks seldom."""

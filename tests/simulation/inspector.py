@@ -111,9 +111,9 @@ class Inspector:
             if not call.caller_alive:
                 continue
             # By so much an answer may be reckoned wrong while its call lasts: by the steps that a machine which takes
-            # it over has not seen, and those of which nobody knows whether they came before it.
-            caller = self._city.of_session[stored.id]
-            unknown_s = caller.stepped_s if self._city.setting.apart else caller.doubtful_s
+            # it over has not seen, and those that came nobody knows when, for the dialplan does not say when it was.
+            caller, setting = self._city.of_session[stored.id], self._city.setting
+            unknown_s = caller.stepped_s if setting.apart or setting.is_old else 0
             if self._city.clock.now().mono_us <= self._city.trouble_until_us[caller.switch]:
                 unknown_s = caller.stepped_s  # a step moves what the switch counts down, until somebody sets it right
             if caller.forgotten:
@@ -121,7 +121,7 @@ class Inspector:
             allowed_us = round((until_s + 1 + LATE_S + unknown_s) * MICRO) + OVERSHOOT_MS * 1000
             held_us = call.deadline_mono_us - call.answered.mono_us
             assert held_us <= allowed_us, (stored.id, "may talk unpaid", until_s)
-            if self._city.clock.now().mono_us > self._city.trouble_until_us[caller.switch] and not caller.stepped_s:
+            if self._city.clock.now().mono_us > self._city.trouble_until_us[caller.switch] and not unknown_s:
                 early = stored.id, "is cut after", held_us / MICRO, "and has paid for", until_s
                 assert held_us >= (until_s - LATE_S) * MICRO, early
 

@@ -65,9 +65,9 @@ class Setting:
     """A call may last."""
     apart: bool = False
     """Whether each daemon starts on a machine that nobody has kept a call on: the switches' records alone tell of steps
-    that no daemon lived through. Else all are of one machine, and their dialplans of before."""
+    that no daemon lived through. Else all are of one machine with the switches, and those records have no up-time."""
     is_old: bool = False
-    """Whether a switch's dialplan says of no leg how long ago it answered."""
+    """Whether a switch's dialplan says of no leg when it answered."""
     on_disk: bool = False
     """Whether the ledger is a SQLite file, on a disk that may lose what was not flushed; else it is in memory, and may
     fail over."""
