@@ -66,7 +66,7 @@ def _by_what_was_seen(session: Session, seen: Iterable[SeenStep], tolerance_us: 
 
 
 def answered_as_noted(session: Session, noted: Instant | None, now: Instant, policy: Policy) -> Session | None:
-    """Return a session whose answer is read anew, and whose steps are those that came after it, by what the switch has
+    """Return a session whose answer is read again, and whose steps are those that came after it, by what the switch has
     ``noted`` as the leg was answered: the time of day, and how long its machine had been up. ``None`` if it has not, or
     if no sum of our steps explains by how much they differed: that machine's clocks are not ours."""
     if noted is None:
