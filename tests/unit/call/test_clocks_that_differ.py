@@ -492,7 +492,7 @@ async def never_obeyed(_uid: str, _at: Instant) -> None:
 @pytest.mark.parametrize("heard", [True, False], ids=["word came", "word never came"])
 @pytest.mark.parametrize("left", [True, False], ids=["end heard", "end found out"])
 async def test_our_own_lateness_is_no_step_of_a_clock(late_s: float, heard: bool, left: bool) -> None:
-    """R3: nothing tells the daemon, which is behind, since when a call is answered. No clock was stepped: stamps hold."""
+    """R3: nothing tells the daemon, which is behind, when a call was answered. No clock was stepped: stamps hold."""
     async with make_rig() as rig:
         rig.switch.tells_since = False
         await rig.subscriber(credit=10 * EURO)
