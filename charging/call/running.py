@@ -245,8 +245,7 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
     if left_ms is None:
         return Step(due_now)
     given = (session.covered_s, session.enforced_s, *session.doubtful_s)
-    noted = answered_as_noted(due_now, callee.answered, context.now, context.policy)
-    if noted is not None:
+    if (noted := answered_as_noted(due_now, callee.answered, context.now, context.policy)) is not None:
         return _anchored_by_note(noted, given, left_ms, told_us, mine_ms, context)
     jump_ms, stepped_ms = context.policy.clock_jump_ms, session.stepped_us // 1000
     fitting = [second for second in given if abs(second * 1000 - left_ms - mine_ms) <= jump_ms]
@@ -281,8 +280,7 @@ def _anchored_by_note(
     explained = any(abs(one * 1000 - left_ms - its_ms - by_ms) <= jump_ms for one in given for by_ms in shifts_ms)
     enforced_s = (its_ms + left_ms + 500) // 1000
     known = replace(noted, enforced_s=enforced_s, ahead=not explained and enforced_s > noted.covered_s)
-    moved = abs(its_ms - mine_ms) > jump_ms
-    return Step(known, (Tell(told.AnswerMoved(mine_ms - its_ms)),) if moved else ())
+    return Step(known, (Tell(told.AnswerMoved(mine_ms - its_ms)),) if abs(its_ms - mine_ms) > jump_ms else ())
 
 
 def _heard_at_once(session: Session, callee: Leg, context: Context) -> Session:
