@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import dns.flags
 import dns.message
@@ -17,6 +18,7 @@ import dns.rdatatype
 import dns.rrset
 
 UDP_MAX = 1_232
+TRIES = 20
 
 
 @dataclass
@@ -75,16 +77,26 @@ def name_server(zone: Zone) -> Iterator[int]:
             if (reply := zone.answer(self.rfile.read(length), None)) is not None:
                 self.wfile.write(struct.pack("!H", len(reply)) + reply)
 
-    with socketserver.ThreadingUDPServer(("127.0.0.1", 0), Udp) as udp:
-        port = udp.server_address[1]
-        with socketserver.ThreadingTCPServer(("127.0.0.1", port), Tcp) as tcp:
-            threads = [threading.Thread(target=one.serve_forever) for one in (udp, tcp)]
+    udp, tcp = _both(Udp, Tcp)
+    with udp, tcp:
+        threads = [threading.Thread(target=one.serve_forever) for one in (udp, tcp)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield udp.server_address[1]
+        finally:
+            for one in (udp, tcp):
+                one.shutdown()
             for thread in threads:
-                thread.start()
-            try:
-                yield port
-            finally:
-                for one in (udp, tcp):
-                    one.shutdown()
-                for thread in threads:
-                    thread.join()
+                thread.join()
+
+
+def _both(udp: Any, tcp: Any) -> tuple[socketserver.ThreadingUDPServer, socketserver.ThreadingTCPServer]:
+    """At one port, which for TCP may be taken where for UDP it is free."""
+    for _ in range(TRIES):
+        datagrams = socketserver.ThreadingUDPServer(("127.0.0.1", 0), udp)
+        try:
+            return datagrams, socketserver.ThreadingTCPServer(datagrams.server_address, tcp)
+        except OSError:
+            datagrams.server_close()
+    raise OSError(f"no port is free for UDP and TCP, {TRIES} times")
