@@ -13,9 +13,11 @@ import pytest
 
 from charging.call import fax
 from charging.call.events import BlackBoxRead
-from charging.call.model import Policy
+from charging.call.model import Policy, State
 from charging.clock import Instant
 from charging.engine.ports import FaxOrder
+from charging.engine.runner import SessionRunner
+from charging.engine.sessions import Registry
 from charging.errors import LinkDown
 from charging.fax import listed
 from charging.fax.views import FaxView
@@ -63,6 +65,22 @@ def test_a_calm_story_breaks_no_rule(told: Callable[[Story], Outcome]) -> None:
     assert outcome.violation == ""
     assert outcome.counts["call answered"] == 1
     assert outcome.talked_ms > 90_000
+
+
+def test_a_session_that_nobody_lets_go_as_a_lease_is_gained_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    gained = Step("rush", (12.0,)), Step("kill", (0.0, 1.0, 20.0)), Step("pass", (60.0,)), Step("pass", (60.0,))
+    story = replace(_calm(), steps=(Step("pass", (11.0,)), *gained))
+    outcome = run(story)
+    assert outcome.violation == ""
+    assert outcome.counts["lease gained as calls were opened"] == 1
+    ended = Registry.ended
+
+    def keeps(registry: Registry, runner: SessionRunner) -> None:
+        if runner.session.state is not State.RESERVED:
+            ended(registry, runner)
+
+    monkeypatch.setattr(Registry, "ended", keeps)
+    assert "wait for a restart" in run(story).violation
 
 
 def test_a_ledger_that_answers_before_it_has_flushed_is_found_by_a_cut_of_the_power(
