@@ -151,9 +151,12 @@ def made_soak() -> str:
     """What the simulation has told last, and every kind of fault in it."""
     kept = json.loads(PUBLISHED.read_text(encoding="utf-8"))
     broken = kept["violations"] or "no"
+    told = (
+        f"`python -m tests.simulation --from {first} --stories {last - first + 1}`" for first, last in kept["seeds"]
+    )
     said = (
-        f"{kept['call_hours']:,} call-hours in {kept['stories']:,} stories (seeds {kept['first']} to {kept['last']}, "
-        f"{kept['day']}, commit {kept['commit']}, {kept['cpu_s']:,} s of CPU): {broken} violation."
+        f"{kept['call_hours']:,} call-hours in {kept['stories']:,} stories ({kept['day']}, commit {kept['commit']}, "
+        f"{kept['cpu_s']:,} s of CPU): {broken} violation. They are told again by {' and '.join(told)}."
     )
     rows = [(what, f"{times:,}") for part in ("life", "faults") for what, times in kept[part].items()]
     return f"{said}\n\n{table(('what happened', 'times'), rows)}"

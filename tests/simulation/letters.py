@@ -183,17 +183,23 @@ def _check_low_minutes(
 
 
 def _near(lines: Sequence[JournalLine], at_us: int, within_us: int) -> Iterator[tuple[int, int]]:
-    """Credit and the month's free seconds that an account had about that time: before the first line that is so near,
-    and after each of these."""
-    credit, free, bundle = 0, FREE_S, f"bundle:{local_day(at_us)[:7]}"
+    """Credit that could be used, and the month's free seconds, that an account had about that time: before the first
+    line that is so near, and after each of these. A gift whose day is over may have no line of its end yet."""
+    money: dict[str, int] = defaultdict(int)
+    free, bundle, day = FREE_S, f"bundle:{local_day(at_us)[:7]}", local_day(at_us + within_us)
     is_granted = False
+
+    def credit() -> int:
+        return sum(amount for name, amount in money.items() if name == "credit" or name[6:] >= day)
+
     for line in lines:
         if line.at_us > at_us + within_us:
             break
         if line.at_us >= at_us - within_us:
-            yield credit, free
+            yield credit(), free
         for leg in line.legs:
-            credit += leg.posted if is_money(leg.balance) else 0
+            if is_money(leg.balance):
+                money[leg.balance] += leg.posted
             if leg.balance == bundle:
                 free, is_granted = (free if is_granted else 0) + leg.posted, True
-    yield credit, free
+    yield credit(), free

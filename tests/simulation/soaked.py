@@ -139,6 +139,17 @@ def summary(stories: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join([lines, *(broken or ["no violation"])])
 
 
+def _rows(seeds: Iterable[int]) -> list[tuple[int, int]]:
+    """The first and the last of each row of seeds without a gap."""
+    rows: list[tuple[int, int]] = []
+    for seed in sorted(seeds):
+        if rows and seed == rows[-1][1] + 1:
+            rows[-1] = rows[-1][0], seed
+        else:
+            rows.append((seed, seed))
+    return rows
+
+
 def publish(stories: Iterable[Mapping[str, Any]], commit: str, day: str) -> None:
     """Keep the counts for the page."""
     told = list(stories)
@@ -149,8 +160,7 @@ def publish(stories: Iterable[Mapping[str, Any]], commit: str, day: str) -> None
         "commit": commit,
         "day": day,
         "stories": len(told),
-        "first": min(one["seed"] for one in told),
-        "last": max(one["seed"] for one in told),
+        "seeds": _rows(one["seed"] for one in told),
         "call_hours": round(sum(one["talked_ms"] for one in told) / MS_AN_HOUR),
         "cpu_s": round(sum(one["cpu_s"] for one in told)),
         "violations": sum(bool(one["violation"]) for one in told),

@@ -25,9 +25,11 @@ def test_what_is_published_counts_every_kind_of_fault(tmp_path: Path, monkeypatc
     log, published = tmp_path / "log", tmp_path / "soaked.json"
     monkeypatch.setattr(soaked, "PUBLISHED", published)
     note(log, 1, 2 * MS_AN_HOUR, 1.0, {"daemon killed": 3, "event lost": 5}, "")
+    for seed in (3, 2, 7):
+        note(log, seed, 0, 1.0, {}, "")
     publish(noted([log]), "abc", "2026-11-29")
     kept = json.loads(published.read_text())
-    assert (kept["call_hours"], kept["violations"], kept["first"], kept["last"]) == (2, 0, 1, 1)
+    assert (kept["call_hours"], kept["violations"], kept["seeds"]) == (2, 0, [[1, 3], [7, 7]])
     assert kept["faults"]["daemons killed at one of their awaits"] == 3
     assert kept["faults"]["events lost"] == 5
     assert kept["faults"]["backups restored"] == 0
