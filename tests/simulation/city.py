@@ -70,6 +70,9 @@ def _happened() -> asyncio.Event:
 class City:
     """See the module."""
 
+    archived_us = 0
+    """Wall clock: what came before is archived."""
+
     def __init__(self, setting: Setting, seed: int, store: Callable[[FakeClock], Store]) -> None:
         self.setting = setting
         self.chance = random.Random(seed)

@@ -159,6 +159,8 @@ def _check_low_credit(
     if not city.people.forgot:
         fair = [mail for mail in mails if not city.is_wrong(mail.due_us)]  # years ahead each gift is over
         assert len(fair) <= crossings, (account, "is told of low credit too often", crossings, mails)
+    if 0 < since_us < city.archived_us:  # a gift that came and went while nobody looked, and has no line any more
+        return
     if was_low and is_active:
         since_us -= round((2 + city.stepped_s) * MICRO)
         if city.people.forgot:  # that there was enough in between may be among what the ledger lost

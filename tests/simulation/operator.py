@@ -35,6 +35,7 @@ async def _archive(city: City) -> None:
     now_us, counts = city.clock.now().wall_us, Counts()
     before_us = now_us - IDS_REMEMBERED_S * MICROSECONDS
     await archive(city.store, before_us, now_us, city.archives, city.tariff.month_of, counts)
+    city.archived_us = before_us
     city.counts["archived"] += 1
     city.counts["lines archived"] += counts.lines
     await _verify(city)
