@@ -201,14 +201,15 @@ def _first_tick(session: Session, context: Context) -> int | None:
 def _ticks_when_due(session: Session, context: Context) -> Session:
     """Put off the tick with which a call begins in a new process until it would have come without a restart, if the
     call is paid a horizon ahead and no money can have come that it waits for: those that are cut first must not stand
-    behind thousands of others."""
+    behind thousands of others. Not where the ledger is shared: it may have shown what a fail-over then loses, and that
+    has set the deadline; the tick finds out."""
     now_us, policy = context.now.mono_us, context.policy
     if session.state is not State.RUNNING or not session.confirmed or session.tick_mono_us != now_us:
         return session
-    if session.short is not Short.NO or session.ahead or policy.drain_s or _credit_stands_in(session):
+    waits = session.short is not Short.NO or session.ahead or _credit_stands_in(session)
+    if waits or policy.is_shared or policy.drain_s:
         return session
-    paid_until_us = session.at(session.covered_s - policy.horizon_s).mono_us
-    tick_us = min(paid_until_us, _next_tick(session, context))
+    tick_us = min(session.at(session.covered_s - policy.horizon_s).mono_us, _next_tick(session, context))
     return session if tick_us <= now_us else replace(session, tick_mono_us=tick_us)
 
 

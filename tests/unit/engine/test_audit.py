@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 
 from charging.call.events import Event, SwitchSaid
+from charging.call.model import Policy
 from charging.call.switch_events import BridgeLeft
 from charging.clock import MICROSECONDS
 from charging.engine import sessions
@@ -104,6 +105,18 @@ async def test_after_a_restart_only_calls_that_are_not_paid_ahead_tick_at_once(r
     assert len(rig.heard("tick_posted")) == before + 1
     await rig.clock.advance(40)
     assert rig.session_of(late).covered_s == 240, "at its own time"
+
+
+async def test_after_a_restart_on_a_shared_ledger_each_call_ticks_at_once_for_what_it_has_shown_may_be_lost() -> None:
+    """R23, and money before time: the deadline may have been set by a reservation that a fail-over loses."""
+    async with make_rig(Policy(short_poll_s=1)) as rig:
+        await rig.subscriber(credit=10 * EURO)
+        await confirmed(rig)
+        before = len(rig.heard("tick_posted"))
+        await rig.kill_daemon()
+        await rig.start_daemon()
+        await rig.clock.advance(2)
+        assert len(rig.heard("tick_posted")) == before + 1
 
 
 async def test_after_a_restart_the_forwarded_leg_alone_is_asked_about_and_the_audit_finds_that_its_caller_has_gone(
