@@ -9,9 +9,17 @@ document.getElementById("theme")?.addEventListener("click", () => {
 document.addEventListener("htmx:beforeRequest", (event) => {
   if (document.hidden) event.preventDefault();
 });
-// A part that is asked again and again must not take the focus, or the reader's place in a table, with it.
+// A part that is asked again and again must not take the focus, or the reader's place in a table, with it; nor the link
+// that is pressed: its click would be lost.
 let place = null;
+let pressed = false;
+addEventListener("pointerdown", (event) => { pressed = event.button === 0; });
+for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => { pressed = false; });
 document.addEventListener("htmx:beforeSwap", (event) => {
+  if (pressed) {
+    event.detail.shouldSwap = false;
+    return;
+  }
   const within = event.detail.target.contains(document.activeElement) ? document.activeElement : null;
   const wide = event.detail.target.querySelector(".wide");
   place = { href: within?.getAttribute("href"), wide: within?.classList.contains("wide"), left: wide?.scrollLeft ?? 0 };
