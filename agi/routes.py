@@ -66,7 +66,8 @@ async def unanswered(desk: CallDesk, request: Request, conversation: Conversatio
 
 
 async def deliver(conversation: Conversation, desk: CallDesk, answer: Answer) -> None:
-    """Set every variable of the answer. If that fails in any way, the desk is told that its decision was abandoned.
+    """Set every variable of the answer. If that fails in any way, the desk is told that its decision was abandoned, and
+    the error is raised; CallerLeft if the caller hung up meanwhile.
 
     One command sets them, and the switch carries it out as a whole or not at all. The decision comes last all the same:
     a dialplan that got only a part would see none, and take its fallback.

@@ -119,7 +119,7 @@ class AgiServer:
 
     @property
     def port(self) -> int:
-        """The port that it listens on; if it was started with port 0, the one that the system chose."""
+        """The number of the port that it listens on; if it was started with port 0, the one that the system chose."""
         assert self._door is not None, "not started"
         return self._door.port
 

@@ -48,7 +48,7 @@ def spool_free(folder: str) -> int | None:
 
 
 def spool_free_of(settings: Settings) -> Callable[[], int | None]:
-    """Return a function that measures it, by the settings."""
+    """Return a function that measures it in bytes, by the settings."""
     return partial(spool_free, settings.switch.voicemail_dir_on_switch)
 
 

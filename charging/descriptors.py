@@ -19,7 +19,8 @@ LEAST = 4
 
 
 def raise_limit(wanted: int) -> int:
-    """Raise the process's limit to what is ``wanted``, as far as it may go; the limit now."""
+    """Raise the process's limit to what is ``wanted``, as far as it may go. Returns the limit now, as a number of open
+    files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft == resource.RLIM_INFINITY or soft >= allowed:
@@ -29,7 +30,7 @@ def raise_limit(wanted: int) -> int:
 
 
 def wanted(calls: int, others: Mapping[str, int]) -> int:
-    """The limit with which every listener gets what it is set to."""
+    """The number of open files with which every listener gets what it is set to."""
     return OWN + calls + sum(others.values())
 
 

@@ -221,7 +221,7 @@ class Door:
 
     @property
     def port(self) -> int:
-        """Where it listens; the system's choice if that was asked for."""
+        """The number of the port on which it listens; the system's choice if port 0 was asked for."""
         return int(self._listeners[0].getsockname()[1])
 
     @property

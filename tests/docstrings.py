@@ -1,4 +1,4 @@
-"""What can be held mechanically of the public docstrings where money, calls and records are made, by
+"""What can be held mechanically of the public docstrings of the program, by
 `tests.test_architecture`: a docstring is there, a whole number has a unit, an exception is named where it is raised.
 """
 
@@ -13,11 +13,12 @@ from tests.house import Module
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-OF_RECORD = re.compile(r"charging\.(pricing|call|engine|ledger|service|notify|tariff|whatif)\.")
-"""The rooms of money, calls and records."""
+HELD = re.compile(r"agi\.|charging\.(?!cli\.|web\.routes\.)")
+"""All rooms but the commands, whose docstrings are what `--help` prints, and the routes of the API, whose docstrings
+are published in its OpenAPI document, with their refusals beside them."""
 UNITS = re.compile(
     r"micro-?euro|seconds?|µs|microseconds|\bms\b|minutes?|days?|units?|how many|numbers?|places?|positions?|cursor|"
-    r"bytes|pieces|pages|messages|percent|versions?|epoch|ARGV|rounded|sort key|inverse",
+    r"bytes?|pieces|pages|messages|exit code|cause|process id|percent|versions?|epoch|ARGV|rounded|sort key|inverse",
     re.IGNORECASE,
 )
 """Words that say what a whole number counts."""
@@ -39,7 +40,7 @@ class Public:
 
 
 def public_functions(module: Module) -> Iterator[Public]:
-    if OF_RECORD.match(module.name):
+    if HELD.match(module.name):
         said = ast.get_docstring(module.tree) or ""
         yield from _of(module.name, module.tree.body, said, is_method=False)
 

@@ -7,7 +7,7 @@ DIGITS_MAX = 18
 
 
 def whole(text: str) -> int | None:
-    """Read a non-negative integer of at most ``DIGITS_MAX`` ASCII digits; ``None`` for anything else."""
+    """Read a number that is not negative, of at most ``DIGITS_MAX`` ASCII digits; ``None`` for anything else."""
     return int(text) if len(text) <= DIGITS_MAX and _digits(text) else None
 
 

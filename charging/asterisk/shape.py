@@ -21,8 +21,6 @@ from charging.asterisk.message import LAYOUTS_KEPT, VARIABLE_SUFFIX, AmiMessage,
 
 REPEATED = "variable"
 """Beside ``…ChanVariable``, the one header that Asterisk repeats: once for each variable."""
-ENVELOPE = frozenset({"event", "privilege", "timestamp", "sequencenumber", "systemname", "file", "line", "func"})
-"""What Asterisk can put before the headers of any event."""
 _CHANNEL = (
     *("Channel", "ChannelState", "ChannelStateDesc", "CallerIDNum", "CallerIDName", "ConnectedLineNum"),
     *("ConnectedLineName", "Uniqueid", "Linkedid", "ChanVariable"),

@@ -104,6 +104,9 @@ def _callee_ended(session: Session, context: Context) -> Step:
     return Step(ending.session, (*tells, *(ending.commands if over else (AskSwitch(),))))
 
 
+# --- ENDING: the switch's own record is waited for ------------------------------------------------------------
+
+
 def begin_ending(session: Session, context: Context) -> Step:
     """The call seems to be over: read the switch's own record, which the forwarded leg writes as it ends. (Older
     dialplans write it as the caller's channel ends: that end has it read again.)"""
@@ -192,6 +195,9 @@ def _waited(session: Session, context: Context) -> bool:
     """Whether ``black_box_wait_s`` has passed since the end."""
     assert session.ended is not None, "a session that is ending has ended"
     return context.now.mono_us - session.ended.mono_us >= context.policy.black_box_wait_s * MICROSECONDS
+
+
+# --- SETTLING: its length is stored, then the money moves -----------------------------------------------------
 
 
 def begin_settling(session: Session, box: BlackBoxRead, context: Context) -> Step:

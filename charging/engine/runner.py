@@ -55,6 +55,9 @@ NO_ANSWERS: list[Event] = []
 """Of all that are at rest; never changed."""
 
 
+# --- what sessions, their home and those who give turns know of each other ---------------------------------------
+
+
 class Legs(Protocol):
     """Where sessions are found by their forwarded leg."""
 
@@ -133,6 +136,9 @@ class Home(Protocol):
 
     def ended(self, runner: SessionRunner) -> None:
         """The session is closed."""
+
+
+# --- one session --------------------------------------------------------------------------------------------------
 
 
 class SessionRunner:
@@ -354,6 +360,9 @@ class SessionRunner:
 def leg_of(record: Record) -> str:
     """The unique id of the forwarded leg; empty if there is none."""
     return record.callee_uid if isinstance(record, Session) else ""
+
+
+# --- what they ask ------------------------------------------------------------------------------------------------
 
 
 class Questions:

@@ -60,6 +60,9 @@ UNREAD_MAX = 20_000
 ones."""
 
 
+# --- which are open -----------------------------------------------------------------------------------------------
+
+
 class OpenSessions:
     """Their runners, the oldest first: found by session, account and forwarded leg, and counted."""
 
@@ -162,8 +165,13 @@ class OpenSessions:
         )
 
 
+# --- whose turn it is ---------------------------------------------------------------------------------------------
+
+
 class Rounds:
-    """Gives the sessions of one switch their turns."""
+    """Gives the sessions of one switch their turns. An event (`SessionRunner.offer`) or a moment (`run`) has it `take`
+    a session, which then goes on (`_go_on`) until it waits; what was asked meanwhile is put as one question each, and
+    `answer` lets those who asked go on."""
 
     def __init__(
         self,
@@ -295,6 +303,9 @@ class Rounds:
         return now.mono_us + max(0, session.due_us - now.wall_us) if session.state is State.RUNNING else now.mono_us
 
 
+# --- which are booked ---------------------------------------------------------------------------------------------
+
+
 class BookedRecords:
     """What is known of the black box's records: the keys of those that are booked, in the order in which they were.
 
@@ -356,8 +367,12 @@ class BookedRecords:
         return keys
 
 
+# --- what reaches them --------------------------------------------------------------------------------------------
+
+
 class Registry:
-    """The sessions' home (see `runner.Home`)."""
+    """The sessions' home (see `runner.Home`): takes what happens to the switch, to money and to the clocks, and hands
+    it to the sessions that it concerns."""
 
     def __init__(
         self,

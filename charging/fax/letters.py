@@ -40,7 +40,7 @@ class _DamagedError(Exception):
 
 
 def damaged(document: bytes) -> Iterator[int]:
-    """Where the data of each damaged font begins."""
+    """Yield the byte at which the data of each damaged font begins."""
     for start in _streams(document):
         font = _font(document, start)
         if font is None:

@@ -44,8 +44,8 @@ def places(document: bytes, what: bytes, start: int = 0) -> Iterator[int]:
 
 
 def end_of_stream(document: bytes, start: int, before: int) -> int:
-    """Where the data of a stream ends that begins at ``start``; ``before`` is where it must have ended. Whoever looks
-    further for an end that is not there reads all of a document once for each stream, and holds the calls meanwhile."""
+    """The byte at which the data of a stream ends that begins at ``start``; it must have ended at ``before``. To look
+    further for an end that is not there would read all of a document once for each stream, and hold calls up."""
     end = document.find(b"endstream", start, before)
     return before if end < 0 else end
 

@@ -277,7 +277,8 @@ def _be_expendable() -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Give up rights and become the program; returns only where that failed, with the exit code."""
+    """Give up rights and become the program. Returns only if that failed, with the exit code: it raises nothing, since
+    an OSError is printed."""
     bounds = Bounds(**json.loads(arguments[0]))
     program = shutil.which(arguments[1])
     if program is None:

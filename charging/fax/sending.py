@@ -322,7 +322,8 @@ def is_attempt(session: str, first: str) -> bool:
 
 
 def attempt_of(session: str) -> int:
-    """1 for the first session of a key; a key is tried again where the last attempt has dialled nobody."""
+    """The number of the attempt, 1 for the first session of a key. A key is tried again if the last attempt has dialled
+    nobody."""
     number = session.removeprefix(KEYED_SESSION).partition("-")[2]
     return int(number) if number else 1
 

@@ -33,8 +33,8 @@ def page_count(data: bytes | mmap) -> int | None:
 
 
 def doubtful_page(data: bytes | mmap) -> int | None:
-    """The first page that has more than its colour in a dot, but for transparency beside RGB: tiff2pdf takes such a
-    page for one of more dots. ``None``: there is none, or the file is a broken one."""
+    """The number of the first page, from 1, that has more than its colour in a dot, but for transparency beside RGB:
+    tiff2pdf takes such a page for one of more dots. ``None``: there is none, or the file is a broken one."""
     for number, directory in enumerate(_directories(data) or (), start=1):
         order = _ORDERS[data[:2]]
         tags = {_whole(data, at, 2, order): _whole(data, at + 8, 2, order) for at in directory}

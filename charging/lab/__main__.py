@@ -9,6 +9,7 @@ from charging.lab.install import ensure_asterisk
 
 
 def main() -> None:
+    """Print which Asterisk the lab uses; install one if there is none."""
     try:
         program = ensure_asterisk()
     except LabUnavailable as error:

@@ -109,7 +109,7 @@ class Call:
 
     @property
     def mobile(self) -> MobileLeg:
-        """The mobile that was rung last."""
+        """The mobile that was rung last. Raises LabError if none was."""
         if not self.mobiles:
             raise LabError(f"no mobile was rung for {self}")
         return self.mobiles[-1]
@@ -175,7 +175,7 @@ class Call:
             await asyncio.sleep(0.12)
 
     async def recorded(self) -> None:
-        """Wait until the recordings of all parties that were recorded are whole."""
+        """Wait until the recordings of all parties that were recorded are whole. LabError: it takes too long."""
         parties = [party for party in (self.outside, *self.mobiles) if party.recording_since_us is not None]
         for _ in range(int(RECORDING_TIMEOUT_S / POLL_S)):
             if all(party.is_recorded for party in parties):

@@ -65,7 +65,7 @@ class Begun(Protocol):
 
     @property
     def returncode(self) -> int | None:
-        """``None`` while it runs; that of a signal is negative."""
+        """The exit code; ``None`` while it runs, negative if a signal ended it."""
 
     def send_signal(self, signal: int) -> None: ...
 
@@ -74,7 +74,7 @@ class Begun(Protocol):
     def kill(self) -> None: ...
 
     async def wait(self) -> int:
-        """Until it has ended; its return code."""
+        """Wait until it has ended. Returns the exit code."""
 
 
 class DaemonProcess:

@@ -46,6 +46,9 @@ REHEARSAL_PRICE = 10_000
 """Micro-euro a second; at least one of the tariff's rounding."""
 
 
+# --- rounding -----------------------------------------------------------------------------------------------------
+
+
 class Rounding(StrEnum):
     """How an exact fraction becomes a whole number; amounts are never negative, so *up* is away from zero."""
 
@@ -91,6 +94,9 @@ def largest_rounding_to(limit: int, d: int, rounding: Rounding) -> int:
     twice_half = (2 * limit + 1) * d
     half_stays = rounding is Rounding.HALF_DOWN or (rounding is Rounding.HALF_EVEN and limit % 2 == 0)
     return twice_half // 2 if half_stays else (twice_half - 1) // 2
+
+
+# --- the price ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

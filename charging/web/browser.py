@@ -93,6 +93,7 @@ def set_cookie(
 
 
 def drop_cookie(response: Response, name: str) -> None:
+    """Have the browser forget a cookie that was set by this module."""
     response.delete_cookie(name, secure=True, httponly=True, samesite="strict", path="/")
 
 
@@ -113,7 +114,8 @@ async def read_body(request: Request, most: int = BODY_BYTES_MAX, within_s: floa
 
 
 async def read_upload(request: Request, most: int) -> Parts:
-    """The fields of a form and its document, which has ``most`` bytes at most. Refuses as `read_form` does."""
+    """The fields of a form and its document, which has ``most`` bytes at most. Refuses (HTTPException) as `read_form`
+    does."""
     _must_be_ours(request)
     body = await read_body(request, most + ENVELOPE_BYTES, UPLOAD_S)
     try:
@@ -128,7 +130,8 @@ def _must_be_ours(request: Request) -> None:
 
 
 async def read_form(request: Request, most: int = BODY_BYTES_MAX) -> Form:
-    """A form's fields, each once. Refuses what comes from another site's page, and as `read_body` does."""
+    """A form's fields, each once. Refuses (HTTPException) what comes from another site's page, and as `read_body`
+    does."""
     _must_be_ours(request)
     body = await read_body(request, most)
     try:

@@ -38,7 +38,7 @@ class Limits:
         return max(0, MINUTE_US - ahead_us) // self._interval_us, -(-ahead_us // MICROSECONDS)
 
     def take(self, key: str, now_us: int) -> int:
-        """The same, and where it may ask now this is counted."""
+        """Seconds to wait, as `wait_s`. If the key may ask now (0), this time is counted."""
         if (wait_s := self.wait_s(key, now_us)) == 0:
             self._spread_us[key] = max(self._spread_us.get(key, now_us), now_us) + self._interval_us
             self._spread_us.move_to_end(key)

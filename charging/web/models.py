@@ -226,7 +226,8 @@ class CreditedOut(BaseModel):
 
 
 def whole_number(value: object) -> object:
-    """What JSON calls an integer, 5.0 too: neither a truth value, which Python takes for one, nor a text."""
+    """What JSON calls an integer, 5.0 too: neither a truth value, which Python takes for one, nor a text. Raises
+    PydanticCustomError for those."""
     if isinstance(value, bool | str):
         raise PydanticCustomError("int_type", "a whole number is expected")
     return value

@@ -36,8 +36,8 @@ async def _service(request: Request) -> Service:
 
 
 async def known_parameters(request: Request) -> None:
-    """Refuse a query parameter that the route does not have, or that stands there twice: a filter that is misspelt and
-    ignored shows everyone's calls to one customer, and of two accounts one would be left out."""
+    """Raise Refusal for a query parameter that the route does not have, or that stands there twice: a filter that is
+    misspelt and ignored shows everyone's calls to one customer, and of two accounts one would be left out."""
     known = _query_names(request.scope["route"].dependant)
     if (twice := first_twice([name for name, _ in request.query_params.multi_items()])) is not None:
         raise Refusal(Refused(Code.INVALID, f"found {twice[:40]!r} twice, expected it once", at=f"?{twice[:40]}"))
@@ -63,7 +63,7 @@ ROWS_MAX_BESIDE_CALLS = 100
 
 
 async def small_pages(request: Request) -> None:
-    """Refuse a page that is larger than that."""
+    """Raise Refusal for a page of more than ROWS_MAX_BESIDE_CALLS rows."""
     asked = request.query_params.get("limit", "")
     if asked.isdecimal() and len(asked) < 10 and int(asked) > ROWS_MAX_BESIDE_CALLS:
         expected = f"at most {ROWS_MAX_BESIDE_CALLS} rows of the process that decides calls"
@@ -137,7 +137,7 @@ CallerFilter = Annotated[
 
 
 def e164(service: Service, number: str, at: str = "?number") -> str:
-    """A telephone number in its one form. Refuses the request where it is none; ``at`` is where it stands."""
+    """A telephone number in its one form. Raises Refusal if it is none; ``at`` is where it stands."""
     normal = service.tariff().normalise(number)
     if normal is None:
         raise Refusal(Refused(Code.INVALID, f"found {number[:40]!r}, expected a telephone number", at=at))
@@ -185,7 +185,7 @@ def _no_amount(text: str, decimals: int, at: str) -> Refusal:
 
 
 def wall_us(text: str, zone: str, at: str) -> int:
-    """Microseconds of a day (its first moment in the operator's zone) or a time. Refuses the request else; ``at`` is
+    """Microseconds of a day (its first moment in the operator's zone) or a time. Raises Refusal for all else; ``at`` is
     where it stands."""
     try:
         if not matches(MOMENT, text):
@@ -205,7 +205,7 @@ def wall_us(text: str, zone: str, at: str) -> int:
 
 
 def span(service: Service, since: str | None, until: str | None) -> tuple[int, int | None]:
-    """From when on, and before when, by the wall clock. Refuses the request where they are in the wrong order."""
+    """From when on, and before when, wall clock in µs. Raises Refusal if they are in the wrong order."""
     zone = service.tariff().zone if since is not None or until is not None else "UTC"
     since_us = wall_us(since, zone, "?since") if since is not None else 0
     until_us = wall_us(until, zone, "?until") if until is not None else None

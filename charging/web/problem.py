@@ -80,7 +80,7 @@ class Refusal(Exception):
 
 
 def granted(answer: T | Refused) -> T:
-    """What the service answered; a refusal ends the request with its problem."""
+    """What the service answered. Raises Refusal for a refusal: the request ends with its problem."""
     if isinstance(answer, Refused):
         raise Refusal(answer)
     return answer

@@ -20,9 +20,10 @@ def test_the_page_names_steps_of_the_walks_that_there_are() -> None:
     texts = {path: path.read_text(encoding="utf-8") for room in HOUSE for path in Path(room).rglob("*.py")}
     for paragraph in walks.split("\n\n**")[1:]:
         last = ""
-        for file, name in re.findall(r"`(?:((?:\w+/)*\w+\.py)(?:::)?)?(\w+)?`", paragraph):
+        for file, owner, name in re.findall(r"`(?:((?:\w+/)*\w+\.py)(?:::)?)?(?:(\w+)\.)?(\w+)?`", paragraph):
             last = file or last
             found = [text for path, text in texts.items() if last and str(path).endswith(f"/{last}")]
             assert not file or len(found) == 1, file
-            if file and name:
-                assert f"def {name}(" in found[0], (file, name)
+            for one in (owner, name):
+                there = found if file else texts.values()
+                assert not one or any(re.search(rf"(def|class) {one}\b", text) for text in there), (file, one)

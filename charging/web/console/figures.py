@@ -223,8 +223,8 @@ def _micro(cdr: dict[str, Any]) -> int:
 
 
 def balance_over_time(lines: Sequence[JournalLine], posted: int, now_us: int) -> list[tuple[int, int]]:
-    """Posted credit at each change, oldest first: ``lines`` are the newest of a journal, newest first, ``posted`` is
-    the credit after them. Pure."""
+    """Posted credit (micro-euro) at each change, oldest first: ``lines`` are the newest of a journal, newest first,
+    ``posted`` is the credit after them. Pure."""
     points = [(now_us, posted)]
     for line in lines:
         change = sum(leg.posted for leg in line.legs if leg.balance == CREDIT)

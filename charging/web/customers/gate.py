@@ -137,7 +137,8 @@ class CustomerGate:
     # --- coming in ----------------------------------------------------------------------------------------------
 
     async def whose(self, request: Request, token: str) -> str | None:
-        """The account that a link's token signs in to; it is not used yet. Raises LedgerError."""
+        """The account that a link's token signs in to; it is not used yet. Raises LedgerError, and
+        HTTPException (429) if this address has asked too often."""
         find = partial(self._asks.service.page_tokens.account_of, token, Use.PAGE)
         account, wait_s = await self._links.looked(self._address(request), find)
         if wait_s:

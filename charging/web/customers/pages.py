@@ -72,7 +72,8 @@ class Pages:
         return self._shown.page(visit, "calls.html", facts)
 
     async def statement(self, visit: Visit) -> Response:
-        """A month's, as a page that prints well, as PDF or as CSV."""
+        """A month's, as a page that prints well, as PDF or as CSV. Raises HTTPException (429: asked too often), Problem
+        (there is none, or it is archived)."""
         form = visit.request.query_params.get("format")
         limit = self._prints if form == "pdf" else self._statements
         if wait_s := limit.take(visit.own.account, self._asks.service.clock.now().mono_us):
