@@ -23,6 +23,7 @@ from charging.ledger.model import JournalLine, Kind, Leg, Outcome, Transfer
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from tests.contract.scenario import add_account, assert_sound, run
+from tests.fakes.clock import FakeClock
 
 NOW_US = 10**15
 BOOKS = """t1 top_up credit=+100 -> created
@@ -78,6 +79,14 @@ async def test_what_was_booked_is_told_once_and_neither_ticks_nor_refusals_are(s
     bounds = (places[0] - 1, places[0], places[2] - 1, places[2], places[-1] + 1)
     assert [await store.feed.last_place(one) for one in bounds] == [0, places[0], places[1], places[2], places[-1]]
     assert await store.feed.read_feed(places[-1], limit) == []
+
+
+async def test_what_is_booked_in_one_moment_has_places_of_its_own() -> None:
+    store = MemoryStore(FakeClock())
+    await add_account(store)
+    for id in ("t1", "t2"):
+        await top_up(store, "a", id)
+    assert names(await whole(store, 1)) == ["t1", "t2"]
 
 
 async def test_accounts_and_documents_share_one_order_which_another_process_sees_too(

@@ -4,9 +4,9 @@ where the switch, asked alone, denies it."""
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import pytest
 
@@ -15,7 +15,9 @@ from charging.call.switch_events import BridgeEntered, ChannelEnded, DialEnded
 from charging.clock import MICROSECONDS
 from charging.engine.black_boxes import BOOKED_A_TURN_MAX, HOUSEKEEPING_S
 from charging.engine.findings import COLLECTION, Booked, Kind, booked_by, contradiction
+from charging.engine.ports import Legs, Look
 from charging.engine.recovery import AUDIT_S
+from charging.errors import LedgerUnavailable
 from charging.ledger.metered import PARTS
 from charging.ledger.port import IDS_REMEMBERED_S, Store
 from tests.fakes.rig import EURO, Rig, make_rig
@@ -40,6 +42,14 @@ class Counting:
     def __getattr__(self, name: str) -> Any:
         self.reads += name not in PARTS
         return getattr(self._store, name)
+
+
+async def wait_until(rig: Rig, came: Callable[[], bool]) -> None:
+    for _ in range(10 * AUDIT_S):
+        if came():
+            return
+        await rig.clock.advance(0.5)
+    pytest.fail("it has not come")
 
 
 async def findings(rig: Rig) -> list[dict[str, object]]:
@@ -264,6 +274,56 @@ async def test_leg_that_talks_without_a_session_is_hung_up_within_seconds_and_to
     assert {fields["session"] for fields in rig.heard("leg_without_session")} == {call.session}
     assert call.callee_uid in rig.switch.hung_up
     assert not rig.registry.open.calls(), "no event makes a session"
+
+
+async def test_leg_without_a_session_in_one_look_alone_is_left(rig: Rig) -> None:
+    """Its session may be about to come to life."""
+    call = rig.switch.dial("1a2b-nobody", 60, "u9")
+    rig.switch.answer(call.session)
+    look, shown = rig.switch.look, list[frozenset[str]]()
+
+    async def noted() -> Look:
+        found = await look()
+        shown.append(frozenset(found.legs))
+        return found
+
+    rig.switch.look = noted  # type: ignore[method-assign]
+    await wait_until(rig, lambda: any(call.session in legs for legs in shown))
+    assert rig.switch.hung_up == []
+    await rig.clock.advance(AUDIT_S)
+    assert call.callee_uid in rig.switch.hung_up
+
+
+async def test_leg_without_a_session_that_the_switch_denies_when_it_is_asked_alone_is_left(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[object]()
+
+    async def gone(about: Sequence[object]) -> list[Legs]:
+        asked.extend(about)
+        return [Legs() for _ in about]
+
+    monkeypatch.setattr(rig.switch, "look_at", gone)
+    call = rig.switch.dial("1a2b-nobody", 60, "u9")
+    rig.switch.answer(call.session)
+    await rig.clock.advance(2 * AUDIT_S)
+    assert asked
+    assert rig.switch.hung_up == []
+
+
+async def test_no_leg_is_hung_up_while_the_stored_sessions_can_not_be_read(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them may be its own."""
+
+    async def away(**_named: object) -> NoReturn:
+        raise LedgerUnavailable("away")
+
+    monkeypatch.setattr(rig.store, "sessions", away)
+    call = rig.switch.dial("1a2b-nobody", 60, "u9")
+    rig.switch.answer(call.session)
+    await rig.clock.advance(5 * AUDIT_S)
+    assert rig.switch.hung_up == []
 
 
 async def test_caller_who_was_moved_while_it_rang_is_the_operators_own(rig: Rig) -> None:

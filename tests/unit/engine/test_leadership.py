@@ -12,6 +12,7 @@ from typing import NoReturn, cast
 import pytest
 
 from agi.port import Declined
+from charging.call.events import HangupOrdered
 from charging.call.model import Policy, Session
 from charging.call.switch_events import SwitchEvent
 from charging.clock import MICROSECONDS
@@ -21,10 +22,10 @@ from charging.engine.recovery import AUDIT_S
 from charging.engine.sessions import Rounds
 from charging.errors import LedgerUnavailable, LinkDown
 from charging.ledger.memory import MemoryStore
-from charging.ledger.model import OpenSession
+from charging.ledger.model import Kept, Kind, OpenSession, Outcome, Transfer
 from charging.tasks import Tasks
 from tests.fakes.clock import FakeClock
-from tests.fakes.rig import EURO, Rig, make_tariff
+from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
 from tests.fakes.switch import FakeSwitch
 
 SECOND = 1_000
@@ -438,6 +439,51 @@ async def test_holder_that_was_frozen_and_wakes_late_orders_and_books_nothing(pa
     rows = await two.rig.store.cdrs()
     assert [json.loads(row.document)["billed_s"] for row in rows] == [227]
     assert (await two.rig.balance()).posted == 10 * EURO - 227 * SECOND
+
+
+async def test_daemon_that_was_frozen_hangs_nobody_up(
+    pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call is another's by now, who may know better."""
+    one, _ = pair
+    await one.rig.subscriber(credit=10 * EURO)
+    call = await one.rig.talking()
+    monkeypatch.setattr(one.rig.registry, "leads", lambda: False)
+    one.rig.runner_of(call).offer(HangupOrdered("fraud"))
+    await one.rig.clock.advance(1)
+    assert not call.ended.is_set()
+
+
+async def test_who_was_taken_over_can_book_nothing_any_more(pair: tuple[Daemon, Daemon]) -> None:
+    one, two = pair
+    await one.rig.subscriber(credit=10 * EURO)
+    call = await one.rig.talking()
+    await one.rig.clock.advance(70)
+    (before,) = await one.rig.store.sessions()
+    await one.kill()
+    await two.rig.clock.advance(150)
+    late = Transfer(f"{call.session}/late", "anna", Kind.EXTEND, 1, (), call.session, Kept("", before.epoch, 99))
+    assert (await two.rig.store.apply(late)).outcome is Outcome.FENCED
+
+
+async def test_stored_sessions_that_could_not_be_read_as_the_link_came_up_are_read_at_the_next_audit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with make_rig() as rig:
+        await rig.clock.advance(3 * AUDIT_S)
+        reads, sessions = list[int](), rig.store.sessions
+
+        async def away_once(switch: str | None = None) -> Sequence[OpenSession]:
+            reads.append(1)
+            if len(reads) == 1:
+                raise LedgerUnavailable("away")
+            return await sessions(switch=switch)
+
+        monkeypatch.setattr(rig.store, "sessions", away_once)
+        await rig.recovery.reconcile()
+        assert len(reads) == 1
+        await rig.clock.advance(2 * AUDIT_S)
+        assert len(reads) == 2
 
 
 async def test_call_decided_in_the_moment_in_which_the_lease_is_gained_is_ticked_and_booked(

@@ -80,6 +80,13 @@ def test_the_connect_fee_falls_due_with_the_first_second_that_credit_pays() -> N
     assert plan(one, NOON, (), Pools(beyond.credit, {NOV: 60}), 61) == beyond
 
 
+@pytest.mark.parametrize(("credit", "covered_s"), [(17 * CENT, 120), (17 * CENT - 1, 60)])
+def test_a_connect_fee_that_was_paid_is_not_owed_again_by_what_follows(credit: int, covered_s: int) -> None:
+    """Five cents, and six a minute."""
+    found = plan(rate(connect_fee=5 * CENT), NOON, (Segment(0, 60, CREDIT),), Pools(credit), 120)
+    assert found.covered_s == covered_s
+
+
 def test_r10_free_seconds_go_first_and_credit_goes_on_within_the_call() -> None:
     found = plan(rate(1), NOON, (), Pools(MICRO, {NOV: 100}), 130)
     assert found.funding == (Segment(0, 100, NOV), Segment(100, 130, CREDIT))
@@ -241,6 +248,10 @@ def test_rounding_is_applied_once_to_the_total() -> None:
 def test_vat_on_top_is_rounded_with_the_total() -> None:
     one = rate(1, vat_added=2100, decimals=4, rounding=Rounding.UP)
     assert costs(one, 1, 100) == [1_300, 121_000]
+
+
+def test_vat_on_top_is_put_on_the_connect_fee_too() -> None:
+    assert costs(rate(1, connect_fee=CENT, vat_added=2100), 0, 60) == [0, 84_700]
 
 
 def test_affordable_seconds_at_the_last_and_the_first_not_payable_second() -> None:
