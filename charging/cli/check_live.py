@@ -245,9 +245,7 @@ def _events(found: Found) -> list[Finding]:
         what = "the dialplan can not set TIMEOUT(absolute): CALLS HAVE NO DEADLINE OF THEIR OWN"
         findings.append(problem(PART, f"{what}; `asterisk -rx 'module load func_timeout'`"))
     if missing := found.missing_events:
-        cure = (
-            f"set `read = call,user,system` and the eventfilters of {MANAGER}, and no disabledevents, {MANAGER_RELOAD}"
-        )
+        cure = f"set `read = call,system` and the eventfilters of {MANAGER}, and no disabledevents, {MANAGER_RELOAD}"
         findings.append(problem(PART, f"events that calls are charged by do not come: {', '.join(missing)}; {cure}"))
     if unstamped := found.unstamped:
         cure = f"set timestampevents = yes in manager.conf's [general] ({MANAGER} does), {MANAGER_RELOAD}"

@@ -39,6 +39,11 @@ _SAID = re.compile(rf"{_ARCHIVED}(?:; credit used (\S+))?(?:; credit bought (\S+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def latest(*times_us: int | None) -> int | None:
+    """The latest of these moments (wall clock, µs); ``None``: there is none."""
+    return max((one for one in times_us if one is not None), default=None)
+
+
 class CreditEvent(StrEnum):
     """What a line of the journal means to the life of credit."""
 
@@ -63,12 +68,16 @@ def credit_event(line: JournalLine) -> CreditEvent | None:
 
 @dataclass(frozen=True, slots=True)
 class CreditHistory:
-    """What the lines of a journal, from its first, say of the account's credit."""
+    """What the lines of a journal, from its first, say of the account's credit.
+
+    A time is the latest that any line has: a machine that starts with a wrong clock dates new lines years before older
+    ones, and takes no day of credit by that.
+    """
 
     cure: str | None = None
     """The id of the last transfer that brought credit from outside (a top-up, a correction)."""
     purchase_us: int | None = None
-    """When that was, wall clock in µs."""
+    """When credit was last bought or given, wall clock in µs."""
     use_us: int | None = None
     """When a call, voicemail or fax last took credit."""
 
@@ -78,9 +87,9 @@ class CreditHistory:
             return self._after_opening(line)
         match credit_event(line):
             case CreditEvent.PURCHASE:
-                return replace(self, cure=line.id, purchase_us=line.at_us)
+                return replace(self, cure=line.id, purchase_us=latest(self.purchase_us, line.at_us))
             case CreditEvent.USE:
-                return replace(self, use_us=line.at_us)
+                return replace(self, use_us=latest(self.use_us, line.at_us))
         return self
 
     def _after_opening(self, line: JournalLine) -> CreditHistory:
@@ -124,7 +133,7 @@ class CreditEvents:
     @property
     def last_us(self) -> int | None:
         """The last of them."""
-        return max((one for one in (self.payment_us, self.purchase_us, self.use_us) if one is not None), default=None)
+        return latest(self.payment_us, self.purchase_us, self.use_us)
 
 
 class Sold(Protocol):

@@ -34,7 +34,7 @@ from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
 from charging.ledger.accounts import Account
 from charging.ledger.balances import PROMO, is_value
-from charging.ledger.credit_life import CreditEvents, CreditHistory, CreditLife, credit_life, paid_until
+from charging.ledger.credit_life import CreditEvents, CreditHistory, CreditLife, credit_life, latest, paid_until
 from charging.ledger.model import CREDIT, LEGS_MAX, Balance, Kind, Leg, OpenSession, Outcome, Transfer
 from charging.ledger.port import IDS_REMEMBERED_S, Store
 from charging.pricing.packs import PACK, SORTS
@@ -192,12 +192,11 @@ class Lapses:
                     continue
                 events = replace(
                     events,
-                    purchase_us=told.purchase_us if events.purchase_us is None else events.purchase_us,
-                    use_us=told.use_us if events.use_us is None else events.use_us,
+                    purchase_us=latest(events.purchase_us, told.purchase_us),
+                    use_us=latest(events.use_us, told.use_us),
                 )
                 life = self._life_with(account, events)
-                is_valid = life is not None and life.last_day >= self._today()
-                if is_valid or None not in (events.purchase_us, events.use_us):
+                if life is not None and life.last_day >= self._today():
                     return events
             before = lines[-1].number
         return events

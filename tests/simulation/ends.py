@@ -41,15 +41,14 @@ def a_year_later(day: str) -> str:
 
 def last_day(lines: Iterable[JournalLine], paid: Sequence[Paid]) -> str:
     """The last day on which credit can be used; empty: there never was any."""
-    # The last of each in their order: before a wrong clock was set right, one may have been dated later.
-    bought_us = used_us = None
+    # Not the last in their order: a machine with a wrong clock may have dated that before the others.
+    events = [one.at_us for one in paid]
     for line in lines:
         if str(line.kind) in GIVEN_BY_PEOPLE:
             if sum(leg.posted for leg in line.legs if leg.balance == "credit") > 0:
-                bought_us = line.at_us
+                events.append(line.at_us)
         elif str(line.kind) != "expire" and sum(leg.posted for leg in line.legs if is_money(leg.balance)) < 0:
-            used_us = line.at_us
-    events = [one for one in (bought_us, used_us, *(one.at_us for one in paid)) if one is not None]
+            events.append(line.at_us)
     year = a_year_later(local_day(max(events))) if events else ""
     return max((year, *(one.through for one in paid)))
 

@@ -67,6 +67,17 @@ def test_r19_an_archived_use_is_of_its_own_time() -> None:
     assert history([opening_line(lines)]) == CreditHistory("top-up/1", 100, 200), "also where nothing is left of it"
 
 
+def test_r19_times_are_the_latest_that_any_line_has() -> None:
+    """A machine that starts years behind dates new lines before old ones; what is archived has lost nothing by it."""
+    lines = [
+        line(1, Kind.TOP_UP, Leg(CREDIT, 10), at_us=800),
+        line(2, Kind.CHARGE, Leg(CREDIT, -1), at_us=900),
+        line(3, Kind.TOP_UP, Leg(CREDIT, 10), id="top-up/3", at_us=100),
+        line(4, Kind.CHARGE, Leg(CREDIT, -1), at_us=200),
+    ]
+    assert history(lines) == history([opening_line(lines)]) == CreditHistory("top-up/3", 800, 900)
+
+
 def test_r19_an_opening_that_does_not_say_lets_its_credit_live_a_year_from_itself() -> None:
     assert history([line(5, Kind.OPENING, Leg(CREDIT, 10), reason="archived")]) == CreditHistory("t5", 500)
     assert history([line(5, Kind.OPENING, Leg(BUNDLE, 10), reason="archived")]) == NOTHING

@@ -70,6 +70,20 @@ async def test_r19_a_call_that_a_clock_behind_has_dated_too_early_shortens_no_ye
     assert await house.credit_after_turn("2027-11-22T00:00:00") == 0
 
 
+async def test_r19_what_a_clock_behind_has_dated_does_not_take_the_place_of_an_earlier_one_of_its_kind(
+    house: House,
+) -> None:
+    """A machine that starts years behind: who tops up again before its clock is set loses neither."""
+    await house.top_up()
+    await house.move(Kind.SETTLE, Leg(CREDIT, -EURO))
+    house.clock.step_wall(-800 * 86_400)
+    await house.top_up()
+    await house.move(Kind.SETTLE, Leg(CREDIT, -EURO))
+    house.clock.step_wall(800 * 86_400)
+    assert await house.credit_after_turn("2027-11-21T23:59:59") == 18 * EURO
+    assert await house.credit_after_turn("2027-11-22T00:00:00") == 0
+
+
 async def test_r19_a_call_paid_by_free_minutes_alone_does_not(house: House) -> None:
     await house.top_up()
     await house.until("2027-06-01T12:00")
