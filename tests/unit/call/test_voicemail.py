@@ -133,6 +133,17 @@ async def test_r3_message_of_whoever_is_put_in_the_callers_place_is_charged(rig:
     assert await rig.reserved() == {}
 
 
+async def test_r3_end_of_another_channel_under_its_name_is_not_the_end_of_a_message(rig: Rig) -> None:
+    await rig.subscriber(credit=EURO, plan="free", forward_to="")
+    session, uid = await at_voicemail(rig)
+    rig.switch.deliver(ChannelEnded(session, "u-other", "PJSIP/world-2", "caller", 16, None))
+    await rig.clock.advance(2 * rig.policy.black_box_wait_s)
+    assert await rig.reserved() == {"credit": PRICE}
+    rig.switch.leave_message(session, uid)
+    await rig.clock.advance(1)
+    assert (await rig.balance()).posted == EURO - PRICE
+
+
 async def test_r3_caller_who_leaves_no_message_costs_nothing(rig: Rig) -> None:
     await rig.subscriber(credit=EURO, plan="free", forward_to="")
     session, uid = await at_voicemail(rig)

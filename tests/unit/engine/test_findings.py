@@ -116,6 +116,25 @@ async def test_record_stays_in_the_switch_while_the_finding_cannot_be_kept(rig: 
     assert rig.switch.records == {}
 
 
+async def test_record_stays_in_the_switch_while_what_was_booked_can_not_be_read(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(**_named: object) -> NoReturn:
+        raise LedgerUnavailable("away")
+
+    call = await booked_without_record(rig)
+    await rig.kill_daemon()
+    rig.switch.records[call.session] = replace(record(20_000), ended_us=rig.clock.now().wall_us)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.store, "cdrs", away)
+        await rig.start_daemon()
+        await rig.clock.advance(LOOKED_S)
+        assert list(rig.switch.records) == [call.session]
+    await rig.clock.advance(LOOKED_S)
+    assert len(await findings(rig)) == 1
+    assert rig.switch.records == {}
+
+
 async def ended_ago(rig: Rig, ago_s: float, count: int) -> None:
     """The switch deletes nothing, and holds so many records of calls that no ledger knows."""
     stamp = rig.clock.now().wall_us - round(ago_s * MICROSECONDS)

@@ -345,27 +345,6 @@ async def test_touched_during_a_look_means_another_look(office: Office, monkeypa
     assert looks.count("anna") >= 2
 
 
-async def test_a_charge_during_that_other_look_means_one_more(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the first look found is not known any more."""
-    looks: list[str] = []
-    look = office.notifier.look
-
-    async def slow(account: str) -> list[Notice]:
-        looks.append(account)
-        if len(looks) == 1:
-            office.notifier.touched(account)
-        elif len(looks) == 2:
-            office.notifier.charged(account, {CREDIT: 1})
-        return await look(account)
-
-    monkeypatch.setattr(office.notifier, "look", slow)
-    await office.top_up(10)
-    async with office.running():
-        office.notifier.touched("anna")
-        await office.clock.advance(3 * GATHER_S)
-    assert looks == ["anna"] * 3
-
-
 async def test_every_account_is_looked_at_once_a_day_in_the_morning() -> None:
     """It is 05:00 in Amsterdam (summer time) when the daemon starts, 60 days before the end."""
     office = Office(FakeClock(START_MONO_US, at("2026-11-21T04:00")))
@@ -507,6 +486,27 @@ async def test_what_was_touched_while_there_was_no_room_is_looked_at_with_its_ne
     assert await looked(watched) == 1, "of bert"
     watched.notifier.charged("anna", {CREDIT: 1})
     assert await looked(watched) == 1
+
+
+async def test_a_charge_during_the_look_that_a_touch_during_a_look_meant_means_one_more(
+    watched: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first look found is not known any more."""
+    looks: list[str] = []
+    look = watched.notifier.look
+
+    async def slow(account: str) -> list[Notice]:
+        looks.append(account)
+        if len(looks) == 1:
+            watched.notifier.touched(account)
+        elif len(looks) == 2:
+            watched.notifier.charged(account, {CREDIT: 1})
+        return await look(account)
+
+    monkeypatch.setattr(watched.notifier, "look", slow)
+    watched.notifier.touched("anna")
+    await watched.clock.advance(3 * GATHER_S)
+    assert looks == ["anna"] * 3
 
 
 async def test_below_one_edge_the_next_one_counts(watched: Office) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,14 +14,14 @@ from charging.call.model import Session, from_json
 from charging.clock import Instant
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Account
-from charging.ledger.balances import bundle
+from charging.ledger.balances import bundle, promo
 from charging.ledger.memory import MemoryStore
-from charging.ledger.model import CREDIT, Applied, Kept, Kind, Opened, Transfer
+from charging.ledger.model import CREDIT, Applied, Kept, Kind, Leg, Opened, Transfer
 from charging.service import live
 from charging.service.actor import acting
 from charging.service.balance import BalanceView
 from charging.service.changes import Act
-from charging.service.live import CallView, LiveCalls, NoCalls, RegistryCalls
+from charging.service.live import CallView, LiveCalls, NoCalls, RegistryCalls, call_view
 from charging.service.refusal import Code
 from charging.service.service import Service
 from charging.service.trail import Sought, Trail
@@ -104,6 +105,33 @@ async def test_r5_a_tick_that_is_booked_and_not_yet_answered_is_counted_once() -
         assert view.calls[0].session.posted == {}, "and its runner does not know yet"
         assert (view.credit.now, view.calls[0].cost) == (EURO - 61_000, 61_000)
         answered.set()
+
+
+async def test_r5_what_a_call_is_shown_to_cost_follows_what_was_settled_and_ends_as_it_leaves_its_bridge() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO)
+        call = await rig.talking()
+        await rig.clock.advance(90)
+        session, now = rig.session_of(call), rig.clock.now()
+        assert session.answered is not None
+
+        def cost(of: Session, at: Instant) -> int:
+            return call_view(of, at, True, of.posted, rig.policy.answer_tolerance_ms).cost
+
+        assert cost(session, now) == 90_000
+        assert cost(replace(session, left=now), now.plus(5)) == 90_000, "it does not talk any more"
+        assert cost(session, session.answered.plus(1)) == session.fixed_s * 1000 > 1000, "no less than is settled"
+
+
+async def test_a_running_call_takes_what_a_gift_pays_from_no_bought_credit() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO)
+        gift = promo("2026-12-31")
+        await rig.store.apply(Transfer("gift", "anna", Kind.GRANT, 1, (Leg(gift, 300_000),)))
+        await rig.talking()
+        await rig.clock.advance(30)
+        (view,) = await service_of(rig).calls.of("anna")
+        assert view.unsettled_by == {gift: 30_000, CREDIT: 0}
 
 
 async def test_r5_the_months_free_seconds_are_shown_before_they_are_granted() -> None:
