@@ -44,6 +44,7 @@ from charging.yaml_model import (
     typed,
     validate,
     whole,
+    yes_or_no,
 )
 from charging.yaml_text import Document, DocumentPath, read_document
 
@@ -221,6 +222,14 @@ class Charging(Section):
     region: Region = "NL"
 
 
+def _mail_from(text: str) -> bool | str | None:
+    return "dkim" if text.lower() == "dkim" else yes_or_no(text)
+
+
+MailFrom = Annotated[bool | Literal["dkim"], typed(_mail_from, "yes, no or dkim")]
+"""``dkim``: only if it is signed."""
+
+
 class Fax(Section):
     """Sending faxes. Left out, none are sent."""
 
@@ -237,7 +246,7 @@ class Fax(Section):
     at_once: Annotated[int, whole(1, 1000, "faxes")] = 10
     unpaid_line_s: Annotated[int, whole(300, 86_400, "seconds")] = 3600
     keep_days: Annotated[int, whole(1, 3650, "days")] = 7
-    mail_from_counts: Flag = False
+    mail_from_counts: MailFrom = False
     mail_dns: NameServer | None = None
     mail_domains: Domains = ()
     sandbox: Literal["required", "where_available"] = "required"

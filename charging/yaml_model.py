@@ -184,13 +184,14 @@ def _network(text: str) -> str | None:
         return None
 
 
-def _switch(text: str) -> bool | None:
+def yes_or_no(text: str) -> bool | None:
+    """``None``: it is neither."""
     return {"yes": True, "no": False, "true": True, "false": False}.get(text.lower())
 
 
 FilePath = Annotated[Path, BeforeValidator(_path)]
 """A path; a relative one starts at the file's own folder."""
-Flag = Annotated[bool, typed(_switch, "yes or no")]
+Flag = Annotated[bool, typed(yes_or_no, "yes or no")]
 Port = Annotated[int, whole(1, 65535, "")]
 Host = Annotated[str, pattern(r"(?![^:]*:[0-9]*\Z)[A-Za-z0-9.:_-]{1,253}", "a host name or an IP address")]
 """Without a port, which has a key of its own."""

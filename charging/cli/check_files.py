@@ -270,7 +270,8 @@ def _fax_mail(fax: Fax) -> Finding:
         Dns(fax.mail_dns, seconds=DNS_SECONDS)(".", "TXT")
     except Unanswered as error:
         return warning("fax", f"faxes by mail wait, for nothing proves who sent them: {error}; see fax.mail_dns")
-    return ok("fax", "faxes by mail are taken if DKIM or SPF proves their From; the DNS answers")
+    by = "DKIM" if fax.mail_from_counts == "dkim" else "DKIM or SPF"
+    return ok("fax", f"faxes by mail are taken if {by} proves their From; the DNS answers")
 
 
 def _live(config: Config | None, settings: Settings) -> list[Finding]:

@@ -115,8 +115,13 @@ def _code_of(run: Callable[[], int]) -> int:
         say(str(error))
         return REFUSED
     except Exception as error:  # noqa: BLE001  the last resort: a person gets a line, the file gets the rest
-        say(f"a fault in the program ({type(error).__name__}: {error}); please report it with {_kept()}")
+        say_fault(error)
         return REFUSED
+
+
+def say_fault(error: Exception) -> None:
+    """Say the exception that is handled now, of which nobody thought, and where its traceback is kept."""
+    say(f"a fault in the program ({type(error).__name__}: {error}); please report it with {_kept()}")
 
 
 def _stand_in_for_closed_outputs() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from charging.cli.client import Client, Params, connected, path
-from charging.cli.failure import Refusal, say
+from charging.cli.failure import Refusal, say, say_fault
 from charging.cli.options import options
 from charging.clock import SystemClock
 from charging.errors import ChargingError
@@ -85,9 +85,10 @@ class Proof:
             return None
         domains = map(str.lower, fax.mail_domains or (domain_of(recipient),))
         lookup = Dns(fax.mail_dns)
+        shown = None if fax.mail_from_counts == "dkim" else envelope
 
         def why(letter: Letter) -> str:
-            return why_unproven(data, letter, envelope, lookup, SystemClock().now().wall_us)
+            return why_unproven(data, letter, shown, lookup, SystemClock().now().wall_us)
 
         return cls(frozenset(filter(None, domains)), why)
 
@@ -121,9 +122,9 @@ def submit_mail(
     so that no bounce goes to strangers.
     """
     give_way()
-    data = sys.stdin.buffer.read(MAIL_BYTES_MAX + 1)
-    letter = read_letter(data, envelope_sender=sender, recipient=recipient) if len(data) <= MAIL_BYTES_MAX else None
     try:
+        data = sys.stdin.buffer.read(MAIL_BYTES_MAX + 1)
+        letter = read_letter(data, envelope_sender=sender, recipient=recipient) if len(data) <= MAIL_BYTES_MAX else None
         settings = options(ctx).settings()
         if ctx.args:
             raise Refusal("found several recipients, expected one; set chargingfax_destination_recipient_limit = 1")
@@ -146,6 +147,9 @@ def submit_mail(
             _reply(replace(letter, sender=to), from_, said, settings.mail if reply_by is ReplyBy.SMTP else None)
     except ChargingError as error:
         say(f"{error}; to be tried again later")
+        raise typer.Exit(TRY_AGAIN) from None
+    except Exception as error:  # noqa: BLE001  on any other code the mail would be bounced: lost, and told to a stranger
+        say_fault(error)
         raise typer.Exit(TRY_AGAIN) from None
 
 

@@ -39,6 +39,8 @@ PART_HEADER_MAX = 1_000
 """Characters of a ``Content-…`` header, which the mail library reads, in time that grows with their square."""
 LINES_MAX = 1_000_000
 """A mail of more is dropped: a document of MAIL_BYTES_MAX has fewer. The mail library takes microseconds for each."""
+HEAD_LINES_MAX = 10_000
+"""The same of lines above its body: the mail library goes through all headers whenever one is asked for."""
 PARTS_MAX = 200
 """Of a mail with more parts none is looked at: there is no document. Three bytes make one, which takes a thousand."""
 HOLDERS_MAX = 20
@@ -136,7 +138,7 @@ class Letter:
 def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: str = "") -> Letter | None:
     """Read a mail that an MTA hands over; ``None``: drop it. ``envelope_sender`` and ``recipient`` are those of the
     MTA's envelope; ``<>`` or an empty sender is a bounce."""
-    message = None if data.count(b"\n") > LINES_MAX or _has_hidden_lines(data) else _parsed(data)
+    message = None if _has_too_many_lines(data) or _has_hidden_lines(data) else _parsed(data)
     if message is None:
         return None
     sender = _sender(message)
@@ -161,6 +163,10 @@ def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: s
         date=_header(message, "Date"),
         body=_body_digest(data),
     )
+
+
+def _has_too_many_lines(data: bytes) -> bool:
+    return data.count(b"\n") > LINES_MAX or data.count(b"\n", 0, _head_length(data)) > HEAD_LINES_MAX
 
 
 def _has_hidden_lines(data: bytes) -> bool:

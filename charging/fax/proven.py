@@ -7,12 +7,16 @@ nor ``Received``, whoever wrote them. A signature is verified here; of the machi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from charging.fax.dns_lookup import Lookup, Unanswered
 from charging.fax.mail import Letter, is_plain_address, parts_of
 from charging.fax.signed import speaks_for, why_unsigned
 from charging.fax.spf import Address, Result, check_host
+
+_NOBODYS: dict[int, Address] = {4: IPv4Address("203.0.113.1"), 6: IPv6Address("2001:db8::1")}
+"""Addresses from which no mail comes (RFC 5737, RFC 3849). A domain for which these may send names no machine: its
+record says ``+all``, a net of half the internet, or a name that always has an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +31,9 @@ class Envelope:
     """What that machine calls itself. It only goes into names that an SPF record makes of it."""
 
 
-def why_unproven(data: bytes, letter: Letter, envelope: Envelope, lookup: Lookup, now_us: int) -> str:
-    """Why someone else than the From's domain may have written the mail or handed it in; empty: nobody did. Raises
-    Unanswered where only the DNS keeps it from being proven."""
+def why_unproven(data: bytes, letter: Letter, envelope: Envelope | None, lookup: Lookup, now_us: int) -> str:
+    """Why someone else than the From's domain may have written the mail or handed it in; empty: nobody did. Without an
+    envelope only a signature counts. Raises Unanswered where only the DNS keeps it from being proven."""
     headers, body = parts_of(data)
     unanswered: Unanswered | None = None
     unsigned = unsent = ""
@@ -50,8 +54,10 @@ def why_unproven(data: bytes, letter: Letter, envelope: Envelope, lookup: Lookup
     return f"{unsigned}; {unsent}"
 
 
-def _why_not_of_its_machines(domain: str, envelope: Envelope, lookup: Lookup) -> str:
+def _why_not_of_its_machines(domain: str, envelope: Envelope | None, lookup: Lookup) -> str:
     """By SPF of the envelope's domain. Raises Unanswered."""
+    if envelope is None:
+        return "SPF is not looked at (fax.mail_from_counts: dkim)"
     client = _public(envelope.client)
     if client is None:
         found = f"{envelope.client} is no address of the internet" if envelope.client else "--client does not tell it"
@@ -60,7 +66,11 @@ def _why_not_of_its_machines(domain: str, envelope: Envelope, lookup: Lookup) ->
     if not is_plain_address(sender) or not speaks_for(sender.rpartition("@")[2].lower(), domain):
         return f"no SPF, since its envelope's sender is not of {domain}"
     result = check_host(client, sender, envelope.helo, lookup)
-    return "" if result is Result.PASS else f"SPF of {client} is {result}"
+    if result is not Result.PASS:
+        return f"SPF of {client} is {result}"
+    if check_host(_NOBODYS[client.version], sender, envelope.helo, lookup) is Result.PASS:
+        return "SPF lets every machine send for it"
+    return ""
 
 
 def _public(client: str) -> Address | None:

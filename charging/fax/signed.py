@@ -59,7 +59,6 @@ _NAME = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*"
 )
 _SECONDS = re.compile(r"[0-9]{1,12}")
-_SPACES = re.compile(rb"[ \t]+")
 Header = tuple[bytes, bytes]
 """Its name, and what stands behind the colon, with ``\\n`` where a line ends, also at its end."""
 
@@ -134,8 +133,7 @@ class _Signed:
         if way not in self._digests:
             body = self._body
             if way == "relaxed":
-                body = _SPACES.sub(b" ", body).replace(b" \n", b"\n")
-                body = body.removesuffix(b" ")
+                body = _single_spaced(body).replace(b" \n", b"\n").removesuffix(b" ")
             body = body.rstrip(b"\n")
             ended = body + b"\n" if body or way == "simple" else body
             self._digests[way] = hashlib.sha256(ended.replace(b"\n", b"\r\n")).digest()
@@ -154,7 +152,16 @@ def _canonical(header: Header, way: str) -> bytes:
     name, value = header
     if way == "simple":
         return name + b":" + value.replace(b"\n", b"\r\n")
-    return name.lower() + b":" + _SPACES.sub(b" ", value.replace(b"\n", b"")).strip(b" ") + b"\r\n"
+    return name.lower() + b":" + _single_spaced(value.replace(b"\n", b"")).strip(b" ") + b"\r\n"
+
+
+def _single_spaced(data: bytes) -> bytes:
+    """With one space where there are several, or tabs. Not by a regular expression: that makes a list of all that
+    stands between them, which takes seventy times the memory of a mail of words of two letters."""
+    data = data.replace(b"\t", b" ")
+    while b"  " in data:
+        data = data.replace(b"  ", b" ")
+    return data
 
 
 def _signature(header: Header) -> _Signature | None:

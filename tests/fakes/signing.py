@@ -24,7 +24,7 @@ COVERED = (
 
 
 @cache
-def private_key(bits: int = 1_024) -> RSAPrivateKey:
+def private_key(bits: int) -> RSAPrivateKey:
     return generate_private_key(65_537, bits)
 
 

@@ -23,6 +23,12 @@ __all__ = ["command", "gave_way", "zone"]  # fixtures
         (("--client", "198.41.0.5"), f"v=spf1 ip4:{CLIENT} -all", "SPF of 198.41.0.5 is fail"),
         (("--client", "198.41.0.5"), f"v=spf1 ip4:{CLIENT} ~all", "is softfail"),
         (("--client", CLIENT), "v=spf1 ?all", "is neutral"),
+        (("--client", CLIENT), "v=spf1 +all", "SPF lets every machine send for it"),
+        (("--client", CLIENT), f"v=spf1 include:all.{DOMAIN} -all", "SPF lets every machine send for it"),
+        (("--client", CLIENT), "v=spf1 ip4:198.0.0.0/1 -all", "SPF lets every machine send for it"),
+        (("--client", CLIENT), "v=spf1 ip4:198.0.0.0/5 -all", ""),
+        (("--client", CLIENT), f"v=spf1 exists:{CLIENT}.mx.x.nl.{DOMAIN} -all", "SPF lets every machine send for it"),
+        (("--client", "2001:500:2::c"), "v=spf1 ip6:2000::/3 -all", "SPF lets every machine send for it"),
         (("--client", CLIENT), "v=spf1 nonsense +all", "is permerror"),
         (("--client", CLIENT), "none", "is none"),
         ((), "v=spf1 +all", "--client does not tell it"),
@@ -45,10 +51,38 @@ def test_mail_is_proven_by_the_machine_that_brought_it(
 ) -> None:
     """As of Microsoft 365, which signs no To."""
     zone.records[DOMAIN, "TXT"] = ["v=other", record]
+    zone.records[f"all.{DOMAIN}", "TXT"] = ["v=spf1 all"]
     zone.records[f"{CLIENT}.mx.x.nl.{DOMAIN}", "A"] = ["127.0.0.2"]
     data = signed(unsigned(), covered=["From", "Date", "Subject", "Message-ID"], bits=2_048)
     out, why = submitted(command, monkeypatch, data, *options, "--recipient", "fax@example.nl")
     assert (out == "", why_not in why) == (why_not != "", True)
+
+
+def test_operator_can_have_signatures_alone_prove_mails(
+    command: Command, monkeypatch: pytest.MonkeyPatch, zone: Zone
+) -> None:
+    """Where customers' domains name the servers of a provider that lets one of its users write as another."""
+    file = command.place.config
+    file.write_text(file.read_text().replace("mail_from_counts: yes", "mail_from_counts: DKIM"))
+    out, why = submitted(command, monkeypatch, unsigned(), "--client", CLIENT)
+    assert (out, "SPF is not looked at" in why) == ("", True)
+    assert (DOMAIN, "TXT") not in zone.asked
+    assert submitted(command, monkeypatch, genuine(), "--client", CLIENT)[0] != ""
+    zone.broken = {KEY_AT}
+    submitted(command, monkeypatch, genuine(), "--client", CLIENT, code=TRY_AGAIN)
+
+
+@pytest.mark.parametrize("fault", [MemoryError(), ValueError("nobody thought of this")])
+@pytest.mark.parametrize("where", ["read_letter", "why_unproven"])
+def test_mail_with_which_the_program_has_a_fault_waits_and_is_not_bounced(
+    command: Command, monkeypatch: pytest.MonkeyPatch, where: str, fault: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(f"charging.cli.fax_mail.{where}", fail)
+    out, why = submitted(command, monkeypatch, genuine(), code=TRY_AGAIN)
+    assert (out, f"a fault in the program ({type(fault).__name__}" in why) == ("", True)
 
 
 def test_dns_that_does_not_answer_makes_a_mail_wait_and_what_it_does_not_know_does_not(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from charging.fax.mail import parts_of, read_letter
 from charging.fax.signed import DAYS_MAX, SIGNATURES_MAX, speaks_for, why_unsigned
 from tests.fakes.effort import assert_linear
 from tests.fakes.names import PlayedDns
-from tests.fakes.signing import COVERED, KEY_AT, key_record, signed
+from tests.fakes.signing import COVERED, KEY_AT, key_record, private_key, signed
 from tests.unit.fax.test_fax_mail import mail
 
 NOW_US = 1_795_953_600_000_000
@@ -282,6 +283,67 @@ def test_key_of_a_size_that_would_take_long_is_not_used() -> None:
     inner = number(b"\x00" + b"\xff" * 512) + number(b"\x00" + b"\x7f" * 511 + b"\xff")
     key = b"\x30\x82" + struct.pack("!H", len(inner)) + inner
     assert why(signed(plain()), answers(f"v=DKIM1; p={base64.b64encode(key).decode()}"))
+
+
+RFC_8463 = b"""\
+DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;
+ d=football.example.com; i=@football.example.com;
+ q=dns/txt; s=brisbane; t=1528637909; h=from : to :
+ subject : date : message-id : from : subject : date;
+ bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;
+ b=/gCrinpcQOoIfuHNQIbq4pgh9kyIK3AQUdt9OdqQehSwhEIug4D11Bus
+ Fa3bT3FY5OsU7ZbnKELq+eXdp1Q1Dw==
+From: Joe SixPack <joe@football.example.com>
+To: Suzie Q <suzie@shopping.example.net>
+Subject: Is dinner ready?
+Date: Fri, 11 Jul 2003 21:00:37 -0700 (PDT)
+Message-ID: <20030712040037.46341.5F8J@football.example.com>
+
+Hi.
+
+We lost the game.  Are you hungry yet?
+
+Joe.
+"""
+RFC_8463_US = 1_528_637_909_000_000
+
+
+def test_ed25519_by_the_example_of_rfc_8463() -> None:
+    """Its signature is good; what is left is that the mail was fifteen years old when it was signed."""
+    record = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+    dns = answers(record, "brisbane._domainkey.football.example.com")
+    assert "Date is not within" in why(RFC_8463, dns, now_us=RFC_8463_US)
+    assert "forged" in why(RFC_8463.replace(b"b=/gCr", b"b=/gCs"), dns, now_us=RFC_8463_US)
+    assert "forged" in why(RFC_8463.replace(b"Is dinner", b"Was dinner"), dns, now_us=RFC_8463_US)
+    assert "of another body" in why(RFC_8463.replace(b"the game.  Are", b"the game.Are"), dns, now_us=RFC_8463_US)
+
+
+def test_key_may_stand_without_its_algorithm() -> None:
+    """As RFC 6376, 3.6.1, has it, and its examples have not."""
+    key = private_key(1_024).public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1)
+    assert why(signed(plain()), answers(f"v=DKIM1; p={base64.b64encode(key).decode()}")) == ""
+
+
+@pytest.mark.parametrize("what", [b"ab ", b"a\t"])
+@pytest.mark.parametrize("where", ["body", "header"])
+def test_mail_of_many_words_takes_little_memory(what: bytes, where: str) -> None:
+    """20 MB of them took 1.5 GB, and four are read at a time: of whoever knows a customer's address and where his key
+    is."""
+    size = 2_000_000
+    words = what * (size // len(what))
+    data = plain() + words if where == "body" else b"Comments: " + words + b"\n" + plain()
+    data = signed(data, covered=[*COVERED, "Comments"])
+    headers, body = parts_of(data)
+    tracemalloc.start()
+    try:
+        told = why_unsigned(
+            headers, body, domain="example.nl", date="", lookup=answers(key_record(2_048)), now_us=NOW_US
+        )
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "forged" in told
+    assert most < 5 * size
 
 
 HOSTILE: dict[str, Callable[[int], bytes]] = {
