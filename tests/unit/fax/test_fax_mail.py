@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections.abc import Mapping
 from email.message import EmailMessage
 
@@ -10,21 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charging.fax.mail import (
-    HEAD_LINES_MAX,
-    HOLDERS_MAX,
-    LINES_MAX,
-    MAIL_BYTES_MAX,
-    PARTS_MAX,
-    Letter,
-    Wrong,
-    read_letter,
-    the_number,
-)
+from charging.fax.mail import Letter, Wrong, read_letter, the_number
 from charging.fax.reply import SUBJECT, Words, reply_to, words
 from charging.ledger.accounts import Language
 from charging.service.refusal import Obstacle
-from tests.fakes.effort import assert_linear, lines_run
+from tests.fakes.effort import assert_linear
 
 AT_US = 1_795_262_400_000_000
 PDF = b"%PDF-1.4 whatever"
@@ -407,64 +396,6 @@ def test_mail_whose_headers_go_on_for_a_server_and_end_for_us_is_dropped(line: s
         added = "\n" + line.format(name, "bob@other.example")
         data = head + added.encode("latin-1") + b"\n\n" + body
         assert read_letter(data.replace(b"\n", ends.encode())) is None
-
-
-FROM = b"From: anna@example.nl\n"
-HOLDER = b"Content-Type: multipart/mixed; boundary=%d\n\n--%d\n"
-PART = b"Content-Type: application/pdf\n\n%PDF\n"
-
-
-def test_mail_of_very_many_parts_has_no_document() -> None:
-    for empty, document in ((PARTS_MAX - 2, b"%PDF"), (PARTS_MAX - 1, Wrong.NO_DOCUMENT)):
-        found = read_letter(FROM + HOLDER % (0, 0) + b"\n\n--0\n" * empty + PART)
-        assert found is not None
-        assert found.document == document
-
-
-def test_mail_of_parts_very_deep_within_parts_has_no_document() -> None:
-    for depth, document in ((HOLDERS_MAX, b"%PDF"), (HOLDERS_MAX + 1, Wrong.NO_DOCUMENT)):
-        found = read_letter(FROM + b"".join(HOLDER % (one, one) for one in range(depth)) + PART)
-        assert found is not None
-        assert found.document == document
-
-
-@pytest.mark.parametrize(
-    ("head", "piece"),
-    [(HOLDER % (0, 0), b"\n\n--0\n"), (b"Content-Type: message/delivery-status\n\n", b"a\n\n")],
-    ids=["parts", "reports"],
-)
-def test_parts_of_a_few_bytes_fill_no_memory(head: bytes, piece: bytes) -> None:
-    """20 MB of them, which a mail server lets in, took 4 GB of a machine that decides calls."""
-    mail = FROM + head + piece * (100_000 // len(piece))
-    tracemalloc.start()
-    try:
-        assert read_letter(mail) is not None
-        _, most = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert most < 30 * len(mail), most / len(mail)
-
-
-def test_mail_of_more_lines_than_any_document_has_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """20 MB of headers of three bytes took 47 s and a gigabyte."""
-    assert LINES_MAX * 60 > MAIL_BYTES_MAX, "in base64 a line has 76 characters"
-    monkeypatch.setattr("charging.fax.mail.LINES_MAX", 100)
-    found = [read_letter(FROM + b"a:\n" * (count - 2) + b"\n") for count in (100, 101)]
-    assert [one is None for one in found] == [False, True]
-
-
-def test_mail_of_more_headers_than_any_has_is_dropped() -> None:
-    """A million, in 3 MB, took five seconds."""
-    found = [read_letter(FROM + b"a:\n" * (count - 2) + b"\nx\n") for count in (HEAD_LINES_MAX, HEAD_LINES_MAX + 1)]
-    assert [one is None for one in found] == [False, True]
-
-
-def test_time_does_not_grow_with_the_depth_of_parts() -> None:
-    """20 MB of short lines, 400 parts deep, took 8 minutes."""
-    lines = b"--\n" * 10_000
-    holders = b"".join(HOLDER % (one, one) for one in range(400))
-    flat = lines_run(lambda: read_letter(FROM + HOLDER % (0, 0) + lines))
-    assert lines_run(lambda: read_letter(FROM + holders + lines)) < 5 * flat
 
 
 def test_mail_delivered_twice_has_one_key_and_another_mail_another() -> None:
