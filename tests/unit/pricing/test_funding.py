@@ -181,6 +181,13 @@ def test_a_band_is_open_from_its_first_minute_to_before_its_last(begins: str, ex
     assert costs(one, 60, start_us=at(f"2026-11-04T{begins}")) == [expected]
 
 
+def test_of_two_bands_that_are_open_the_first_counts() -> None:
+    cheap, dear = (night(price, from_minute=9 * 60, to_minute=10 * 60) for price in (3 * CENT, 12 * CENT))
+    at_nine = at("2026-11-04T09:00")
+    assert costs(rate(bands=(cheap, dear)), 60, start_us=at_nine) == [30_000]
+    assert costs(rate(bands=(dear, cheap)), 60, start_us=at_nine) == [120_000]
+
+
 @pytest.mark.parametrize(("start", "expected"), [("2026-03-29T01:59:00", 90_000), ("2026-10-25T02:29:00", 90_000)])
 def test_the_local_clock_decides_when_summer_time_comes_and_goes(start: str, expected: int) -> None:
     """02:30 is skipped in March: the band begins at 03:00. In October it comes twice: 02:29, 02:30 … 02:59, 02:00."""
