@@ -77,7 +77,5 @@ class CallDesk(Protocol):
         """The forward was not answered: decide between voicemail and rejecting. Raises Declined."""
 
     async def abandoned(self, session: str) -> None:
-        """The answer could not be delivered (the connection was lost): give its money back.
-
-        The switch may have acted on a part of the answer.
-        """
+        """The answer may not have been delivered (the connection was lost): have the switch asked what became of the
+        call. If it is not there, its money is given back."""

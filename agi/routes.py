@@ -1,7 +1,8 @@
 """The dialplan's two requests, their arguments, and how their answers are delivered.
 
 ``agi://…/incoming`` reports a new call; ``agi://…/unanswered`` reports a forward that was not answered. If the answer
-cannot be delivered, the decision is taken back. Arguments come from the network: each is checked and bounded.
+cannot be delivered, the desk is told, which has the switch asked what became of the call. Arguments come from the
+network: each is checked and bounded.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class PlayPrompt:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """End a channel. No answer is awaited: the channel's end is an event."""
+    """End a channel. Answered by SwitchSilent if it cannot be ordered; the channel's end is an event of its own."""
 
     uid: str
     reason: str

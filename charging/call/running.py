@@ -56,13 +56,7 @@ from charging.call.events import (
 from charging.call.failover import reassert_within, recover
 from charging.call.missed_steps import answered_as_noted
 from charging.call.model import Context, Session, Short, State
-from charging.call.switch_events import (
-    BridgeEntered,
-    ChannelReplaced,
-    DialEnded,
-    TransferKind,
-    TransferSeen,
-)
+from charging.call.switch_events import BridgeEntered, ChannelReplaced, DialEnded, TransferKind, TransferSeen
 from charging.clock import MICROSECONDS, Instant, parted_us
 from charging.ledger.model import CREDIT
 from charging.records import replace
@@ -232,6 +226,24 @@ def _not_answered(session: Session, context: Context) -> Step:
     return Step(ringing, (Tell(told.EventContradicted("answer")),))
 
 
+def _not_bridged(session: Session, event: SwitchSaid, context: Context) -> Step:
+    """The leg is up and in no bridge: for a moment after the answer or before the hang-up. If it lasts longer, the leg
+    was moved out of the conversation (by a redirection, say): the call ends, and is charged to its end."""
+    check = context.in_s(BRIDGE_LEFT_GRACE_S)
+    if not session.technology and session.elapsed_ms(context.now.mono_us) < ANSWER_GRACE_MS:
+        return Step(replace(session, check_mono_us=check))
+    if session.left is None:
+        return Step(replace(session, left=context.now, check_mono_us=check))
+    if context.now.mono_us - session.left.mono_us < BRIDGE_LEFT_GRACE_S * MICROSECONDS:
+        return Step(replace(session, check_mono_us=session.left.plus(BRIDGE_LEFT_GRACE_S).mono_us))
+    moved = replace(session, hangup_reason="moved", cut_by="moved", left=None, left_us=None)
+    after = hang_up_all(moved, event, context)
+    return Step(after.session, (Tell(told.MovedCallCut()), *after.commands))
+
+
+# --- when it was answered, by the switch ----------------------------------------------------------------------
+
+
 def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context) -> Step:
     """Find out when the call was answered, by a switch that counts down by its wall clock. If it has noted how long its
     machine had been up, and that machine is ours, we know. Else our reckoning holds if its countdown fits a deadline
@@ -309,19 +321,7 @@ def _counted(session: Session, given: tuple[int, ...], left_ms: int, mine_ms: in
     return second * 1000 - left_ms, second
 
 
-def _not_bridged(session: Session, event: SwitchSaid, context: Context) -> Step:
-    """The leg is up and in no bridge: for a moment after the answer or before the hang-up. If it lasts longer, the leg
-    was moved out of the conversation (by a redirection, say): the call ends, and is charged to its end."""
-    check = context.in_s(BRIDGE_LEFT_GRACE_S)
-    if not session.technology and session.elapsed_ms(context.now.mono_us) < ANSWER_GRACE_MS:
-        return Step(replace(session, check_mono_us=check))
-    if session.left is None:
-        return Step(replace(session, left=context.now, check_mono_us=check))
-    if context.now.mono_us - session.left.mono_us < BRIDGE_LEFT_GRACE_S * MICROSECONDS:
-        return Step(replace(session, check_mono_us=session.left.plus(BRIDGE_LEFT_GRACE_S).mono_us))
-    moved = replace(session, hangup_reason="moved", cut_by="moved", left=None, left_us=None)
-    after = hang_up_all(moved, event, context)
-    return Step(after.session, (Tell(told.MovedCallCut()), *after.commands))
+# --- where the switch cuts it ---------------------------------------------------------------------------------
 
 
 def is_misplaced(session: Session, callee: Leg, asked_mono_us: int) -> bool:

@@ -43,6 +43,8 @@ from charging.ledger.balances import held_rooms, rooms
 from charging.pricing.packs import shares
 from charging.records import replace
 
+# --- dialled, answered ----------------------------------------------------------------------------------------
+
 
 def dial_started(session: Session, event: DialStarted, context: Context) -> Step:
     """Our caller's dialling has made the forwarded leg: it rings."""
@@ -101,6 +103,9 @@ def answered(session: Session, at: Instant, at_us: int | None, callee_uid: str, 
     return Step(running, (Keep(), Tell(told.CallAnswered(session.covered_s))))
 
 
+# --- not answered: its money goes back, or becomes the voicemail's --------------------------------------------
+
+
 def forward_failed(session: Session, event: ForwardFailed, context: Context) -> Step:
     """The forward was not answered: give its money back. If voicemail is to be paid, reserve its price in the same
     transfer."""
@@ -143,6 +148,9 @@ def posted(session: Session, event: Posted, context: Context) -> Step:
     return begin_settling(failed, BlackBoxRead(found=False), context)
 
 
+# --- what else may happen meanwhile ---------------------------------------------------------------------------
+
+
 def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step:
     """Note the step: the phone may have answered already, unheard, and the length in the switch's record would include
     the step."""
@@ -169,6 +177,9 @@ def transfer_seen(session: Session, event: TransferSeen, _context: Context) -> S
     if event.kind is not TransferKind.PICKUP:
         return Step(session)
     return order_end(session, "picked_up", "transfer", told.TransferCut(event.kind))
+
+
+# --- what the switch says, asked ------------------------------------------------------------------------------
 
 
 def woke(session: Session, _event: Woke, context: Context) -> Step:

@@ -179,6 +179,8 @@ class Desk:
         self._has_room = has_room
         self._crowds = _Crowds()
 
+    # --- a new call -------------------------------------------------------------------------------------------
+
     async def incoming(self, request: IncomingCall) -> Answer:
         """Decide over a new call, and reserve what it needs. Raises Unproven (the switch knows of no such call),
         LedgerError, or LinkDown if the switch was not heard for longer than the horizon: a call that starts then could
@@ -224,6 +226,8 @@ class Desk:
         await self._tell_if_missed(decided, found, "" if request.is_withheld else request.caller, notes)
         return self._turned(decided, found.number, found, request.number)
 
+    # --- a forward that was not answered ----------------------------------------------------------------------
+
     async def unanswered(self, session: str, dial_status: str) -> Answer:
         """The forward was not answered: give its money back, then decide between voicemail and rejecting. Raises
         Declined if the session is not open, or if another daemon must answer; LedgerError or TimeoutError if the money
@@ -266,6 +270,8 @@ class Desk:
                 await self._tell_if_missed(outcome, subscriber, "" if failed.withheld else failed.caller, notes)
         return self._turned(outcome, number, subscriber, record.number)
 
+    # --- an answer that was not delivered, or not given; why it was decided so --------------------------------
+
     async def abandoned(self, session: str) -> None:
         """The answer could not be delivered: ask the switch what came of it."""
         notes = Notes(Turn.DELIVERY, self._clock.now(), session=session)
@@ -287,6 +293,8 @@ class Desk:
     def _noted(self, notes: Notes, answer: Answer) -> Answer:
         self._keep(notes.decided(answer, self._clock.now()))
         return answer
+
+    # --- who calls, who is called, whether a call may be forwarded now ----------------------------------------
 
     async def _record_of(self, session: str) -> Record:
         stored = await self._store.session(session, self._switch_id)
@@ -358,6 +366,8 @@ class Desk:
             return None
         open_calls = (await self._store.balances(subscriber.account.id)).get(CALLS, Balance()).reserved
         return CAME_BACK if open_calls else None
+
+    # --- what money allows ------------------------------------------------------------------------------------
 
     async def _reserve(
         self, request: IncomingCall, subscriber: Subscriber, balances: Mapping[str, Balance], notes: Notes
@@ -483,6 +493,8 @@ class Desk:
         if not applied.outcome.applied:
             raise LedgerError(f"the reservation was answered {applied.outcome}: {applied.detail}")
         return True
+
+    # --- what the dialplan is told ----------------------------------------------------------------------------
 
     def _forwarded(self, session: Session, number: Number) -> Answer:
         self._registry.start(session)
