@@ -160,12 +160,16 @@ async def test_an_archive_that_has_lost_its_lease_takes_nothing_out(
     assert len(await store.cdrs()) == 2
 
 
-async def test_lines_that_another_archive_has_replaced_are_not_replaced_again(store: Store) -> None:
+async def test_lines_that_another_archive_has_replaced_are_not_replaced_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is the id of a line forgotten that still stands."""
+    monkeypatch.setattr("charging.ledger.redis.store.STEP_ENTRIES", 1)
     await add_account(store)
     await run(store, BOOKS)
     lines = [line async for line in store.journal("a")]
     assert await store.replace_head(opening_line(lines[:6]), lines[:6])
-    for end in (2, 6, 7):
+    for end in (2, 6, 7, 9):
         assert not await store.replace_head(opening_line(lines[:end]), lines[:end])
     assert await numbers(store) == [6, 7, 8, 9]
     await assert_sound(store)
