@@ -65,6 +65,12 @@ def test_a_step_prices_the_increments_that_start_in_it() -> None:
     assert costs(one, 60, 61, 120, 121, 600) == [60_000, 120_000, 120_000, 120_000, 120_000]
 
 
+@pytest.mark.parametrize(("at_s", "from_s"), [(0, 0), (89, 0), (90, 90), (91, 90)])
+def test_what_holds_for_an_increment_is_the_step_in_which_it_starts(at_s: int, from_s: int) -> None:
+    one = rate(steps=(Step(0, 6 * CENT, 60, 60), Step(90, 0, 60, 60)))
+    assert one.regime(NOON, at_s).step.from_s == from_s
+
+
 def test_first_minutes_may_be_free() -> None:
     one = rate(1, steps=(Step(0, 0, 60, 1), Step(120, 6 * CENT, 60, 1)))
     assert costs(one, 120, 121) == [0, 1_000]
