@@ -46,8 +46,12 @@ th:first-child,td:first-child{padding-left:0;white-space:nowrap}
 th:last-child,td:last-child{padding-right:0}
 .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .sum td{font-weight:600}
+td .narrow{display:none}
 footer{margin-top:1.6rem;color:var(--soft);font-size:.85rem}
-@media (max-width:40rem){main{padding:1.2rem .8rem}th,td{padding:.4rem .3rem}.wide{display:none}}
+@media screen and (max-width:40rem){main{padding:1.2rem .8rem}table{font-size:.85rem}
+th,td{padding:.4rem .25rem;overflow-wrap:anywhere;hyphens:auto}
+th:first-child,td:first-child{white-space:normal;min-width:3.4rem}
+.wide{display:none}td .narrow{display:block}}
 @media print{@page{margin:18mm 15mm}body{font-size:10pt}main{max-width:none;padding:0}
 thead{display:table-header-group}tr,dl div{break-inside:avoid}dl div,.note{border:1px solid var(--line)}}
 """
@@ -162,30 +166,37 @@ def _figure(figure: Figure) -> str:
 
 
 _KINDS = ("", "", ' class="n wide"', ' class="n wide"', ' class="n"', ' class="n"')
-"""Attributes of the table's columns: figures, and what a narrow window has no room for."""
+"""Attributes of the table's columns: figures, and what a narrow window shows beneath the second."""
 
 
 def _table(says: Shown) -> str:
     head = "".join(f"<th{kind}>{escape(text)}</th>" for kind, text in zip(_KINDS, says.heads, strict=True))
-    opening, *rows, closing = map(_html_row, says.rows)
+    opening, *rows, closing = (_html_row(says.heads, row) for row in says.rows)
     if says.nothing:
         rows = [f'<tr><td colspan="6">{escape(says.nothing)}</td></tr>']
     return f"<table><thead><tr>{head}</tr></thead><tbody>\n{opening}{''.join(rows)}{closing}</tbody></table>"
 
 
-def _html_row(row: Row) -> str:
+def _html_row(heads: Sequence[str], row: Row) -> str:
     small = f"<small>{escape(row.detail)}</small>" if row.detail else ""
     cells = "".join(
-        f"<td{kind}>{escape(text)}{small if column == 1 else ''}</td>"
+        f"<td{kind}>{escape(text)}{small + _folded(heads, row) if column == 1 else ''}</td>"
         for column, (kind, text) in enumerate(zip(_KINDS, row.cells, strict=True))
     )
     return f'<tr class="sum">{cells}</tr>\n' if row.is_sum else f"<tr>{cells}</tr>\n"
 
 
+def _folded(heads: Sequence[str], row: Row) -> str:
+    """What a narrow window has no columns for."""
+    wide = zip(_KINDS, heads, row.cells, strict=True)
+    says = " · ".join(f"{head} {text}" for kind, head, text in wide if "wide" in kind and text)
+    return f'<small class="narrow">{escape(says)}</small>' if says else ""
+
+
 def _row(statement: Statement, line: Line, words: Mapping[str, str], euro: _Euro) -> Row:
     what, detail = _what(line, words)
     given = words["promotional_part"].format(amount=euro(line.promotional, signed=True)) if line.promotional else ""
-    detail = "; ".join(filter(None, (detail, given, *_free(line, words), *_over_the_edge(statement, line, words))))
+    detail = "; ".join(filter(None, (detail, given, *_free(line, words), *_when_it_was(statement, line, words))))
     duration = "" if line.seconds is None else _minutes(line.seconds)
     free = _minutes(line.free_seconds) if line.free_seconds else ""
     amounts = euro(line.credit, signed=True), euro(line.balance)
@@ -215,8 +226,11 @@ def _free(line: Line, words: Mapping[str, str]) -> Iterator[str]:
             yield words[f"{sort}_given"].format(count=f"{-used:+d}".replace("-", "−"))
 
 
-def _over_the_edge(statement: Statement, line: Line, words: Mapping[str, str]) -> Iterator[str]:
-    """The small print of a call that other months' statements have a part of, or that began in another month."""
+def _when_it_was(statement: Statement, line: Line, words: Mapping[str, str]) -> Iterator[str]:
+    """The small print of a call that goes on, that other months' statements have a part of, or that began in another
+    month."""
+    if line.is_running:
+        yield words["running"]
     if line.part is Part.FIRST:
         yield words["goes_over"]
     if line.began_us is not None and line.began_us < month_bounds_us(statement.month, statement.zone)[0]:

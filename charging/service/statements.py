@@ -47,6 +47,9 @@ OTHERS = {Kind.CHARGE: VOICEMAIL, Kind.TOP_UP: "top_up", Kind.EXPIRE: "expire"}
 """The kinds of the lines that no session made; whatever else may have changed the credit is a correction. So every line
 belongs to one of the sums of a statement, and they lead from its opening to its closing balance."""
 
+_ENDS = frozenset({Kind.SETTLE, Kind.RELEASE, Kind.CHARGE})
+"""With each of these a session is over."""
+
 CDR_ROWS = 1_000
 SETTLED_WITHIN_US = 2 * 24 * 3600 * MICROSECONDS
 """CDRs ending this far outside the month are still searched; older ones are shown without a number."""
@@ -89,6 +92,8 @@ class Line:
     part: Part = Part.WHOLE
     pieces: Mapping[str, int] = field(default_factory=dict)
     """Free fax pages and messages that it has used, by their sort; negative: that were given."""
+    is_running: bool = False
+    """The call goes on, so it has no CDR yet."""
 
     @property
     def seconds(self) -> int | None:
@@ -191,6 +196,7 @@ class _Group:
     kind: str
     id: str
     reason: str
+    is_session: bool
     credit: int = 0
     promotional: int = 0
     free_seconds: int = 0
@@ -213,8 +219,11 @@ class _Reader:
     earlier: set[str] = field(default_factory=set)
     """Sessions of which something was posted before the month."""
     later: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
 
     def read(self, line: JournalLine) -> None:
+        if line.session is not None and line.kind in _ENDS:
+            self.ended.add(line.session)
         posted = {leg.balance: leg.posted for leg in line.legs}
         for sort in (SECONDS, *SORTS):
             self._read_bundle(line, sort, posted.get(bundle(self.month, sort), 0))
@@ -258,7 +267,7 @@ class _Reader:
             self.promotional = replace(now, given=now.given + given)
 
     def _read_change(self, line: JournalLine, credit: int, free: int, given: int, pieces: Mapping[str, int]) -> None:
-        id = line.session or line.id
+        id, is_session = line.session or line.id, line.session is not None
         if line.at_us < self.from_us:
             self.earlier.add(id)
         elif line.at_us >= self.until_us:
@@ -271,8 +280,8 @@ class _Reader:
                 kind = PACK_EXPIRED if line.kind is Kind.EXPIRE else PACK_GIVEN
             elif line.session is None and pieces:
                 kind = PIECES_EXPIRED if line.kind is Kind.EXPIRE else PIECES_GIVEN
-            made = _Group(line.at_us, kind, id, "" if kind in USAGE.values() else reason_shown(line))
-            group = self.groups.setdefault(("call " if line.session else "") + id, made)
+            made = _Group(line.at_us, kind, id, "" if kind in USAGE.values() else reason_shown(line), is_session)
+            group = self.groups.setdefault(("call " if is_session else "") + id, made)
             group.credit += credit
             group.promotional += given
             group.free_seconds += free
@@ -287,7 +296,8 @@ class _Reader:
         kind = USAGE.get(str(cdr.get("service")), group.kind)
         part = Part.CONTINUED if group.id in self.earlier else Part.FIRST if group.id in self.later else Part.WHOLE
         amounts = group.credit, 0, group.promotional, group.free_seconds
-        line = Line(group.at_us, kind, *amounts, "", group.id, cdr, part, dict(group.pieces))
+        is_running = group.is_session and group.id not in self.ended
+        line = Line(group.at_us, kind, *amounts, "", group.id, cdr, part, dict(group.pieces), is_running)
         began_us = line.began_us
         if began_us is None or part is Part.CONTINUED or not self.from_us <= began_us < self.until_us:
             return line

@@ -102,6 +102,7 @@ def test_a_page_says_which_part_of_a_call_over_the_month_s_edge_it_shows() -> No
     assert "<td>30 nov 23:58</td><td>Doorgeschakeld gesprek → +31612345678<small>" in first
     assert "; de rest van het bedrag staat in het overzicht van de volgende maand</small>" in first
     assert '<td class="n wide">11:00</td>' in first
+    assert '<small class="narrow">Duur 11:00</small>' in first, "where there is no room for its column"
     assert "<td>1 dec 00:09</td><td>Vervolg: Doorgeschakeld gesprek → +31612345678<small>" in continued
     assert "; begonnen op 30 nov 23:58</small>" in continued
     assert "11:00" not in continued
@@ -147,6 +148,18 @@ def test_messages_and_faxes_are_dated_by_their_start_too() -> None:
     assert over_the_edge("2026-11", answered=None, set_up="2026-11-30T22:57:00+00:00").lines[1].at_us == (
         DECEMBER_US - 180 * SECOND
     )
+
+
+@pytest.mark.parametrize(("language", "words"), [(Language.NL, "loopt nog"), (Language.EN, "still running")])
+@pytest.mark.parametrize(("end", "runs"), [(None, True), (Kind.SETTLE, False), (Kind.RELEASE, False)])
+def test_a_call_that_goes_on_says_so_in_the_place_of_its_number_and_duration(
+    language: Language, words: str, end: Kind | None, runs: bool
+) -> None:
+    journal = [line(1, NOVEMBER_US, Kind.EXTEND, Leg(CREDIT, -200_000), session="s2")]
+    if end is not None:
+        journal.append(line(2, DECEMBER_US, end, session="s2"))
+    made = statement(replace(ANNA, language=language), "2026-11", TARIFF, DECEMBER_US, journal, {})
+    assert (f"<small>{words}</small>" in statement_page(made)) == runs
 
 
 def test_a_reservation_alone_is_no_line() -> None:

@@ -389,7 +389,9 @@ async def test_a_payment_that_expires_is_over_and_costs_no_more_looks(market: Ma
     await market.tell()
     assert (await market.payment()).state is State.FAILED
     assert market.shop.became == ["failed"]
-    assert "Er is niets afgeschreven" in await visitor.get(page)
+    over = await visitor.get(page)
+    assert "Er is niets afgeschreven" in over
+    assert '<a class="button main" href="/buy">Opnieuw proberen</a>' in over
     await shop.clock.advance(10 * 86_400)
     assert await shop.service.payments.due() == []
 
