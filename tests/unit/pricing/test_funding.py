@@ -100,6 +100,11 @@ def test_r10_free_seconds_go_first_and_credit_goes_on_within_the_call() -> None:
     assert bundle_use(found.funding) == {NOV: 100}
 
 
+def test_free_seconds_of_one_bundle_are_added_up_over_its_stretches() -> None:
+    funding = (Segment(0, 60, NOV), Segment(60, 90, CREDIT), Segment(90, 130, NOV), Segment(130, 140, DEC))
+    assert bundle_use(funding) == {NOV: 100, DEC: 10}
+
+
 def test_free_seconds_too_few_for_an_increment_pay_their_part_of_it() -> None:
     found = plan(rate(), NOON, (), Pools(MICRO, {NOV: 70}), 120)
     assert found.funding == (Segment(0, 70, NOV), Segment(70, 120, CREDIT))
