@@ -170,10 +170,10 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         return _cut_overdue(alive, event, context)
     if session.ahead:
         return Step(alive)  # the tick that is due finds out how far the money goes
-    moved = alive.deadline_due or alive.caller_uid != session.caller_uid  # a new one has the first deadline
-    misplaced = moved or is_misplaced(alive, event.callee, event.asked_mono_us)
-    enforced = replace(alive, enforced_s=session.covered_s, doubtful_s=())
-    after = _deadline(replace(alive, deadline_due=False), context) if misplaced else Step(enforced)
+    moved = alive.deadline_due or alive.doubtful_s or alive.caller_uid != session.caller_uid  # his leg may lack it
+    placed = not moved and not is_misplaced(alive, event.callee, event.asked_mono_us)
+    stands, due = replace(alive, enforced_s=alive.covered_s), replace(alive, deadline_due=False)
+    after = Step(stands) if placed else _deadline(due, context)
     strangers = tuple(HangUp(leg.uid, "not_paid_for") for leg in event.others if leg.bridged)
     return Step(after.session, (*strangers, *after.commands))
 
@@ -424,8 +424,8 @@ def woke(session: Session, event: Woke, context: Context) -> Step:
 def _retry(session: Session, context: Context) -> Step:
     if session.pending is not None:
         return post_again(session)
-    cleared = replace(session, retry_mono_us=None)
-    return _deadline(cleared, context) if session.enforced_s != session.covered_s else Step(cleared)
+    cleared, settled = replace(session, retry_mono_us=None), session.enforced_s == session.covered_s
+    return Step(cleared) if settled and not session.doubtful_s else _deadline(cleared, context)
 
 
 def _warn(session: Session, context: Context) -> Step:

@@ -15,6 +15,7 @@ from charging.call.events import (
     BalancesRead,
     BlackBoxRead,
     ClockJumped,
+    DeadlineSet,
     Event,
     Leg,
     Posted,
@@ -399,6 +400,33 @@ def test_list_of_all_channels_ends_nothing_and_has_the_channels_asked_alone(
     session, commands = step(running(), SwitchSaid(NOW.mono_us, *legs, alone=False), NOW, POLICY)
     listed = tuple(uid for uid in (callee, caller) if uid is not None)
     assert (session, commands) == (running(confirmed=False), (AskSwitch(listed=listed),))
+
+
+def deadlines(commands: Iterable[Command]) -> list[int]:
+    return [command.covered_s for command in commands if isinstance(command, SetDeadline)]
+
+
+@pytest.mark.parametrize(("silent", "given"), [(True, [120]), (False, [])])
+def test_r23_deadline_that_one_leg_may_lack_is_given_again_though_the_forwarded_one_has_it(
+    silent: bool, given: list[int]
+) -> None:
+    """The order for the caller's leg had failed: its earlier backstop would have cut a call that is paid for longer."""
+    session = running(enforced_s=60 if silent else 120)
+    if silent:
+        session, _ = step(session, SwitchSilent("set_deadline"), NOW, POLICY)
+    session, commands = step(session, SwitchSaid(NOW.mono_us, leg("caller"), leg("callee"), alone=True), NOW, POLICY)
+    assert deadlines(commands) == given
+    settled, _ = step(session, DeadlineSet(120), NOW, POLICY)
+    assert (settled.enforced_s, settled.doubtful_s, settled.retry_mono_us) == (120, (), None)
+
+
+def test_r23_deadline_that_moves_with_a_step_of_the_clock_is_tried_again_where_it_is_not_set() -> None:
+    """It stands at the same second of the call as before, but not at the same time of day."""
+    session, commands = step(running(), ClockJumped(40_000_000, NOW.plus(-1).mono_us), NOW.plus(0), POLICY)
+    assert deadlines(commands) == [120]
+    session, _ = step(session, SwitchSilent("set_deadline"), NOW, POLICY)
+    _, commands = step(session, Woke(None), NOW.plus(POLICY.retry_s), POLICY)
+    assert deadlines(commands) == [120]
 
 
 KNOWN = running(check_mono_us=NOW.plus(115).mono_us)
