@@ -249,8 +249,12 @@ def extend_transfer(
     return Pending(transfer, grants, extension.funding, extension.fixed_s, extension.short, mono_us)
 
 
-def final_charge(session: Session, billed_s: int) -> tuple[dict[str, int], Funding]:
-    """What ``billed_s`` seconds cost in all, by balance, and the funding that they used."""
+Charged = tuple[Mapping[str, int], Funding]
+"""What a whole call cost, by balance, and the funding that it used."""
+
+
+def final_charge(session: Session, billed_s: int) -> Charged:
+    """What ``billed_s`` seconds cost in all."""
     used = consumed(session.rate, session.start_us, session.funding, billed_s)
     end_s = used[-1].end_s if used else 0
     posted, _ = _wanted(session, used, end_s, session.promos or held_rooms(session.held))
@@ -258,11 +262,11 @@ def final_charge(session: Session, billed_s: int) -> tuple[dict[str, int], Fundi
 
 
 def close_transfer(
-    session: Session, billed_s: int, cdr: str, ended_us: int, at_us: int
+    session: Session, charged: Charged, cdr: str, ended_us: int, at_us: int
 ) -> tuple[Session, Transfer] | None:
     """Make the last transfer (the exact charge, the rest given back) and the session that it leaves. ``None`` if there
     are too many balances for one transfer: a fail-over has lost the ticks that settled them."""
-    posted, used = final_charge(session, billed_s)
+    posted, used = charged
     legs = _legs(session, posted, {})
     if len(legs) > LEGS_MAX:
         return None

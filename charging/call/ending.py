@@ -12,12 +12,12 @@ from charging.call.booking import (
     after_booking,
     ask_later,
     close_transfer,
+    final_charge,
     grants_for,
     is_awaited,
     lose,
     post_again,
     reading_of,
-    reading_of_kept,
     set_aside,
     settled_by,
     tell_tick,
@@ -29,7 +29,6 @@ from charging.call.commands import (
     Find,
     Forget,
     HangUp,
-    Keep,
     Post,
     ReadBalances,
     ReadBlackBox,
@@ -39,7 +38,6 @@ from charging.call.commands import (
 from charging.call.events import (
     BalancesRead,
     BlackBoxRead,
-    KeptAnswer,
     Posted,
     SwitchSaid,
     SwitchSilent,
@@ -197,11 +195,13 @@ def _waited(session: Session, context: Context) -> bool:
     return context.now.mono_us - session.ended.mono_us >= context.policy.black_box_wait_s * MICROSECONDS
 
 
-# --- SETTLING: its length is stored, then the money moves -----------------------------------------------------
+# --- SETTLING: its length is decided, and the money moves -----------------------------------------------------
 
 
 def begin_settling(session: Session, box: BlackBoxRead, context: Context) -> Step:
-    """Decide how long the call lasted, and store that before any money moves: a retry never decides again."""
+    """Decide how long the call lasted, and book it. A retry never decides again: it is the pending transfer, unchanged.
+    Length, money and CDR are stored by one operation of the ledger, so another process finds a session that is closed,
+    or one of which nothing is settled and whose black-box record is still there."""
     duration = decide_duration(session, box, context.now.wall_us, context.policy)
     settling = replace(
         session,
@@ -215,7 +215,9 @@ def begin_settling(session: Session, box: BlackBoxRead, context: Context) -> Ste
         tick_mono_us=None,
         replans=0,
     )
-    return Step(settling, (*_tell_duration(duration), *_find(session, box, duration, context), Keep()))
+    booking = settle(settling, context) if settling.pending is None else post_again(settling)
+    tells = *_tell_duration(duration), *_find(session, box, duration, context)
+    return Step(booking.session, (*tells, *booking.commands))
 
 
 def _answered_us(session: Session, duration: Duration) -> int | None:
@@ -246,24 +248,15 @@ def _tell_duration(duration: Duration) -> tuple[Command, ...]:
     return tuple(tells)
 
 
-def kept(session: Session, event: KeptAnswer, context: Context) -> Step:
-    """The length is stored: move the money. If the ledger is behind, its answer to the transfer says how far."""
-    match reading_of_kept(event):
-        case Unknown():
-            return Step(replace(session, retry_mono_us=context.in_s(context.policy.retry_s)))
-        case Lost(outcome):
-            return lose(session, outcome)
-    return settle(session, context) if session.pending is None else post_again(session)
-
-
 def settle(session: Session, context: Context) -> Step:
     """Post the exact charge, give the rest back and write the CDR, in one transfer. The grants of the bundles that it
     uses go before it: a month may have begun while the ledger was away, and a fail-over may have lost a grant. The
     ledger skips grants that it has."""
     duration = session.duration
     assert duration is not None, "settled after the duration is decided"
-    document = cdr_document(session, duration)
-    closing = close_transfer(session, duration.billed_s, document, duration.ended_us, context.now.wall_us)
+    charged = final_charge(session, duration.billed_s)
+    document = cdr_document(session, duration, charged)
+    closing = close_transfer(session, charged, document, duration.ended_us, context.now.wall_us)
     if closing is None:
         return _plan_anew(session)
     after, transfer = closing
@@ -273,12 +266,13 @@ def settle(session: Session, context: Context) -> Step:
 
 
 def settling_woke(session: Session, _event: Woke, context: Context) -> Step:
-    """Send the last transfer again that had no answer; where none was sent yet, store the record first."""
+    """Send the last transfer again that had no answer. Where none was sent yet (a restart found the length decided),
+    settle."""
     if not context.is_due(session.retry_mono_us):
         return Step(session)
     if session.pending is not None:
         return post_again(session)
-    return Step(replace(session, retry_mono_us=None), (Keep(),))
+    return settle(replace(session, retry_mono_us=None), context)
 
 
 def posted(session: Session, event: Posted, context: Context) -> Step:
@@ -344,7 +338,8 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
     paid = replace(duration, billed_s=duration.billed_s - unpaid_s, overrun_s=duration.overrun_s + unpaid_s)
     tells = (Tell(told.QuotaOverrun(unpaid_s)),) if unpaid_s else ()
     promos = rooms(event.balances, session.day, session.held)
-    return Step(replace(session, funding=funding, duration=paid, promos=promos), (*tells, Keep()))
+    step = settle(replace(session, funding=funding, duration=paid, promos=promos, retry_mono_us=None), context)
+    return Step(step.session, (*tells, *step.commands))
 
 
 def _closed(session: Session, pending: Pending) -> Step:

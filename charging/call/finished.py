@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from charging.call.booking import final_charge
+from charging.call.booking import Charged
 from charging.call.events import BlackBoxRead
 from charging.call.model import Duration, Policy, Proof, Session, Short
 from charging.clock import Instant, iso
@@ -177,9 +177,10 @@ def given_in(taken: Mapping[str, int]) -> dict[str, dict[str, str]]:
     return {"promotional": {day: format_euro(part) for day, part in given.items()}} if given else {}
 
 
-def cdr_document(session: Session, duration: Duration) -> str:
-    """The JSON text of a call's CDR. Money is a decimal string in euro, times are ISO 8601 in UTC."""
-    posted, funding = final_charge(session, duration.billed_s)
+def cdr_document(session: Session, duration: Duration, charged: Charged) -> str:
+    """The JSON text of a call's CDR. Money is a decimal string in euro, times are ISO 8601 in UTC. ``charged`` is the
+    final charge for ``duration``."""
+    posted, funding = charged
     bundles = {key.removeprefix("bundle:"): amount for key, amount in posted.items() if key.startswith("bundle:")}
     packs = {key.removeprefix(PACK): amount for key, amount in posted.items() if key.startswith(PACK)}
     document = {

@@ -159,7 +159,7 @@ TABLE: dict[State, dict[type, Handler]] = {
             on(BlackBoxRead, stay),
             on(BalancesRead, ending.balances_read),
             on(Posted, ending.posted),
-            on(KeptAnswer, ending.kept),
+            on(KeptAnswer, stay),
             on(DeadlineSet, stay),
             on(PromptPlayed, stay),
             on(Woke, ending.settling_woke),

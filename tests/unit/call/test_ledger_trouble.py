@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
 
 from charging.call.events import FundsChanged
 from charging.errors import LedgerUnavailable
-from charging.ledger.model import CREDIT, Kept, Kind, Leg, Transfer
+from charging.ledger.model import CREDIT, Applied, Kept, Kind, Leg, Outcome, Transfer
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import EURO, Rig, make_rig
 
@@ -147,6 +147,43 @@ async def test_settling_interrupted_by_a_crash_is_finished_once(rig: Rig, store:
     rows = await store.cdrs()
     assert [json.loads(row.document)["billed_s"] for row in rows] == [30]
     assert (await rig.balance()).posted == 10 * EURO - 30 * SECOND
+
+
+async def test_end_of_a_call_is_one_write(rig: Rig, store: FaultyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its length, its charge and its CDR: one commit of the disk, one round trip to Redis."""
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.talking()
+    await rig.clock.advance(30.1)
+    written: list[str] = []
+    apply, keep = store.apply, store.keep_session
+
+    async def noted_apply(transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
+        written.append(transfer.kind)
+        return await apply(transfer, grants)
+
+    async def noted_keep(account: str, session: str, kept: Kept) -> Outcome:
+        written.append("keep")
+        return await keep(account, session, kept)
+
+    monkeypatch.setattr(store, "apply", noted_apply)
+    monkeypatch.setattr(store, "keep_session", noted_keep)
+    await rig.hang_up(call)
+    assert written == [Kind.SETTLE]
+    assert [json.loads(row.document)["billed_s"] for row in await store.cdrs()] == [30]
+
+
+async def test_settlement_whose_answer_was_lost_in_a_crash_is_not_made_again(rig: Rig, store: FaultyStore) -> None:
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.talking()
+    await rig.clock.advance(30.1)
+    store.lose_answers = 1
+    await rig.hang_up(call)
+    await rig.kill_daemon()
+    await rig.start_daemon()
+    await rig.clock.advance(20)
+    assert [json.loads(row.document)["billed_s"] for row in await store.cdrs()] == [30]
+    assert (await rig.balance()).posted == 10 * EURO - 30 * SECOND
+    assert await rig.reserved() == {}
 
 
 async def test_session_whose_books_differ_goes_on_from_the_stored_record(rig: Rig, store: FaultyStore) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from charging.call import fax as faxes
 from charging.call import voicemail as voicemails
+from charging.call.booking import final_charge
 from charging.call.events import BlackBoxRead
 from charging.call.fax import Fax
 from charging.call.finished import cdr_document
@@ -52,7 +53,8 @@ def written(record: Session | Voicemail | Fax) -> dict[str, Any]:
         box = BlackBoxRead(found=True, dial_status="ANSWER", fax_status="PARTIAL")
         text = faxes._cdr(record, box, 1, ended_us, 0)
     else:
-        text = cdr_document(record, Duration(65_000, 65, 0, Proof.UNPROVEN, ended_us))
+        lasted = Duration(65_000, 65, 0, Proof.UNPROVEN, ended_us)
+        text = cdr_document(record, lasted, final_charge(record, lasted.billed_s))
     document: dict[str, Any] = json.loads(text)
     return document
 
