@@ -220,6 +220,7 @@ def policy_of(config: Config) -> Policy:
         setup_timeout_s=chosen.setup_timeout_s,
         black_box_wait_s=chosen.black_box_wait_s,
         loop_evidence=LoopEvidence(chosen.loop_evidence),
+        given_up_a_minute=chosen.given_up_a_minute,
         keep_withheld=config.settings.privacy.keep_withheld_numbers,
         short_poll_s=0 if config.settings.ledger.sqlite_file else SHARED_POLL_S,
     )

@@ -231,9 +231,9 @@ class Metrics:
         self.decisions_lost = self._counter(
             "charging_decisions_lost",
             "Decisions that `charging calls --decided` will not show, by reason (full: the store was away or too slow, "
-            "unproven: more requests without a call than are kept of a minute).",
+            "unproven, too_many_wait, too_many_given_up: more of them than are kept of a minute).",
             "reason",
-            known=[("full", "unproven")],
+            known=[("full", "unproven", "too_many_wait", "too_many_given_up")],
         )
         self.findings = self._counter(
             "charging_findings",

@@ -60,6 +60,8 @@ class Reason(StrEnum):
     """The daemon is behind with the calls that run: the carrier may try another way."""
     TOO_MANY_WAIT = "too_many_wait"
     """Too many of the same caller, or to the same number, are being decided about: this one finds it busy."""
+    TOO_MANY_GIVEN_UP = "too_many_given_up"
+    """Too many calls of this caller have ended without anything charged: this one finds it busy."""
     NO_ROOM = "no_room"
     """Voicemail was due, and the switch's disk for it is nearly full."""
     TOO_MANY_CALLS = "too_many_calls"
@@ -182,6 +184,7 @@ Busy, that forward fails, and its caller comes to voicemail once."""
 DRAINING = Turned(Decision.REJECT, Reason.DRAINING)
 OVERLOADED = Turned(Decision.REJECT, Reason.OVERLOADED)
 TOO_MANY_WAIT = Turned(Decision.REJECT, Reason.TOO_MANY_WAIT)
+TOO_MANY_GIVEN_UP = Turned(Decision.REJECT, Reason.TOO_MANY_GIVEN_UP)
 
 
 def without_voicemail(outcome: Turned) -> Turned:

@@ -295,6 +295,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "too many of the same caller, or to this number, were being decided about",
         "a flood, which the trunk or an SBC should bound (docs/security.md); the others had their turn",
     ),
+    Reason.TOO_MANY_GIVEN_UP: (
+        "too many calls of the same caller were given up before anyone answered, or left no message",
+        "who calls so? `charging.given_up_a_minute` is the limit (docs/security.md)",
+    ),
     Reason.NO_ROOM: (
         "voicemail was due, and the switch's disk for messages is nearly full",
         "make room on the disk of /var/spool/asterisk/voicemail, or give it one of its own",

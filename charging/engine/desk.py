@@ -17,6 +17,7 @@ from charging.call.decide import (
     CAME_BACK,
     DRAINING,
     OVERLOADED,
+    TOO_MANY_GIVEN_UP,
     TOO_MANY_WAIT,
     Cause,
     Decision,
@@ -45,6 +46,7 @@ from charging.call.pieces import Allowance, allowance
 from charging.call.storage import Record, revive
 from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, Instant, day_name
+from charging.engine.given_up import source_of
 from charging.engine.ports import Observer, Switch
 from charging.engine.sessions import NO_SESSION, Registry
 from charging.engine.subscribers import find_subscriber
@@ -190,15 +192,18 @@ class Desk:
             return self._noted(notes, self._turned(OVERLOADED, None, OVERLOADED, request.number))
         if (crowds := self._crowds.enters(request.number, request.caller)) is None:
             return self._noted(notes, self._turned(TOO_MANY_WAIT, None, TOO_MANY_WAIT, request.number))
+        source = source_of(request.number, request.caller)
         try:
-            return self._noted(notes, await self._decide(request, notes))
+            if self._registry.given_up.is_beyond(source):
+                return self._noted(notes, self._turned(TOO_MANY_GIVEN_UP, None, TOO_MANY_GIVEN_UP, request.number))
+            return self._noted(notes, await self._decide(request, source, notes))
         except BaseException as error:  # also when the deadline passes
             self._failed(notes, error)
             raise
         finally:
             self._crowds.leaves(crowds)
 
-    async def _decide(self, request: IncomingCall, notes: Notes) -> Answer:
+    async def _decide(self, request: IncomingCall, source: str, notes: Notes) -> Answer:
         self._refuse_blind()
         await self._refuse_forged(request)
         if request.is_withheld and not self._policy.keep_withheld:
@@ -217,11 +222,13 @@ class Desk:
             or await self._reserve(request, found, called.balances, notes)
         )
         if not isinstance(decided, Turned):
+            self._registry.start(decided, source)
             return self._forwarded(decided, found.number)
         if not self._has_room():
             decided = without_voicemail(decided)
         voicemail = await self._sell_voicemail(request, found, decided, called.balances, notes)
         if voicemail is not None:
+            self._registry.start(voicemail, source)
             return self._to_paid_voicemail(voicemail, found.number)
         await self._tell_if_missed(decided, found, "" if request.is_withheld else request.caller, notes)
         return self._turned(decided, found.number, found, request.number)
@@ -447,7 +454,6 @@ class Desk:
         for _ in range(RESERVE_TRIES_MAX):
             voicemail, transfer = open_transfer(wanted, balances, now.wall_us)
             if await self._open(transfer, voicemail.grants(balances, now.wall_us)):
-                self._registry.start(voicemail)
                 notes.message_price = voicemail.charge(1)[0]
                 return voicemail
             before, balances = _gifts(wanted, balances), await self._store.balances(wanted.account)
@@ -497,7 +503,6 @@ class Desk:
     # --- what the dialplan is told ----------------------------------------------------------------------------
 
     def _forwarded(self, session: Session, number: Number) -> Answer:
-        self._registry.start(session)
         self._observe(CallDecided(Decision.FORWARD, session.reason, quota_s=session.covered_s), session)
         return Answer(
             decision=Decision.FORWARD,

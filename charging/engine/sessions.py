@@ -30,6 +30,7 @@ from charging.clock import MICROSECONDS, Bell, Clock, Instant, WatchedClock, par
 from charging.engine import told
 from charging.engine.closed import ClosedRecords
 from charging.engine.findings import Booked, Findings, Kind, booked_unread
+from charging.engine.given_up import GivenUp, was_charged
 from charging.engine.looker import Looker
 from charging.engine.ports import Observer, Switch
 from charging.engine.runner import Acting, Questions, SessionRunner, leg_of
@@ -395,6 +396,7 @@ class Registry:
         self.policy = self.usual = policy  # a drain changes the first
         self.open = OpenSessions(clock, policy.horizon_s)
         self.booked, self.closed = BookedRecords(), ClosedRecords()
+        self.given_up = GivenUp(clock, policy.given_up_a_minute)
         self.doubts = 1
         """How often our copy of the open sessions was found to be incomplete, or may be (`Recovery` looks)."""
         self.found = asyncio.Event()
@@ -417,10 +419,12 @@ class Registry:
 
     # --- sessions ---------------------------------------------------------------------------------------------
 
-    def start(self, session: Record) -> None:
+    def start(self, session: Record, source: str = "") -> None:
         """Let a session that has just opened act: when it is to be checked, or when something reaches it before. On a
-        daemon that stands by nothing starts: the daemon that leads finds it."""
+        daemon that stands by nothing starts: the daemon that leads finds it. ``source``: who called (`given_up`)."""
         if self.leads() and self.open.find(session.id) is None:
+            if source:
+                self.given_up.opened(session.id, source)
             self.rounds.wake_at(self.begin(session), session.check_mono_us)
 
     def begin(self, session: Record) -> SessionRunner:
@@ -432,7 +436,9 @@ class Registry:
     def ended(self, runner: SessionRunner) -> None:
         """Remove a session that is closed or was stopped."""
         session, now_us = runner.session, self.clock.now().mono_us
-        if not self.open.remove(runner) or session.state is not State.CLOSED:
+        removed, is_closed = self.open.remove(runner), session.state is State.CLOSED
+        self.given_up.closed(session.id, was_charged=not is_closed or was_charged(session, runner.booked))
+        if not removed or not is_closed:
             return
         if isinstance(session, Session) and session.answered is None:
             self.closed.add_unanswered(session.id, now_us)

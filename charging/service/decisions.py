@@ -21,6 +21,7 @@ from typing import Final, NoReturn
 
 import structlog
 
+from charging.call.decide import Reason
 from charging.call.decided import Decided, Fallback, bodies, body
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
@@ -31,8 +32,11 @@ from charging.shown import hidden
 COLLECTION = "decisions"
 QUEUE_MAX = 10_000
 """Decisions that wait to be written: some minutes of a store that is away, with busy calls."""
-UNPROVEN_PER_MINUTE = 60
-"""Of requests without a call no more are kept: whoever reaches FastAGI could push the others out."""
+FLOODED_PER_MINUTE = 60
+"""Of each reason that a flood brings no more are kept: it could push the others out, and fill a disk until it is
+pruned."""
+FLOODED: Final = (Fallback.UNPROVEN, Reason.TOO_MANY_WAIT, Reason.TOO_MANY_GIVEN_UP)
+"""Whoever reaches FastAGI brings the first about without a call; any caller the others."""
 BATCH_DECISIONS = 16
 """Of a document, at most: some 8 KiB, which is read in well below a millisecond, and at their longest half of what a
 store takes."""
@@ -122,15 +126,15 @@ class DecisionKeeper:
         self._token = secrets.token_hex(4)
         self._serial = 0
         self._dropped = 0
-        self._unproven = deque[int](maxlen=UNPROVEN_PER_MINUTE)
+        self._flooded = {reason: deque[int](maxlen=FLOODED_PER_MINUTE) for reason in map(str, FLOODED)}
         self._total = 0
         """About how many are stored."""
         self._rounds = 0
 
     def keep(self, decided: Decided) -> None:
         """Queue a decision for writing. Returns at once."""
-        if decided.reason == Fallback.UNPROVEN and self._too_many_unproven():
-            self._lost("unproven")
+        if decided.reason in self._flooded and self._is_flooded(decided.reason):
+            self._lost(decided.reason)
         elif len(self._queue) >= QUEUE_MAX:
             self._dropped += 1
             self._lost("full")
@@ -208,9 +212,9 @@ class DecisionKeeper:
         self._pending, self._pending_decisions = Document(COLLECTION, id, body(batch)), len(batch)
         return self._pending
 
-    def _too_many_unproven(self) -> bool:
-        now_us, recent = self._clock.now().mono_us, self._unproven
-        if len(recent) == UNPROVEN_PER_MINUTE and now_us - recent[0] < 60 * MICROSECONDS:
+    def _is_flooded(self, reason: str) -> bool:
+        now_us, recent = self._clock.now().mono_us, self._flooded[reason]
+        if len(recent) == FLOODED_PER_MINUTE and now_us - recent[0] < 60 * MICROSECONDS:
             return True
         recent.append(now_us)
         return False

@@ -176,6 +176,27 @@ async def test_a_caller_who_gives_up_at_any_moment_pays_what_he_talked(lab: Lab,
         assert all(cdr["billed_s"] <= 1 for cdr in found)
 
 
+async def test_a_caller_who_rings_and_gives_up_again_and_again_finds_it_busy(lab: Lab, tmp_path: Path) -> None:
+    """Each call that is given up leaves two lines in the journal and a CDR, for which nobody pays."""
+    async with engine(
+        lab, tmp_path, forward_to=mobile.never_answers(), policy={"given_up_a_minute": 1, "ring_s": 20}
+    ) as live:
+        for _ in range(3):
+            async with raw_call(lab, NUMBER) as call:
+                await call.is_answered("INVITE", 180)
+                call.ask("CANCEL", number=1)
+                await call.is_answered("INVITE", 487)
+            await live.nothing_reserved()
+        async with raw_call(lab, NUMBER) as call:
+            assert await call.is_answered("INVITE", 180, 486) == 486
+        assert (await live.heard("call_decided", times=4))["reason"] == "too_many_given_up"
+        async with raw_call(lab, NUMBER, caller="<sip:+31209999999@carrier.example>") as other:
+            assert await other.is_answered("INVITE", 180, 486) == 180
+            other.ask("CANCEL", number=1)
+            await other.is_answered("INVITE", 487)
+        assert len(await live.cdrs(4)) == 4
+
+
 async def test_r13_a_caller_who_changes_who_he_is_while_it_rings_leaves_no_message_that_nobody_pays(
     lab: Lab, tmp_path: Path
 ) -> None:

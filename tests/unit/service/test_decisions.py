@@ -11,18 +11,18 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from charging.call.decided import FALLBACK, Decided, Fallback, Turn
+from charging.call.decided import FALLBACK, Decided, Turn
 from charging.errors import LedgerUnavailable
 from charging.ledger.documents import Put
 from charging.ledger.memory import MemoryDocuments
 from charging.service import decisions
 from charging.service.decisions import (
     COLLECTION,
+    FLOODED_PER_MINUTE,
     GATHER_S,
     QUEUE_MAX,
     REST_S,
     RETRY_S,
-    UNPROVEN_PER_MINUTE,
     DecisionKeeper,
     Decisions,
     Sought,
@@ -174,19 +174,20 @@ async def test_a_daemon_that_stops_writes_what_waits_or_says_how_many_are_lost(s
 
 
 @pytest.mark.parametrize(("after_s", "more"), [(59.9, 0), (60, 1)])
-async def test_requests_without_a_call_do_not_push_the_others_out(
-    store: Moody, clock: FakeClock, after_s: float, more: int
+@pytest.mark.parametrize("reason", ["unproven", "too_many_wait", "too_many_given_up"])
+async def test_what_a_flood_brings_does_not_push_the_others_out(
+    store: Moody, clock: FakeClock, reason: str, after_s: float, more: int
 ) -> None:
     lost: list[str] = []
     keeper = DecisionKeeper(store, clock, lost.append)
-    for _ in range(UNPROVEN_PER_MINUTE + 3):
-        keeper.keep(at(clock, Fallback.UNPROVEN, FALLBACK))
+    for _ in range(FLOODED_PER_MINUTE + 3):
+        keeper.keep(at(clock, reason, FALLBACK))
     keeper.keep(at(clock))
-    assert lost == ["unproven"] * 3
+    assert lost == [reason] * 3
     await clock.advance(after_s)
-    keeper.keep(at(clock, Fallback.UNPROVEN, FALLBACK))
+    keeper.keep(at(clock, reason, FALLBACK))
     await keeper.write()
-    assert len(await kept(store, clock)) == UNPROVEN_PER_MINUTE + 1 + more
+    assert len(await kept(store, clock)) == FLOODED_PER_MINUTE + 1 + more
 
 
 @pytest.mark.parametrize(("age_s", "left"), [(14 * 86400 + 3601, 0), (14 * 86400 - 1, 1)])
