@@ -33,6 +33,7 @@ from charging.service import text
 from charging.service.actor import actor
 from charging.service.changes import Changes
 from charging.service.money import apply_once, is_recorded, minutes_refusal, recorded, refused_of
+from charging.service.proven_time import dated
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
 from charging.tariff.tariff import Tariff
 
@@ -194,7 +195,7 @@ class Gifts:
         self, account: str, legs: tuple[Leg, ...], last_day: date, reason: str, key: str
     ) -> Applied | Refused:
         """Give it, or take it back; what is answered was applied, or is more than is left."""
-        id, now_us = f"correct/{key}", self._clock.now().wall_us
+        id, now_us = f"correct/{key}", await dated(self._store, self._clock)
         wanted = Transfer(id, account, Kind.CORRECT, now_us, legs, reason=reason.strip(), actor=actor())
         async with self._giving.setdefault(account, asyncio.Lock()):
             transfer = await self._as_before(wanted)
@@ -213,7 +214,7 @@ class Gifts:
         id gave it."""
         tariff, pack = self._tariff(), wish.pack
         if (found := tariff.packs.get(pack)) is not None:
-            last_day = tariff.day_of(self._clock.now().wall_us) + timedelta(days=found.days - 1)
+            last_day = tariff.day_of(await dated(self._store, self._clock)) + timedelta(days=found.days - 1)
             return _Usual(found.amount, last_day, found.kind)
         line = await recorded(self._store, account, id)
         kind = None if line is None else kind_of_pack(line.legs[0].balance)
@@ -227,16 +228,17 @@ class Gifts:
 
     async def _refusal(self, transfer: Transfer, last_day: date) -> Refused | None:
         """Why a gift is not given now, unless it was given before."""
-        refused = await self._not_now(transfer.account, transfer.legs[0], last_day)
+        refused = await self._not_now(transfer, transfer.legs[0], last_day)
         return None if refused is None or await is_recorded(self._store, transfer) else refused
 
-    async def _not_now(self, account: str, leg: Leg, last_day: date) -> Refused | None:
+    async def _not_now(self, transfer: Transfer, leg: Leg, last_day: date) -> Refused | None:
+        account = transfer.account
         stored = await self._store.directory.account(account)
         if stored is None:
             return unknown_account(account)
         if stored.status is Status.CLOSED:
             return closed_account(account)
-        today = self._tariff().day_of(self._clock.now().wall_us)
+        today = self._tariff().day_of(transfer.at_us)
         if not today <= last_day <= today + AHEAD_MAX:
             found = f"found the last day {last_day}, expected one from {today} to {today + AHEAD_MAX}"
             return Refused(Code.NOT_ALLOWED, found, "what has ended expires by itself", at="#/last_day")

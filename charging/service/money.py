@@ -20,6 +20,7 @@ from charging.pricing.packs import MINUTES_MAX, WORDS, kind_of_pack, shown_pack,
 from charging.service import text
 from charging.service.actor import actor
 from charging.service.changes import Act, Changes
+from charging.service.proven_time import dated
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
 from charging.tariff.tariff import Tariff
 
@@ -82,7 +83,7 @@ class Money:
         """
         if (wrong := text.idempotency_key(key)) is not None:
             return wrong
-        transfer = self._transfer(f"top-up/{key}", account, Kind.TOP_UP, amount, "top_up")
+        transfer = await self._transfer(f"top-up/{key}", account, Kind.TOP_UP, amount, "top_up")
         if isinstance(transfer, Refused):
             return transfer
         stored = await self._store.directory.account(account)
@@ -96,7 +97,7 @@ class Money:
 
     async def was_topped_up(self, account: str, amount: int, key: str) -> bool:
         """Whether that top-up is booked. Raises LedgerUnavailable."""
-        transfer = self._transfer(f"top-up/{key}", account, Kind.TOP_UP, amount, "top_up")
+        transfer = await self._transfer(f"top-up/{key}", account, Kind.TOP_UP, amount, "top_up")
         return not isinstance(transfer, Refused) and await is_recorded(self._store, transfer)
 
     async def correct(self, account: str, amount: int, reason: str, key: str) -> Credited | Refused:
@@ -109,7 +110,7 @@ class Money:
             )
         if wrong is not None:
             return wrong
-        transfer = self._transfer(f"correct/{key}", account, Kind.CORRECT, amount, reason.strip())
+        transfer = await self._transfer(f"correct/{key}", account, Kind.CORRECT, amount, reason.strip())
         return transfer if isinstance(transfer, Refused) else await self._apply(transfer, amount, key)
 
     async def grant_minutes(
@@ -121,7 +122,7 @@ class Money:
         refused, so that minutes asked for at a month's end are not given in the next. Raises LedgerUnavailable: ask
         again with the same key.
         """
-        tariff, now_us = self._tariff(), self._clock.now().wall_us
+        tariff, now_us = self._tariff(), await dated(self._store, self._clock)
         present = tariff.month_of(now_us)
         wrong = (
             text.idempotency_key(key)
@@ -174,12 +175,12 @@ class Money:
                 break
         return found
 
-    def _transfer(self, transfer: str, account: str, kind: Kind, amount: int, reason: str) -> Transfer | Refused:
+    async def _transfer(self, transfer: str, account: str, kind: Kind, amount: int, reason: str) -> Transfer | Refused:
         if not -AMOUNT_MAX <= amount <= AMOUNT_MAX:
             return Refused(
                 Code.INVALID, f"found {format_euro(amount)}, expected at most {format_euro(AMOUNT_MAX)}", at="#/amount"
             )
-        at_us, legs = self._clock.now().wall_us, (Leg(CREDIT, amount),)
+        at_us, legs = await dated(self._store, self._clock), (Leg(CREDIT, amount),)
         return Transfer(transfer, account, kind, at_us, legs, reason=reason, actor=actor())
 
     def _amount_refusal(self, amount: int) -> Refused | None:

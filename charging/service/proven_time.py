@@ -17,6 +17,9 @@ more, or before the note    nothing expires until the clock is right again, or a
 
 Nothing expires either while the clock of a Redis server is more than SKEW_S away. A clock that steps while the daemon
 runs is treated like a restart. To expire credit late harms no customer; to expire it early does.
+
+What is bought or given while the clock is behind the note is dated by the note (`dated`). Else it would be years old,
+and expire, as soon as the clock is right.
 """
 
 from __future__ import annotations
@@ -145,6 +148,17 @@ class ProvenTime:
                 log.error("expiry_held", why=found.why)
             else:
                 log.warning("expiry_waits", why=found.why)
+
+
+async def dated(store: Store, clock: Clock) -> int:
+    """The wall clock, µs, by which something is bought or given now: where it is behind the note, the note's time.
+    Raises LedgerUnavailable."""
+    note, now_us = await store.documents.get_document(COLLECTION, NOTE), clock.now().wall_us
+    try:
+        noted_us = now_us if note is None else noted(note)
+    except LedgerCorrupt:  # which is told where the clock is looked at; credit works all the same (R22)
+        return now_us
+    return noted_us if noted_us - now_us > SKEW_S * MICROSECONDS else now_us
 
 
 async def time_warning(store: Store, clock: Clock) -> str:

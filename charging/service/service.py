@@ -92,7 +92,7 @@ class Service:
         self.gifts = Gifts(store, tariff, clock, credit_changed)
         self.calls = Calls(store, live, clock, answer_tolerance_ms)
         self.balances = Balances(store, tariff, clock, self.calls)
-        self.subscriptions = Subscriptions(self.accounts, tariff, clock)
+        self.subscriptions = Subscriptions(store, self.accounts, tariff, clock)
         self.quotes = Quotes(store, tariff, clock)
         self.payments = Payments(store, tariff, clock, self.money, payment_became)
         self.page_tokens = PageTokens(store, clock, customer_page)

@@ -15,8 +15,10 @@ from zoneinfo import ZoneInfo
 
 from charging.clock import MICROSECONDS, Clock
 from charging.ledger.accounts import PAYMENTS_REMEMBERED, Account, Payment
+from charging.ledger.port import Store
 from charging.service import text
 from charging.service.accounts import Accounts
+from charging.service.proven_time import dated
 from charging.service.refusal import Code, Refused
 from charging.tariff.tariff import Tariff
 
@@ -30,7 +32,8 @@ CORRECTED_TO = "corrected to"
 class Subscriptions:
     """Records payments of subscriptions."""
 
-    def __init__(self, accounts: Accounts, tariff: Callable[[], Tariff], clock: Clock) -> None:
+    def __init__(self, store: Store, accounts: Accounts, tariff: Callable[[], Tariff], clock: Clock) -> None:
+        self._store = store
         self._accounts = accounts
         self._tariff = tariff
         self._clock = clock
@@ -41,11 +44,11 @@ class Subscriptions:
 
         Raises LedgerUnavailable: ask again with the same key.
         """
-        today = self._today()
-        if (wrong := text.idempotency_key(key) or _slip(until, today)) is not None:
+        now_us = await dated(self._store, self._clock)
+        if (wrong := text.idempotency_key(key) or _slip(until, self._tariff().day_of(now_us))) is not None:
             return wrong
         payment = Payment(key, "" if until is None else until.isoformat())
-        return await self._accounts.edit(account, lambda one: self._with(one, payment, until, today))
+        return await self._accounts.edit(account, lambda one: self._with(one, payment, until, now_us))
 
     def paid_already(self, account: Account, until: date | None) -> str:
         """Why a payment of the period that ends with ``until`` has changed nothing, of the account that answered it;
@@ -64,13 +67,11 @@ class Subscriptions:
 
         Raises LedgerUnavailable: ask again with the same key.
         """
-        if (wrong := text.idempotency_key(key) or _slip(until, self._today())) is not None:
+        today = self._tariff().day_of(await dated(self._store, self._clock))
+        if (wrong := text.idempotency_key(key) or _slip(until, today)) is not None:
             return wrong
         correction = Payment(key, f"{CORRECTED_TO} {until}")
         return await self._accounts.edit(account, lambda one: self._corrected(one, correction, until))
-
-    def _today(self) -> date:
-        return self._tariff().day_of(self._clock.now().wall_us)
 
     def _corrected(self, account: Account, correction: Payment, until: date) -> Account | Refused:
         if (known := _known(account, correction)) is not None:
@@ -81,18 +82,18 @@ class Subscriptions:
         end_us = _midnight_us(until + timedelta(days=1), ZoneInfo(self._tariff().zone))
         return replace(account, payments=_remembered(account, correction), paid_until_us=end_us)
 
-    def _with(self, account: Account, payment: Payment, until: date | None, today: date) -> Account | Refused:
+    def _with(self, account: Account, payment: Payment, until: date | None, now_us: int) -> Account | Refused:
         if (known := _known(account, payment)) is not None:
             return known
         plan = self._tariff().plan(account.plan)
         if plan is None or not plan.is_paid:
             message = f"plan {account.plan!r} of account {account.id!r} is no paid subscription"
             return Refused(Code.NOT_ALLOWED, message, "move the account to a paid plan first: `charging account set`")
-        paid_until_us = self._paid_until_us(account, until, today)
+        paid_until_us = self._paid_until_us(account, until, self._tariff().day_of(now_us))
         account = replace(account, payments=_remembered(account, payment))
         if account.paid_at_us is not None and (account.paid_until_us or 0) >= paid_until_us:
             return account  # the payment of this period or an earlier one, told under another key
-        return replace(account, paid_at_us=self._clock.now().wall_us, paid_until_us=paid_until_us)
+        return replace(account, paid_at_us=now_us, paid_until_us=paid_until_us)
 
     def _paid_until_us(self, account: Account, until: date | None, today: date) -> int:
         zone = ZoneInfo(self._tariff().zone)

@@ -136,7 +136,7 @@ async def upgrade(store: Store) -> object:
 
 async def pay(store: Store) -> object:
     clock = FakeClock(wall_us=at("2027-11-20T12:00"))
-    return await Subscriptions(Accounts(store, the_tariff, clock), the_tariff, clock).paid("bert", "invoice-7")
+    return await Subscriptions(store, Accounts(store, the_tariff, clock), the_tariff, clock).paid("bert", "invoice-7")
 
 
 # --- what stands in the end -------------------------------------------------------------------------------------

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
+from charging.ledger.accounts import Account
 from charging.ledger.balances import bundle
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Closed, Kind, Leg
 from charging.service.caretaker import REST_S, Caretaker
-from charging.service.proven_time import COLLECTION, FREE_S, NOTE, OUTAGE_S, SETTLE_S, SKEW_S, ProvenTime, confirm_time
+from charging.service.gifts import PackGiven, PackWish
+from charging.service.live import NoCalls
+from charging.service.money import Credited, Minutes
+from charging.service.proven_time import (
+    COLLECTION,
+    FREE_S,
+    NOTE,
+    OUTAGE_S,
+    SETTLE_S,
+    SKEW_S,
+    ProvenTime,
+    confirm_time,
+    dated,
+)
 from charging.service.proven_time import time_warning as warning
+from charging.service.service import Service
+from charging.tariff.plans import Pack
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO
 from tests.unit.service.house import House
@@ -216,3 +233,85 @@ async def test_r19_the_leg_that_expires_is_still_what_was_left(lived: House) -> 
     await daemon.runs(0)
     line = [line async for line in lived.store.journal("anna")][-1]
     assert line.legs == (Leg(MONTH, -500),)
+
+
+# --- what is bought by a clock that is behind ---------------------------------------------------------------------
+
+SIX_YEARS_S = 6 * 365 * 86_400
+
+
+def shop_of(house: House, behind_s: float) -> Service:
+    """The service of a machine whose wall clock is so far behind."""
+    clock = Daemon(house, -behind_s).clock
+    ignored: list[str] = []
+    return Service(
+        store=house.store, tariff=lambda: house.tariff, clock=clock, funds_changed=ignored.append, live=NoCalls()
+    )
+
+
+@pytest.fixture
+async def noted(house: House) -> House:
+    """An account that has nothing yet, and a clock that was believed a minute ago."""
+    house.tariff = replace(house.tariff, packs={"addon": Pack("addon", "Add-on", 600, 30)})
+    await Daemon(house).runs(60)
+    await house.clock.advance(120)
+    return house
+
+
+async def test_r19_credit_that_is_bought_by_a_clock_years_behind_lasts_its_year(noted: House) -> None:
+    bought = await shop_of(noted, SIX_YEARS_S).money.top_up("anna", 10 * EURO, "k", sold=True)
+    assert isinstance(bought, Credited)
+    await Daemon(noted).runs(60)
+    assert await credit(noted) == 10 * EURO
+    await noted.until("2027-11-20T12:00")
+    await confirm_time(noted.store, noted.clock)
+    await Daemon(noted).runs(60)
+    assert await credit(noted) == 10 * EURO, "nor does it end early"
+
+
+async def test_r19_credit_that_is_given_by_a_clock_years_behind_lasts_its_year(noted: House) -> None:
+    assert isinstance(await shop_of(noted, SIX_YEARS_S).money.correct("anna", EURO, "sorry", "k"), Credited)
+    await Daemon(noted).runs(60)
+    assert await credit(noted) == EURO
+
+
+async def test_r19_a_subscription_that_is_paid_by_a_clock_years_behind_keeps_credit(noted: House) -> None:
+    await noted.edit(plan="pro")
+    paid = await shop_of(noted, SIX_YEARS_S).subscriptions.paid("anna", "invoice-7")
+    assert isinstance(paid, Account)
+    assert paid.paid_at_us == noted.clock.now().wall_us - 60 * 1_000_000
+    assert paid.paid_until_us == noted.at("2026-12-21T00:00")
+
+
+async def test_minutes_and_packs_that_are_given_by_a_clock_years_behind_are_there_when_it_is_right(
+    noted: House,
+) -> None:
+    service = shop_of(noted, SIX_YEARS_S)
+    given = await service.gifts.give_pack("anna", PackWish("addon"), "bought", "p1")
+    assert isinstance(given, PackGiven)
+    minutes = await service.money.grant_minutes("anna", 5, "sorry", "m1", "2026-11")
+    assert isinstance(minutes, Minutes)
+    await Daemon(noted).runs(60)
+    assert await noted.expiries() == []
+    assert given.last_day == date(2026, 12, 20)
+
+
+@pytest.mark.parametrize(("behind_s", "is_dated_by_note"), [(SKEW_S + 60, False), (SKEW_S + 61, True)])
+async def test_machines_whose_clocks_differ_by_minutes_date_by_their_own(
+    noted: House, behind_s: int, is_dated_by_note: bool
+) -> None:
+    """The note is a minute old, for the last daemon has stopped."""
+    clock = Daemon(noted, -behind_s).clock
+    assert (await dated(noted.store, clock) != clock.now().wall_us) is is_dated_by_note
+
+
+async def test_a_clock_that_is_ahead_dates_by_itself(noted: House) -> None:
+    clock = Daemon(noted, TWO_YEARS_S).clock
+    assert await dated(noted.store, clock) == clock.now().wall_us
+
+
+async def test_r22_a_note_that_cannot_be_read_keeps_nobody_from_topping_up(noted: House) -> None:
+    stored = await noted.store.documents.get_document(COLLECTION, NOTE)
+    assert stored is not None
+    assert await noted.store.documents.update_document(replace(stored, body="{"))
+    assert isinstance(await shop_of(noted, 0).money.top_up("anna", 10 * EURO, "k", sold=True), Credited)
