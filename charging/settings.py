@@ -24,6 +24,7 @@ from urllib.parse import unquote
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, model_validator
 
 from charging.errors import ConfigError, Problem
+from charging.files import read_bytes
 from charging.ledger.redis import url as redis_url
 from charging.notify.settings import Mail
 from charging.web.settings import FRONTS, WEBHOOKS_MAX, Api, Console, CustomerPage, Webhook, signing_keys
@@ -556,8 +557,7 @@ class _SecretReader:
                     f"chmod 600 {file}",
                 )
                 return None
-            with file.open("rb") as stream:
-                content = stream.read(SECRET_MAX_BYTES + 1)
+            content = read_bytes(file, SECRET_MAX_BYTES + 1)
             if len(content) > SECRET_MAX_BYTES:
                 self._note(path, f"{file}: more than {SECRET_MAX_BYTES} bytes", "a file that holds the secret alone")
                 return None

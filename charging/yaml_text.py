@@ -23,6 +23,7 @@ from typing import TypeAlias
 import yaml
 
 from charging.errors import ConfigError, Problem
+from charging.files import read_bytes
 
 MAX_BYTES = 1024 * 1024
 """A larger file is refused unread."""
@@ -113,8 +114,7 @@ def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
 def read_document(path: Path) -> Document:
     """Read the file at ``path``. Raises ConfigError with every problem found."""
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        data = read_bytes(path, MAX_BYTES + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigError([Problem(str(path), "", reason, "a file that can be read")]) from error

@@ -38,6 +38,7 @@ FUNCTION_LINES_MAX = 50
 FOUNDATION = (
     *("charging.errors", "charging.clock", "charging.shown", "charging.tasks", "charging.records"),
     "charging.unguessable",
+    "charging.files",
     "charging.__version__",
 )
 READING = ("charging.yaml_text", "charging.yaml_model")
@@ -79,6 +80,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.records": (),
     "charging.tasks": (),
     "charging.unguessable": (),
+    "charging.files": (),
     "charging.pricing.money": (),
     "charging.pricing": (),
     "charging.yaml_text": (),

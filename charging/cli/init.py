@@ -23,11 +23,14 @@ from charging.cli.failure import REFUSED, Refusal
 from charging.cli.laid_down import SECRET, STATE, SWITCH_SECRET, WHERE, Site, command, made_secrets, rendered
 from charging.cli.ships_differently import Change, Kind, changes, edited, new_keys, patch
 from charging.cli.state_folder import make_state_folder
+from charging.files import read_bytes
 
 RECORD = ".laid-down.json"
 """In the folder: what was laid down, so that an operator's edit and a change of what ships can be told apart."""
 CONFFILES = Path("/var/lib/dpkg/info/charging.conffiles")
 SETTINGS = "charging.yaml"
+FILE_BYTES_MAX = 64_000_000
+"""More than any that is laid down."""
 FILE_MODE, SECRET_MODE, FOLDER_MODE = 0o644, 0o600, 0o755
 """Asterisk and others read the files by their own users; the umask does not narrow them."""
 
@@ -65,8 +68,8 @@ def init(folder: Path = FOLDER, state: Path | None = STATE_FOLDER, diff: bool = 
     """
     if state is not None and not _PLAIN.fullmatch(str(state.absolute())):
         raise typer.BadParameter(f"found {str(state)!r}, expected a path of letters, digits and . _ - /")
-    record = _read_record(folder / RECORD)
     try:
+        record = _read_record(folder / RECORD)
         if record is None and not (folder / SETTINGS).exists():
             if diff or accept:
                 raise Refusal(f"{folder}: nothing was laid down there; to do so, leave --diff and --accept out")
@@ -219,7 +222,7 @@ def _tell_rest(folder: Path, record: _Record | None, yours: list[str], *, any_di
 
 def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_bytes(path, FILE_BYTES_MAX)
     except FileNotFoundError:
         return None
 

@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,13 @@ CPU_S = 30
 MEMORY_BYTES = 1_000_000_000
 BETWEEN_BYTES = 200_000_000
 """Of the PDF that a TIFF becomes on its way."""
+WRITTEN_MAX = 4 * BETWEEN_BYTES
+"""Bytes, of all files that one program writes; each by itself has a limit of its own. A program that a stranger has
+taken over must not fill the disk."""
+FILES_MAX = 100
+"""In the folder that it writes in; Ghostscript and libtiff's tools make a few."""
+LOOK_S = 0.1
+"""Between two looks at what a program has written."""
 RESOLUTION = "204x196"
 """Fine: dots per inch across and down."""
 PAPER = "1728x2292"
@@ -47,6 +55,10 @@ LINE_BYTES_S = 1_800
 
 _PYTHON = (os.path.realpath(sys.base_prefix), letters.__file__)
 """What Python reads to look at fonts: its library, and what it is to do."""
+BLOCK_BYTES = 512
+"""Of `st_blocks`, whatever the disk's own blocks are (stat(2))."""
+_WRITTEN = re.compile(r"^write_bytes: ([0-9]+)$", re.MULTILINE)
+"""In /proc/PID/io (proc(5))."""
 _TIFF_TOOLS = "libtiff-tools"
 PACKAGES = {"gs": "ghostscript", "tiffcp": _TIFF_TOOLS, "tiff2pdf": _TIFF_TOOLS, "tiffinfo": _TIFF_TOOLS}
 
@@ -411,10 +423,39 @@ async def _ended(command: list[str], room: Room) -> int | None:
         )
     try:
         async with asyncio.timeout(TIME_S):
-            return await process.wait()
+            return await _watched(process, room.output)
     except TimeoutError:
         return None
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def _watched(process: asyncio.subprocess.Process, output: Path) -> int | None:
+    """The program's exit code; ``None``: it has written more than any document needs."""
+    while True:
+        try:
+            async with asyncio.timeout(LOOK_S):
+                return await process.wait()
+        except TimeoutError:
+            if await asyncio.to_thread(_fills_the_disk, process.pid, output):
+                log.error("fax_document_fills_disk", bytes_max=WRITTEN_MAX, files_max=FILES_MAX)
+                return None
+
+
+def _fills_the_disk(pid: int, output: Path) -> bool:
+    """Whether it has made too many files, or written too much: also into files that have no name any more."""
+    files = 0
+    taken = 0
+    with os.scandir(output) as entries:
+        for entry in entries:
+            files += 1
+            if files > FILES_MAX:
+                return True
+            with suppress(FileNotFoundError):
+                taken += entry.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES
+    with suppress(OSError):  # it is over, or has yet to become the program
+        written = _WRITTEN.search(Path(f"/proc/{pid}/io").read_text(encoding="ascii"))
+        taken = max(taken, int(written[1]) if written is not None else 0)
+    return taken > WRITTEN_MAX

@@ -168,7 +168,8 @@ _REFUSED = (
     *("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_open", "pidfd_getfd", "process_madvise", "kcmp"),
     *("sched_setparam", "sched_setaffinity", "migrate_pages", "move_pages"),
     # Changes of files that Landlock does not look at.
-    *("truncate", "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat"),
+    # `fallocate` takes room on the disk that counts as nothing written.
+    *("fallocate", "truncate", "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat"),
     *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr", "utimensat", "utimes"),
     *("utime", "futimesat", "mknod", "mknodat", "name_to_handle_at", "open_by_handle_at"),
     # The kernel's larger doors.
@@ -185,7 +186,15 @@ _X86_64 = {
     **{"fork": 57, "vfork": 58, "clone": 56, "clone3": 435, "kill": 62, "tkill": 200, "tgkill": 234},
     **{"rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297, "pidfd_send_signal": 424, "ptrace": 101},
     **{"process_vm_readv": 310, "process_vm_writev": 311, "pidfd_open": 434, "pidfd_getfd": 438},
-    **{"process_madvise": 440, "kcmp": 312, "truncate": 76, "chmod": 90, "fchmod": 91, "fchmodat": 268},
+    **{
+        "process_madvise": 440,
+        "kcmp": 312,
+        "fallocate": 285,
+        "truncate": 76,
+        "chmod": 90,
+        "fchmod": 91,
+        "fchmodat": 268,
+    },
     **{"fchmodat2": 452, "chown": 92, "fchown": 93, "lchown": 94, "fchownat": 260, "setxattr": 188},
     **{"lsetxattr": 189, "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199},
     **{"utimensat": 280, "utimes": 235, "utime": 132, "futimesat": 261, "mknod": 133, "mknodat": 259},
@@ -204,7 +213,7 @@ _AARCH64 = {
     **{"clone": 220, "clone3": 435, "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138},
     **{"rt_tgsigqueueinfo": 240, "pidfd_send_signal": 424, "ptrace": 117, "process_vm_readv": 270},
     **{"process_vm_writev": 271, "pidfd_open": 434, "pidfd_getfd": 438, "process_madvise": 440, "kcmp": 272},
-    **{"truncate": 45, "fchmod": 52, "fchmodat": 53, "fchmodat2": 452, "fchown": 55, "fchownat": 54},
+    **{"fallocate": 47, "truncate": 45, "fchmod": 52, "fchmodat": 53, "fchmodat2": 452, "fchown": 55, "fchownat": 54},
     **{"setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15, "fremovexattr": 16},
     **{"utimensat": 88, "mknodat": 33, "name_to_handle_at": 264, "open_by_handle_at": 265, "io_uring_setup": 425},
     **{"bpf": 280, "perf_event_open": 241, "userfaultfd": 282, "keyctl": 219, "add_key": 217, "request_key": 218},

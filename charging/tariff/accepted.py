@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from charging.errors import ConfigError, Problem
+from charging.files import read_bytes
 from charging.records import NEWER, RECORD, Codec
 from charging.tariff.deck import DeckChanges, changes
-from charging.tariff.deck_file import DeckCache, DeckFile, parse_deck
+from charging.tariff.deck_file import MAX_DECK_BYTES, DeckCache, DeckFile, parse_deck
 from charging.tariff.file import digest_of, files_of, load_tariff
 from charging.tariff.tariff import RateTable, Tariff
 
@@ -201,7 +202,7 @@ class Accepted:
 
     def _copy(self, source: Path) -> str:
         """Under its digest, which is returned."""
-        data = source.read_bytes()
+        data = read_bytes(source, MAX_DECK_BYTES)
         name = hashlib.sha256(data).hexdigest()
         if not (self.folder / name).exists():
             self._write(self.folder / name, data)

@@ -13,6 +13,7 @@ from math import ceil
 from pathlib import Path
 
 from charging.errors import ConfigError, Problem
+from charging.files import read_bytes
 from charging.pricing.calendar import Window
 from charging.pricing.money import format_euro
 from charging.pricing.packs import MESSAGES, PAGES
@@ -78,8 +79,7 @@ def files_of(path: Path) -> tuple[Path, ...]:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as stream:
-            return stream.read(MAX_TARIFF_BYTES + 1)
+        return read_bytes(path, MAX_TARIFF_BYTES + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigError([Problem(str(path), "", reason, "a tariff file that can be read")]) from error

@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from structlog.testing import capture_logs
 
 from charging.cli import check_files
 from charging.cli.findings import Grade
-from charging.fax import sandbox
-from charging.fax.convert import Room, _run
+from charging.fax import convert, sandbox
+from charging.fax.convert import TIME_S, Room, _run
 from charging.service.refusal import Code, Refused
 from charging.settings import Fax
 from tests.fakes.documents import pdf
@@ -181,6 +182,48 @@ def test_program_can_do_it_all_without_the_sandbox(room: Room, listener: int) ->
 def test_program_in_the_sandbox_has_its_document_and_its_output(room: Room, listener: int) -> None:
     assert attack(room, listener, shut_in=True) == {"own output", "document"}
     assert (room.folder.parent / "ledger.db").read_text() == "money"
+
+
+FILLS = {
+    "many files": "for n in itertools.count(): open(f'f{n}', 'wb').write(block)",
+    "empty files": "for n in itertools.count(): open(f'f{n}', 'wb').close()",
+    "files without a name": """
+kept = []
+for n in range(20):
+    kept.append(open('f', 'wb'))
+    os.unlink('f')
+    for _ in range(10):
+        kept[-1].write(block)
+    os.fsync(kept[-1])
+signal.pause()
+""",
+    "room that is taken and not written": """
+for n in range(60):
+    with open(f'f{n}', 'wb') as one:
+        os.posix_fallocate(one.fileno(), 0, 100_000_000)
+signal.pause()
+""",
+}
+FILL = "import itertools, os, signal, sys\nos.chdir(sys.argv[1])\nblock = bytes(10_000_000)\n"
+
+
+@pytest.mark.parametrize("how", FILLS)
+async def test_program_that_a_stranger_has_taken_over_does_not_fill_the_disk(
+    room: Room, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(convert, "WRITTEN_MAX", 100_000_000)
+    room.output.mkdir()
+    room.document.write_bytes(b"")
+    begun_s = time.monotonic()
+    with capture_logs() as logs:
+        refused = await _run(room, 2 * 10**8, sys.executable, "-I", "-S", "-c", FILL + FILLS[how], str(room.output))
+    assert isinstance(refused, Refused)
+    assert time.monotonic() - begun_s < TIME_S / 2, "it was ended, and not by its time"
+    names = os.listdir(room.output)
+    assert len(names) < 50_000
+    assert sum((room.output / one).stat().st_blocks * 512 for one in names) < 10**9
+    if how != "room that is taken and not written":  # which it is refused
+        assert "fax_document_fills_disk" in [one["event"] for one in logs]
 
 
 def test_program_that_never_ends_is_ended_by_the_kernel(room: Room) -> None:

@@ -1,0 +1,45 @@
+"""Reads a file that an operator has named, which may be a pipe: ``charging check <(decrypt charging.yaml)``.
+
+To open a pipe (FIFO, fifo(7)) waits for someone who writes into it, for ever if nobody does. A command that only hangs
+tells nobody what is wrong, so here it has an end.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+from pathlib import Path
+
+PIPE_S = 30
+"""For more to come out of a pipe: whoever fills it may ask for a passphrase first."""
+PIECE_BYTES = 65_536
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """What the file holds, ``most`` bytes at most. Raises OSError; for a pipe that nobody has written to for PIPE_S one
+    that says so."""
+    place = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # on a file that changes nothing (open(2))
+    with os.fdopen(place, "rb") as stream:
+        if stat.S_ISFIFO(os.fstat(place).st_mode):
+            return _out_of_pipe(path, place, most)
+        os.set_blocking(place, True)
+        return stream.read(most)
+
+
+def _out_of_pipe(path: Path, place: int, most: int) -> bytes:
+    read = bytearray()
+    waiting = select.poll()
+    waiting.register(place, select.POLLIN)
+    while len(read) < most:
+        if not waiting.poll(PIPE_S * 1000):
+            raise TimeoutError(errno.ETIMEDOUT, f"a pipe that nobody has written to for {PIPE_S} s", str(path))
+        try:
+            piece = os.read(place, min(PIECE_BYTES, most - len(read)))
+        except BlockingIOError:
+            continue
+        if not piece:
+            break
+        read += piece
+    return bytes(read)
