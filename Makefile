@@ -8,6 +8,7 @@ PREFIX ?= /opt/charging/.venv
 SECONDS ?= 60
 SITE ?= site
 CALLS ?= 10000
+DAEMONS ?= 1
 HOLD ?= 130
 LEDGER ?= sqlite
 FIGURES ?= .cache/bench-daemon.json
@@ -61,9 +62,9 @@ bench: venv ## figures of speed, printed beside what they are measured against
 		echo "== $$bench"; $(PYTHON) -m "$$(echo "$${bench%.py}" | tr / .)"; done
 	@echo "the daemon's figures as JSON: $(FIGURES)"
 
-bench-live: venv ## the daemon under CALLS (10,000) live calls on LEDGER (sqlite): held, killed, restarted, its books compared
+bench-live: venv ## DAEMONS (1) under CALLS (10,000) live calls on LEDGER (sqlite): held, killed, restarted, the books compared
 	@.ci/setup tools redis-server
-	$(PYTHON) -m tests.benchmarks.bench_daemon --only $(LEDGER) --parts live --calls $(CALLS) --hold $(HOLD) --away 50 --json $(FIGURES)
+	$(PYTHON) -m tests.benchmarks.bench_daemon --only $(LEDGER) --parts live --daemons $(DAEMONS) --calls $(CALLS) --hold $(HOLD) --away 50 --json $(FIGURES)
 
 bench-day: venv ## a day's calls in MINUTES (60) on LEDGER (sqlite), ten times an operator's busy hour: nothing but the books may grow
 	@.ci/setup tools redis-server

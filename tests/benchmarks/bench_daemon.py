@@ -17,38 +17,34 @@ from pathlib import Path
 
 from tests.benchmarks.daemon_rows import PARTS, Side
 from tests.benchmarks.figures import Table
-from tests.integration.redis_servers import RedisServer
+from tests.benchmarks.ledgers import LEDGERS
 
 FIGURES = Path(".cache/bench-daemon.json")
+UNLESS_NAMED = ("day", "fail-over")
 
 
 async def measure(options: argparse.Namespace, table: Table) -> None:
-    for store in ("sqlite", "redis") if options.only is None else (options.only,):
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-daemon-")))
-            for name in options.parts:
-                here = folder / name
-                url = ""
-                if store == "redis":
-                    server = stack.enter_context(RedisServer(folder, "appendfsync everysec"))
-                    url = server.url
-                here.mkdir()
-                side = Side(store, here, url, table, options)
-                async with side:
+    for store in options.only or ("sqlite", "redis"):
+        for name in options.parts:
+            with ExitStack() as stack:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-daemon-")))
+                ledger = stack.enter_context(LEDGERS[store](folder))
+                async with Side(store, folder / name, ledger, table, options) as side:
                     await PARTS[name](side)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["sqlite", "redis"], help="one of the ledgers")
+    parser.add_argument("--only", nargs="+", choices=LEDGERS, help="these ledgers; else SQLite and one Redis")
     parser.add_argument(
         "--parts",
         nargs="+",
         choices=PARTS,
-        default=[one for one in PARTS if one != "day"],
-        help="what is measured: all but the day, unless named",
+        default=[one for one in PARTS if one not in UNLESS_NAMED],
+        help="what is measured: all but the day and the fail-over, unless named",
     )
     parser.add_argument("--calls", type=int, default=500, help="live calls")
+    parser.add_argument("--daemons", type=int, default=1, help="so many share live and mixed load")
     parser.add_argument("--hold", type=float, default=65, help="for so many seconds live calls are held")
     parser.add_argument("--seconds", type=float, default=2, help="length of a round of decisions")
     parser.add_argument("--rounds", type=int, default=2, help="how often decisions are measured")

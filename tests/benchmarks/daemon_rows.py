@@ -7,7 +7,8 @@ import asyncio
 import math
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -15,6 +16,7 @@ from typing import Self
 from tests.benchmarks.day import day
 from tests.benchmarks.figures import Table, median_ratio, percentile
 from tests.benchmarks.ledger_load import at_least, at_most
+from tests.benchmarks.ledgers import Ledger
 from tests.benchmarks.played import PlayedAsterisk, PlayedCall, ask
 from tests.benchmarks.shipped_daemon import Numbers, ShippedDaemon, check, cpu_s_of, fill
 
@@ -26,16 +28,24 @@ AGAIN_S = 0.2
 TALK_S = 30
 BESIDE_A_SECOND, BESIDE_S = 5, 15
 PAID_AHEAD_SLACK_S = 2
+IDLE_S, IDLE_S_A_CALL = 60, 0.01
+"""What all calls that have ended may take to be booked."""
 
 
 class Side:
     """One daemon on one ledger, and the Asterisk that is played to it."""
 
     def __init__(
-        self, store: str, folder: Path, url: str, table: Table, options: argparse.Namespace, switch: str = "asterisk"
+        self,
+        store: str,
+        folder: Path,
+        ledger: Ledger,
+        table: Table,
+        options: argparse.Namespace,
+        switch: str = "asterisk",
     ) -> None:
         self.store, self.table, self.options = store, table, options
-        self.folder, self.url, self.switch = folder, url, switch
+        self.folder, self.ledger, self.switch = folder, ledger, switch
         self.asterisk = PlayedAsterisk()
         self.played: list[PlayedCall] = []
         self.waits: list[float] = []
@@ -44,7 +54,7 @@ class Side:
 
     async def __aenter__(self) -> Self:
         await self.asterisk.listen()
-        self.daemon = ShippedDaemon(self.folder, self.asterisk, self.url, self.switch)
+        self.daemon = ShippedDaemon(self.folder, self.asterisk, self.ledger.url, self.switch)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -112,7 +122,7 @@ class Side:
         """End every call, and the daemon once all is booked."""
         self.end_all()
         try:
-            await self.daemon.idle()
+            await self.daemon.idle(IDLE_S + IDLE_S_A_CALL * len(self.played))
             await self.daemon.stop()
         except TimeoutError:
             self.table.fault(self.store, what, ["calls that have ended are not booked in time"])
@@ -188,18 +198,52 @@ async def _closed_loop(side: Side, port: int, pid: int, connections: int) -> tup
     return count / (time.perf_counter() - begin), (cpu_s_of(pid) - cpu) / max(count, 1)
 
 
-class Meter:
-    """The CPU of a stretch of time: the daemon's, and that of this process, which has to be well below one core for the
-    figures to be the daemon's."""
+@asynccontextmanager
+async def several(side: Side, daemons: int) -> AsyncIterator[Sequence[Side]]:
+    """So many daemons, this one among them, each with an Asterisk of its own. In a Redis they share all accounts; with
+    a file each has its own accounts, as an operator divides them."""
+    async with AsyncExitStack() as stack:
+        others = [
+            Side(side.store, side.folder / f"{n}", side.ledger, side.table, side.options, f"asterisk-{n}")
+            for n in range(2, daemons + 1)
+        ]
+        for other in others:
+            await stack.enter_async_context(other)
+        yield side, *others
 
-    def __init__(self, side: Side) -> None:
-        self._daemon = side.daemon
-        self._begin = time.perf_counter(), time.process_time(), side.daemon.cpu_s()
+
+def _on(sides: Sequence[Side]) -> str:
+    return f" on {len(sides)} daemons" if len(sides) > 1 else ""
+
+
+async def _books(sides: Sequence[Side], what: str) -> None:
+    """End every call and all daemons, and compare each ledger with what its callers did."""
+    for side in sides:
+        await side.ended(what)
+    first, *others = sides
+    if first.ledger.url:
+        first.played += (call for other in others for call in other.played)
+        others = []
+    for side in (first, *others):
+        await side.compared(what)
+
+
+class Meter:
+    """The CPU of a stretch of time: the daemons', and that of this process, which has to be well below one core for the
+    figures to be theirs."""
+
+    def __init__(self, *sides: Side) -> None:
+        self._daemons = [side.daemon for side in sides]
+        self._begin = time.perf_counter(), time.process_time(), [one.cpu_s() for one in self._daemons]
 
     def read(self) -> dict[str, float]:
-        wall, own, cpu = self._begin
-        self.lasted_s, self.cpu_s = time.perf_counter() - wall, self._daemon.cpu_s() - cpu
-        return {"core": self.cpu_s / self.lasted_s, "own_core": (time.process_time() - own) / self.lasted_s}
+        wall, own, before = self._begin
+        spent = [daemon.cpu_s() - cpu_s for daemon, cpu_s in zip(self._daemons, before, strict=True)]
+        self.lasted_s, self.cpu_s = time.perf_counter() - wall, sum(spent)
+        found = {"core": self.cpu_s / self.lasted_s, "own_core": (time.process_time() - own) / self.lasted_s}
+        if len(spent) > 1:
+            found |= {f"core_{number}": cpu_s / self.lasted_s for number, cpu_s in enumerate(spent, 1)}
+        return found
 
 
 async def offered(side: Side) -> None:
@@ -209,40 +253,56 @@ async def offered(side: Side) -> None:
     side.waits.clear()
     meter = Meter(side)
     await side.offer(SETUPS_A_SECOND, 5, side.set_up)
-    _waited(side, f"{SETUPS_A_SECOND} set-ups a second", 10, **meter.read())
+    _waited([side], f"{SETUPS_A_SECOND} set-ups a second", 10, **meter.read())
     await side.books("set-ups offered")
 
 
-def _waited(side: Side, what: str, goal_ms: float, **more: float) -> None:
-    waits = [1000 * one for one in side.waits]
-    beside = {"p50": percentile(waits, 50), "refused": side.refused, **more}
-    side.add(f"{what}: p99", percentile(waits, 99), "ms", *at_most(goal_ms), **beside)
+def _waited(sides: Sequence[Side], what: str, goal_ms: float, **more: float) -> None:
+    waits = [1000 * one for side in sides for one in side.waits]
+    beside = {"p50": percentile(waits, 50), "refused": sum(side.refused for side in sides), **more}
+    sides[0].add(f"{what}: p99", percentile(waits, 99), "ms", *at_most(goal_ms), **beside)
 
 
 async def live(side: Side) -> None:
-    """Calls that last: ticks and what they cost, then decisions beside them; then the daemon dies and comes back."""
-    calls, name = side.options.calls, f"{side.options.calls:,} live"
-    await side.begin(calls + 200)
-    empty_kib = side.daemon.memory_kib()
-    await side.fill_live(calls)
-    refused, side.refused = side.refused, 0
+    """Calls that last: ticks and what they cost, then decisions beside them; then the daemons die and come back."""
+    async with several(side, side.options.daemons) as sides:
+        await _live(sides)
+
+
+async def _live(sides: Sequence[Side]) -> None:
+    first, options = sides[0], sides[0].options
+    calls, name = options.calls // len(sides), f"{options.calls:,} live{_on(sides)}"
+    for side in sides:
+        await side.begin(calls + 200)
+    empty_kib = _memory_kib(sides)
+    await asyncio.gather(*(side.fill_live(calls) for side in sides))
+    refused = sum(side.refused for side in sides)
     lags: list[float] = []
-    side.asterisk.on_deadline = lambda _call, left_s: lags.append(1000 * (HORIZON_S - left_s))
-    meter = Meter(side)
-    await asyncio.sleep(side.options.hold)
-    _ticked(side, name, lags, refused=refused, **meter.read())
-    minutes = len(side.asterisk.live()) * meter.lasted_s / 60
-    side.add(f"{name}: CPU a call-minute", 1000 * meter.cpu_s / minutes, "ms", *at_most(1))
-    mib = side.daemon.memory_kib() / 1024
-    kib = (side.daemon.memory_kib() - empty_kib) / calls
-    side.add(f"{name}: memory a live call", kib, "KiB", *at_most(10), rss_mib=mib)
+    for side in sides:
+        side.refused = 0
+        side.asterisk.on_deadline = lambda _call, left_s: lags.append(1000 * (HORIZON_S - left_s))
+    meter = Meter(*sides)
+    await asyncio.sleep(options.hold)
+    _ticked(first, name, lags, refused=refused, **meter.read())
+    minutes = sum(len(side.asterisk.live()) for side in sides) * meter.lasted_s / 60
+    first.add(f"{name}: CPU a call-minute", 1000 * meter.cpu_s / minutes, "ms", *at_most(1))
+    kib = (_memory_kib(sides) - empty_kib) / options.calls
+    first.add(f"{name}: memory a live call", kib, "KiB", *at_most(10), rss_mib=_memory_kib(sides) / 1024)
     lags.clear()
-    side.waits.clear()
-    meter = Meter(side)
-    await side.offer(BESIDE_A_SECOND, BESIDE_S, lambda: side.conversation(BESIDE_S))
-    _waited(side, f"{name}: decisions beside", 50, **meter.read())
-    await _restarted(side, name)
-    await side.books(name)
+    for side in sides:
+        side.waits.clear()
+    meter = Meter(*sides)
+    a_second = BESIDE_A_SECOND / len(sides)
+    await asyncio.gather(
+        *(side.offer(a_second, BESIDE_S, partial(side.conversation, BESIDE_S)) for side in sides),
+    )
+    _waited(sides, f"{name}: decisions beside", 50, **meter.read())
+    await _restarted(sides, name)
+    await _books(sides, name)
+
+
+def _memory_kib(sides: Sequence[Side]) -> int:
+    return sum(side.daemon.memory_kib() for side in sides)
 
 
 def _ticked(side: Side, name: str, lags: list[float], **more: float) -> None:
@@ -252,79 +312,84 @@ def _ticked(side: Side, name: str, lags: list[float], **more: float) -> None:
     side.add(f"{name}: tick lag p99", percentile(ticks, 99), "ms", *at_most(250), **beside)
 
 
-async def _restarted(side: Side, name: str) -> None:
-    before = len(side.asterisk.live())
-    await side.daemon.kill()
-    await asyncio.sleep(side.options.away)
+async def _restarted(sides: Sequence[Side], name: str) -> None:
+    first, options = sides[0], sides[0].options
+    before = sum(len(side.asterisk.live()) for side in sides)
+    await asyncio.gather(*(side.daemon.kill() for side in sides))
+    await asyncio.sleep(options.away)
     begin = time.perf_counter()
-    moved: dict[str, float] = {}
-    unpaid = {call.uid for call in _unpaid(side)}
+    moved: dict[PlayedCall, float] = {}
+    unpaid = set(_unpaid(sides))
 
     def hear(call: PlayedCall, _left_s: float) -> None:
-        if call.uid in unpaid:
-            moved.setdefault(call.uid, time.perf_counter() - begin)
+        if call in unpaid:
+            moved.setdefault(call, time.perf_counter() - begin)
 
-    side.asterisk.on_deadline = hear
-    starting = asyncio.create_task(side.daemon.start())
+    for side in sides:
+        side.asterisk.on_deadline = hear
+    starting = asyncio.gather(*(side.daemon.start() for side in sides))
     paid_s = up_s = math.inf
     while math.inf in (paid_s, up_s) and time.perf_counter() < begin + 2 * HORIZON_S:
         await asyncio.sleep(0.05)
         now_s = time.perf_counter() - begin
         if starting.done():
             up_s = min(up_s, now_s)
-        if not (behind := len(_unpaid(side))):
+        if not (behind := len(_unpaid(sides))):
             paid_s = min(paid_s, now_s)
     await starting
-    cut = before - len(side.asterisk.live())
-    beside = {"up_s": up_s, "cpu_s": side.daemon.cpu_s(), "away_s": side.options.away}
+    cut = before - sum(len(side.asterisk.live()) for side in sides)
+    beside = {"up_s": up_s, "cpu_s": sum(side.daemon.cpu_s() for side in sides), "away_s": options.away}
     beside |= {"cut": cut, "behind": behind, "were_behind": len(unpaid)}
     if moved:  # one call after the other is paid ahead
         beside |= {"first_s": min(moved.values()), "half_s": percentile(list(moved.values()), 50)}
         beside |= {"last_s": max(moved.values())}
-    side.add(f"{name}: restart until all are paid ahead", paid_s, "s", *at_most(3), **beside)
+    first.add(f"{name}: restart until all are paid ahead", paid_s, "s", *at_most(3), **beside)
 
 
-def _unpaid(side: Side) -> list[PlayedCall]:
+def _unpaid(sides: Sequence[Side]) -> list[PlayedCall]:
     """Live calls whose deadline at the switch is nearer than the horizon."""
-    now = asyncio.get_running_loop().time()
-    least = now + HORIZON_S - PAID_AHEAD_SLACK_S
-    return [call for call in side.asterisk.live() if call.deadlines[call.callee_uid] < least]
+    least = asyncio.get_running_loop().time() + HORIZON_S - PAID_AHEAD_SLACK_S
+    live = (call for side in sides for call in side.asterisk.live())
+    return [call for call in live if call.deadlines[call.callee_uid] < least]
 
 
 async def mixed(side: Side) -> None:
     """Calls a second, of half a minute each."""
-    rate = side.options.rate
-    await side.begin(int(rate * TALK_S * 2))
-    before_kib, meter = side.daemon.memory_kib(), Meter(side)
-    await side.offer(rate, 2 * TALK_S, lambda: side.conversation(TALK_S))
-    grew_mib = (side.daemon.memory_kib() - before_kib) / 1024
-    _waited(side, f"mixed, {rate:g} calls/s of {TALK_S} s", 50, grew_mib=grew_mib, **meter.read())
-    await side.books("mixed")
+    async with several(side, side.options.daemons) as sides:
+        await _mixed(sides)
+
+
+async def pair(side: Side) -> None:
+    """The same load, half of it on each of two daemons."""
+    async with several(side, 2) as sides:
+        await _mixed(sides)
+
+
+async def fail_over(side: Side) -> None:
+    """The same load, in the middle of which the Redis that answers is killed: a replica takes over."""
+    if side.ledger.kill is None:
+        return  # nothing takes over
+    async with several(side, side.options.daemons) as sides:
+        await _mixed(sides, " and a fail-over", side.ledger.kill)
+
+
+async def _mixed(sides: Sequence[Side], what: str = "", strike: Callable[[], None] = lambda: None) -> None:
+    """``strike`` is done halfway."""
+    rate = sides[0].options.rate
+    name = f"mixed, {rate:g} calls/s of {TALK_S} s{what}{_on(sides)}"
+    for side in sides:
+        await side.begin(int(rate * TALK_S * 2))
+    before_kib, meter = _memory_kib(sides), Meter(*sides)
+    a_second = rate / len(sides)
+    asyncio.get_running_loop().call_later(TALK_S, strike)
+    await asyncio.gather(*(side.offer(a_second, 2 * TALK_S, partial(side.conversation, TALK_S)) for side in sides))
+    grew_mib = (_memory_kib(sides) - before_kib) / 1024
+    _waited(sides, name, 50, grew_mib=grew_mib, **meter.read())
+    await _books(sides, name)
 
 
 def _middle(values: tuple[float, ...]) -> float:
     return sorted(values)[len(values) // 2]
-
-
-async def pair(side: Side) -> None:
-    """The same load as ``mixed``, half of it on each of two daemons that share the ledger and all accounts."""
-    if side.store == "sqlite":
-        return  # a file has one daemon
-    rate = side.options.rate
-    second = Side(side.store, side.folder / "second", side.url, side.table, side.options, "second")
-    async with second:
-        both = side, second
-        for one in both:
-            await one.begin(int(rate * TALK_S * 2))
-        meters = [Meter(one) for one in both]
-        await asyncio.gather(*(one.offer(rate / 2, 2 * TALK_S, partial(one.conversation, TALK_S)) for one in both))
-        cores = {f"core_{number}": meter.read()["core"] for number, meter in enumerate(meters, 1)}
-        side.waits += second.waits
-        _waited(side, f"two daemons, {rate:g} calls/s of {TALK_S} s", 50, **cores)
-        for one in both:
-            await one.ended("two daemons")
-        side.played += second.played
-        await side.compared("two daemons")
 
 
 PARTS: dict[str, Callable[[Side], Awaitable[None]]] = {
@@ -333,5 +398,6 @@ PARTS: dict[str, Callable[[Side], Awaitable[None]]] = {
     "live": live,
     "mixed": mixed,
     "pair": pair,
+    "fail-over": fail_over,
     "day": day,
 }

@@ -36,7 +36,7 @@ BACKSTOP_S = 5
 """What the dialplan adds to the caller's own deadline."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class PlayedCall:
     """One caller, and whom he reached."""
 
@@ -90,6 +90,9 @@ class PlayedCall:
 class PlayedAsterisk(FakeAmi):
     """A manager interface behind which there are calls."""
 
+    _serials = itertools.count(1)
+    """Of all calls in this process: no caller is at two of these at once."""
+
     def __init__(self) -> None:
         super().__init__()
         self.calls: dict[str, PlayedCall] = {}
@@ -100,7 +103,6 @@ class PlayedAsterisk(FakeAmi):
         """Actions, by name."""
         self.on_deadline: Callable[[PlayedCall, float], None] = lambda _call, _left_s: None
         """Hears of each order to cut a subscriber's leg, with the seconds that were left of the former one."""
-        self._ids = itertools.count(1)
         self._waiting: dict[asyncio.StreamWriter, list[bytes] | None] = {}
         """Connections that want events; while one is busy with a list, its events."""
         self.answers = {
@@ -119,7 +121,7 @@ class PlayedAsterisk(FakeAmi):
     def ring(self, number: str, caller: str = "") -> PlayedCall:
         """A caller is in the dialplan, which is about to ask. Where none is named, each has a number of his own: of one
         caller no more than ``AT_ONCE_MAX`` are decided about at a time."""
-        serial = next(self._ids) * 2
+        serial = next(self._serials) * 2
         caller = caller or f"+3120{serial % 10**7:07d}"
         uid, callee_uid = (f"{int(time.time())}.{one}" for one in (serial, serial + 1))
         call = PlayedCall(uid, callee_uid, number, caller, asyncio.get_running_loop().create_future())
@@ -211,11 +213,18 @@ class PlayedAsterisk(FakeAmi):
             self._waiting.pop(writer, None)
 
     async def _every_channel(self, message: AmiMessage, writer: asyncio.StreamWriter) -> None:
-        """The list that takes long, while which this connection does nothing else."""
+        """The list that takes long."""
+        writer.write(success(message, ("EventList", "start"), ("Message", "Channel status will follow")))
+        count = str(await self._listed(message, writer))
+        end = ("EventList", "Complete"), ("ListItems", count), ("Items", count)
+        writer.write(block(("Event", "StatusComplete"), ("ActionID", message.get("ActionID")), *end))
+        self._told(writer)
+
+    async def _listed(self, message: AmiMessage, writer: asyncio.StreamWriter) -> int:
+        """Write the entries; their number. While this is made the connection does nothing else, until :meth:`_told`."""
         if writer in self._waiting:
             self._waiting[writer] = []
         asked, count = message.get("Variables"), 0
-        writer.write(success(message, ("EventList", "start"), ("Message", "Channel status will follow")))
         identity = f"ActionID: {message.get('ActionID')}\r\n\r\n"
         everyone = list(self.calls.items())
         for first in range(0, len(everyone), LIST_STEP):
@@ -223,10 +232,10 @@ class PlayedAsterisk(FakeAmi):
             count += len(alive)
             writer.write("".join(f"{self._entry(uid, call, asked)}{identity}" for uid, call in alive).encode())
             await asyncio.sleep(len(alive) * CHANNEL_S)
-        end = ("ListItems", str(count)), ("Items", str(count))
-        writer.write(
-            block(("Event", "StatusComplete"), ("ActionID", message.get("ActionID")), ("EventList", "Complete"), *end)
-        )
+        return count
+
+    def _told(self, writer: asyncio.StreamWriter) -> None:
+        """The list is over: the events that waited."""
         if held := self._waiting.get(writer):
             writer.write(b"".join(held))
         if writer in self._waiting:
@@ -312,9 +321,12 @@ class PlayedAsterisk(FakeAmi):
     def _originate(self, message: AmiMessage) -> Iterable[bytes]:
         """The maintenance extension, which deletes records; whatever else is ordered is not carried out."""
         if message.get("Context") == variables.MAINTENANCE_CONTEXT:
-            keys = message.get("Variable").partition("=")[2].split(variables.FORGET_SEPARATOR)
-            asyncio.get_running_loop().call_later(DELETES_AFTER_S, self._forget, keys)
+            self._delete(message)
         return [success(message, ("Message", "Originate successfully queued"))]
+
+    def _delete(self, message: AmiMessage) -> None:
+        keys = message.get("Variable").partition("=")[2].split(variables.FORGET_SEPARATOR)
+        asyncio.get_running_loop().call_later(DELETES_AFTER_S, self._forget, keys)
 
     def _forget(self, keys: list[str]) -> None:
         for key in keys:

@@ -10,11 +10,12 @@ MASTERS = 3
 
 
 class Sentinels:
-    """One master, one replica, three sentinels."""
+    """One master, its replicas, three sentinels."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, replicas: int = 1) -> None:
         self._master = RedisServer(folder)
-        self._replica = RedisServer(folder, f"replicaof 127.0.0.1 {self._master.port}")
+        follows = f"replicaof 127.0.0.1 {self._master.port}"
+        self._replicas = [RedisServer(folder, follows) for _ in range(replicas)]
         watch = (
             f"sentinel monitor ledger 127.0.0.1 {self._master.port} 2",
             "sentinel down-after-milliseconds ledger 600",
@@ -24,7 +25,8 @@ class Sentinels:
 
     def __enter__(self) -> Sentinels:
         self._master.start()
-        self._replica.start()
+        for replica in self._replicas:
+            replica.start()
         wait_until(self._in_sync, "the replica is not in sync")
         for sentinel in self._sentinels:
             sentinel.start()
@@ -32,7 +34,7 @@ class Sentinels:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for server in (*self._sentinels, self._replica, self._master):
+        for server in (*self._sentinels, *self._replicas, self._master):
             server.stop()
 
     @property
@@ -42,14 +44,15 @@ class Sentinels:
 
     def master_and_replica(self, _account: str = "") -> tuple[RedisServer, RedisServer]:
         """As they were started."""
-        return self._master, self._replica
+        return self._master, self._replicas[0]
 
     def _in_sync(self) -> bool:
-        return "master_link_status:up" in self._replica.cli("info", "replication")
+        return all("master_link_status:up" in one.cli("info", "replication") for one in self._replicas)
 
     def _all_known(self) -> bool:
         told = [sentinel.cli("info", "sentinel") for sentinel in self._sentinels]
-        return all("slaves=1,sentinels=3" in one and "status=ok" in one for one in told)
+        known = f"slaves={len(self._replicas)},sentinels=3"
+        return all(known in one and "status=ok" in one for one in told)
 
 
 class Cluster:
@@ -107,7 +110,7 @@ class Cluster:
         slot = int(self._servers[0].cli("cluster", "keyslot", f"{{{account}}}"))
         nodes = [line.split() for line in self._servers[0].cli("cluster", "nodes").splitlines()]
         (master,) = [node for node in nodes if any(_holds(part, slot) for part in node[8:])]
-        (replica,) = [node for node in nodes if node[3] == master[0]]
+        replica = next(node for node in nodes if node[3] == master[0])
         ports = [node[1].partition("@")[0].partition(":")[2] for node in (master, replica)]
         return by_port[ports[0]], by_port[ports[1]]
 

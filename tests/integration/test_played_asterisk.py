@@ -13,6 +13,7 @@ from charging.asterisk.message import AmiMessage, assigned
 from charging.asterisk.translate import translate
 from tests.benchmarks import daemon_rows, played_words
 from tests.benchmarks.figures import Table
+from tests.benchmarks.ledgers import LEDGERS, Ledger
 from tests.benchmarks.played import PlayedAsterisk, PlayedCall, ask
 from tests.benchmarks.shipped_daemon import check
 from tests.fakes.agi_client import AgiClient
@@ -131,7 +132,7 @@ async def test_the_dialplan_asks_and_obeys_as_the_real_one() -> None:
 async def test_a_daemon_is_driven_and_its_books_are_compared(tmp_path: Path) -> None:
     """Six calls through the shipped daemon; books that say otherwise than the callers are found."""
     table = Table()
-    side = daemon_rows.Side("sqlite", tmp_path, "", table, argparse.Namespace())
+    side = daemon_rows.Side("sqlite", tmp_path, Ledger(""), table, argparse.Namespace())
     async with side:
         await side.begin(3)
         await side.fill_live(3)
@@ -146,3 +147,20 @@ async def test_a_daemon_is_driven_and_its_books_are_compared(tmp_path: Path) -> 
     assert len(found) == 1
     assert wrong.session in found[0]
     assert "calls that nobody made" in missing[0]
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+async def test_two_daemons_hold_calls_die_and_come_back_with_exact_books(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On files each has its own accounts; in one Redis they share all."""
+    monkeypatch.setattr(daemon_rows, "BESIDE_S", 1)
+    table = Table()
+    options = argparse.Namespace(calls=6, daemons=2, hold=0.5, away=0.5)
+    with LEDGERS[store](tmp_path / "ledger") as ledger:
+        async with daemon_rows.Side(store, tmp_path / "one", ledger, table, options) as side:
+            await daemon_rows.live(side)
+    assert table.faults == []
+    cut = [row for row in table.rows if row["measure"] == "6 live on 2 daemons: paid calls cut"]
+    assert sum(int(row["unit"].removeprefix("of ")) for row in cut) >= 6 + daemon_rows.BESIDE_A_SECOND - 1
+    assert len(cut) == (2 if store == "sqlite" else 1), "so many ledgers"

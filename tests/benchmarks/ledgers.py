@@ -1,0 +1,50 @@
+"""What the daemons of a benchmark keep their books in: laid down empty, and taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.integration.redis_replicated import Cluster, Sentinels
+from tests.integration.redis_servers import RedisServer
+
+REPLICAS = 2
+"""Of each master: where one server is lost, each write still finds a replica."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Where it is."""
+
+    url: str
+    """Empty: each daemon has a file of its own."""
+    kill: Callable[[], None] | None = None
+    """Ends the server that answers (in a cluster: one of three), where another takes over."""
+
+
+@contextmanager
+def sqlite(_folder: Path) -> Iterator[Ledger]:
+    yield Ledger("")
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[Ledger]:
+    with RedisServer(folder) as server:
+        yield Ledger(server.url)
+
+
+@contextmanager
+def sentinel(folder: Path) -> Iterator[Ledger]:
+    with Sentinels(folder, REPLICAS) as servers:
+        yield Ledger(f"{servers.url}&min_replicas_ack=1", servers.master_and_replica()[0].kill)
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[Ledger]:
+    with Cluster(folder, REPLICAS) as servers:
+        yield Ledger(f"{servers.url}&min_replicas_ack=1", lambda: servers.master_and_replica("a0000000")[0].kill())
+
+
+LEDGERS = {"sqlite": sqlite, "redis": redis, "sentinel": sentinel, "cluster": cluster}
