@@ -97,3 +97,8 @@ def answered_as_noted(session: Session, noted: Instant | None, now: Instant, pol
 def _later(read: Instant, by_us: int) -> Instant:
     """A reading of before a step, whose monotonic part was found out by a time of day of after it."""
     return Instant(read.mono_us + by_us, read.wall_us)
+
+
+def unstepped_ms(its_ms: int, stepped_ms: int, mine_ms: int) -> int:
+    """Return the length in ms, with or without the steps of the switch's wall clock: the one that fits ours better."""
+    return min(its_ms, its_ms - stepped_ms, key=lambda one: abs(one - mine_ms))

@@ -54,7 +54,7 @@ from charging.call.events import (
     Woke,
 )
 from charging.call.failover import reassert_within, recover
-from charging.call.missed_steps import answered_as_noted
+from charging.call.missed_steps import answered_as_noted, unstepped_ms
 from charging.call.model import Context, Session, Short, State
 from charging.call.switch_events import BridgeEntered, ChannelReplaced, DialEnded, TransferKind, TransferSeen
 from charging.clock import MICROSECONDS, Instant, parted_us
@@ -64,6 +64,8 @@ from charging.records import replace
 DEADLINE_TOLERANCE_MS = 1000
 """The switch's remaining time may differ by so much from ours before it is set again."""
 
+ANSWER_MAX_S = 10
+"""By so much, at most, an answer of the switch is taken to be younger than its question: a list of all its channels."""
 DOUBTFUL_MAX = 8
 """So many orders of unknown outcome are remembered."""
 
@@ -171,7 +173,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     if session.ahead:
         return Step(alive)  # the tick that is due finds out how far the money goes
     moved = alive.deadline_due or alive.doubtful_s or alive.caller_uid != session.caller_uid  # his leg may lack it
-    placed = not moved and not is_misplaced(alive, event.callee, event.asked_mono_us)
+    placed = not moved and not is_misplaced(alive, event.callee, event.asked_mono_us, context.now.mono_us)
     stands, due = replace(alive, enforced_s=alive.covered_s), replace(alive, deadline_due=False)
     after = Step(stands) if placed else _deadline(due, context)
     strangers = tuple(HangUp(leg.uid, "not_paid_for") for leg in event.others if leg.bridged)
@@ -269,9 +271,9 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
     since_ms = callee.since_answer_ms
     if since_ms is None:
         its_ms, enforced_s = _counted(session, given, left_ms, mine_ms)
-        its_ms = _unstepped(its_ms, stepped_ms, mine_ms)
+        its_ms = unstepped_ms(its_ms, stepped_ms, mine_ms)
     else:
-        its_ms = _unstepped(since_ms, stepped_ms, mine_ms)
+        its_ms = unstepped_ms(since_ms, stepped_ms, mine_ms)
         enforced_s = (its_ms + left_ms + 500) // 1000
         # If the switch counts to a later second, the record is old: a fail-over lost ticks, or a copy was restored.
         due_now = replace(due_now, ahead=enforced_s > session.covered_s)
@@ -308,11 +310,6 @@ def _heard_at_once(session: Session, callee: Leg, context: Context) -> Session:
     return replace(session, answered=session.answered.plus(-late_us / MICROSECONDS)) if late_us else session
 
 
-def _unstepped(its_ms: int, stepped_ms: int, mine_ms: int) -> int:
-    """The length in ms, with or without the steps of the switch's wall clock: the one that fits ours better."""
-    return min(its_ms, its_ms - stepped_ms, key=lambda one: abs(one - mine_ms))
-
-
 def _counted(session: Session, given: tuple[int, ...], left_ms: int, mine_ms: int) -> tuple[int, int]:
     """How many ms the call has lasted by the countdown alone, and to which of the ``given`` seconds it counts: for a
     dialplan that does not say when the leg answered."""
@@ -324,11 +321,13 @@ def _counted(session: Session, given: tuple[int, ...], left_ms: int, mine_ms: in
 # --- where the switch cuts it ---------------------------------------------------------------------------------
 
 
-def is_misplaced(session: Session, callee: Leg, asked_mono_us: int) -> bool:
+def is_misplaced(session: Session, callee: Leg, asked_mono_us: int, now_mono_us: int) -> bool:
     """Whether the deadline that the switch holds for the forwarded leg is not where what is covered ends, by more than
-    DEADLINE_TOLERANCE_MS. ``asked_mono_us``: when the switch was asked, monotonic."""
-    wanted_ms = session.covered_s * 1000 - session.elapsed_ms(asked_mono_us)
-    return callee.time_left_ms is None or abs(callee.time_left_ms - wanted_ms) > DEADLINE_TOLERANCE_MS
+    DEADLINE_TOLERANCE_MS. What it says was true at some moment from the question to now: a long list takes seconds."""
+    last_us = min(now_mono_us, asked_mono_us + ANSWER_MAX_S * MICROSECONDS)
+    most_ms, least_ms = (session.covered_s * 1000 - session.elapsed_ms(at_us) for at_us in (asked_mono_us, last_us))
+    left_ms, slack_ms = callee.time_left_ms, DEADLINE_TOLERANCE_MS
+    return left_ms is None or not least_ms - slack_ms <= left_ms <= most_ms + slack_ms
 
 
 def _cut_overdue(session: Session, event: SwitchSaid, context: Context) -> Step:

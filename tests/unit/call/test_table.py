@@ -473,6 +473,26 @@ def test_anything_else_in_a_list_is_an_event(session: dict[str, object], said: d
     assert table.as_known(replace(KNOWN, **session), changed, NOW, POLICY) is None  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("took_s", "left_ms", "stands"),
+    [
+        *((0, 109_000, True), (0, 108_999, False), (0, 111_000, True), (0, 111_001, False)),
+        *((4, 105_000, True), (4, 104_999, False), (4, 111_000, True), (4, 111_001, False)),
+        *((10, 99_000, True), (10, 98_999, False), (60, 99_000, True), (60, 98_999, False)),
+    ],
+)
+def test_long_list_in_which_a_deadline_has_come_nearer_is_no_reason_to_order_it_again(
+    took_s: int, left_ms: int, stands: bool
+) -> None:
+    """A list of 60,000 channels takes seconds. The last are as far from their ends as its end says, the first as its
+    question; an answer that came far too late is no excuse."""
+    listed = replace(LISTED, callee=leg("callee", left_ms=left_ms))
+    now = NOW.plus(took_s)
+    after = table.as_known(KNOWN, listed, now, POLICY)
+    assert after == (replace(KNOWN, proven_ms=10_000) if stands else None)
+    assert deadlines(step(KNOWN, listed, now, POLICY)[1]) == ([] if stands else [120])
+
+
 def test_call_that_the_list_lacks_is_not_charged_by_the_links_proof_until_it_was_asked_about() -> None:
     """The switch was restarted, its link is up again, and the question about the call is lost."""
     due = running(tick_mono_us=NOW.mono_us, funding=(Segment(0, 60, CREDIT),))
