@@ -61,7 +61,7 @@ class Reason(StrEnum):
     TOO_MANY_WAIT = "too_many_wait"
     """Too many of the same caller, or to the same number, are being decided about: this one finds it busy."""
     TOO_MANY_GIVEN_UP = "too_many_given_up"
-    """Too many calls of this caller have ended without anything charged: this one finds it busy."""
+    """Too many calls of this caller to this number have ended without anything charged: this one finds it busy."""
     NO_ROOM = "no_room"
     """Voicemail was due, and the switch's disk for it is nearly full."""
     TOO_MANY_CALLS = "too_many_calls"

@@ -296,7 +296,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "a flood, which the trunk or an SBC should bound (docs/security.md); the others had their turn",
     ),
     Reason.TOO_MANY_GIVEN_UP: (
-        "too many calls of the same caller were given up before anyone answered, or left no message",
+        "too many calls of the same caller to this number were given up before anyone answered, or left no message",
         "who calls so? `charging.given_up_a_minute` is the limit (docs/security.md)",
     ),
     Reason.NO_ROOM: (

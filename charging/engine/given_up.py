@@ -1,8 +1,10 @@
-"""Which callers have begun so many calls lately that nobody paid for.
+"""Who has called one number often lately, and nobody paid for it.
 
 A forward that is given up while it rings, or a paid voicemail without a message, costs its caller nothing, and leaves
 two lines in the journal and a CDR, which stay for years. One caller with a program makes a dozen a second of them, some
-gigabytes a day. So what each leaves is bounded, and beyond it he finds it busy before anything is looked up.
+gigabytes a day. So what he leaves by calling one number is bounded, and beyond it he finds that number busy before
+anything is looked up. All numbers together are not: a call centre shows one number for many calls to many people, and a
+stranger who writes another's number must not keep him from all.
 """
 
 from __future__ import annotations
@@ -16,14 +18,14 @@ from charging.clock import MICROSECONDS, Clock
 SAVED_MINUTES = 3
 """Who has not called for so long may give up so many minutes' calls at once."""
 SOURCES_MAX = 10_000
-"""Callers of whom we know. In a flood by more than these the one who was seen longest ago is forgotten."""
+"""Pairs of a caller and a number that we know. In a flood of more the one that was seen longest ago is forgotten."""
 DIGITS = 9
 """The last ones of a number: it may be written in several ways."""
 
 
 def source_of(number: str, caller: str) -> str:
-    """Whose calls count together: one caller's, to any number; those without a number, by the number they call."""
-    return f"by {caller[-DIGITS:]}" if caller else f"to {number}"
+    """Whose calls count together: one caller's to one number. Callers without a number are one."""
+    return f"{caller[-DIGITS:]} to {number[-DIGITS:]}"
 
 
 class GivenUp:

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from charging.call.model import Policy
-from charging.engine.given_up import SAVED_MINUTES, SOURCES_MAX, GivenUp, source_of
+from charging.engine.given_up import SAVED_MINUTES, SOURCES_MAX, GivenUp
+from charging.ledger.accounts import Number
 from tests.fakes.clock import FakeClock
-from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
+from tests.fakes.rig import EURO, TARGET, Rig, make_rig
 
 A_MINUTE = 2
 AT_ONCE = SAVED_MINUTES * A_MINUTE
@@ -81,7 +82,19 @@ async def test_a_caller_without_a_number_counts_by_the_number_that_he_calls(rig:
         await given_up(rig, "")
     assert await decided(rig, "") == "too_many_given_up"
     assert await decided(rig) == "credit"
-    assert source_of(NUMBER, "") != source_of("+31850000002", "")
+
+
+@pytest.mark.parametrize("caller", [CALLER, ""])
+async def test_another_number_is_not_busy_to_him(caller: str) -> None:
+    """A call centre shows one number for many calls; and who writes another's number keeps him from no one else."""
+    async with make_rig(Policy(given_up_a_minute=A_MINUTE)) as rig:
+        await rig.subscriber(credit=10 * EURO)
+        for _ in range(AT_ONCE):
+            await given_up(rig, caller)
+        other = Number("+31850000002", "anna", forward_to=TARGET)
+        await rig.store.directory.put_number(other, None)
+        assert (await rig.ring(other.number, caller=caller)).reason == "credit"
+        assert (await rig.ring(caller=caller)).reason == "too_many_given_up"
 
 
 async def test_callers_who_withhold_their_numbers_are_told_apart(rig: Rig) -> None:
