@@ -48,7 +48,7 @@ DRAIN_S = 3.0
 """How long a daemon that stops tries."""
 
 CHARGED = TickPosted | CallSettled | VoicemailSettled | FaxSettled
-"""What is told when a call has cost something: a notice may be due."""
+"""What is told when a call may have cost something: if it has, a notice may be due."""
 
 log = structlog.get_logger("charging.notices")
 
@@ -97,11 +97,11 @@ class Notices:
             observe(what, session)
             if isinstance(what, LeftMessageCharged):
                 self.touched(what.account)
-            elif session is None:
-                return
+            elif session is None or not isinstance(what, CHARGED) or not what.settled:
+                return  # most calls are not answered, and a look costs more than their decision
             elif isinstance(what, TickPosted | CallSettled) and self._alone:
                 self._notifier.charged(session.account, what.settled)
-            elif isinstance(what, CHARGED):
+            else:
                 self.touched(session.account)
 
         return observed

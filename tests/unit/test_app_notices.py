@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from charging.app_notices import RETRY_S, Notices
 from charging.call.decide import Cause, Decision
-from charging.call.model import Short
-from charging.call.told import TickPosted
+from charging.call.model import Proof, Short
+from charging.call.told import CallSettled, TickPosted
 from charging.clock import Clock
 from charging.engine.desk import MissedCall
 from charging.engine.told import CallDecided, LeftMessageCharged, Told
@@ -55,6 +55,18 @@ class Desk:
             raise fault or LedgerUnavailable
 
         patched.setattr(self.store.documents, "get_document", failing)
+
+    def note_looks(self, patched: pytest.MonkeyPatch) -> list[str]:
+        """The accounts that are looked at from now on."""
+        accounts: list[str] = []
+        read = self.store.directory.account
+
+        async def noting(account: str) -> object:
+            accounts.append(account)
+            return await read(account)
+
+        patched.setattr(self.store.directory, "account", noting)
+        return accounts
 
     async def move(self, kind: Kind, micro: int) -> None:
         await self.store.apply(Transfer(f"{kind}/{micro}", "anna", kind, 1, (Leg(CREDIT, micro),)))
@@ -101,19 +113,25 @@ async def test_r15_a_tick_is_looked_at_if_it_matters_or_if_other_daemons_may_cha
     """What the others take of an account this daemon does not hear of."""
     async with opened(Desk(clock, alone=alone)) as desk:
         await desk.move(Kind.TOP_UP, 10 * EURO)
-        accounts: list[str] = []
-        read = desk.store.directory.account
-
-        async def noting(account: str) -> object:
-            accounts.append(account)
-            return await read(account)
-
-        monkeypatch.setattr(desk.store.directory, "account", noting)
+        accounts = desk.note_looks(monkeypatch)
         observe = desk.notices.watching(lambda what, _session=None: desk.heard.append(what))
         for _ in range(2):
             observe(TickPosted({CREDIT: 1000}, 60, Short.NO), running(account="anna"))
             await clock.advance(GATHER_S)
         assert accounts == ["anna"] * looks
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_call_that_cost_nothing_is_no_reason_for_a_look(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch, alone: bool
+) -> None:
+    async with opened(Desk(clock, alone=alone)) as desk:
+        accounts = desk.note_looks(monkeypatch)
+        observe = desk.notices.watching(lambda what, _session=None: desk.heard.append(what))
+        for settled, looked_at in (({}, []), ({CREDIT: 1}, ["anna"])):
+            observe(CallSettled(0, Proof.NEVER_ANSWERED, settled), running(account="anna"))
+            await clock.advance(GATHER_S)
+            assert accounts == looked_at
 
 
 async def test_r13_a_missed_call_is_put_into_the_outbox(desk: Desk) -> None:
