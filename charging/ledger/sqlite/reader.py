@@ -17,8 +17,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from charging.clock import Deadlines
@@ -51,7 +53,7 @@ class Reader:
         self._queue_max = queue_max
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger-reader")
+        self._pool = _Threads()
         self._lasting = ThreadPoolExecutor(THREADS, thread_name_prefix="ledger-long-reader")
         self._waiting: deque[Job] = deque()
         self._done: deque[Job] = deque()
@@ -66,8 +68,8 @@ class Reader:
 
     async def stop(self) -> None:
         self._stopped = True
-        for pool in (self._pool, self._lasting):
-            await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
+        await asyncio.to_thread(self._pool.shutdown)
+        await asyncio.to_thread(self._lasting.shutdown, wait=True, cancel_futures=True)
         self._refuse_waiting()
         for connection in self._connections:
             connection.close()
@@ -115,7 +117,7 @@ class Reader:
         if not self._waiting or self._at_work == THREADS or self._stopped:
             return
         try:
-            self._pool.submit(self._carry_out_waiting, loop)
+            self._pool.submit(partial(self._carry_out_waiting, loop))
         except RuntimeError:  # there can be no more threads
             self._refuse_waiting()
             return
@@ -198,6 +200,35 @@ class Reader:
             connection = self._local.connection = connect(self._path, self._timeout_s / 2, read_only=True)
             self._connections.append(connection)
         return connection
+
+
+class _Threads:
+    """For ordinary reads: THREADS of them, begun as they are needed. The work itself tells its end: the library's pool,
+    which tells it too, costs as much as a read."""
+
+    def __init__(self) -> None:
+        self._begun: list[threading.Thread] = []
+        self._works: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+
+    def submit(self, work: Callable[[], object]) -> None:
+        """Have one of them carry it out. Raises RuntimeError: there can be no thread."""
+        if len(self._begun) < THREADS:
+            thread = threading.Thread(target=self._run, name=f"ledger-reader_{len(self._begun)}", daemon=True)
+            with suppress(RuntimeError) if self._begun else nullcontext():
+                thread.start()
+                self._begun.append(thread)
+        self._works.put(work)
+
+    def shutdown(self) -> None:
+        """Return when all has been carried out."""
+        for _ in self._begun:
+            self._works.put(None)
+        for thread in self._begun:
+            thread.join()
+
+    def _run(self) -> None:
+        while (work := self._works.get()) is not None:
+            work()
 
 
 class KeyReader:
