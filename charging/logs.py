@@ -12,9 +12,10 @@ import logging
 import logging.handlers
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, TextIO, cast
 
@@ -54,6 +55,8 @@ _NUMBER = re.compile(
     rf"|[1-9](?=\d{{0,2}}[ -])(?:{_NARROW_GAP}\d){{9,14}}(?!:\d)"  # 31 6 12345678, no day and hour
     r"|\d{7,15})(?![A-Za-z0-9]|\.\d)"
 )
+_MASKED_IN = re.compile(r"[\d@<]|%40")
+"""What any of them needs."""
 _TRACES = frozenset({"exception", "stack"})
 _FIRST_SHOWN = 3
 _LAST_SHOWN = 2
@@ -140,6 +143,8 @@ def get_logger(name: str = "charging") -> structlog.typing.FilteringBoundLogger:
 def mask(text: str) -> str:
     """``text`` with the middle of each phone number starred out, the name of each mail address, and that of the person
     before it."""
+    if _MASKED_IN.search(text) is None:  # most fields are words
+        return text
     text = _MAIL_NAME.sub(lambda match: f"***{match['gap']}", text)
     text = _MAIL.sub(lambda match: f"{match['name'].lstrip(chr(34))[:1]}***{match['at']}{match['domain']}", text)
     return _NUMBER.sub(lambda match: _starred(match[0]), text)
@@ -190,11 +195,16 @@ def _escaped(value: Any) -> Any:
 def _stamper(clock: Clock) -> structlog.typing.Processor:
     def stamp(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         seconds, micros = divmod(clock.now().wall_us, MICROSECONDS)
-        moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
-        fields["timestamp"] = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        fields["timestamp"] = f"{_second(seconds)}.{micros // 1000:03d}Z"
         return fields
 
     return stamp
+
+
+@lru_cache(maxsize=4)
+def _second(since_epoch: int) -> str:
+    """Many lines have the same."""
+    return datetime.fromtimestamp(since_epoch, UTC).isoformat().removesuffix("+00:00")
 
 
 def _renderers(output: str, stream: TextIO) -> list[structlog.typing.Processor]:
@@ -203,8 +213,14 @@ def _renderers(output: str, stream: TextIO) -> list[structlog.typing.Processor]:
     return [escape_fields, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
 
 
-def _json(fields: Any, **options: Any) -> str:
-    return visible_json(json.dumps(fields, ensure_ascii=False, **options))
+def _json(fields: Any, default: Callable[[Any], Any]) -> str:
+    return visible_json(_encoder(default).encode(fields))
+
+
+@cache
+def _encoder(default: Callable[[Any], Any]) -> json.JSONEncoder:
+    """`json.dumps` makes one for each text."""
+    return json.JSONEncoder(ensure_ascii=False, default=default)
 
 
 def _name_library_message(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
