@@ -234,7 +234,7 @@ def proof(secret: str) -> bytes:
     """Make the first command: Asterisk sets ``secret`` on the channel and answers with it. The secret is made after the
     header was read, so the header cannot contain it. Only Asterisk, whose AGI runs for this channel, can set it there:
     a client that imitates the dialplan is found out when the switch is asked for it."""
-    return command("GET FULL VARIABLE", f"${{SET({variables.PROOF}={secret})}}")
+    return _PROVE % secret.encode()
 
 
 def check_proof(result: Result, secret: str) -> None:
@@ -288,3 +288,6 @@ def _quoted(argument: str) -> str:
         raise LocalProtocolError(f"an argument with control characters: {argument!r}")
     escaped = argument.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+_PROVE = command("GET FULL VARIABLE", f"${{SET({variables.PROOF}=%s)}}")

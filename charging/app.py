@@ -320,7 +320,6 @@ def _store(config: Config, clock: Clock, metrics: Metrics, health: LedgerHealth)
     def measure(operation: str, outcome: str, seconds: float) -> None:
         metrics.ledger_operation_seconds.labels(operation, outcome).observe(seconds)
         health.heard(operation, outcome)
-        metrics.ledger_up.set(not health.why)
 
     store = open_store(
         config.settings.ledger.url,
@@ -530,7 +529,7 @@ async def serve(engine: Engine, stop: asyncio.Event, hung_up: asyncio.Event | No
     duties = Tasks()
     try:
         await ground.check(engine.store.documents, is_sandbox=settings.sandbox)
-        engine.metrics.ledger_up.set(1)
+        engine.metrics.ledger_up.set_function(lambda: not engine.ledger_health.why)
         if not await engine.store.sessions_page("", 1):  # no call runs: read it before any call is decided
             await asyncio.to_thread(_interfaces)
         listening = {name: asyncio.Event() for name in ("control", "http", *FRONTS) if getattr(settings, name)}

@@ -228,8 +228,20 @@ def _day_at(zone: ZoneInfo, second: int) -> str:
     return _local_second(zone, second).date().isoformat()
 
 
+_month_seen: dict[ZoneInfo, tuple[int, int, str]] = {}
+"""By zone, the month that was asked for last: a moment in it, where it may end, its name."""
+
+
 def month_and_edge_us(zone: ZoneInfo, wall_us: int) -> tuple[str, int]:
     """The calendar month, and the first instant after ``wall_us`` at which it may end."""
+    since_us, edge_us, name = _month_seen.get(zone, (0, 0, ""))
+    if not since_us <= wall_us < edge_us:  # rarely: nearly all ask about now
+        name, edge_us = _month_and_edge_us(zone, wall_us)
+        _month_seen[zone] = wall_us, edge_us, name
+    return name, edge_us
+
+
+def _month_and_edge_us(zone: ZoneInfo, wall_us: int) -> tuple[str, int]:
     local = local_reading(zone, wall_us)
     years, month = divmod(local.month, 12)
     following = datetime(local.year + years, month + 1, 1)  # noqa: DTZ001
