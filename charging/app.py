@@ -226,8 +226,8 @@ def policy_of(config: Config) -> Policy:
     )
 
 
-def _observer(metrics: Metrics, notices: Notices | None, papers: DocumentFolder | None) -> Observer:
-    observe: Observer = MeteredObserver(metrics)
+def _observer(metrics: Metrics, clock: Clock, notices: Notices | None, papers: DocumentFolder | None) -> Observer:
+    observe: Observer = MeteredObserver(metrics, clock, metrics.later)
     for watcher in (notices, papers):
         observe = observe if watcher is None else watcher.watching(observe)
     return observe
@@ -241,7 +241,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     tariff = TariffInForce(settings.tariff, metrics, clock, accepted_of(settings))
     notices = _notices(config, store, tariff, clock, metrics)
     papers = _papers(config, clock)
-    observe = _observer(metrics, notices, papers)
+    observe = _observer(metrics, clock, notices, papers)
     link, control, switch = switch_of(config, clock, metrics)
     lease = _lease(config, clock, store, link, observe)
     policy, decisions = policy_of(config), _decisions(config, store, clock, metrics)
@@ -318,7 +318,7 @@ def _lease(config: Config, clock: Clock, store: Store, link: AmiLink | PlayedSwi
 
 def _store(config: Config, clock: Clock, metrics: Metrics, health: LedgerHealth) -> Store:
     def measure(operation: str, outcome: str, seconds: float) -> None:
-        metrics.ledger_operation_seconds.labels(operation, outcome).observe(seconds)
+        metrics.later.do(lambda: metrics.ledger_operation_seconds.labels(operation, outcome).observe(seconds))
         health.heard(operation, outcome)
 
     store = open_store(
@@ -352,7 +352,7 @@ def _decisions(config: Config, store: Store, clock: Clock, metrics: Metrics) -> 
 
 def _agi(config: Config, clock: Clock, metrics: Metrics, desk: Desk, sources: Sources) -> AgiServer:
     def measure(route: str, outcome: AgiOutcome, seconds: float) -> None:
-        metrics.count_agi(route, outcome.value, seconds)
+        metrics.later.do(lambda: metrics.count_agi(route, outcome.value, seconds))
 
     agi = config.settings.agi
     limits = AgiLimits(connections=agi.max_connections, header_s=agi.header_timeout_s, request_s=agi.request_timeout_s)
@@ -559,7 +559,10 @@ async def _until_signalled(engine: Engine) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, hung_up.set)
-    await serve(engine, stop, hung_up)
+    try:
+        await serve(engine, stop, hung_up)
+    finally:
+        engine.metrics.later.run()
 
 
 def within_descriptors(config: Config) -> Config:

@@ -25,6 +25,8 @@ from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.errors import ConfigError, Problem
 from charging.shown import visible, visible_json
 
+HAPPENED_US = "happened_us"
+"""The field of a line that is written later than what it tells: wall clock."""
 UNMASKED_FIELDS = frozenset(
     {"event", "level", "timestamp", "session", "account", "transfer", "uid", "bridge", "digest", "revision", "logger"}
 )
@@ -194,7 +196,8 @@ def _escaped(value: Any) -> Any:
 
 def _stamper(clock: Clock) -> structlog.typing.Processor:
     def stamp(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        seconds, micros = divmod(clock.now().wall_us, MICROSECONDS)
+        wall_us = fields.pop(HAPPENED_US, None) or clock.now().wall_us
+        seconds, micros = divmod(wall_us, MICROSECONDS)
         fields["timestamp"] = f"{_second(seconds)}.{micros // 1000:03d}Z"
         return fields
 

@@ -22,6 +22,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from charging.tasks import Afterwards
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """What ``/metrics`` answers as its Content-Type."""
 AMI_STATES = ("down", "connecting", "refused", "reconciling", "up", "shutting_down")
@@ -65,6 +67,8 @@ class Metrics:
 
     def __init__(self, version: str = "") -> None:
         self.registry = CollectorRegistry()
+        self.later = Afterwards()
+        """What is counted, and logged, a moment after it happened."""
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self._make_sessions()
@@ -80,6 +84,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text that Prometheus reads, in the format :data:`CONTENT_TYPE`."""
+        self.later.run()
         return generate_latest(self.registry)
 
     def set_ami_state(self, state: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
@@ -104,6 +105,35 @@ class Breath:
         self._turns += 1
         if self._turns % self.TURNS == 0:
             await asyncio.sleep(0)
+
+
+class Afterwards:
+    """What nobody waits for, done together, in order, a moment later. The same work costs a third where it is done many
+    times in a row, for the processor has all of it at hand."""
+
+    MOMENT_S = 0.05
+    TOGETHER_MAX = 100
+    """One more is done at once, with all that wait: their number is bounded, and so is a step of the loop."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], object]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def do(self, work: Callable[[], object]) -> None:
+        """Do this, too. In a running loop."""
+        self._waiting.append(work)
+        if len(self._waiting) > self.TOGETHER_MAX:
+            self.run()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self.MOMENT_S, self.run)
+
+    def run(self) -> None:
+        """Do all that waits now. Raises what one of them raises; those behind it wait on."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting:
+            self._waiting.popleft()()
 
 
 async def first_of(*waits: Coroutine[Any, Any, object]) -> None:

@@ -91,7 +91,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.tariff": (*PRICES, "charging.metrics"),
     "charging.whatif": PRICES,
     "charging.call": (*PRICES, *LEDGER_PORT, "agi.port"),
-    "charging.engine.observer": (*DOMAIN, "charging.metrics"),
+    "charging.engine.observer": (*DOMAIN, "charging.metrics", "charging.logs"),
     "charging.engine": (*PRICES, *LEDGER_PORT, "charging.call", "agi.port"),
     "charging.ledger": ("charging.pricing.money", "charging.pricing.packs"),
     "charging.asterisk": ("charging.call", "charging.engine.ports"),

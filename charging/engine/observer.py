@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import get_args
 
 import structlog
@@ -13,9 +14,12 @@ from charging.call import told as call
 from charging.call.decide import Reason
 from charging.call.model import Short
 from charging.call.storage import Record
+from charging.clock import Clock, SystemClock
 from charging.engine import told
 from charging.ledger.balances import is_free_seconds, is_money
+from charging.logs import HAPPENED_US
 from charging.metrics import Metrics
+from charging.tasks import Afterwards
 
 log = structlog.get_logger("charging.session")
 
@@ -40,16 +44,30 @@ _level = logging.getLogger("charging.session")
 class MeteredObserver:
     """Logs each, and counts what operators watch (`engine.ports.Observer`). Used in the loop of the calls."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, clock: Clock | None = None, later: Afterwards | None = None) -> None:
+        """``later``: routine is told then, with the time of ``clock`` at which it happened; all else at once, after the
+        routine that waits."""
         self._metrics = metrics
+        self._clock = clock or SystemClock()
+        self._later = later
         self._ticks = _NO_TICKS
         self._postponed = 0
 
     def __call__(self, what: told.Told, session: Record | None = None) -> None:
         level = LEVELS[type(what)]
+        if self._later is None:
+            self._tell(level, what, session)
+        elif level > logging.INFO:
+            self._later.run()
+            self._tell(level, what, session)
+        else:
+            self._later.do(partial(self._tell, level, what, session, self._clock.now().wall_us))
+
+    def _tell(self, level: int, what: told.Told, session: Record | None, happened_us: int | None = None) -> None:
         if level > logging.DEBUG or _level.isEnabledFor(level):
             bound = {} if session is None else {"session": session.id, "account": session.account}
-            log.log(level, told.name_of(type(what)), **{**bound, **told.fields_of(what)})
+            when = {} if happened_us is None else {HAPPENED_US: happened_us}
+            log.log(level, told.name_of(type(what)), **{**when, **bound, **told.fields_of(what)})
         self._count(what)
 
     def _count(self, what: told.Told) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import structlog
 
-from charging.logs import configure_logs, get_logger, mask
+from charging.logs import HAPPENED_US, configure_logs, get_logger, mask
 from tests.fakes.clock import FakeClock
 
 
@@ -47,6 +47,12 @@ def json_log(level: Any = "info") -> io.StringIO:
     stream = io.StringIO()
     configure_logs("json", level, clock=FakeClock(), stream=stream)
     return stream
+
+
+def test_a_line_that_is_written_later_has_the_time_of_what_it_tells() -> None:
+    stream = json_log()
+    get_logger().info("call_decided", **{HAPPENED_US: 1_795_262_400_123_999})
+    assert lines_of(stream) == [{"event": "call_decided", "level": "info", "timestamp": "2026-11-21T12:00:00.123Z"}]
 
 
 def test_event_is_one_json_line_with_the_injected_clocks_time() -> None:

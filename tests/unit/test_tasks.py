@@ -7,13 +7,15 @@ import contextlib
 import gc
 import signal
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from charging import tasks
-from charging.tasks import Tasks, deaf_to_hangup, end, first_of, together, within
+from charging.tasks import Afterwards, Tasks, deaf_to_hangup, end, first_of, together, within
+from tests.fakes.ami import eventually
 from tests.fakes.clock import settle
 
 
@@ -350,3 +352,36 @@ async def test_of_several_tasks_that_fail_the_first_is_told_and_the_others_are_l
     gc.collect()
     assert not complaints
     assert [(one["event"], one["task"]) for one in logs] == [("another_task_failed", "b"), ("another_task_failed", "c")]
+
+
+async def test_what_nobody_waits_for_is_done_together_in_order_a_moment_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Afterwards, "MOMENT_S", 0)
+    later, done = Afterwards(), list[int]()
+    for number in range(3):
+        later.do(partial(done.append, number))
+    assert done == []
+    await eventually(lambda: done, "the moment is over")
+    assert done == [0, 1, 2]
+    later.do(partial(done.append, 3))
+    await eventually(lambda: len(done) == 4, "the next moment is over")
+
+
+async def test_so_many_wait_for_a_moment_and_one_more_has_them_done_at_once() -> None:
+    later, done = Afterwards(), list[int]()
+    for number in range(Afterwards.TOGETHER_MAX):
+        later.do(partial(done.append, number))
+    assert done == []
+    later.do(partial(done.append, -1))
+    assert done == [*range(Afterwards.TOGETHER_MAX), -1]
+
+
+async def test_work_of_a_moment_that_fails_takes_nothing_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Afterwards, "MOMENT_S", 3600)
+    later, done = Afterwards(), list[int]()
+    later.do(partial(divmod, 1, 0))
+    later.do(partial(done.append, 1))
+    with pytest.raises(ZeroDivisionError):
+        later.run()
+    assert done == []
+    later.run()
+    assert done == [1]

@@ -17,8 +17,10 @@ from charging.call.told import TickPosted
 from charging.engine import observer, told
 from charging.engine.observer import MeteredObserver
 from charging.engine.told import Told
+from charging.logs import HAPPENED_US
 from charging.metrics import Metrics
 from tests.fakes.ami import eventually
+from tests.fakes.clock import FakeClock
 from tests.unit.call.test_table import running
 
 ROUTINE = (
@@ -61,6 +63,30 @@ def test_a_line_of_the_log_says_whose_session_it_is_about(what: Told, line: dict
     with capture_logs() as logs:
         MeteredObserver(Metrics())(what, session)
     assert logs == [{"session": session.id, "account": session.account, **line}]
+
+
+async def test_routine_is_told_a_moment_later_with_its_own_time_and_before_whatever_is_not_routine() -> None:
+    clock, metrics = FakeClock(), Metrics()
+    observe = MeteredObserver(metrics, clock, metrics.later)
+    with capture_logs() as logs:
+        for number in range(2):
+            observe(told.CallDecided(Decision.FORWARD, "credit"))
+            assert len(logs) == 2 * number
+            await clock.advance(1)
+            observe(told.SwitchHadNoRoom())
+    assert [(line["event"], line.get(HAPPENED_US)) for line in logs] == [
+        ("call_decided", clock.now().wall_us - 2_000_000),
+        ("switch_had_no_room", None),
+        ("call_decided", clock.now().wall_us - 1_000_000),
+        ("switch_had_no_room", None),
+    ]
+
+
+async def test_the_numbers_have_all_that_has_happened() -> None:
+    metrics = Metrics()
+    observe = MeteredObserver(metrics, FakeClock(), metrics.later)
+    observe(told.CallDecided(Decision.FORWARD, "credit"))
+    assert b'charging_setups_total{decision="forward",reason="credit"} 1.0' in metrics.render()
 
 
 async def test_ticks_are_told_together_and_each_by_itself_only_to_who_looks_closely(
