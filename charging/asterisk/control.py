@@ -251,7 +251,7 @@ class CallControl:
         try:
             reply = await self._link.action("DBGetTree", fields, timeout_s=10.0, list_end="DBGetTreeComplete")
         except ActionRefused as error:
-            if "not found" in str(error).lower():  # how some versions report an empty list
+            if _is_not_found(error):  # how some versions report an empty list
                 return
             raise
         async for entry in in_turns(reply.events):
@@ -260,15 +260,15 @@ class CallControl:
             elif (record := self._entries.record(key, entry)) is not None:
                 records[key] = record
 
-    async def black_box_of(self, session: str) -> BlackBoxRecord | None:
-        """The record of this session; ``None`` if there is none yet, or none that can be read."""
-        fields = {"Family": variables.BLACK_BOX_FAMILY, "Key": session}
-        try:
-            reply = await self._link.action("DBGet", fields, list_end="DBGetComplete")
-        except ActionRefused as error:
-            if "not found" in str(error).lower():
-                return None
-            raise
+    async def records_of(self, sessions: Sequence[str]) -> list[BlackBoxRecord | SwitchError | None]:
+        """The record of each of these sessions; ``None`` if there is none yet, or none that can be read; the error for
+        one without an answer. All are one write."""
+        orders = [("DBGet", {"Family": variables.BLACK_BOX_FAMILY, "Key": session}) for session in sessions]
+        return [self._record_in(reply) for reply in await self._link.actions(orders, list_end="DBGetComplete")]
+
+    def _record_in(self, reply: Reply | SwitchError) -> BlackBoxRecord | SwitchError | None:
+        if isinstance(reply, SwitchError):
+            return None if _is_not_found(reply) else reply
         return next((self._entries.record(_key_of(entry), entry) for entry in reply.events), None)
 
     async def permissions(self) -> MissingRights:
@@ -309,6 +309,11 @@ def _key_of(entry: AmiMessage) -> str:
 def _is_gone(error: Exception) -> bool:
     """Whether the switch says that there is no such channel."""
     return isinstance(error, ActionRefused) and "no such channel" in str(error).lower()
+
+
+def _is_not_found(error: Exception) -> bool:
+    """Whether the switch says that its database has no such entry."""
+    return isinstance(error, ActionRefused) and "not found" in str(error).lower()
 
 
 def _hang_up(channel_uid: str, cause: int = CAUSE_NORMAL) -> Order:

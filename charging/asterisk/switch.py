@@ -25,6 +25,8 @@ _RESULTS = {
 }
 
 
+NO_RECORD = BlackBoxRead(found=False)
+
 ASK_S = 1.0
 """A caller waits for this answer, within the dialplan's guard."""
 
@@ -89,9 +91,9 @@ class AsteriskSwitch:
         path = f"{self._prompts_dir}/{language}/{prompt}"
         return _RESULTS[await self._control.play_prompt(session, sequence, callee_uid, path)]
 
-    async def black_box(self, session: str) -> BlackBoxRead:
-        record = await self._control.black_box_of(session)
-        return BlackBoxRead(found=False) if record is None else _read(record)
+    async def black_boxes_of(self, sessions: Sequence[str]) -> Sequence[BlackBoxRead | SwitchError]:
+        records = await self._control.records_of(sessions)
+        return [one if isinstance(one, SwitchError) else _read(one) if one else NO_RECORD for one in records]
 
     async def black_boxes(self, booked: Container[str] = ()) -> Mapping[str, BlackBoxRead | None]:
         records = await self._control.black_box(booked)

@@ -126,8 +126,9 @@ class Switch(Protocol):
     ) -> PromptResult:
         """Play a prompt to one leg, and return what became of it."""
 
-    async def black_box(self, session: str) -> BlackBoxRead:
-        """Read the switch's own record of one call."""
+    async def black_boxes_of(self, sessions: Sequence[str]) -> Sequence[BlackBoxRead | SwitchError]:
+        """Read the switch's own record of each of these calls, by one question. Returns them, or why there was no
+        answer, in their order."""
 
     async def black_boxes(self, booked: Container[str] = ()) -> Mapping[str, BlackBoxRead | None]:
         """Read all records, by key: a session's id, or another word for a call without a session. Of ``booked`` it is

@@ -184,8 +184,8 @@ class Rounds:
         leads: Callable[[], bool],
     ) -> None:
         """``leads`` says whether this daemon may give orders to the switch."""
-        self.questions = Questions(self, ledger, switch, looker, observe, leads)
         self.clock = clock
+        self.questions = Questions(self, ledger, switch, looker, observe, leads)
         self._due: dict[int, dict[Acting, None]] = {}
         """Who wants to be woken, by the end of the stretch in which that is."""
         self._ends: list[int] = []

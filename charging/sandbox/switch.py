@@ -332,8 +332,8 @@ class PlayedSwitch:
                 call.heard.append(f"{language}/{prompt}")
         return PromptResult.PLAYED
 
-    async def black_box(self, session: str) -> BlackBoxRead:
-        return self._around.records.get(session, BlackBoxRead(found=False))
+    async def black_boxes_of(self, sessions: Sequence[str]) -> Sequence[BlackBoxRead]:
+        return [self._around.records.get(session, BlackBoxRead(found=False)) for session in sessions]
 
     async def black_boxes(self, booked: Container[str] = ()) -> Mapping[str, BlackBoxRead | None]:
         return {key: None if key in booked else record for key, record in self._around.records.items()}

@@ -174,7 +174,7 @@ class Recorder:
             since = len(self._wire.kept)
             await play(await self._lab.place_call(way_in))
             await self._wire.told(since, "Hangup", times=channels)
-            await self._wire.control.black_box_of(SESSION)
+            await self._wire.control.records_of([SESSION])
 
         await self.scene(name, title, whole)
 
@@ -202,7 +202,7 @@ async def _idle(wire: Wire) -> None:
     await wire.action("CoreStatus")
     await wire.action("Ping")
     await control.black_box()
-    await control.black_box_of("s-0")
+    await control.records_of(["s-0"])
     await wire.action("AbsoluteTimeout", {"Channel": "9.9", "Timeout": "5"})
     await wire.action("AbsoluteTimeout", {"Channel": "9.9"})
     await control.hang_up("9.9")

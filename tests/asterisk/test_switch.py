@@ -15,7 +15,7 @@ import pytest_asyncio
 from agi.port import Answer, IncomingCall
 from agi.routes import routes_for
 from agi.server import AgiServer
-from charging.asterisk.black_box import FORGET_CHARACTERS_MAX, packed
+from charging.asterisk.black_box import FORGET_CHARACTERS_MAX, BlackBoxRecord, packed
 from charging.asterisk.control import CallControl, ChannelStatus, DeadlineOutcome
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
@@ -227,11 +227,12 @@ async def test_the_forwarded_leg_asked_alone_says_when_it_answered(lab: Lab, eng
 async def test_a_record_is_read_and_deleted_by_the_dialplan(lab: Lab, engine: Engine) -> None:
     assert await engine.control.black_box() == {}
     call = await engine.bridged(lab, mobile.answers())
-    assert await engine.control.black_box_of(SESSION) is None
+    assert await engine.control.records_of([SESSION]) == [None]
     await call.hang_up()
     await eventually(lambda: len(engine.of(ChannelEnded)) == 2)
-    record = await engine.control.black_box_of(SESSION)
-    assert record is not None
+    record, none = await engine.control.records_of([SESSION, "s-0"])
+    assert isinstance(record, BlackBoxRecord)
+    assert none is None
     assert record == (await engine.control.black_box())[SESSION]
     assert abs((record.conversation_ms or 0) - engine.talked_s() * 1000) < 100
     assert record.switch == "east"

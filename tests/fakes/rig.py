@@ -19,7 +19,7 @@ from charging.engine.desk import Desk, MissedCall
 from charging.engine.findings import Findings
 from charging.engine.left_messages import LeftMessages
 from charging.engine.recovery import Recovery
-from charging.engine.runner import SessionRunner
+from charging.engine.runner import ENDS_TOGETHER_S, SessionRunner
 from charging.engine.sessions import Registry
 from charging.engine.told import Told, UnexpectedEventMet, fields_of, name_of
 from charging.engine.undecided import Undecided
@@ -213,14 +213,14 @@ class Rig:
 
     async def hang_up(self, call: FakeCall) -> None:
         self.switch.end(call.session)
-        await self.clock.advance(0)
+        await self.clock.advance(ENDS_TOGETHER_S)
 
     async def hang_up_unrecorded(self, call: FakeCall, record: BlackBoxRead | None = None) -> None:
         """The call ends, and the switch has no record of it, or this one."""
         self.switch.note = lambda session, _record: record
         self.switch.end(call.session)
         self.switch.note = lambda session, noted: noted
-        await self.clock.advance(0)
+        await self.clock.advance(ENDS_TOGETHER_S)
 
     def runner_of(self, call: FakeCall) -> SessionRunner:
         runner = self.registry.open.find(call.session)

@@ -93,6 +93,8 @@ class FakeSwitch:
         self.deleted: list[list[str]] = []
         """Each order to delete records."""
         self.records_read: list[str] = []
+        self.asked_for: list[list[str]] = []
+        """Of whom records were asked for, question by question."""
         """Keys of records that a look at all of them took apart."""
         self.without_call: set[str] = set()
         """Unique ids of calls that there are not, though someone asks about them."""
@@ -269,8 +271,15 @@ class FakeSwitch:
         self.prompts.append((session, language, prompt))
         return self.prompt_result
 
-    async def black_box(self, session: str) -> BlackBoxRead:
-        self._must_be_up()
+    async def black_boxes_of(self, sessions: Sequence[str]) -> Sequence[BlackBoxRead | SwitchError]:
+        self.asked_for.append(list(sessions))
+        return [self._record_of(session) for session in sessions]
+
+    def _record_of(self, session: str) -> BlackBoxRead | SwitchError:
+        try:
+            self._must_be_up()
+        except SwitchError as error:
+            return error
         return self.records.get(session, BlackBoxRead(found=False))
 
     async def black_boxes(self, booked: Container[str] = ()) -> Mapping[str, BlackBoxRead | None]:

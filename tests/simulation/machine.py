@@ -380,9 +380,16 @@ class SwitchLine:
         await self.reach()
         return await self._switch.play_prompt(session, sequence, callee_uid, language, prompt)
 
-    async def black_box(self, session: str) -> BlackBoxRead:
-        await self.reach()
-        return await self._switch.black_box(session)
+    async def black_boxes_of(self, sessions: Sequence[str]) -> Sequence[BlackBoxRead | SwitchError]:
+        return [await self._black_box_of(session) for session in sessions]
+
+    async def _black_box_of(self, session: str) -> BlackBoxRead | SwitchError:
+        try:
+            await self.reach()
+        except SwitchError as error:
+            return error
+        (answer,) = await self._switch.black_boxes_of([session])
+        return answer
 
     async def black_boxes(self, booked: Container[str] = ()) -> Mapping[str, BlackBoxRead | None]:
         await self.reach()

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from charging.asterisk import variables
+from charging.asterisk.black_box import BlackBoxRecord
 from charging.asterisk.control import (
     KEY_ENDS,
     MAX_DEADLINE_TRIES,
@@ -364,8 +365,8 @@ def _shows_unnamed(link: RecordingLink, answered: str) -> None:
 async def test_one_recorded_black_box_record_is_read(control: CallControl, link: RecordingLink, branch: str) -> None:
     entry = next(each for each in ami_messages("busy", branch) if each.event == "DBGetResponse")
     link.replies["DBGet"] = Reply(AmiMessage.of(), (entry,))
-    record = await control.black_box_of("s-rec-1")
-    assert record is not None
+    (record,) = await control.records_of(["s-rec-1"])
+    assert isinstance(record, BlackBoxRecord)
     assert (record.key, record.dial_status) == ("s-rec-1", "BUSY")
 
 
@@ -373,10 +374,10 @@ async def test_a_record_that_is_not_there_is_none_and_a_refusal_is_not(
     control: CallControl, link: RecordingLink
 ) -> None:
     link.refuse["DBGet"] = ActionRefused("DBGet: Database entry not found")
-    assert await control.black_box_of("s-1") is None
+    assert await control.records_of(["s-1"]) == [None]
     link.refuse["DBGet"] = ActionRefused("DBGet: Permission denied")
-    with pytest.raises(ActionRefused):
-        await control.black_box_of("s-1")
+    (refused,) = await control.records_of(["s-1"])
+    assert isinstance(refused, ActionRefused)
 
 
 @pytest.mark.parametrize("branch", BRANCHES)

@@ -12,6 +12,7 @@ import pytest
 from charging.call.events import BlackBoxRead
 from charging.call.model import Policy
 from charging.engine.ports import PromptResult
+from charging.engine.runner import ENDS_TOGETHER_S
 from charging.ledger.balances import bundle
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
 
@@ -411,7 +412,7 @@ async def test_a_switch_whose_clock_is_wrong_puts_no_end_before_the_set_up_nor_a
     set_up_us = rig.clock.now().wall_us
     await rig.kill_daemon()
     rig.switch.answer(call.session)
-    await rig.clock.advance(40)
+    await rig.clock.advance(40 - ENDS_TOGETHER_S)
     record = BlackBoxRead(True, "ANSWER", 40_000, by_leg=True, ended_us=set_up_us + stamp_s * 1_000_000)
     await rig.hang_up_unrecorded(call, record)
     await rig.start_daemon()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from charging.call.model import Policy
 from charging.clock import MICROSECONDS
+from charging.engine.runner import ENDS_TOGETHER_S
 from charging.ledger.balances import bundle, grant, promo
 from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
@@ -152,6 +153,7 @@ async def compare(case: Case) -> None:
         assert not call.ended.is_set(), told
         await rig.clock.advance(0.02)
         assert call.ended.is_set(), told
+        await rig.clock.advance(ENDS_TOGETHER_S)
         assert [one["reason"] for one in rig.heard("call_cut")] == [told.ends]
         given = sum(case.gifts.values()) - sum([(await rig.balance(promo(day))).posted for day in case.gifts])
         assert case.credit - (await rig.balance(CREDIT)).posted + given == told.total

@@ -197,7 +197,7 @@ async def test_calls_of_a_newer_version_go_on_are_booked_and_said_once(rig: Rig)
     assert line["members"] == ("promotion",)
     assert [json.loads(one.state)["promotion"] for one in await rig.store.sessions()] == [{"percent": 10}] * 2
     for call in calls:
-        await rig.hang_up(call)
+        rig.switch.end(call.session)
     await rig.clock.advance(10)
     assert await rig.reserved() == {}
     assert {json.loads(row.document)["used_ms"] for row in await rig.store.cdrs()} == {120_000}

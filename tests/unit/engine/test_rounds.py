@@ -13,12 +13,13 @@ from typing import NoReturn, cast
 import pytest
 
 from charging.call import commands as do
-from charging.call.events import Draining, Event
+from charging.call.events import BlackBoxRead, Draining, Event
 from charging.call.model import State
 from charging.call.storage import Record
 from charging.clock import MICROSECONDS, Instant
 from charging.engine import runner, sessions
 from charging.engine.looker import Looker
+from charging.engine.runner import ENDS_TOGETHER_MAX, ENDS_TOGETHER_S
 from charging.engine.sessions import TOGETHER_US, Rounds
 from charging.errors import ActionTimeout, LedgerCorrupt, LedgerError, LedgerUnavailable, SwitchError
 from charging.ledger.accounts import Account, Number
@@ -293,6 +294,69 @@ async def test_an_order_that_the_switch_does_not_obey_is_repeated_for_that_call_
     assert [heard.count(call.callee_uid) for call in calls] == [1, 2, 1, 1]
     enforced = [rig.session_of(call).enforced_s for call in calls]
     assert enforced == covered(rig, calls)
+
+
+async def test_calls_that_end_one_after_the_other_are_one_question_and_one_write(
+    busy: tuple[Rig, list[FakeCall]], store: Asked
+) -> None:
+    rig, calls = busy
+    for call in calls:
+        rig.switch.end(call.session)
+        await rig.clock.advance((ENDS_TOGETHER_S - 0.001) / CALLS)
+    assert rig.switch.asked_for == []
+    await rig.clock.advance(0.001)
+    assert rig.switch.asked_for == [[call.session for call in calls]]
+    assert store.writes == [[f"a{index}" for index in range(CALLS)]]
+    assert len(await store.cdrs()) == CALLS
+    assert not await store.sessions()
+
+
+async def test_so_many_ends_wait_for_no_more() -> None:
+    async with make_rig() as rig:
+        *calls, last = await talking(rig, ENDS_TOGETHER_MAX)
+        for call in calls:
+            rig.switch.end(call.session)
+        await rig.clock.advance(0)
+        assert rig.switch.asked_for == []
+        rig.switch.end(last.session)
+        await rig.clock.advance(0)
+        assert [len(asked) for asked in rig.switch.asked_for] == [ENDS_TOGETHER_MAX]
+        assert len(await rig.store.cdrs()) == ENDS_TOGETHER_MAX
+
+
+async def test_of_calls_that_end_together_one_without_an_answer_is_asked_about_again_alone(
+    busy: tuple[Rig, list[FakeCall]], store: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig, (first, *others) = busy
+    read, silent = rig.switch.black_boxes_of, [first.session]
+
+    async def mostly(sessions: Sequence[str]) -> Sequence[BlackBoxRead | SwitchError]:
+        found = await read(sessions)
+        return [ActionTimeout() if one in silent else box for one, box in zip(sessions, found, strict=True)]
+
+    monkeypatch.setattr(rig.switch, "black_boxes_of", mostly)
+    for call in (first, *others):
+        rig.switch.end(call.session)
+    await rig.clock.advance(ENDS_TOGETHER_S)
+    assert len(await store.cdrs()) == CALLS - 1
+    silent.clear()
+    await rig.clock.advance(rig.policy.retry_s + 1)
+    assert len(await store.cdrs()) == CALLS
+
+
+async def test_ends_that_wait_for_others_are_let_go_of_when_another_daemon_leads(
+    busy: tuple[Rig, list[FakeCall]], store: Asked
+) -> None:
+    rig, (first, second, *_) = busy
+    rig.switch.end(first.session)
+    await rig.clock.advance(0)
+    await rig.registry.lay_down()
+    await rig.clock.advance(ENDS_TOGETHER_S)
+    assert (rig.switch.asked_for, await store.cdrs()) == ([], [])
+    await rig.recovery.reconcile()
+    rig.switch.end(second.session)
+    await rig.clock.advance(10)
+    assert len(await store.cdrs()) == 2
 
 
 # --- whose turn ---------------------------------------------------------------------------------------------------
