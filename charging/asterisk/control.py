@@ -264,12 +264,7 @@ class CallControl:
         """The record of each of these sessions; ``None`` if there is none yet, or none that can be read; the error for
         one without an answer. All are one write."""
         orders = [("DBGet", {"Family": variables.BLACK_BOX_FAMILY, "Key": session}) for session in sessions]
-        return [self._record_in(reply) for reply in await self._link.actions(orders, list_end="DBGetComplete")]
-
-    def _record_in(self, reply: Reply | SwitchError) -> BlackBoxRecord | SwitchError | None:
-        if isinstance(reply, SwitchError):
-            return None if _is_not_found(reply) else reply
-        return next((self._entries.record(_key_of(entry), entry) for entry in reply.events), None)
+        return [self._entries.alone(one) for one in await self._link.actions(orders, list_end="DBGetComplete")]
 
     async def permissions(self) -> MissingRights:
         """Return the orders that the switch would refuse this login."""
@@ -286,6 +281,12 @@ class _Entries:
         """What stood in the last one."""
         self._unreadable: set[str] = set()
         """Keys that were said to be, each once. As bounded as AstDB itself."""
+
+    def alone(self, reply: Reply | SwitchError) -> BlackBoxRecord | SwitchError | None:
+        """The one entry that was asked for; ``None`` if there is none, or none that can be read."""
+        if isinstance(reply, SwitchError):
+            return None if _is_not_found(reply) else reply
+        return next((self.record(_key_of(entry), entry) for entry in reply.events), None)
 
     def record(self, key: str, entry: AmiMessage) -> BlackBoxRecord | None:
         """One entry, and its key."""

@@ -262,17 +262,22 @@ def final_charge(session: Session, billed_s: int) -> Charged:
 
 
 def close_transfer(
-    session: Session, charged: Charged, cdr: str, ended_us: int, at_us: int
-) -> tuple[Session, Transfer] | None:
-    """Make the last transfer (the exact charge, the rest given back) and the session that it leaves. ``None`` if there
-    are too many balances for one transfer: a fail-over has lost the ticks that settled them."""
+    session: Session, charged: Charged, cdr: str, ended_us: int, at_us: int, mono_us: int
+) -> Pending | None:
+    """Make the last transfer: the exact charge, the rest given back. ``at_us`` is wall clock, ``mono_us`` monotonic.
+    ``None`` if there are too many balances for one transfer: a fail-over has lost the ticks that settled them.
+
+    The grants of the bundles that it uses go before it: a month may have begun while the ledger was away, and a
+    fail-over may have lost a grant. The ledger skips grants that it has.
+    """
     posted, used = charged
     legs = _legs(session, posted, {})
     if len(legs) > LEGS_MAX:
         return None
     kind = Kind.SETTLE if any(leg.posted for leg in legs) or any(session.posted.values()) else Kind.RELEASE
-    after = adopt(session, used, used[-1].end_s if used else 0, session.short, legs)
-    return after, _transfer(session, kind, at_us, legs, Closed(cdr, ended_us, session.epoch, session.follows))
+    transfer = _transfer(session, kind, at_us, legs, Closed(cdr, ended_us, session.epoch, session.follows))
+    grants = grants_for(session, used, {}, at_us)
+    return Pending(transfer, grants, used, used[-1].end_s if used else 0, session.short, mono_us)
 
 
 def _transfer(session: Session, kind: Kind, at_us: int, legs: tuple[Leg, ...], change: SessionChange) -> Transfer:
@@ -388,9 +393,9 @@ def is_awaited(session: Session, event: Posted) -> bool:
     return session.pending is not None and session.pending.transfer.id == event.transfer.id
 
 
-def after_booking(session: Session, pending: Pending) -> Session:
-    """Return the session as its booked transfer leaves it."""
-    return adopt(session, pending.funding, pending.fixed_s, pending.short, pending.transfer.legs)
+def after_booking(session: Session, pending: Pending, **further: Any) -> Session:
+    """Return the session as its booked transfer leaves it; ``further`` changes other fields with it."""
+    return adopt(session, pending.funding, pending.fixed_s, pending.short, pending.transfer.legs, **further)
 
 
 def set_aside(session: Session) -> Session:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from charging.call import told
 from charging.call.booking import (
     Behind,
@@ -13,7 +15,6 @@ from charging.call.booking import (
     ask_later,
     close_transfer,
     final_charge,
-    grants_for,
     is_awaited,
     lose,
     post_again,
@@ -72,12 +73,13 @@ def leg_left(session: Session, event: BridgeLeft, context: Context) -> Step:
     """A party of a running call has left its bridge: its channel's end should follow."""
     if event.uid not in (session.callee_uid, session.caller_uid):
         return Step(session)
+    seen: dict[str, Any] = {}
     if event.uid == session.caller_uid:
-        session = replace(session, caller_left=True, kept_alone=session.prompting and event.remaining == 1)
-    if session.left is not None:
-        return Step(session)
-    check = context.in_s(BRIDGE_LEFT_GRACE_S)
-    return Step(replace(session, left=context.now, left_us=event.at_us, check_mono_us=check))
+        seen |= {"caller_left": True, "kept_alone": session.prompting and event.remaining == 1}
+    if session.left is None:
+        check = context.in_s(BRIDGE_LEFT_GRACE_S)
+        seen |= {"left": context.now, "left_us": event.at_us, "check_mono_us": check}
+    return Step(replace(session, **seen) if seen else session)
 
 
 def leg_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
@@ -249,20 +251,15 @@ def _tell_duration(duration: Duration) -> tuple[Command, ...]:
 
 
 def settle(session: Session, context: Context) -> Step:
-    """Post the exact charge, give the rest back and write the CDR, in one transfer. The grants of the bundles that it
-    uses go before it: a month may have begun while the ledger was away, and a fail-over may have lost a grant. The
-    ledger skips grants that it has."""
-    duration = session.duration
+    """Post the exact charge, give the rest back and write the CDR, in one transfer."""
+    duration, now = session.duration, context.now
     assert duration is not None, "settled after the duration is decided"
     charged = final_charge(session, duration.billed_s)
     document = cdr_document(session, duration, charged)
-    closing = close_transfer(session, charged, document, duration.ended_us, context.now.wall_us)
-    if closing is None:
+    pending = close_transfer(session, charged, document, duration.ended_us, now.wall_us, now.mono_us)
+    if pending is None:
         return _plan_anew(session)
-    after, transfer = closing
-    grants = grants_for(session, after.funding, {}, context.now.wall_us)
-    pending = Pending(transfer, grants, after.funding, after.fixed_s, after.short, context.now.mono_us)
-    return Step(replace(session, pending=pending), (Post(transfer, grants),))
+    return Step(replace(session, pending=pending), (Post(pending.transfer, pending.grants),))
 
 
 def settling_woke(session: Session, _event: Woke, context: Context) -> Step:
@@ -344,7 +341,7 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
 
 def _closed(session: Session, pending: Pending) -> Step:
     """The end is booked: report it, and have the black-box record deleted."""
-    booked, duration = after_booking(session, pending), session.duration
+    duration = session.duration
     assert duration is not None, "closed after it was settled"
     settled = told.CallSettled(duration.billed_s, duration.proof, settled_by(pending))
     tells: list[Command] = [Tell(settled)]
@@ -352,4 +349,4 @@ def _closed(session: Session, pending: Pending) -> Step:
         late_ms = max(0, duration.used_ms - deadline_ms(session))
         tells.append(Tell(told.CallCut(reason, late_ms)))
     forget = Forget(look_again=session.message_left, recorded=session.recorded)
-    return Step(replace(booked, state=State.CLOSED), (*tells, forget))
+    return Step(after_booking(session, pending, state=State.CLOSED), (*tells, forget))

@@ -49,8 +49,8 @@ MAILBOX_MAX = 1000
 oldest of the rest are dropped: what is lost, the next look at the switch tells again."""
 
 ENDS_TOGETHER_S = 0.05
-"""So long a call that is over waits for others that end, and they are booked together: at 250 ends a second that is a
-third of the CPU, and nobody waits for the end of a call but other calls that are short of its money."""
+"""So long a call that is over waits for others that end, and they are booked together: at 250 ends a second that halves
+the CPU of an end, and nobody waits for it but other calls that are short of its money."""
 
 ENDS_TOGETHER_MAX = 32
 """So many wait for no more: when very many end at once, others wait for their turns."""
@@ -474,7 +474,7 @@ class Questions:
             found = [error] * len(asked)
         answers = []
         for (acting, command), one in zip(asked, found, strict=True):
-            balances = self._unless_failed(acting, one)
+            balances = _unless_failed(self._observe, acting, one)
             answers.append((acting, BalancesRead(balances, command.looks)))
         self._turns.answer(answers)
 
@@ -485,15 +485,8 @@ class Questions:
             found = [error] * len(asked)
         answers = []
         for (acting, post), one in zip(asked, found, strict=True):
-            answers.append((acting, Posted(post.transfer, self._unless_failed(acting, one))))
+            answers.append((acting, Posted(post.transfer, _unless_failed(self._observe, acting, one))))
         self._turns.answer(answers)
-
-    def _unless_failed(self, acting: Acting, answer: Any) -> Any:
-        """Return the ledger's answer; ``None`` if it is an error, which is logged."""
-        if not isinstance(answer, LedgerError):
-            return answer
-        self._observe(told.LedgerFailed(str(answer), type(answer).__name__), acting.session)
-        return None
 
     async def _read_records(self, ended: Sequence[Acting]) -> None:
         """Ask for the records of ``ended``, who still become more. Their charges then share a commit."""
@@ -501,7 +494,7 @@ class Questions:
         self._ends = []
         found = await self._switch.black_boxes_of([acting.session.id for acting in ended])
         self._turns.answer(
-            [(acting, self._unless_silent(acting, one)) for acting, one in zip(ended, found, strict=True)]
+            [(acting, _unless_silent(self._observe, acting, one)) for acting, one in zip(ended, found, strict=True)]
         )
 
     async def _set_deadlines(self, asked: Sequence[tuple[Acting, do.SetDeadline]]) -> None:
@@ -529,7 +522,7 @@ class Questions:
             if one is None:
                 self.aside(acting, command, partial(self._look_everywhere, acting))
             else:
-                answers.append((acting, self._unless_silent(acting, one)))
+                answers.append((acting, _unless_silent(self._observe, acting, one)))
         self._turns.answer(answers)
 
     async def _look_everywhere(self, acting: Acting, command: do.AskSwitch) -> Event:
@@ -537,10 +530,20 @@ class Questions:
         try:
             return await self._looker.ask_everywhere(acting.session, command, now_us)
         except SwitchError as error:
-            return self._unless_silent(acting, error)
+            return _unless_silent(self._observe, acting, error)
 
-    def _unless_silent(self, acting: Acting, answer: BlackBoxRead | SwitchSaid | SwitchError) -> Event:
-        if not isinstance(answer, SwitchError):
-            return answer
-        self._observe(told.SwitchFailed(str(answer), type(answer).__name__), acting.session)
-        return SwitchSilent("other")
+
+def _unless_failed(observe: Observer, acting: Acting, answer: Any) -> Any:
+    """Return the ledger's answer; ``None`` if it is an error, which is logged."""
+    if not isinstance(answer, LedgerError):
+        return answer
+    observe(told.LedgerFailed(str(answer), type(answer).__name__), acting.session)
+    return None
+
+
+def _unless_silent(observe: Observer, acting: Acting, answer: BlackBoxRead | SwitchSaid | SwitchError) -> Event:
+    """Return the switch's answer; an error is logged, and an event too."""
+    if not isinstance(answer, SwitchError):
+        return answer
+    observe(told.SwitchFailed(str(answer), type(answer).__name__), acting.session)
+    return SwitchSilent("other")
