@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from charging.fax.dns_lookup import Lookup, Unanswered
 from charging.fax.mail import Letter, is_plain_address, parts_of
-from charging.fax.signed import speaks_for, why_unsigned
+from charging.fax.signed import why_unsigned
 from charging.fax.spf import Address, Result, check_host
 
 _NOBODYS: dict[int, Address] = {4: IPv4Address("203.0.113.1"), 6: IPv6Address("2001:db8::1")}
@@ -44,7 +44,7 @@ def why_unproven(data: bytes, letter: Letter, envelope: Envelope | None, lookup:
     except Unanswered as error:
         unanswered = error
     try:
-        unsent = _why_not_of_its_machines(letter.domain, envelope, lookup)
+        unsent = _why_not_of_its_machines(letter.sender, envelope, lookup)
         if not unsent:
             return ""
     except Unanswered as error:
@@ -54,8 +54,10 @@ def why_unproven(data: bytes, letter: Letter, envelope: Envelope | None, lookup:
     return f"{unsigned}; {unsent}"
 
 
-def _why_not_of_its_machines(domain: str, envelope: Envelope | None, lookup: Lookup) -> str:
-    """By SPF of the envelope's domain. Raises Unanswered."""
+def _why_not_of_its_machines(author: str, envelope: Envelope | None, lookup: Lookup) -> str:
+    """By SPF of the envelope's sender, which must be the From's address itself: many servers let a user write any From
+    in an envelope of his own, and one that passes on what it got from anyone puts a name of its own there (SRS). Raises
+    Unanswered."""
     if envelope is None:
         return "SPF is not looked at (fax.mail_from_counts: dkim)"
     client = _public(envelope.client)
@@ -63,8 +65,8 @@ def _why_not_of_its_machines(domain: str, envelope: Envelope | None, lookup: Loo
         found = f"{envelope.client} is no address of the internet" if envelope.client else "--client does not tell it"
         return f"no SPF, since of the machine that brought it {found}"
     sender = envelope.sender.strip("<> ")
-    if not is_plain_address(sender) or not speaks_for(sender.rpartition("@")[2].lower(), domain):
-        return f"no SPF, since its envelope's sender is not of {domain}"
+    if not is_plain_address(sender) or sender.lower() != author.lower():
+        return "no SPF, since its envelope's sender is not its From"
     result = check_host(client, sender, envelope.helo, lookup)
     if result is not Result.PASS:
         return f"SPF of {client} is {result}"

@@ -86,11 +86,12 @@ def why_unsigned(headers: Sequence[Header], body: bytes, *, domain: str, date: s
 
 def speaks_for(signer: str, domain: str) -> bool:
     """Whether who is ``signer`` (in small letters) may say that a mail is of ``domain``: it is the same, or one above
-    it below which not everyone can have a domain."""
+    it of the same organisation (RFC 7489, 3.2): everyone can have a domain neither below it nor below one between."""
     domain = domain.lower()
     if signer == domain:
         return signer != ""
-    return "." in signer and domain.endswith(f".{signer}") and _suffixes().privatesuffix(signer) is not None
+    own = _suffixes().privatesuffix(signer) if domain.endswith(f".{signer}") else None
+    return own is not None and own == _suffixes().privatesuffix(domain)
 
 
 @cache

@@ -193,8 +193,8 @@ class _Check:
     def _expanded(self, spec: str, domain: str) -> str:
         """With its macros replaced (RFC 7208, 7), as the name that it is."""
         text = _PIECE.sub(lambda found: self._piece(found, domain), spec).removesuffix(".")
-        while len(text) > NAME_MAX and "." in text:
-            text = text.partition(".")[2]
+        if len(text) > NAME_MAX:  # at once: label by label, a record of 10 kB took seconds
+            return text[-NAME_MAX - 1 :].partition(".")[2]
         return text
 
     def _piece(self, found: re.Match[str], domain: str) -> str:

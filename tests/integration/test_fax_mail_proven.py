@@ -35,10 +35,10 @@ __all__ = ["command", "gave_way", "zone"]  # fixtures
         (("--client", "10.0.0.1"), "v=spf1 ip4:10.0.0.0/8 -all", "no address of the internet"),
         (("--client", "127.0.0.1"), "v=spf1 +all", "no address of the internet"),
         (("--client", "unknown"), "v=spf1 +all", "no address of the internet"),
-        (("--client", CLIENT, "--sender", "me@evil.nl"), "v=spf1 +all", "envelope's sender is not of"),
-        (("--client", CLIENT, "--sender", "me@below.example.nl"), "v=spf1 +all", "envelope's sender is not of"),
-        (("--client", CLIENT, "--sender", "SRS0=a=b=example.nl=anna@forwards.nl"), "v=spf1 +all", "sender is not of"),
-        (("--client", CLIENT, "--sender", '"a) spf=pass"@example.nl'), "v=spf1 +all", "sender is not of"),
+        (("--client", CLIENT, "--sender", "me@evil.nl"), "v=spf1 +all", "sender is not its From"),
+        (("--client", CLIENT, "--sender", "me@below.example.nl"), "v=spf1 +all", "sender is not its From"),
+        (("--client", CLIENT, "--sender", "SRS0=a=b=example.nl=anna@forwards.nl"), "v=spf1 +all", "is not its From"),
+        (("--client", CLIENT, "--sender", '"a) spf=pass"@example.nl'), "v=spf1 +all", "sender is not its From"),
     ],
 )
 def test_mail_is_proven_by_the_machine_that_brought_it(

@@ -121,6 +121,16 @@ def test_header_that_is_not_there_and_not_covered_could_be_added(name: str) -> N
     assert f"does not cover {name.lower()}" in why(signed(bare, covered=covered))
 
 
+def test_of_two_headers_the_lower_is_what_one_that_is_covered_once_means() -> None:
+    """RFC 6376, 5.4.2: what servers put on top on its way takes nothing from the mail."""
+    data = signed(b"Comments: mine\n" + plain(), covered=[*COVERED, "Comments"])
+    above = data.replace(b"DKIM-Signature:", b"Comments: a server's\nDKIM-Signature:")
+    assert why(above) == ""
+    assert "forged" in why(above.replace(b"Comments: mine", b"Comments: ours"))
+    below = data.replace(b"Comments: mine", b"Comments: mine\nComments: a server's")
+    assert "forged" in why(below)
+
+
 def test_header_covered_more_often_than_it_is_there_stays_good() -> None:
     assert why(signed(plain(), covered=[*COVERED, *COVERED, "Cc", "Reply-To"])) == ""
 
@@ -231,6 +241,13 @@ def test_mail_of_no_date_is_not_proven(date: str) -> None:
         ("xample.nl", "example.nl", False),
         ("eu.org", "eu.org", True),
         ("xn--bcher-kva.example", "xn--bcher-kva.example", True),
+        ("amazonaws.com", "shop.s3.amazonaws.com", False),
+        ("amazonaws.com", "mail.amazonaws.com", True),
+        ("shop.s3.amazonaws.com", "mail.shop.s3.amazonaws.com", True),
+        ("kawasaki.jp", "mail.city.kawasaki.jp", False),
+        ("city.kawasaki.jp", "mail.city.kawasaki.jp", True),
+        ("xn--55qx5d.cn", "shop.xn--55qx5d.cn", False),
+        ("example.nl.", "mail.example.nl", False),
     ],
 )
 def test_who_may_speak_for_a_domain(signer: str, domain: str, speaks: bool) -> None:
