@@ -302,6 +302,45 @@ def test_key_of_a_size_that_would_take_long_is_not_used() -> None:
     assert why(signed(plain()), answers(f"v=DKIM1; p={base64.b64encode(key).decode()}"))
 
 
+RFC_6376 = b"""\
+DKIM-Signature: v=1; a=rsa-sha256; s=brisbane; d=example.com;
+      c=simple/simple; q=dns/txt; i=joe@football.example.com;
+      h=Received : From : To : Subject : Date : Message-ID;
+      bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;
+      b=AuUoFEfDxTDkHlLXSZEpZj79LICEps6eda7W3deTVFOk4yAUoqOB
+      4nujc7YopdG5dWLSdNg6xNAZpOPr+kHxt1IrE+NahM6L/LbvaHut
+      KVdkLLkpVaVVQPzeRDI009SO2Il5Lu7rDNH6mZckBdrIx0orEtZV
+      4bmp/YzhwvcubU4=;
+Received: from client1.football.example.com  [192.0.2.1]
+      by submitserver.example.com with SUBMISSION;
+      Fri, 11 Jul 2003 21:01:54 -0700 (PDT)
+From: Joe SixPack <joe@football.example.com>
+To: Suzie Q <suzie@shopping.example.net>
+Subject: Is dinner ready?
+Date: Fri, 11 Jul 2003 21:00:37 -0700 (PDT)
+Message-ID: <20030712040037.46341.5F8J@football.example.com>
+
+Hi.
+
+We lost the game. Are you hungry yet?
+
+Joe.
+"""
+RFC_6376_KEY = (
+    "v=DKIM1; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDwIRP/UC3SBsEmGqZ9ZJW3/DkMoGeLnQg1fWn7/zYtIxN2SnFCjxOCKG9v3b4jYf"
+    "cTNh5ijSsq631uBItLa7od+v/RtdC2UzJ1lWT947qR+Rcac2gbto/NMqJ0fzfVjH4OuKhitdY9tf6mcwGjaNBcWToIMmPSPDdQPNUYckcQ2QIDAQAB"
+)
+RFC_6376_US = 1_057_982_514_000_000
+
+
+def test_rsa_by_the_example_of_rfc_6376() -> None:
+    """Each space counts (simple), and a domain above the From's has signed."""
+    dns = answers(RFC_6376_KEY, "brisbane._domainkey.example.com")
+    assert why(RFC_6376, dns, now_us=RFC_6376_US) == ""
+    assert "forged" in why(RFC_6376.replace(b"example.com  [", b"example.com ["), dns, now_us=RFC_6376_US)
+    assert "of another body" in why(RFC_6376.replace(b"game. Are", b"game.  Are"), dns, now_us=RFC_6376_US)
+
+
 RFC_8463 = b"""\
 DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;
  d=football.example.com; i=@football.example.com;
@@ -323,6 +362,31 @@ We lost the game.  Are you hungry yet?
 Joe.
 """
 RFC_8463_US = 1_528_637_909_000_000
+
+
+RFC_8463_RSA = b"""\
+DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed;
+ d=football.example.com; i=@football.example.com;
+ q=dns/txt; s=test; t=1528637909; h=from : to : subject :
+ date : message-id : from : subject : date;
+ bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;
+ b=F45dVWDfMbQDGHJFlXUNB2HKfbCeLRyhDXgFpEL8GwpsRe0IeIixNTe3
+ DhCVlUrSjV4BwcVcOF6+FF3Zo9Rpo1tFOeS9mPYQTnGdaSGsgeefOsk2Jz
+ dA+L10TeYt9BgDfQNZtKdN1WO//KgIqXP7OdEFE4LjFYNcUxZQ4FADY+8=
+"""
+RFC_8463_RSA_KEY = (
+    "v=DKIM1; k=rsa; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDkHlOQoBTzWRiGs5V6NpP3idY6Wk08a5qhdR6wy5bdOKb2jLQiY/J16JYi"
+    "0Qvx/byYzCNb3W91y3FutACDfzwQ/BC/e/8uBsCR+yz1Lxj+PL6lHvqMKrM3rG4hstT5QjvHO9PzoxZyVYLzBfO2EeC3Ip3G+2kryOTIKT+l/K4w3QI"
+    "DAQAB"
+)
+
+
+def test_mail_of_two_signatures_by_the_example_of_rfc_8463() -> None:
+    """The key of either is enough."""
+    mail = RFC_8463_RSA + RFC_8463
+    dns = answers(RFC_8463_RSA_KEY, "test._domainkey.football.example.com")
+    assert "Date is not within" in why(mail, dns, now_us=RFC_8463_US)
+    assert "forged" in why(mail.replace(b"b=F45d", b"b=F45e"), dns, now_us=RFC_8463_US)
 
 
 def test_ed25519_by_the_example_of_rfc_8463() -> None:
