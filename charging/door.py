@@ -37,6 +37,7 @@ BACKLOG = 1024
 NO_DESCRIPTOR_WAIT_S = 0.1
 AT_ONCE_MAX = 16
 """Let in in one turn of the loop: a flood must not hold it."""
+ANY = ("0.0.0.0", "::")  # noqa: S104  what a listener is on that takes every address of the machine
 PACE_S = 0.05
 """The rest after as many as are let in at a time."""
 SHARE = 4
@@ -248,9 +249,8 @@ class Door:
         for listener in self._listeners:
             listener.close()
 
-    def enter(self, connection: socket.socket) -> Guest | None:
-        """Give the connection a place; ``None``: it has to go."""
-        peer, own = _addresses(connection)
+    def enter(self, peer: str, own: str) -> Guest | None:
+        """Give a connection from ``peer`` to our address ``own`` a place; ``None``: it has to go."""
         if not self._admits(peer, own):
             self.turn(Turned.SOURCE, peer)
             return None
@@ -291,6 +291,9 @@ class _Knocks:
         self._pace = pace
         self._come = 0
         self._rest: asyncio.TimerHandle | None = None
+        self._has_addresses = listener.family != socket.AF_UNIX
+        self._own = _address(listener) if self._has_addresses else ""
+        """Our address of all that come here; empty: each has its own, for the listener is on all of them."""
         listener.setblocking(False)
 
     def wait(self) -> None:
@@ -315,7 +318,7 @@ class _Knocks:
     def _let_in(self) -> bool:
         """Whether there may be another one, who may come in now."""
         try:
-            connection, _ = self._listener.accept()
+            connection, sender = self._listener.accept()
         except BlockingIOError:
             return False
         except OSError as error:
@@ -324,7 +327,7 @@ class _Knocks:
                 self._wait_a_while(NO_DESCRIPTOR_WAIT_S)
                 return False
             return True  # the caller has gone again, or the network has
-        guest = self._door.enter(connection)
+        guest = self._door.enter(*self._addresses(connection, sender))
         if guest is not None:
             connection.setblocking(False)
             self._receive(guest, connection)
@@ -336,19 +339,19 @@ class _Knocks:
             return False
         return True
 
+    def _addresses(self, connection: socket.socket, sender: tuple[str, ...]) -> tuple[str, str]:
+        """The other end's and ours; empty where there are none."""
+        return (sender[0], self._own or _address(connection)) if self._has_addresses else ("", "")
+
     def _wait_a_while(self, seconds: float) -> None:
         self._loop.remove_reader(self._listener)
         self._rest = self._loop.call_later(seconds, self.wait)
 
 
-def _addresses(connection: socket.socket) -> tuple[str, str]:
-    """The other end's and ours; empty where the other has gone already, or there are none."""
-    if connection.family == socket.AF_UNIX:
-        return "", ""
-    try:
-        return str(connection.getpeername()[0]), str(connection.getsockname()[0])
-    except OSError:
-        return "", ""
+def _address(ours: socket.socket) -> str:
+    """Of this end; empty where that is every address of the machine."""
+    address = str(ours.getsockname()[0])
+    return "" if address in ANY else address
 
 
 def listen(host: str, port: int, section: str) -> list[socket.socket]:
