@@ -23,9 +23,10 @@ from agi.port import Declined, Unproven
 from agi.protocol import HungUp, Message, Receiver, Request, Result, assigning, check_assigned, check_proof, proof
 from charging.asterisk import variables
 from charging.clock import Clock, Deadlines
-from charging.door import Admits, Door, Guest, Sparing, Turned, listen
+from charging.door import Admits, Door, Guest, Turned, listen
 from charging.door import Observer as DoorObserver
 from charging.errors import LocalProtocolError, RemoteProtocolError
+from charging.sparing import Sparing
 from charging.tasks import end
 from charging.unguessable import token
 

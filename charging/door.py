@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import Enum
 from itertools import chain
@@ -26,9 +26,10 @@ from typing import NoReturn, Protocol
 
 import structlog
 
-from charging.clock import MICROSECONDS, Clock
+from charging.clock import Clock
 from charging.errors import ChargingError
 from charging.sources import neighbourhood
+from charging.sparing import Sparing
 
 log = structlog.get_logger(__name__)
 
@@ -65,32 +66,6 @@ class Turned(Enum):
     """Said nothing, or took nothing, for too long."""
     NO_DESCRIPTOR = "no_descriptor"
     """The process, or the machine, had no descriptor left."""
-
-
-LINES, LINES_S = 30, 60
-"""Of what strangers can bring about in any number, behind the door: so many lines of each kind in so many seconds."""
-
-
-class Sparing:
-    """Bounds what strangers make us log: so many lines of each kind in so many seconds."""
-
-    def __init__(self, clock: Clock, lines: int = LINES, seconds: int = LINES_S) -> None:
-        self._clock = clock
-        self._lines = lines
-        self._seconds = seconds
-        self._logged_mono_us: dict[str, deque[int]] = {}
-        self._passed_over: dict[str, int] = {}
-
-    def more(self, kind: str) -> int | None:
-        """Whether to log one more of this kind now: how many were passed over since the last line. ``None``: pass over
-        this one, too."""
-        now_us = self._clock.now().mono_us
-        logged = self._logged_mono_us.setdefault(kind, deque(maxlen=self._lines))
-        if len(logged) == self._lines and now_us - logged[0] < self._seconds * MICROSECONDS:
-            self._passed_over[kind] = self._passed_over.get(kind, 0) + 1
-            return None
-        logged.append(now_us)
-        return self._passed_over.pop(kind, 0)
 
 
 Admits = Callable[[str, str], bool]

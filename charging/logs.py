@@ -24,6 +24,7 @@ import structlog
 from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.errors import ConfigError, Problem
 from charging.shown import visible, visible_json
+from charging.sparing import Sparing
 
 HAPPENED_US = "happened_us"
 """The field of a line that is written later than what it tells: wall clock."""
@@ -31,6 +32,22 @@ UNMASKED_FIELDS = frozenset(
     {"event", "level", "timestamp", "session", "account", "transfer", "uid", "bridge", "digest", "revision", "logger"}
 )
 """Fields that hold our own words and ids, or Asterisk's ``epoch.number`` ids."""
+
+SPARED_EVENTS = frozenset(
+    {
+        # A request or a document of a stranger's that meets a fault, or a ledger that does not answer.
+        *("ledger_not_reached", "ledger_found_corrupt", "request_failed", "agi_route_failed"),
+        *("payment_not_looked_at", "fax_document_unreadable", "fax_document_slow"),
+        # What callers have Asterisk tell, and meets one.
+        *("ami_event_failed", "ami_message_failed"),
+        # What is stored and cannot be read, each time that someone asks for it.
+        *("decisions_unreadable", "event_unreadable", "change_unreadable"),
+        # A batch of the store's, whoever it is for.
+        *("redis_batch_failed", "redis_driver_fault"),
+    }
+)
+"""Of which strangers can bring about any number, wherever they are logged: `charging.sparing` says how many lines of
+each are written. The next one tells as ``more`` how many were passed over."""
 
 _MAIL = re.compile(
     r"""(?P<name>"(?:[^"\\\r\n]|\\.){1,128}"|[^\s<>@"'(),:;=/%]{1,64})(?P<at>@|%40)"""
@@ -84,7 +101,8 @@ def configure_logs(
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     handler: Any = logging.StreamHandler(stream or sys.stderr) if file is None else _watched(file)
-    begun: list[structlog.typing.Processor] = [structlog.stdlib.add_log_level, _stamper(clock or SystemClock())]
+    clock = clock or SystemClock()
+    begun: list[structlog.typing.Processor] = [_sparer(clock), structlog.stdlib.add_log_level, _stamper(clock)]
     ended: list[structlog.typing.Processor] = [
         structlog.processors.format_exc_info,
         mask_fields,
@@ -192,6 +210,20 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_escaped(key): _escaped(one) for key, one in value.items()}
     return [_escaped(one) for one in value] if isinstance(value, list) else visible(str(value))
+
+
+def _sparer(clock: Clock) -> structlog.typing.Processor:
+    sparing = Sparing(clock)
+
+    def spare(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if (event := fields.get("event")) in SPARED_EVENTS:
+            if (more := sparing.more(str(event))) is None:
+                raise structlog.DropEvent
+            if more:
+                fields["more"] = more
+        return fields
+
+    return spare
 
 
 def _stamper(clock: Clock) -> structlog.typing.Processor:

@@ -39,6 +39,7 @@ FOUNDATION = (
     *("charging.errors", "charging.clock", "charging.shown", "charging.tasks", "charging.records"),
     "charging.unguessable",
     "charging.files",
+    "charging.sparing",
     "charging.__version__",
 )
 READING = ("charging.yaml_text", "charging.yaml_model")
@@ -81,6 +82,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.tasks": (),
     "charging.unguessable": (),
     "charging.files": (),
+    "charging.sparing": (),
     "charging.pricing.money": (),
     "charging.pricing": (),
     "charging.yaml_text": (),

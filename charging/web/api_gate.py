@@ -22,13 +22,13 @@ from starlette.responses import JSONResponse
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from charging.door import Sparing
 from charging.errors import ConfigError, LedgerError
 from charging.service.actor import acting
 from charging.service.service import Service
 from charging.service.tokens import Scope as Permission
 from charging.service.tokens import Token, Tokens, Unfit, token_id
 from charging.sources import neighbourhood
+from charging.sparing import Sparing
 from charging.web.limits import Limits, Places
 from charging.web.multipart import ENVELOPE_BYTES, is_multipart
 from charging.web.problem import bad_file_response, ledger_response, problem_response

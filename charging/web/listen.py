@@ -24,7 +24,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from charging.clock import SystemClock
-from charging.door import BACKLOG, CannotServe, Door, Guest, Observer, Sparing, listen
+from charging.door import BACKLOG, CannotServe, Door, Guest, Observer, listen
+from charging.sparing import Sparing
 from charging.tasks import end
 from charging.web.sockets import is_answered
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -42,11 +43,24 @@ class Session(Generic[Holder]):
 class Sessions(Generic[Holder]):
     """All of them."""
 
-    def __init__(self, clock: Clock, idle_s: int, absolute_s: int, most: int = SESSIONS_MAX) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        idle_s: int,
+        absolute_s: int,
+        most: int = SESSIONS_MAX,
+        *,
+        most_each: int = SESSIONS_MAX,
+        whose: Callable[[Holder], str] = lambda _holder: "",
+    ) -> None:
+        """``most_each``: of those that are the same person's, by ``whose``; beyond them the one that was idle for
+        longest ends. So nobody drives out others by logging in again and again."""
         self._clock = clock
         self._idle_us = idle_s * MICROSECONDS
         self._absolute_us = absolute_s * MICROSECONDS
         self._most = most
+        self._most_each = most_each
+        self._whose = whose
         self._known: dict[str, tuple[Session[Holder], int | None]] = {}
         """By their id's digest; with the monotonic time at which the id retires."""
 
@@ -57,8 +71,10 @@ class Sessions(Generic[Holder]):
         """Begin a session; its id, for the cookie."""
         now_us = self._clock.now().mono_us
         self._forget_old(now_us)
-        if len(self) >= self._most:
-            self.close(min((one for one, _ in self._known.values()), key=lambda one: one.seen_mono_us))
+        everyone = {id(one): one for one, _ in self._known.values()}.values()
+        mine = [one for one in everyone if self._whose(one.holder) == self._whose(holder)]
+        if goes := mine if len(mine) >= self._most_each else everyone if len(everyone) >= self._most else ():
+            self.close(min(goes, key=lambda one: one.seen_mono_us))
         return self._named(Session(holder, now_us, now_us, now_us))
 
     def find(self, id: str, *, by_click: bool) -> Session[Holder] | None:

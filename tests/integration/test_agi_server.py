@@ -17,8 +17,9 @@ from agi.protocol import Request, Result
 from agi.routes import routes_for
 from agi.server import AgiLimits, AgiOutcome, AgiServer, Conversation
 from charging.clock import SystemClock
-from charging.door import LINES, CannotServe, Guest, Turned
+from charging.door import CannotServe, Guest, Turned
 from charging.sources import Sources
+from charging.sparing import LINES
 from tests.fakes.agi_client import AgiClient, header
 from tests.fakes.ami import eventually
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,9 @@ from typing import Any
 import pytest
 import structlog
 
-from charging.logs import HAPPENED_US, configure_logs, get_logger, mask
+import charging
+from charging.logs import HAPPENED_US, SPARED_EVENTS, configure_logs, get_logger, mask
+from charging.sparing import LINES, LINES_S
 from tests.fakes.clock import FakeClock
 
 
@@ -274,3 +278,71 @@ def test_stream_that_cannot_be_written_does_not_stop_the_caller() -> None:
 
     configure_logs(stream=Broken())
     get_logger().info("call_answered")
+
+
+# --- what strangers can have logged ------------------------------------------------------------------------------
+
+
+async def test_nobody_fills_a_disk_with_what_he_has_logged() -> None:
+    clock, stream = FakeClock(), io.StringIO()
+    configure_logs("json", clock=clock, stream=stream)
+    for _ in range(1_000):
+        for event in SPARED_EVENTS:
+            get_logger().error(event, why="of a stranger")
+        get_logger().error("payment_not_credited")
+    told = Counter(line["event"] for line in lines_of(stream))
+    assert told == {event: LINES for event in SPARED_EVENTS} | {"payment_not_credited": 1_000}
+    await clock.advance(LINES_S)
+    get_logger().error("ledger_not_reached")
+    assert lines_of(stream)[-1]["more"] == 1_000 - LINES
+
+
+BOUNDED = {
+    "ami_message_too_large": "ends the connection, and the next one is made after a pause",
+    "ami_held_events_overflowed": "likewise",
+    "ami_second_login_failed": "once for a link",
+    "ami_message_suspect": "one a minute",
+    "payment_not_begun": "six a minute for an account (BEGUN_PER_MINUTE)",
+    "payment_of_another_provider": "once for a provider",
+    "payments_not_read": "every 20 s",
+    "fax_document_fills_disk": "two documents at a time; each may be an attack that someone should see",
+    "fax_sandbox_missing": "two documents at a time",
+    "webhook_waits": "by the operator's own receiver and the ledger, with a pause",
+    "webhook_failed": "likewise",
+    "webhook_off": "likewise",
+    "webhook_dead_letter": "likewise",
+    "webhook_gap": "likewise",
+    "webhook_letter_gone": "likewise",
+    "black_box_record_without_key": "where it differs from the last",
+    "black_box_record_unreadable": "each key once",
+    "prompt_not_played": "a few for a call, which has lines of its own",
+    "whisper_not_attached": "likewise",
+    "whisper_refused": "likewise",
+    "prompt_feature_missing": "likewise",
+    "prompt_feature_refused": "likewise",
+}
+"""Warnings and errors of the modules that strangers reach, and what bounds them."""
+REACHED = ("charging/web", "agi", "charging/asterisk", "charging/fax/convert.py")
+
+
+def alarms(file: Path) -> Iterator[str]:
+    """The events that a module logs as warnings and errors without sparing them itself (``more``)."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="log"), attr="warning" | "error" | "exception"),
+                args=[ast.Constant(value=str(event))],
+                keywords=keywords,
+            ) if "more" not in {one.arg for one in keywords}:
+                yield event
+
+
+def test_all_that_strangers_can_have_logged_is_bounded() -> None:
+    """Either it is spared, here or where it is logged, or something else bounds it."""
+    root = Path(charging.__file__).parent.parent
+    files = [
+        file for place in REACHED for file in ((root / place).rglob("*.py") if "." not in place else [root / place])
+    ]
+    found = {event for file in files for event in alarms(file)}
+    assert found - SPARED_EVENTS - BOUNDED.keys() == set()
+    assert BOUNDED.keys() <= found

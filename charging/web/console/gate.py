@@ -22,11 +22,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from charging.clock import Clock
-from charging.door import Sparing
 from charging.errors import LedgerUnavailable
 from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits
 from charging.sources import neighbourhood
+from charging.sparing import Sparing
 from charging.web.browser import Form, FormSeal, is_click, read_form, same, set_cookie
 from charging.web.console.openid import ACTOR, NotLetIn, OpenId, ProviderAway
 from charging.web.limits import Limits

@@ -11,10 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from charging.door import Sparing
 from charging.ledger.accounts import Language
 from charging.service.page_tokens import Use
 from charging.sources import neighbourhood
+from charging.sparing import Sparing
 from charging.web.asks import Asks, Problem, path
 from charging.web.browser import Form, FormSeal, read_form, read_upload, same, set_cookie
 from charging.web.customers.own import Own, Watch
@@ -28,6 +28,8 @@ COOKIE = "__Host-charging-customer"
 """Another than the console's: browsers keep cookies by host, whatever the port."""
 BEFORE_ENTRY = "__Host-charging-entry"
 SESSIONS_MAX = 20_000
+SESSIONS_MAX_EACH = 20
+"""Of them, of one account: a family's telephones and computers."""
 REQUESTS_PER_MINUTE = 120
 """Of one session."""
 UPLOADS_MAX = 8
@@ -80,7 +82,12 @@ class CustomerGate:
         self._clock = asks.service.clock
         self._stranger = stranger
         self.sessions: Sessions[Customer] = Sessions(
-            self._clock, settings.idle_min * 60, settings.session_h * 3600, SESSIONS_MAX
+            self._clock,
+            settings.idle_min * 60,
+            settings.session_h * 3600,
+            SESSIONS_MAX,
+            most_each=SESSIONS_MAX_EACH,
+            whose=lambda one: one.account,
         )
         self.seal = FormSeal(BEFORE_ENTRY)
         self._requests = Limits(REQUESTS_PER_MINUTE, SESSIONS_MAX)

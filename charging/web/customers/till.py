@@ -18,13 +18,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from charging.clock import MICROSECONDS
-from charging.door import Sparing
 from charging.errors import ChargingError, LedgerError
 from charging.ledger.accounts import Language
 from charging.pricing.money import format_euro
 from charging.service.payments import PAGE, Payment, State
 from charging.service.refusal import Refused
 from charging.sources import neighbourhood
+from charging.sparing import Sparing
 from charging.web.asks import Asks, Document, Problem, path
 from charging.web.browser import read_body
 from charging.web.customers.own import Own
@@ -36,6 +36,9 @@ from charging.web.settings import CustomerPage
 LOOK_EVERY_S = 20
 LOOKS_PER_MINUTE = 20
 """At one payment, whoever makes us look: a hook, the page that waits, time."""
+LOOKS_OF_ACCOUNT_PER_MINUTE = 60
+"""At all payments of one account. Its customer knows their hooks, and may have hundreds: the provider lets an operator
+ask so often, and no customer may use that up."""
 HOOKS_PER_MINUTE = 600
 """From one address that names no payment of ours."""
 WAITED_S = 900
@@ -60,6 +63,7 @@ class Till:
         self.provider = provider.name
         self._begun = Limits(BEGUN_PER_MINUTE)
         self._looks = Limits(LOOKS_PER_MINUTE)
+        self._looks_of_account = Limits(LOOKS_OF_ACCOUNT_PER_MINUTE)
         self._strange = Guesses(self._clock, HOOKS_PER_MINUTE)
         self._sparing = Sparing(self._clock)
         self._others: set[str] = set()
@@ -111,7 +115,10 @@ class Till:
         if payment.provider != self.provider:
             self._tell_other(payment)
             return False
-        if not payment.reference or self._looks.take(payment.id, self._clock.now().mono_us):
+        now_us = self._clock.now().mono_us
+        if not payment.reference or self._looks.take(payment.id, now_us):
+            return False
+        if self._looks_of_account.take(payment.account, now_us):
             return False
         try:
             seen = await self._provider.look(payment.reference)

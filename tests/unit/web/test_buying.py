@@ -13,7 +13,6 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from charging.door import LINES
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Language
 from charging.ledger.model import CREDIT, Balance, Kind
@@ -22,6 +21,7 @@ from charging.service import payments
 from charging.service.page_tokens import PageTokens
 from charging.service.payments import Outcome, Payment, State
 from charging.service.refusal import Refused
+from charging.sparing import LINES
 from charging.tariff.tariff import TopUps
 from charging.web.asks import Asks
 from charging.web.customers import till as tills
@@ -417,6 +417,27 @@ async def test_hooks_and_begun_payments_are_limited(market: Market) -> None:
     one = next(iter(market.double.payments.values()))
     codes = [await market.tell(one) for _ in range(tills.LOOKS_PER_MINUTE + 1)]
     assert codes == [200] * tills.LOOKS_PER_MINUTE + [503]
+
+
+async def test_no_customer_uses_up_what_the_provider_lets_an_operator_ask(
+    market: Market, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He knows the hooks of his payments, and may have begun hundreds."""
+    monkeypatch.setattr(tills, "LOOKS_OF_ACCOUNT_PER_MINUTE", 30)
+    market.restart()
+    visitor = await market.visitor()
+    for _ in range(5):
+        await visitor.send("/buy", {"amount": "25.00"})
+    his = list(market.double.payments.values())
+    codes = [await market.tell(one) for one in his for _ in range(10)]
+    assert codes.count(200) == 30
+    await shop.service.accounts.add("ben", "light", Language.NL)
+    ben = await market.visitor("ben")
+    await ben.send("/buy", {"amount": "25.00"})
+    (of_ben,) = (one for one in market.double.payments.values() if one not in his)
+    of_ben.status = "paid"
+    assert await market.tell(of_ben) == 200
+    assert shop.became == ["credited"]
 
 
 async def test_a_start_looks_at_all_that_is_open(shop: Shop) -> None:

@@ -14,7 +14,6 @@ import pytest
 import structlog
 from argon2 import PasswordHasher
 
-from charging.door import LINES, LINES_S
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Status
 from charging.ledger.model import CREDIT, Balance
@@ -23,6 +22,7 @@ from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits, hashed
 from charging.service.tokens import Tokens
 from charging.service.webhooks import Webhooks
+from charging.sparing import LINES, LINES_S
 from charging.tariff.accepted import Accepted
 from charging.tariff.file import load_tariff
 from charging.tariff.plans import Pack

@@ -24,6 +24,7 @@ from charging.service.service import Service
 from charging.tariff.plans import Pack
 from charging.web.asks import Asks
 from charging.web.browser import HEADERS
+from charging.web.customers import gate
 from charging.web.customers.app import PRIVATE, customers_app
 from charging.web.customers.gate import BAD_LINKS_PER_MINUTE, COOKIE, REQUESTS_PER_MINUTE
 from charging.web.customers.own import Own, Watch
@@ -393,6 +394,26 @@ async def test_requests_of_one_login_are_limited(place: Place) -> None:
         await visitor.http.post("/leave")
     answer = await visitor.http.get("/")
     assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (429, True)
+
+
+async def test_who_logs_in_again_and_again_ends_logins_of_his_own_alone(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """His website makes a link as often as he presses its button."""
+    monkeypatch.setattr(gate, "SESSIONS_MAX", gate.SESSIONS_MAX_EACH + 2)
+    for account in ("anna", "ben"):
+        await shop.service.accounts.add(account, "light", Language.NL)
+    place = Place(shop)
+    ben, anna = await place.visitor("ben"), await place.visitor()
+    mine = []
+    for _ in range(gate.SESSIONS_MAX_EACH + 1):
+        await shop.clock.advance(1)
+        mine.append(await place.visitor())
+        await anna.get("/")
+    await mine[0].get("/", 401)
+    await mine[1].get("/", 401)
+    await mine[2].get("/")
+    await ben.get("/")
 
 
 async def test_nothing_of_what_is_behind_the_page_is_told(place: Place) -> None:
