@@ -41,6 +41,8 @@ UPLOADS_MAX = 8
 """Bodies at a time of operations that have a limit of their own: large ones."""
 UPLOADS_MAX_EACH = 2
 """Of them, of the tokens that are bound to one account."""
+UPLOADS_RESERVED = 2
+"""Of them, for the tokens that are not: the operator's website sends for everyone."""
 
 log = structlog.get_logger(__name__)
 
@@ -123,7 +125,7 @@ class Gate:
         self._requests = Limits(limits.requests_per_minute)
         self._failures = Limits(limits.failed_logins_per_minute)
         self._sparing = Sparing(service.clock)
-        self._uploads = Places(UPLOADS_MAX, UPLOADS_MAX_EACH)
+        self._uploads = Places(UPLOADS_MAX, UPLOADS_MAX_EACH, UPLOADS_RESERVED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -55,14 +55,18 @@ class Limits:
 class Places:
     """How many may be at something at a time, in all and of each key: so whoever is slow keeps out none but his own."""
 
-    def __init__(self, most: int, each: int) -> None:
+    def __init__(self, most: int, each: int, reserve: int = 0) -> None:
+        """``reserve``: so many are left to an empty key."""
         self._most = most
+        self._reserve = reserve
         self._each = each
         self._taken: Counter[str] = Counter()
 
     def has_room(self, key: str) -> bool:
         """Whether one more of the key may be. An empty key is the operator's own, who may have all."""
-        return self._taken.total() < self._most and (not key or self._taken[key] < self._each)
+        if not key:
+            return self._taken.total() < self._most
+        return self._taken.total() < self._most - self._reserve and self._taken[key] < self._each
 
     @contextmanager
     def taken(self, key: str) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,8 @@ from charging.pricing.money import format_euro
 from charging.service.live import RegistryCalls
 from charging.service.service import Service
 from charging.service.tokens import Bounds, NewToken, Scope
-from charging.web.api_gate import UPLOADS_MAX, UPLOADS_MAX_EACH
+from charging.web.api_gate import UPLOADS_MAX, UPLOADS_MAX_EACH, UPLOADS_RESERVED
+from charging.web.limits import Places
 from tests.fakes.ami import eventually
 from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, PAGE, Paperless, TakesAll, fax_desk
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig, make_tariff, plan
@@ -230,6 +232,19 @@ async def test_a_token_of_one_account_leaves_the_others_their_places(office: Fax
     taken.go.set()
     await asyncio.gather(*waiting)
     await office.upload(201, b"x", key="one-more", who=bound.secret)
+
+
+def test_tokens_of_many_accounts_leave_a_place_to_the_operators() -> None:
+    places = Places(UPLOADS_MAX, UPLOADS_MAX_EACH, UPLOADS_RESERVED)
+    with ExitStack() as stack:
+        for number in range(UPLOADS_MAX - UPLOADS_RESERVED):
+            assert places.has_room(f"account {number}")
+            stack.enter_context(places.taken(f"account {number}"))
+        assert not places.has_room("one more")
+        for _ in range(UPLOADS_RESERVED):
+            assert places.has_room("")
+            stack.enter_context(places.taken(""))
+        assert not places.has_room("")
 
 
 async def test_fax_is_cancelled_by_who_may_send_one(office: FaxDoor) -> None:

@@ -213,6 +213,27 @@ async def test_only_so_many_streams_are_open_and_a_head_opens_none(door: Door, s
     assert [one.get("body", b"") for one in head.messages[1:]] == [b""]
 
 
+async def test_customers_with_tokens_leave_streams_to_the_operator(door: Door, shop: Shop) -> None:
+    """He is not kept out by eight of them who open as many as a token may."""
+    await shop.anna()
+    opened = []
+    for number in range(routes.STREAMS_MAX // routes.STREAMS_MAX_EACH):
+        his = await door.tokens.add(f"his {number}", [Scope.READ], Bounds(account="anna"))
+        assert isinstance(his, NewToken)
+        bearer = {"authorization": f"Bearer {his.secret}"}
+        opened += [Stream(door, bearer) for _ in range(routes.STREAMS_MAX_EACH)]
+    for one in opened:
+        await one.begun()
+    statuses = [one.messages[0]["status"] for one in opened]
+    assert statuses.count(200) == routes.STREAMS_OF_CUSTOMERS_MAX
+    website = Stream(door, {})
+    await website.begun()
+    assert website.messages[0]["status"] == 200
+    for one in (*opened, website):
+        await one.leave()
+    assert not shop.service.events.streams
+
+
 async def test_streams_that_are_asked_for_at_once_are_counted_before_they_are_answered(door: Door, shop: Shop) -> None:
     await shop.anna()
     asked = [Stream(door, {}) for _ in range(routes.STREAMS_MAX_EACH + 3)]
