@@ -18,7 +18,7 @@ UNKNOWN = "control"
 
 _FORM = re.compile(r"[a-z]{1,16}(:[!-~]{1,80})?")
 _ACTOR: ContextVar[str] = ContextVar("actor", default=DAEMON)
-_FOR_CUSTOMER: ContextVar[bool] = ContextVar("for_customer", default=False)
+_CUSTOMER: ContextVar[str] = ContextVar("customer", default="")
 _AUDITS: ContextVar[bool] = ContextVar("audits", default=False)
 
 
@@ -27,10 +27,17 @@ def actor() -> str:
     return _ACTOR.get()
 
 
+def customer() -> str:
+    """The account of the customer who asks now, of whose alone he may see and change something; empty: the operator
+    asks."""
+    kind, _, name = actor().partition(":")
+    return _CUSTOMER.get() or (name if kind == "customer" else "")
+
+
 def is_for_customer() -> bool:
     """Whether the present answer goes to a customer. Numbers that callers withheld are not shown to customers, even if
     the operator keeps them."""
-    return _FOR_CUSTOMER.get() or actor().startswith("customer:")
+    return bool(customer())
 
 
 def sees_actors() -> bool:
@@ -45,13 +52,13 @@ def named(text: str) -> str:
 
 
 @contextmanager
-def acting(who: str, *, for_customer: bool = False, audits: bool = False) -> Iterator[None]:
-    """Set the actor within the context. ``for_customer``: the answer goes to a customer. ``audits``: it goes to a token
-    that may see who changed what."""
-    before, shown_before, audits_before = _ACTOR.set(named(who)), _FOR_CUSTOMER.set(for_customer), _AUDITS.set(audits)
+def acting(who: str, *, customer: str = "", audits: bool = False) -> Iterator[None]:
+    """Set the actor within the context. ``customer``: the account to which he is bound. ``audits``: the answer goes to
+    a token that may see who changed what."""
+    before, customer_before, audits_before = _ACTOR.set(named(who)), _CUSTOMER.set(customer), _AUDITS.set(audits)
     try:
         yield
     finally:
         _ACTOR.reset(before)
-        _FOR_CUSTOMER.reset(shown_before)
+        _CUSTOMER.reset(customer_before)
         _AUDITS.reset(audits_before)

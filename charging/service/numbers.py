@@ -11,6 +11,7 @@ from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.port import Store
 from charging.service import text
 from charging.service.accounts import EDIT_TRIES_MAX
+from charging.service.actor import customer
 from charging.service.changes import Act, Changes, differences, number_facts
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
 from charging.tariff.tariff import Refusal, Tariff
@@ -63,10 +64,11 @@ class Numbers:
         return _contended(normal)
 
     async def get(self, number: str) -> Number | Refused:
-        """A number, in whatever form it is written."""
+        """A number, in whatever form it is written. A customer is told of his own alone: that is looked at here, for a
+        number may become another's between any look before and this one."""
         normal = self._tariff().normalise(number)
         known = await self._store.directory.number(normal) if normal is not None else None
-        return known or _unknown(number[:40])
+        return known if known is not None and customer() in ("", known.account) else _unknown(number[:40])
 
     async def change(self, number: str, changes: NumberChanges) -> NumberSet | Refused:
         """Edit a number's forward target and voicemail, and again if another edit came in between. A number that was

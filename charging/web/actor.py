@@ -7,8 +7,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from charging.service.actor import acting
 
 HEADER = "x-charging-actor"
-FOR_CUSTOMER = "x-charging-for-customer"
-"""There: a customer sees the answer."""
+CUSTOMER = "x-charging-customer"
+"""There: the account of the customer who asks."""
 
 
 class Acting:
@@ -23,5 +23,5 @@ class Acting:
             return
         headers = dict(scope["headers"])
         who = headers.get(HEADER.encode(), b"").decode("latin-1")
-        with acting(who, for_customer=FOR_CUSTOMER.encode() in headers):
+        with acting(who, customer=headers.get(CUSTOMER.encode(), b"").decode("latin-1")):
             await self._app(scope, receive, send)

@@ -166,7 +166,7 @@ class Gate:
             await self._check_account(operation, token, names, scope)
         audits = Permission.AUDIT.allowed_by(token.scopes)
         scope[STANDS] = partial(self._tokens.stands, token)
-        with acting(f"token:{token.id}", for_customer=bool(token.account), audits=audits):
+        with acting(f"token:{token.id}", customer=token.account, audits=audits):
             await self._app(scope, _Replay(body, receive), send)
 
     def _limit(self, operation: Operation, scope: Scope) -> int:

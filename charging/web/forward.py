@@ -16,9 +16,9 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from charging.errors import LedgerUnavailable
-from charging.service.actor import actor, is_for_customer
+from charging.service.actor import actor, customer
 from charging.service.refusal import Code, Refused
-from charging.web.actor import FOR_CUSTOMER, HEADER
+from charging.web.actor import CUSTOMER, HEADER
 from charging.web.problem import RETRY_AFTER_S, Refusal, ledger_response, problem_response
 
 LIVE = tuple(
@@ -106,8 +106,8 @@ class Forward:
             url += f"?{quote(query, safe=_QUERY_SAFE)}"
         headers = [(name, value) for name, value in request.scope["headers"] if name in _PASSED]
         headers.append((HEADER.encode(), actor().encode()))
-        if is_for_customer():
-            headers.append((FOR_CUSTOMER.encode(), b"yes"))
+        if customer():
+            headers.append((CUSTOMER.encode(), customer().encode()))
         try:
             answer = await self._daemon.request(request.method, url, content=await request.body(), headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):

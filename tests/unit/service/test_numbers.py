@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from charging.ledger.accounts import Language, Number
+from charging.service.actor import acting
 from charging.service.numbers import NumberSet
 from charging.service.refusal import Code
 from tests.fakes.rig import with_short_code
@@ -26,6 +27,28 @@ def meanwhile(shop: Shop, act: Callable[[], Awaitable[object]]) -> None:
         return await put(number, expected)
 
     shop.store.directory.put_number = late  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("who", ["customer:anna", "token:4f2a9c0d1e2f"])
+async def test_a_number_that_becomes_anothers_while_its_customer_edits_it_stays_as_that_one_has_it(
+    shop: Shop, who: str
+) -> None:
+    await shop.anna()
+    await shop.service.accounts.add("ben", "light", Language.NL)
+    await shop.service.numbers.add("anna", NUMBER, {"forward_to": TARGET})
+
+    async def moves() -> None:
+        with acting("cli:operator"):
+            await shop.service.numbers.remove(NUMBER)
+            await shop.service.numbers.add("ben", NUMBER, {"forward_to": "+31687654321"})
+
+    meanwhile(shop, moves)
+    with acting(who, customer="" if who.startswith("customer") else "anna"):
+        refused(await shop.service.numbers.change(NUMBER, {"forward_to": "+31611112222"}), Code.NOT_FOUND)
+        refused(await shop.service.numbers.get(NUMBER), Code.NOT_FOUND)
+    kept = await shop.service.numbers.get(NUMBER)
+    assert isinstance(kept, Number)
+    assert (kept.account, kept.forward_to) == ("ben", "+31687654321")
 
 
 @pytest.mark.parametrize("typed", ["+31201234567", "020 123 4567", "0031201234567", "+31 (20) 1234567"])

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request, Response
 
-from charging.service.actor import acting, actor, is_for_customer
-from charging.web.actor import FOR_CUSTOMER, Acting
+from charging.service.actor import acting, actor, customer
+from charging.web.actor import CUSTOMER, Acting
 from charging.web.forward import CONNECTIONS_MAX, POOL_S, Forward, daemon_at, is_for_the_daemon
 from charging.web.listen import serve_unix
 
@@ -92,23 +92,21 @@ async def get() -> AsyncIterator[Get]:
     await client.aclose()
 
 
-@pytest.mark.parametrize("for_customer", [True, False])
-async def test_the_daemon_learns_whether_a_customer_sees_the_answer_and_believes_no_client_of_it(
-    for_customer: bool,
-) -> None:
+@pytest.mark.parametrize("account", ["anna", ""])
+async def test_the_daemon_learns_which_customer_asks_and_believes_no_client_of_it(account: str) -> None:
     daemon = FastAPI()
     daemon.add_middleware(Acting)
 
     @daemon.get("/calls")
     def calls() -> str:
-        return f"{actor()} {is_for_customer()}"
+        return f"{actor()} {customer()}"
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(daemon)) as client:
         public = httpx.ASGITransport(Forward(FastAPI(), client))
         async with httpx.AsyncClient(transport=public, base_url="http://public") as outside:
-            with acting("token:4f2a", for_customer=for_customer):
-                answer = await outside.get("/calls", headers={} if for_customer else {FOR_CUSTOMER: "yes"})
-    assert answer.json() == f"token:4f2a {for_customer}"
+            with acting("token:4f2a", customer=account):
+                answer = await outside.get("/calls", headers={CUSTOMER: "ben"})
+    assert answer.json() == f"token:4f2a {account}"
 
 
 ERRORS = [one for one in vars(httpx).values() if isinstance(one, type) and issubclass(one, httpx.HTTPError)]

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 from charging.errors import ConfigError, Problem
+from charging.ledger.accounts import Number
 from charging.ledger.model import Closed, Kind, Opened, Outcome, Transfer
 from charging.pricing.money import parse_euro
 from charging.service.numbers import NumberChanges
@@ -78,6 +79,30 @@ async def test_a_token_of_an_account_changes_its_own_number_and_no_other(door: D
         await door(annas, "PATCH", f"/numbers/{number}", 403, json={"forward_to": "+31612345678"})
         await door(annas, "GET", f"/numbers/{number}", 403)
     await door(annas, "DELETE", "/calls/unknown", 403)
+
+
+@pytest.mark.parametrize("looks", [1, 2, 3, 4])
+async def test_a_number_that_becomes_anothers_at_any_moment_is_not_changed_by_who_had_it(
+    door: Door, shop: Shop, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    """Between two looks at it: a customer who asks again and again meets that moment."""
+    annas = await bound(door, Scope.NUMBERS, Scope.READ, account="anna")
+    look, looked = shop.store.directory.number, 0
+
+    async def number(asked: str) -> Number | None:
+        nonlocal looked
+        looked += asked == ANNAS
+        if asked == ANNAS and looked == looks + 1:
+            monkeypatch.setattr(shop.store.directory, "number", look)
+            await door("operate", "DELETE", f"/numbers/{ANNAS}")
+            await door("operate", "POST", "/numbers", 201, json={"number": ANNAS, "account": "bert"})
+        return await look(asked)
+
+    monkeypatch.setattr(shop.store.directory, "number", number)
+    await door.ask(annas, "PATCH", f"/numbers/{ANNAS}", json={"forward_to": "+31612345678"})
+    found = await look(ANNAS)
+    assert found is not None
+    assert found.forward_to == "" or found.account == "anna"
 
 
 async def test_a_token_of_an_account_makes_nothing_for_another(door: Door) -> None:
