@@ -31,6 +31,7 @@ from charging.ledger.port import Store
 from charging.pricing.money import format_euro
 from charging.records import Codec
 from charging.service.money import Money
+from charging.service.proven_time import proven
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
 from charging.tariff.tariff import Tariff
 
@@ -185,12 +186,14 @@ class Payments:
         booked = None
         if (outcome.is_paid or outcome.taken_back) and payment.state is not State.CREDITED:
             booked = await self._booked(payment, outcome)
-        return await self._change(id, lambda newest: self._settled(newest, outcome, booked))
+        now_us = await proven(self._store, self._clock)
+        return await self._change(id, lambda newest: self._settled(newest, outcome, booked, now_us))
 
-    def _settled(self, newest: Payment, outcome: Outcome, booked: tuple[State, str] | None) -> Payment:
+    @staticmethod
+    def _settled(newest: Payment, outcome: Outcome, booked: tuple[State, str] | None, now_us: int) -> Payment:
         """What an answer makes of a payment as it is stored now: another answer may have come between. What is credited
         stays so, and what was taken back."""
-        state, why, now_us = newest.state, newest.why, self._clock.now().wall_us
+        state, why = newest.state, newest.why
         if state is not State.CREDITED and booked is not None:
             state, why = booked
         elif outcome.is_over and not outcome.is_paid and (state is State.OPEN or why == UNASKED):
@@ -203,8 +206,10 @@ class Payments:
         """Put a payment off because the provider gave no answer about it. One that the provider never had becomes
         failed, one without an answer for too long becomes stuck, and one that failed long ago is deleted."""
 
+        now_us = await proven(self._store, self._clock)
+
         def changed(payment: Payment) -> Payment | None:
-            age_us = self._clock.now().wall_us - payment.made_us
+            age_us = now_us - payment.made_us
             if payment.state is State.FAILED and age_us >= KEPT_DAYS * DAY_US:
                 return None
             if payment.state is State.OPEN and payment.reference and age_us > OPEN_DAYS * DAY_US:

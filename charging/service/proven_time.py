@@ -19,7 +19,8 @@ Nothing expires either while the clock of a Redis server is more than SKEW_S awa
 runs is treated like a restart. To expire credit late harms no customer; to expire it early does.
 
 What is bought or given while the clock is behind the note is dated by the note (`dated`). Else it would be years old,
-and expire, as soon as the clock is right.
+and expire, as soon as the clock is right. What a payment's age decides is decided by a clock that is believed
+(`proven`).
 """
 
 from __future__ import annotations
@@ -159,6 +160,16 @@ async def dated(store: Store, clock: Clock) -> int:
     except LedgerCorrupt:  # which is told where the clock is looked at; credit works all the same (R22)
         return now_us
     return noted_us if noted_us - now_us > SKEW_S * MICROSECONDS else now_us
+
+
+async def proven(store: Store, clock: Clock) -> int:
+    """The wall clock, µs, that it is at least by all that is known: while the clock is not believed and an operator is
+    needed, the note's. Raises LedgerError."""
+    now_us = clock.now().wall_us
+    if not await time_warning(store, clock):
+        return now_us
+    note = await store.documents.get_document(COLLECTION, NOTE)
+    return now_us if note is None else min(now_us, noted(note))
 
 
 async def time_warning(store: Store, clock: Clock) -> str:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from charging.ledger.model import CREDIT, Balance
-from charging.service.payments import OPEN_DAYS, PAID_BACK, Outcome, Payment, State
+from charging.service.payments import KEPT_DAYS, OPEN_DAYS, PAID_BACK, Outcome, Payment, State
+from charging.service.proven_time import ProvenTime
 from charging.service.refusal import Code
 from tests.fakes.rig import EURO
 from tests.unit.service.conftest import Shop, refused
@@ -36,6 +37,32 @@ async def told_again(shop: Shop, payment: Payment) -> tuple[State, int]:
     after = await shop.service.payments.get(payment.id)
     assert isinstance(after, Payment)
     return after.state, (await shop.store.balances("anna")).get(CREDIT, Balance()).posted
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+async def test_no_payment_is_given_up_by_a_clock_that_is_wrongly_ahead(shop: Shop, is_asked: bool) -> None:
+    """Nor can the provider be asked by such a clock: no certificate is good."""
+    await shop.anna()
+    time = ProvenTime(shop.store, shop.clock)
+    assert await time.believed()
+    payments = shop.service.payments
+    begun = await payments.begin("anna", 25 * EURO, "mollie")
+    unmade = await payments.begin("anna", 25 * EURO, "mollie")
+    assert isinstance(begun, Payment)
+    assert isinstance(unmade, Payment)
+    await payments.known_by(begun.id, "tr_1", "https://provider.test/1")
+    shop.clock.step_wall((KEPT_DAYS + 1) * 86_400)
+    assert not await time.believed()
+    if is_asked:
+        await payments.settle(begun.id, replace(PAID, is_paid=False, is_over=False))
+    await payments.not_now(begun.id)
+    await payments.not_now(unmade.id)
+    for one in (begun, unmade):
+        after = await payments.get(one.id)
+        assert isinstance(after, Payment)
+        assert after.state is State.OPEN
+    shop.clock.step_wall(-(KEPT_DAYS + 1) * 86_400)
+    assert await told_again(shop, begun) == (State.CREDITED, 25 * EURO)
 
 
 async def test_what_is_stuck_is_not_credited_by_itself(shop: Shop) -> None:
