@@ -64,7 +64,7 @@ class Numbers:
         return _contended(normal)
 
     async def get(self, number: str) -> Number | Refused:
-        """A number, in whatever form it is written. A customer is told of his own alone: that is looked at here, for a
+        """A number, in whatever form it is written. A customer sees his own alone: that is looked at here, for a
         number may become another's between any look before and this one."""
         normal = self._tariff().normalise(number)
         known = await self._store.directory.number(normal) if normal is not None else None
