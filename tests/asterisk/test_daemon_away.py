@@ -17,15 +17,17 @@ pytestmark = pytest.mark.asterisk
 CREDIT = 10_000_000
 LONG_HORIZON = {"horizon_s": 45, "warn_before_s": 5}
 """A daemon's start takes seconds on a busy machine."""
+MOVED_S = 40
+"""The money of the beginning ends before, with the backstop's five seconds."""
 
 
-async def _charged_once(live: Engine, call: Call) -> None:
+async def _charged_once(live: Engine, call: Call, credit: int = CREDIT) -> None:
     """The one CDR is exact to the second by the parties' own measure, and the books agree with it."""
     cdr = await live.cdr()
     assert len((await live.daemon.get("/cdrs"))["items"]) == 1
     assert cdr["proof"] == "black_box"
     assert is_as_long(cdr, call.duration_s), cdr
-    assert await live.posted() == CREDIT - cdr["billed_s"] * SECOND
+    assert await live.posted() == credit - cdr["billed_s"] * SECOND
     await live.nothing_reserved()
 
 
@@ -102,6 +104,65 @@ async def test_ami_link_cut_and_restored_in_a_call(lab: Lab, tmp_path: Path) -> 
         await call.hang_up()
         await call.wait_end()
         await _charged_once(live, call)
+
+
+class _SpoiltDeadlines:
+    """Spoils each order for a deadline on one channel, so that the switch refuses it; counts the lists of all channels
+    that are asked for meanwhile."""
+
+    def __init__(self) -> None:
+        self.of = ""
+        """Its unique id; empty: nothing is spoilt."""
+        self.spoilt = self.lists = 0
+        self._action: list[str] = []
+
+    def __call__(self, line: bytes) -> bytes:
+        told = line.decode("latin-1").strip()
+        if self.of and told.startswith("Timeout: ") and f"Channel: {self.of}" in self._action:
+            self.spoilt += 1
+            line = b"Timeout: none\r\n"
+        self._action.append(told)
+        if not told:
+            is_list = "Action: Status" in self._action and not any(one.startswith("Channel: ") for one in self._action)
+            self.lists += is_list and self.spoilt > 0
+            self._action.clear()
+        return line
+
+
+async def test_r22_callers_leg_gets_its_deadline_however_late_the_switch_takes_the_order(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """Else he would be cut where the money of the beginning ended. A list of all channels, which comes between, shows
+    the subscriber's leg alone, whose deadline was moved; and no tick comes that would give the order again."""
+    orders, whole = _SpoiltDeadlines(), {"tick_s": 60, "horizon_s": 60, "warn_before_s": 1, "ring_s": 3}
+    async with Relay(lab.switch.charging_ami.port) as ami:
+        ami.rewrite_asked = orders
+        async with engine(lab, tmp_path, credit="0.03", policy=whole, ami_port=ami.port) as live:
+            call = await live.call()
+            await live.heard("bridge_joined")
+
+            async def variable(channel: str, name: str) -> str:
+                return (await lab.switch.action("Getvar", {"Channel": channel, "Variable": name}))["Value"]
+
+            (orders.of,) = [
+                one["Uniqueid"]
+                for one in await lab.switch.channels()
+                if await variable(one["Uniqueid"], "CHARGING_LEG") == "caller"
+            ]
+            caller = orders.of
+            await live.top_up("0.05", "more")
+
+            async def is_listed() -> bool:
+                return orders.lists > 0
+
+            async def is_moved() -> bool:
+                return float(await variable(caller, "TIMEOUT(absolute)")) > MOVED_S
+
+            await live.until(is_listed, "a list of all channels between two orders")
+            orders.of = ""
+            await live.until(is_moved, "the later deadline on the caller's leg", 10)
+            await call.hang_up()
+            await _charged_once(live, call, credit=80_000)
 
 
 async def test_call_that_ends_while_the_ami_link_is_cut_is_charged_exactly(lab: Lab, tmp_path: Path) -> None:

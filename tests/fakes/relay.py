@@ -22,6 +22,8 @@ class Relay:
         """Called with each chunk from behind, before it is passed on."""
         self.rewrite: Callable[[bytes], bytes] | None = None
         """What becomes of each line from behind."""
+        self.rewrite_asked: Callable[[bytes], bytes] | None = None
+        """What becomes of each line to behind."""
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._server: asyncio.Server | None = None
@@ -73,10 +75,11 @@ class Relay:
 
     async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, answers: bool) -> None:
         try:
-            while chunk := await (source.readline() if answers and self.rewrite else source.read(CHUNK)):
+            while chunk := await (source.readline() if self._rewrites(answers) else source.read(CHUNK)):
                 if answers:
                     self.on_answer(chunk)
-                    chunk = self.rewrite(chunk) if self.rewrite else chunk
+                rewrite = self._rewrites(answers)
+                chunk = rewrite(chunk) if rewrite else chunk
                 await self._flowing.wait()
                 target.write(chunk)
                 await target.drain()
@@ -84,3 +87,6 @@ class Relay:
             pass  # one end has gone: so goes the other
         finally:
             target.close()
+
+    def _rewrites(self, answers: bool) -> Callable[[bytes], bytes] | None:
+        return self.rewrite if answers else self.rewrite_asked
