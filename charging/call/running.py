@@ -173,7 +173,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     if session.ahead:
         return Step(alive)  # the tick that is due finds out how far the money goes
     moved = alive.deadline_due or alive.doubtful_s or alive.caller_uid != session.caller_uid  # his leg may lack it
-    placed = not moved and not is_misplaced(alive, event.callee, event.asked_mono_us, context.now.mono_us)
+    placed = not moved and not is_misplaced(alive, event, context.now.mono_us)
     stands, due = replace(alive, enforced_s=alive.covered_s), replace(alive, deadline_due=False)
     after = Step(stands) if placed else _deadline(due, context)
     strangers = tuple(HangUp(leg.uid, "not_paid_for") for leg in event.others if leg.bridged)
@@ -321,13 +321,19 @@ def _counted(session: Session, given: tuple[int, ...], left_ms: int, mine_ms: in
 # --- where the switch cuts it ---------------------------------------------------------------------------------
 
 
-def is_misplaced(session: Session, callee: Leg, asked_mono_us: int, now_mono_us: int) -> bool:
-    """Whether the deadline that the switch holds for the forwarded leg is not where what is covered ends, by more than
-    DEADLINE_TOLERANCE_MS. What it says was true at some moment from the question to now: a long list takes seconds."""
-    last_us = min(now_mono_us, asked_mono_us + ANSWER_MAX_S * MICROSECONDS)
-    most_ms, least_ms = (session.covered_s * 1000 - session.elapsed_ms(at_us) for at_us in (asked_mono_us, last_us))
-    left_ms, slack_ms = callee.time_left_ms, DEADLINE_TOLERANCE_MS
-    return left_ms is None or not least_ms - slack_ms <= left_ms <= most_ms + slack_ms
+def is_misplaced(session: Session, said: SwitchSaid, now_mono_us: int) -> bool:
+    """Whether the deadline that the switch holds for the forwarded leg is not where what is covered ends, or its
+    caller's lies before, by more than DEADLINE_TOLERANCE_MS. (The caller's may lie behind: until it is moved for the
+    first time, by as long as it might have rung.) What it says was true at some moment from the question to now: a long
+    list takes seconds."""
+    last_us = min(now_mono_us, said.asked_mono_us + ANSWER_MAX_S * MICROSECONDS)
+    most_ms, least_ms = (
+        session.covered_s * 1000 - session.elapsed_ms(at_us) for at_us in (said.asked_mono_us, last_us)
+    )
+    left_ms = None if said.callee is None else said.callee.time_left_ms
+    callers_ms = None if said.caller is None else said.caller.time_left_ms
+    least_ms, most_ms = least_ms - DEADLINE_TOLERANCE_MS, most_ms + DEADLINE_TOLERANCE_MS
+    return left_ms is None or not least_ms <= left_ms <= most_ms or (callers_ms is not None and callers_ms < least_ms)
 
 
 def _cut_overdue(session: Session, event: SwitchSaid, context: Context) -> Step:

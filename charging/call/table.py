@@ -203,7 +203,7 @@ def as_known(record: Record, said: SwitchSaid, now: Instant, policy: Policy) -> 
         return None
     if not running.agrees(record, said) or not said.callee.up or record.caller_gone is not (said.caller is None):
         return None
-    if running.is_misplaced(record, said.callee, said.asked_mono_us, now.mono_us):
+    if running.is_misplaced(record, said, now.mono_us):
         return None
     return replace(record, proven_ms=max(record.proven_ms, record.elapsed_ms(said.asked_mono_us)))
 

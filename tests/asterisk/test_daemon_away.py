@@ -129,11 +129,12 @@ class _SpoiltDeadlines:
         return line
 
 
+@pytest.mark.parametrize("dies", [False, True], ids=["the daemon lives", "it dies between the two orders"])
 async def test_r22_callers_leg_gets_its_deadline_however_late_the_switch_takes_the_order(
-    lab: Lab, tmp_path: Path
+    lab: Lab, tmp_path: Path, dies: bool
 ) -> None:
-    """Else he would be cut where the money of the beginning ended. A list of all channels, which comes between, shows
-    the subscriber's leg alone, whose deadline was moved; and no tick comes that would give the order again."""
+    """Else he would be cut where the money of the beginning ended. The deadline of the subscriber's leg was moved, and
+    no tick comes that would give the orders again."""
     orders, whole = _SpoiltDeadlines(), {"tick_s": 60, "horizon_s": 60, "warn_before_s": 1, "ring_s": 3}
     async with Relay(lab.switch.charging_ami.port) as ami:
         ami.rewrite_asked = orders
@@ -158,9 +159,16 @@ async def test_r22_callers_leg_gets_its_deadline_however_late_the_switch_takes_t
             async def is_moved() -> bool:
                 return float(await variable(caller, "TIMEOUT(absolute)")) > MOVED_S
 
-            await live.until(is_listed, "a list of all channels between two orders")
+            async def is_refused() -> bool:
+                return orders.spoilt > 0
+
+            await live.until(is_refused if dies else is_listed, "a refused order, and a list of all channels after it")
+            if dies:
+                await live.daemon.kill()
             orders.of = ""
-            await live.until(is_moved, "the later deadline on the caller's leg", 10)
+            if dies:
+                await live.daemon.start()
+            await live.until(is_moved, "the later deadline on the caller's leg", 20)
             await call.hang_up()
             await _charged_once(live, call, credit=80_000)
 

@@ -27,6 +27,8 @@ from tests.fakes.clock import FakeClock
 
 OVERSHOOT_MS = 3
 """How late the switch cuts: measured 2 to 17 ms."""
+RING_S, BACKSTOP_S = 30, 5
+"""So much longer than the quota the dialplan lets its caller stay, as it dials."""
 
 
 async def failure_of(order: Awaitable[None]) -> SwitchError | None:
@@ -52,6 +54,9 @@ class FakeCall:
     callee_alive: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     countdown: asyncio.Task[None] | None = None
+    backstop_mono_us: int | None = None
+    """When the caller's own channel is cut, and so the call."""
+    counts_to_us: int | None = None
     status: str = ""
     true_ms: int = 0
     """How long the parties talked, by the monotonic clock."""
@@ -122,6 +127,7 @@ class FakeSwitch:
     def dial(self, session: str, quota_s: int, caller_uid: str) -> FakeCall:
         call = FakeCall(session, quota_s, caller_uid, f"{caller_uid}-callee", callee_alive=True)
         self.calls[session] = call
+        self._back_stop(call, self.clock.now().plus(RING_S + quota_s + BACKSTOP_S).mono_us)
         self._tell(DialStarted(session, caller_uid, call.callee_uid, self._stamp()))
         return call
 
@@ -159,6 +165,7 @@ class FakeSwitch:
     def fail(self, session: str, status: str) -> None:
         call = self.calls[session]
         call.status, call.callee_alive = status, False
+        self._back_stop(call, None)
         self._tell(DialEnded(session, status, call.caller_uid, call.callee_uid, self._stamp()))
 
     def end(self, session: str) -> None:
@@ -194,6 +201,8 @@ class FakeSwitch:
         for call in self.calls.values():
             if call.deadline_mono_us is not None and call.callee_alive:
                 self._count_down(call, call.deadline_mono_us - round(seconds * MICROSECONDS))
+            if call.backstop_mono_us is not None and call.caller_alive:
+                self._back_stop(call, call.backstop_mono_us - round(seconds * MICROSECONDS))
 
     def restart(self) -> None:
         """Asterisk itself dies: no hang-up handler runs, nothing is recorded."""
@@ -256,6 +265,8 @@ class FakeSwitch:
         for call in self.calls.values():
             if call.callee_uid == uid and call.callee_alive:
                 self._count_down(call, at.mono_us)
+            if call.caller_uid == uid and call.caller_alive:
+                self._back_stop(call, at.mono_us)
 
     async def hang_up(self, uid: str) -> None:
         self._must_be_up()
@@ -323,13 +334,29 @@ class FakeSwitch:
         if noted is not None:
             noted = Instant(noted.mono_us + self.up_longer_us, noted.wall_us)
         callee = Leg(call.callee_uid, up, up, left, since_ms, noted) if call.callee_alive else None
-        return Legs(Leg(call.caller_uid, bridged=up, up=up, time_left_ms=None), callee)
+        back = None if call.backstop_mono_us is None else (call.backstop_mono_us - now.mono_us) // 1000
+        return Legs(Leg(call.caller_uid, bridged=up, up=up, time_left_ms=back), callee)
 
     def _count_down(self, call: FakeCall, mono_us: int) -> None:
+        call.deadline_mono_us = mono_us
+        self._count_to_first(call)
+
+    def _back_stop(self, call: FakeCall, mono_us: int | None) -> None:
+        call.backstop_mono_us = mono_us
+        self._count_to_first(call)
+
+    def _count_to_first(self, call: FakeCall) -> None:
+        """Of the two deadlines: either ends the call."""
+        first_us, other_us = call.deadline_mono_us, call.backstop_mono_us
+        if first_us is None or (other_us is not None and other_us < first_us):
+            first_us = other_us
+        if first_us == call.counts_to_us:
+            return
         if call.countdown is not None:
             call.countdown.cancel()
-        call.deadline_mono_us = mono_us
-        call.countdown = asyncio.create_task(self._cut_at(call, mono_us + OVERSHOOT_MS * 1000))
+        call.counts_to_us, call.countdown = first_us, None
+        if first_us is not None:
+            call.countdown = asyncio.create_task(self._cut_at(call, first_us + OVERSHOOT_MS * 1000))
 
     async def _cut_at(self, call: FakeCall, mono_us: int) -> None:
         await self.clock.sleep_until(mono_us)

@@ -465,7 +465,8 @@ async def test_after_two_restarts_with_a_tick_in_between_the_call_is_cut_where_i
 
 
 async def test_an_order_half_of_which_was_obeyed_is_no_clock_that_is_wrong() -> None:
-    """The callee's leg has the new deadline, the caller's has not, then orders are lost: found by the simulation."""
+    """The callee's leg has the new deadline, the caller's has not, then orders are lost, until shortly before the one
+    that the caller's has would cut him: found by the simulation."""
     async with make_rig(Policy(tick_s=30)) as rig:
         await rig.subscriber(credit=300 * SECOND)
         call = await rig.talking()
@@ -475,13 +476,32 @@ async def test_an_order_half_of_which_was_obeyed_is_no_clock_that_is_wrong() -> 
         )
         await rig.clock.advance(12)
         rig.switch.disobeys = lambda: True
-        await rig.clock.advance(68)
+        await rig.clock.advance(61)
         await rig.kill_daemon()
         rig.switch.disobeys = lambda: False
         await rig.start_daemon()
         await rig.clock.advance(300)
         assert not rig.heard("answer_moved"), "no clock is wrong"
         assert (call.true_ms, (await cdr(rig))["billed_s"]) == (300_003, 300)
+
+
+async def test_r22_callers_leg_lacks_no_deadline_after_a_daemon_dies_between_the_two_orders() -> None:
+    """The money of a top-up is reserved whole, so no later tick gives the orders again."""
+    async with make_rig(Policy(tick_s=300, horizon_s=300)) as rig:
+        await rig.subscriber(credit=30 * SECOND)
+        call = await rig.talking()
+        await rig.clock.advance(10)
+        ends_us = rig.session_of(call).at(90).mono_us
+        rig.switch.disobeys = lambda: (call.callee_uid, ends_us) in rig.switch.deadlines
+        await rig.credit(60 * SECOND, "more")
+        rig.registry.funds_changed("anna")
+        await rig.clock.advance(0)
+        assert rig.switch.deadlines[-1] == (call.callee_uid, ends_us), "the order for the caller's leg was lost"
+        await rig.kill_daemon()
+        rig.switch.disobeys = lambda: False
+        await rig.start_daemon()
+        await rig.clock.advance(300)
+        assert (call.true_ms, (await cdr(rig))["billed_s"]) == (90_003, 90)
 
 
 async def never_obeyed(_uid: str, _at: Instant) -> None:

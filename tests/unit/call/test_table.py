@@ -433,6 +433,18 @@ KNOWN = running(check_mono_us=NOW.plus(115).mono_us)
 LISTED = SwitchSaid(NOW.mono_us, leg("caller"), leg("callee"), alone=False)
 
 
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize(("left_ms", "given"), [(109_000, []), (108_999, [120]), (400_000, []), (None, [])])
+def test_r22_callers_deadline_that_lies_before_what_is_paid_is_put_there(
+    left_ms: int | None, given: list[int], alone: bool
+) -> None:
+    """As after a restart: the order for his leg was lost, and nobody knows. Where it lies behind, nothing is amiss."""
+    said = SwitchSaid(NOW.mono_us, leg("caller", left_ms=left_ms), leg("callee"), alone=alone)
+    assert (table.as_known(KNOWN, said, NOW, POLICY) is None) is (alone or bool(given))
+    _, commands = step(KNOWN, said, NOW, POLICY)
+    assert deadlines(commands) == given
+
+
 def test_list_that_says_what_is_known_proves_that_the_call_talked_and_does_no_more() -> None:
     known = table.as_known(KNOWN, LISTED, NOW, POLICY)
     assert known == replace(KNOWN, proven_ms=10_000)
