@@ -322,17 +322,12 @@ def _counted(session: Session, given: tuple[int, ...], left_ms: int, mine_ms: in
 
 
 def is_misplaced(session: Session, said: SwitchSaid, now_mono_us: int) -> bool:
-    """Whether the deadline that the switch holds for the forwarded leg is not where what is covered ends, or its
-    caller's lies before, by more than DEADLINE_TOLERANCE_MS. (The caller's may lie behind: until it is moved for the
-    first time, by as long as it might have rung.) What it says was true at some moment from the question to now: a long
-    list takes seconds."""
-    last_us = min(now_mono_us, said.asked_mono_us + ANSWER_MAX_S * MICROSECONDS)
-    most_ms, least_ms = (
-        session.covered_s * 1000 - session.elapsed_ms(at_us) for at_us in (said.asked_mono_us, last_us)
-    )
-    left_ms = None if said.callee is None else said.callee.time_left_ms
-    callers_ms = None if said.caller is None else said.caller.time_left_ms
-    least_ms, most_ms = least_ms - DEADLINE_TOLERANCE_MS, most_ms + DEADLINE_TOLERANCE_MS
+    """Whether the forwarded leg's deadline on the switch is not where what is covered ends, or its caller's lies before
+    it, by over DEADLINE_TOLERANCE_MS. What it says was true at some moment from the question to now: lists are long."""
+    last_us, slack_ms = min(now_mono_us, said.asked_mono_us + ANSWER_MAX_S * MICROSECONDS), DEADLINE_TOLERANCE_MS
+    least_ms = session.covered_s * 1000 - session.elapsed_ms(last_us) - slack_ms
+    most_ms = session.covered_s * 1000 - session.elapsed_ms(said.asked_mono_us) + slack_ms
+    left_ms, callers_ms = (None if leg is None else leg.time_left_ms for leg in (said.callee, said.caller))
     return left_ms is None or not least_ms <= left_ms <= most_ms or (callers_ms is not None and callers_ms < least_ms)
 
 

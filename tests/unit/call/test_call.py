@@ -502,3 +502,22 @@ async def test_shorter_horizon_setting_is_honoured() -> None:
         await rig.subscriber(credit=10 * EURO)
         answer = await rig.ring()
         assert answer.quota_s == 15
+
+
+async def test_r22_callers_leg_lacks_no_deadline_after_a_daemon_dies_between_the_two_orders() -> None:
+    """The money of a top-up is reserved whole, so no later tick gives the orders again."""
+    async with make_rig(Policy(tick_s=300, horizon_s=300)) as rig:
+        await rig.subscriber(credit=30 * SECOND)
+        call = await rig.talking()
+        await rig.clock.advance(10)
+        ends_us = rig.session_of(call).at(90).mono_us
+        rig.switch.disobeys = lambda: (call.callee_uid, ends_us) in rig.switch.deadlines
+        await rig.credit(60 * SECOND, "more")
+        rig.registry.funds_changed("anna")
+        await rig.clock.advance(0)
+        assert rig.switch.deadlines[-1] == (call.callee_uid, ends_us), "the order for the caller's leg was lost"
+        await rig.kill_daemon()
+        rig.switch.disobeys = lambda: False
+        await rig.start_daemon()
+        await rig.clock.advance(300)
+        assert (call.true_ms, (await last_cdr(rig))["billed_s"]) == (90_003, 90)

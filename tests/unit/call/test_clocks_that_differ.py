@@ -485,25 +485,6 @@ async def test_an_order_half_of_which_was_obeyed_is_no_clock_that_is_wrong() -> 
         assert (call.true_ms, (await cdr(rig))["billed_s"]) == (300_003, 300)
 
 
-async def test_r22_callers_leg_lacks_no_deadline_after_a_daemon_dies_between_the_two_orders() -> None:
-    """The money of a top-up is reserved whole, so no later tick gives the orders again."""
-    async with make_rig(Policy(tick_s=300, horizon_s=300)) as rig:
-        await rig.subscriber(credit=30 * SECOND)
-        call = await rig.talking()
-        await rig.clock.advance(10)
-        ends_us = rig.session_of(call).at(90).mono_us
-        rig.switch.disobeys = lambda: (call.callee_uid, ends_us) in rig.switch.deadlines
-        await rig.credit(60 * SECOND, "more")
-        rig.registry.funds_changed("anna")
-        await rig.clock.advance(0)
-        assert rig.switch.deadlines[-1] == (call.callee_uid, ends_us), "the order for the caller's leg was lost"
-        await rig.kill_daemon()
-        rig.switch.disobeys = lambda: False
-        await rig.start_daemon()
-        await rig.clock.advance(300)
-        assert (call.true_ms, (await cdr(rig))["billed_s"]) == (90_003, 90)
-
-
 async def never_obeyed(_uid: str, _at: Instant) -> None:
     raise ActionTimeout
 

@@ -114,7 +114,7 @@ async def test_a_paid_message_counts_if_none_is_left(rig: Rig, stored: bool, rea
         assert answer.decision == "voicemail"
         assert answer.session is not None
         rig.switch.leave_message(answer.session, rig.caller_uid, stored=stored)
-        await rig.clock.advance(0)
+        await rig.clock.advance(0.1)
     assert (await rig.ring(caller=CALLER)).reason == reason
 
 
