@@ -13,9 +13,11 @@ from pydantic import SecretStr
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Put
-from charging.ledger.model import Kept, Outcome
+from charging.ledger.model import Applied, Kept, Kind, Leg, Opened, Outcome, Transfer
 from charging.ledger.open import open_store
 from charging.ledger.port import SOLE, Store
+from charging.ledger.redis.indexes import PAGE_ROWS, in_steps
+from charging.ledger.redis.pipeline import QUEUE_MAX
 from tests.contract.scenario import add_account, run
 from tests.fakes.relay import Relay
 from tests.integration.redis_load import (
@@ -50,6 +52,26 @@ async def test_a_killed_server_loses_and_doubles_nothing(server: RedisServer, op
     await load.more(50)
     await load.stop()
     await assert_exact(store, load)
+
+
+async def test_more_sessions_and_numbers_than_may_wait_for_redis_at_a_time_are_read(
+    server: RedisServer, opened: Opener
+) -> None:
+    """A daemon that is started, or takes a switch over, reads all its open calls: each is another account's. If those
+    were more questions than the client lets wait, none would be found again, and all be cut."""
+    store, many = await opened(server.url), QUEUE_MAX + 1
+    await add_account(store)
+    for names in in_steps([f"{number:06}" for number in range(many)], PAGE_ROWS):
+        assert all(await asyncio.gather(*(store.directory.put_account(Account(one, "plan")) for one in names)))
+        assert all(await asyncio.gather(*(store.directory.put_number(Number(f"+31{one}", "a", "")) for one in names)))
+        opening = [
+            Transfer("0", one, Kind.TOP_UP, 1, (Leg("credit", 1),), f"s-{one}", Opened("switch", "{}")) for one in names
+        ]
+        for answer in await store.apply_all([(transfer, ()) for transfer in opening]):
+            assert isinstance(answer, Applied)
+            assert answer.outcome is Outcome.CREATED
+    assert len(await store.sessions("switch")) == many
+    assert len(await store.directory.numbers("a")) == many
 
 
 async def test_a_frozen_server_is_unavailable_in_time_and_doubles_nothing(server: RedisServer, opened: Opener) -> None:

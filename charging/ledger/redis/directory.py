@@ -13,7 +13,7 @@ from charging.ledger.documents import Documents, is_beyond
 from charging.ledger.model import Called
 from charging.ledger.port import SOLE
 from charging.ledger.redis.client import RedisClient, Script
-from charging.ledger.redis.indexes import RedisIndexes
+from charging.ledger.redis.indexes import PAGE_ROWS, RedisIndexes, in_steps
 from charging.ledger.redis.pipeline import Command
 from charging.ledger.redis.records import Keys, load_balances, mail_member
 from charging.ledger.redis.schema import known_schema
@@ -119,7 +119,7 @@ class RedisDirectory:
 
     async def numbers(self, account: str | None = None) -> Sequence[Number]:
         if account is not None:
-            pages = [sorted(await self._indexes.members(self._keys.of(account, "numbers")))]
+            pages = list(in_steps(sorted(await self._indexes.members(self._keys.of(account, "numbers"))), PAGE_ROWS))
         else:
             pages = [page async for page in self._indexes.pages(self._keys.numbers)]
         found = [await asyncio.gather(*(self.number(one) for one in page)) for page in pages]

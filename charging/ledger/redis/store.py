@@ -8,7 +8,7 @@ cluster they are written before what they list, and everywhere read with suspici
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import suppress
 from heapq import nlargest, nsmallest
 from pathlib import Path
@@ -39,7 +39,7 @@ from charging.ledger.redis.client import RedisClient, Script
 from charging.ledger.redis.directory import RedisDirectory, RedisLeases
 from charging.ledger.redis.documents import RedisDocuments
 from charging.ledger.redis.feed import RedisFeed
-from charging.ledger.redis.indexes import PAGE_ROWS, RedisIndexes
+from charging.ledger.redis.indexes import PAGE_ROWS, RedisIndexes, in_steps
 from charging.ledger.redis.pipeline import Command
 from charging.ledger.redis.records import (
     Keys,
@@ -156,7 +156,7 @@ class RedisStore:
         return await asyncio.gather(*(_answer_of(self.balances(account)) for account in accounts))
 
     async def drop_balances(self, account: str, names: Sequence[str]) -> None:
-        for some in _in_steps(names):
+        for some in in_steps(names, STEP_ENTRIES):
             await self._client.script(self._scripts["drop_balances"], [self._keys.of(account, "books")], some)
 
     async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
@@ -307,7 +307,7 @@ class RedisStore:
         if head is None or load_line(opening.account, head).number != archived[0].number:
             return False
         archived_ids = [line.id for line in archived]
-        for some in _in_steps(archived_ids[:-STEP_ENTRIES]):
+        for some in in_steps(archived_ids[:-STEP_ENTRIES], STEP_ENTRIES):
             await self._client.command("HDEL", ids, *some)
         arguments = replace_head_arguments(opening, archived, archived_ids[-STEP_ENTRIES:])
         return bool(await self._client.script(self._scripts["replace_head"], [ids, journal, actors], arguments))
@@ -321,7 +321,7 @@ class RedisStore:
     async def forget_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
         account = cdrs[0].account
         keys = [self._keys.of(account, "cdrs"), self._keys.of(account, "cdr")]
-        for some in _in_steps(cdrs):
+        for some in in_steps(cdrs, STEP_ENTRIES):
             await self._client.script(self._scripts["forget_cdrs"], keys, [cdr.session for cdr in some])
             members = [cdr_member(cdr.session, account, cdr.ended_us) for cdr in some]
             await self._client.command("ZREM", self._keys.cdrs, *members)
@@ -361,12 +361,6 @@ class RedisStore:
         member = index_member(transfer.session or "", transfer.account)
         with suppress(LedgerUnavailable):
             await self._client.command("SREM", self._keys.switch(switch), member)
-
-
-def _in_steps(entries: Sequence[T]) -> Iterator[Sequence[T]]:
-    """As many at a time as may go by one command."""
-    for start in range(0, len(entries), STEP_ENTRIES):
-        yield entries[start : start + STEP_ENTRIES]
 
 
 def _literally(text: str) -> str:
