@@ -131,7 +131,7 @@ def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], touch: str, 
     """The ARGV of ``apply.lua``, which its head explains; amounts are in their balances' units."""
     *change, follows = _change_arguments(transfer)
     news = "1" if any(one.kind.has_place for one in (*grants, transfer)) else ""
-    arguments = [*change, touch, indexes, follows, transfer.actor, news]
+    arguments = [*change, touch, indexes, follows, transfer.actor, news, follows + 1]
     for line in (*grants, transfer):
         digest = line.digest
         arguments += (line.id, digest, _dump_line(line, digest), len(line.legs))
