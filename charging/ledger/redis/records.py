@@ -129,9 +129,9 @@ def load_cdr(session: str, account: str, record: bytes) -> CdrRow:
 
 def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], touch: str, indexes: str) -> list[str | int]:
     """The ARGV of ``apply.lua``, which its head explains; amounts are in their balances' units."""
-    *change, follows = _change_arguments(transfer)
+    change, follows = _change_arguments(transfer)
     news = "1" if any(one.kind.has_place for one in (*grants, transfer)) else ""
-    arguments = [*change, touch, indexes, follows, transfer.actor, news, follows + 1]
+    arguments: list[str | int] = [*change, touch, indexes, follows, transfer.actor, news, follows + 1]
     for line in (*grants, transfer):
         digest = line.digest
         arguments += (line.id, digest, _dump_line(line, digest), len(line.legs))
@@ -140,23 +140,17 @@ def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], touch: str, 
     return arguments
 
 
-def _change_arguments(transfer: Transfer) -> tuple[str | int, ...]:
+def _change_arguments(transfer: Transfer) -> tuple[tuple[str | int, ...], int]:
+    """What happens to the session, and the number of its last transfer."""
     change, session = transfer.change, transfer.session or ""
     if isinstance(change, Opened):
-        return "open", session, change.epoch, change.switch, transfer.at_us, change.state, change.follows
+        return ("open", session, change.epoch, change.switch, transfer.at_us, change.state), change.follows
     if isinstance(change, Kept):
-        return "keep", session, change.epoch, "", transfer.at_us, change.state, change.follows
+        return ("keep", session, change.epoch, "", transfer.at_us, change.state), change.follows
     if isinstance(change, Closed):
-        return (
-            "once" if change.opens else "close",
-            session,
-            change.epoch,
-            "",
-            change.ended_us,
-            change.cdr,
-            change.follows,
-        )
-    return "", "", 0, "", transfer.at_us, "", 0
+        what = "once" if change.opens else "close"
+        return (what, session, change.epoch, "", change.ended_us, change.cdr), change.follows
+    return ("", "", 0, "", transfer.at_us, ""), 0
 
 
 def load_applied(reply: Sequence[Any], transfer: Transfer) -> tuple[Applied, str]:
