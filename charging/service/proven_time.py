@@ -164,12 +164,15 @@ async def dated(store: Store, clock: Clock) -> int:
 
 async def proven(store: Store, clock: Clock) -> int:
     """The wall clock, µs, that it is at least by all that is known: while the clock is not believed and an operator is
-    needed, the note's. Raises LedgerError."""
+    needed, the note's. 0: nothing is known, for the note cannot be read. Raises LedgerUnavailable."""
     now_us = clock.now().wall_us
-    if not await time_warning(store, clock):
-        return now_us
-    note = await store.documents.get_document(COLLECTION, NOTE)
-    return now_us if note is None else min(now_us, noted(note))
+    try:
+        if not await time_warning(store, clock):
+            return now_us
+        note = await store.documents.get_document(COLLECTION, NOTE)
+        return now_us if note is None else min(now_us, noted(note))
+    except LedgerCorrupt:  # which is told where the clock is looked at
+        return 0
 
 
 async def time_warning(store: Store, clock: Clock) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from charging.ledger.model import CREDIT, Balance
 from charging.service.payments import KEPT_DAYS, OPEN_DAYS, PAID_BACK, Outcome, Payment, State
-from charging.service.proven_time import ProvenTime
+from charging.service.proven_time import COLLECTION, NOTE, ProvenTime
 from charging.service.refusal import Code
 from tests.fakes.rig import EURO
 from tests.unit.service.conftest import Shop, refused
@@ -62,6 +62,16 @@ async def test_no_payment_is_given_up_by_a_clock_that_is_wrongly_ahead(shop: Sho
         assert isinstance(after, Payment)
         assert after.state is State.OPEN
     shop.clock.step_wall(-(KEPT_DAYS + 1) * 86_400)
+    assert await told_again(shop, begun) == (State.CREDITED, 25 * EURO)
+
+
+async def test_r22_what_was_paid_is_credited_though_the_note_of_the_time_cannot_be_read(shop: Shop) -> None:
+    await shop.anna()
+    await shop.store.documents.put_document(COLLECTION, NOTE, "{")
+    begun = await shop.service.payments.begin("anna", 25 * EURO, "mollie")
+    assert isinstance(begun, Payment)
+    await shop.service.payments.known_by(begun.id, "tr_1", "https://provider.test/1")
+    await shop.service.payments.not_now(begun.id)
     assert await told_again(shop, begun) == (State.CREDITED, 25 * EURO)
 
 
