@@ -14,6 +14,8 @@ from charging.clock import MICROSECONDS
 
 MINUTE_US = 60 * MICROSECONDS
 KEYS_MAX = 10_000
+NUMBER_EDITS_PER_MINUTE = 6
+"""By a customer, of the numbers of his account: each leaves a note that is kept for good."""
 
 
 class Limits:

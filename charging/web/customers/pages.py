@@ -24,7 +24,7 @@ from charging.web.browser import CONTENT_POLICY
 from charging.web.customers.gate import CustomerGate, Page, Visit
 from charging.web.customers.shown import Shown
 from charging.web.customers.words import WORDS
-from charging.web.limits import Limits
+from charging.web.limits import NUMBER_EDITS_PER_MINUTE, Limits
 
 CALLS_SHOWN = 50
 CALLS_RECENT = 5
@@ -54,6 +54,7 @@ class Pages:
         self._shown = shown
         self._streams: Counter[str] = Counter()
         self._statements, self._prints = Limits(STATEMENTS_PER_MINUTE), Limits(PRINTS_PER_MINUTE)
+        self._edits = Limits(NUMBER_EDITS_PER_MINUTE)
         self._printing = asyncio.Lock()
         """One PDF is made at a time: they take longer than pages."""
 
@@ -98,7 +99,9 @@ class Pages:
         return self._shown.page(visit, "settings.html", facts)
 
     async def forward(self, visit: Visit) -> Response:
-        """Where a number forwards to, set."""
+        """Where a number forwards to, set. Raises HTTPException (429: too often)."""
+        if wait_s := self._edits.take(visit.own.account, self._asks.service.clock.now().mono_us):
+            raise HTTPException(429, headers={"Retry-After": str(wait_s)})
         number, typed = str(visit.request.path_params["number"]), visit.form.get("forward_to", "").strip()[:40]
         t = WORDS[visit.language]
         try:

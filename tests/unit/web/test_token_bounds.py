@@ -15,6 +15,7 @@ from charging.ledger.model import Closed, Kind, Opened, Outcome, Transfer
 from charging.pricing.money import parse_euro
 from charging.service.numbers import NumberChanges
 from charging.service.tokens import Bounds, NewToken, Scope
+from charging.web.limits import NUMBER_EDITS_PER_MINUTE
 from tests.fakes.ami import eventually
 from tests.fakes.clock import FakeClock
 from tests.unit.call.test_table import running
@@ -103,6 +104,19 @@ async def test_a_number_that_becomes_anothers_at_any_moment_is_not_changed_by_wh
     found = await look(ANNAS)
     assert found is not None
     assert found.forward_to == "" or found.account == "anna"
+
+
+async def test_a_customer_leaves_so_many_notes_of_changes_a_minute(door: Door) -> None:
+    """They are kept for good: by hundreds a minute he would fill the ledger's disk, or a Redis server's memory."""
+    his = [await bound(door, Scope.NUMBERS, account="anna") for _ in range(2)]
+    for number in range(NUMBER_EDITS_PER_MINUTE):
+        await door(his[number % 2], "PATCH", f"/numbers/{ANNAS}", json={"forward_to": f"+3161234567{number}"})
+    for token in his:
+        response = await door(token, "PATCH", f"/numbers/{ANNAS}", 429, json={"forward_to": ""})
+        assert int(response.headers["retry-after"]) > 0
+    clerk = await bound(door, Scope.NUMBERS)
+    for number in range(NUMBER_EDITS_PER_MINUTE + 1):
+        await door(clerk, "PATCH", f"/numbers/{ANNAS}", json={"forward_to": f"+3161234567{number}"})
 
 
 async def test_a_token_of_an_account_makes_nothing_for_another(door: Door) -> None:
