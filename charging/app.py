@@ -270,6 +270,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         observe=observe,
         missed=nobody_is_told if notices is None else notices.missed,
         keep=decisions.keep,
+        later=metrics.later.do,
         overloaded=lambda: load.is_overloaded,
         has_room=lambda: spool.has_room,
     )
@@ -547,6 +548,7 @@ async def serve(engine: Engine, stop: asyncio.Event, hung_up: asyncio.Event | No
         await duties.end()
         if engine.notices is not None:
             await engine.notices.drain()
+        engine.metrics.later.run()
         await engine.decisions.drain()
         with contextlib.suppress(LedgerError):  # it lapses by itself
             await engine.lease.release()

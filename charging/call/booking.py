@@ -76,6 +76,8 @@ class Extension:
     """What a session should settle and hold next."""
 
     funding: Funding
+    cost: int
+    """Micro-euro: what credit pays for all of it."""
     fixed_s: int
     short: Short
     promos: Mapping[str, int] = field(default_factory=dict)
@@ -109,7 +111,7 @@ def extend(session: Session, balances: Mapping[str, Balance], used_s: int, targe
         short = Short.CAP
     used = consumed(rate, start_us, planned.funding, max(used_s, fixed_s))
     promos = rooms(balances, session.day, session.held)
-    return Extension(planned.funding, used[-1].end_s if used else 0, short, promos)
+    return Extension(planned.funding, planned.credit, used[-1].end_s if used else 0, short, promos)
 
 
 def within_means(session: Session, balances: Mapping[str, Balance], billed_s: int) -> Funding:
@@ -186,13 +188,14 @@ def grants_for(session: Session, funding: Funding, balances: Mapping[str, Balanc
 
 
 def _wanted(
-    session: Session, funding: Funding, fixed_s: int, promos: Mapping[str, int]
+    session: Session, funding: Funding, most: int, fixed_s: int, promos: Mapping[str, int]
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """What the whole call should have posted and should hold, by balance. ``promos`` is the most that each promotional
-    balance may pay, in micro-euro."""
+    """What the whole call should have posted and should hold, by balance. Of the funding, which costs ``most``, what is
+    used up to second ``fixed_s`` is posted. ``promos`` is the most that each promotional balance may pay, in
+    micro-euro."""
     rate, start_us = session.rate, session.start_us
     fixed = consumed(rate, start_us, funding, fixed_s)
-    cost, most = charge(rate, start_us, fixed), charge(rate, start_us, funding)
+    cost = most if fixed == funding else charge(rate, start_us, fixed)
     posted = divided(cost, promos, session.posted) | bundle_use(fixed)
     whole = divided(most, promos, session.posted) | bundle_use(funding)
     if session.day_cap is not None:
@@ -219,7 +222,7 @@ def _legs(session: Session, posted: Mapping[str, int], held: Mapping[str, int]) 
 def reserve_transfer(session: Session, extension: Extension, at_us: int, reason: str) -> tuple[Session, Transfer]:
     """Make the transfer that opens the session with its first reservation, and the session that it leaves. ``reason``
     says why the call is forwarded; ``at_us`` is wall clock."""
-    posted, held = _wanted(session, extension.funding, 0, extension.promos)
+    posted, held = _wanted(session, extension.funding, extension.cost, 0, extension.promos)
     held[CALLS] = 1
     legs = _legs(session, posted, held)
     enforced_s = min(extension.covered_s, session.rate.max_call_s)
@@ -237,7 +240,7 @@ def extend_transfer(
     The transfer has no legs if the next stretch costs nothing more (a free destination, a maximum that is reached, a
     minimum that is not). It is made all the same, since the deadline follows what is stored.
     """
-    posted, held = _wanted(session, extension.funding, extension.fixed_s, extension.promos)
+    posted, held = _wanted(session, extension.funding, extension.cost, extension.fixed_s, extension.promos)
     held[CALLS] = session.held.get(CALLS, 0)
     legs = _legs(session, posted, held)
     if not legs and extension.funding == session.funding:
@@ -257,7 +260,8 @@ def final_charge(session: Session, billed_s: int) -> Charged:
     """What ``billed_s`` seconds cost in all."""
     used = consumed(session.rate, session.start_us, session.funding, billed_s)
     end_s = used[-1].end_s if used else 0
-    posted, _ = _wanted(session, used, end_s, session.promos or held_rooms(session.held))
+    cost = charge(session.rate, session.start_us, used)
+    posted, _ = _wanted(session, used, cost, end_s, session.promos or held_rooms(session.held))
     return posted, used
 
 

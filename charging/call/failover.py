@@ -14,7 +14,7 @@ from charging.call.commands import Post, ReadBalances, Step, Tell
 from charging.call.model import Context, Pending, Session, Short
 from charging.ledger.balances import held_rooms, rooms
 from charging.ledger.model import AMOUNT_MAX, CALLS, CREDIT, LEGS_MAX, Balance, Leg, OpenSession, day_spend
-from charging.pricing.rate import Funding, bundle_use
+from charging.pricing.rate import Funding, bundle_use, charge
 from charging.records import replace
 
 
@@ -84,7 +84,8 @@ def _reassert(
     promos = _promos_of(session) if promos is None else promos
     if len((CREDIT, CALLS, day_spend(session.day), *bundle_use(funding), *promos)) > LEGS_MAX:
         return Step(bare, (ReadBalances(),))  # more promotional balances than fit into one transfer: plan with fewer
-    _, transfer = reserve_transfer(bare, Extension(funding, 0, session.short, promos), at_us, session.reason)
+    extension = Extension(funding, charge(bare.rate, bare.start_us, funding), 0, session.short, promos)
+    _, transfer = reserve_transfer(bare, extension, at_us, session.reason)
     transfer = replace(transfer, legs=tuple(map(_beyond_limits, transfer.legs)))
     grants = grants_for(bare, funding, {}, at_us)  # the ledger skips those that it still has
     pending = Pending(transfer, grants, session.funding, 0, session.short, context.now.mono_us)

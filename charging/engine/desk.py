@@ -160,12 +160,14 @@ class Desk:
         observe: Observer,
         missed: Callable[[MissedCall], Awaitable[None]] = nobody_is_told,
         keep: Callable[[Decided], None] = lambda _decided: None,
+        later: Callable[[Callable[[], object]], object] = lambda work: work(),
         overloaded: Callable[[], bool] = lambda: False,
         has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         """``missed`` is called for each call that is not answered for want of credit; the caller waits for it, so it
-        must return soon. ``keep`` is called for each decision, and must not wait. While ``overloaded`` is true, new
-        calls are turned away; while ``has_room`` is false, no call goes to voicemail."""
+        must return soon. ``keep`` is called for each decision, and must not wait; ``later`` does a moment later what no
+        caller waits for. While ``overloaded`` is true, new calls are turned away; while ``has_room`` is false, no call
+        goes to voicemail."""
         self._store = store
         self._packs = GivenPacks(store.documents)
         self._tariff = tariff
@@ -177,6 +179,7 @@ class Desk:
         self._observe = observe
         self._missed = missed
         self._keep = keep
+        self._later = later
         self._overloaded = overloaded
         self._has_room = has_room
         self._crowds = _Crowds()
@@ -298,7 +301,8 @@ class Desk:
         self._keep(notes.failed(why, detail, self._clock.now(), self._switch_id))
 
     def _noted(self, notes: Notes, answer: Answer) -> Answer:
-        self._keep(notes.decided(answer, self._clock.now()))
+        over = self._clock.now()
+        self._later(lambda: self._keep(notes.decided(answer, over)))
         return answer
 
     # --- who calls, who is called, whether a call may be forwarded now ----------------------------------------
