@@ -17,7 +17,7 @@ import pytest
 from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.model import Kind, Leg, Outcome, Transfer
 from charging.ledger.sqlite.store import SqliteStore
-from charging.ledger.sqlite.writer import Work, Writer
+from charging.ledger.sqlite.writer import SIBLINGS, Job, Work, Writer
 from tests.contract.scenario import add_account
 
 
@@ -68,6 +68,41 @@ async def submit_all(writer: Writer, *works: Work) -> list[asyncio.Task[Any]]:
     tasks = [asyncio.create_task(writer.submit(work)) for work in works]
     await asyncio.sleep(0)
     return tasks
+
+
+async def commit_of(writer: Writer, callers: int) -> None:
+    gate, behind = await close_gate(writer)
+    together = await submit_all(writer, *(insert(f"before {number}") for number in range(callers)))
+    gate.opened.set()
+    await asyncio.gather(behind, *together)
+
+
+async def test_after_a_commit_for_several_callers_the_next_waits_for_more_jobs(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charging.ledger.sqlite.writer.GATHER_S", 60)
+    await commit_of(writer, SIBLINGS)
+    committed, carry_out = list[int](), writer._carry_out
+
+    def noting(batch: list[Job]) -> None:
+        committed.append(len(batch))
+        carry_out(batch)
+
+    monkeypatch.setattr(writer, "_carry_out", noting)
+    early = await submit_all(writer, insert("early"))
+    await asyncio.to_thread(seen, sqlite3.connect(writer._path, check_same_thread=False))  # a thread has had its turn
+    late = await submit_all(writer, insert("late"))
+    await writer.stop()  # it waits for nobody then
+    await asyncio.gather(*early, *late)
+    assert committed == [2]
+
+
+async def test_after_a_commit_for_one_caller_the_next_waits_for_nobody(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charging.ledger.sqlite.writer.GATHER_S", 60)
+    await commit_of(writer, SIBLINGS - 1)
+    assert await writer.submit(insert("alone")) == SIBLINGS
 
 
 async def test_of_jobs_that_are_asked_for_together_one_that_fails_takes_back_itself_alone(writer: Writer) -> None:
