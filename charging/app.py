@@ -269,8 +269,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         switch_id=settings.switch.id,
         observe=observe,
         missed=nobody_is_told if notices is None else notices.missed,
-        keep=decisions.keep,
-        later=metrics.later.do,
+        keep=lambda made: metrics.later.do(lambda: decisions.keep(made())),
         overloaded=lambda: load.is_overloaded,
         has_room=lambda: spool.has_room,
     )

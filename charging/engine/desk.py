@@ -159,15 +159,14 @@ class Desk:
         switch_id: str,
         observe: Observer,
         missed: Callable[[MissedCall], Awaitable[None]] = nobody_is_told,
-        keep: Callable[[Decided], None] = lambda _decided: None,
-        later: Callable[[Callable[[], object]], object] = lambda work: work(),
+        keep: Callable[[Callable[[], Decided]], None] = lambda _made: None,
         overloaded: Callable[[], bool] = lambda: False,
         has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         """``missed`` is called for each call that is not answered for want of credit; the caller waits for it, so it
-        must return soon. ``keep`` is called for each decision, and must not wait; ``later`` does a moment later what no
-        caller waits for. While ``overloaded`` is true, new calls are turned away; while ``has_room`` is false, no call
-        goes to voicemail."""
+        must return soon. ``keep`` is called for each decision with what makes the words about it, when nobody waits for
+        it, and must not wait. While ``overloaded`` is true, new calls are turned away; while ``has_room`` is false, no
+        call goes to voicemail."""
         self._store = store
         self._packs = GivenPacks(store.documents)
         self._tariff = tariff
@@ -179,7 +178,6 @@ class Desk:
         self._observe = observe
         self._missed = missed
         self._keep = keep
-        self._later = later
         self._overloaded = overloaded
         self._has_room = has_room
         self._crowds = _Crowds()
@@ -298,11 +296,10 @@ class Desk:
 
     def _undecided(self, notes: Notes, why: Fallback, detail: str) -> None:
         self._registry.booked.explain(NO_SESSION + notes.caller_uid)
-        self._keep(notes.failed(why, detail, self._clock.now(), self._switch_id))
+        self._keep(partial(notes.failed, why, detail, self._clock.now(), self._switch_id))
 
     def _noted(self, notes: Notes, answer: Answer) -> Answer:
-        over = self._clock.now()
-        self._later(lambda: self._keep(notes.decided(answer, over)))
+        self._keep(partial(notes.decided, answer, self._clock.now()))
         return answer
 
     # --- who calls, who is called, whether a call may be forwarded now ----------------------------------------

@@ -101,7 +101,7 @@ class Rig:
             switch_id="test",
             observe=self.observe,
             missed=self._note_missed,
-            keep=self.decided.append,
+            keep=lambda made: self.decided.append(made()),
         )
 
     @property

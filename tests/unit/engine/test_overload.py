@@ -122,7 +122,7 @@ async def test_who_comes_is_turned_away_before_anything_is_reserved_and_who_talk
         policy=rig.policy,
         switch_id="test",
         observe=rig.observe,
-        keep=rig.decided.append,
+        keep=lambda made: rig.decided.append(made()),
         overloaded=lambda: watch.is_overloaded,
     )
     before, rig.switch.up = await rig.reserved(), False  # the switch is not asked either
