@@ -10,6 +10,7 @@ SITE ?= site
 CALLS ?= 10000
 DAEMONS ?= 1
 HOLD ?= 130
+AWAY ?= 50
 LEDGER ?= sqlite
 FIGURES ?= .cache/bench-daemon.json
 
@@ -64,7 +65,7 @@ bench: venv ## figures of speed, printed beside what they are measured against
 
 bench-live: venv ## DAEMONS (1) under CALLS (10,000) live calls on LEDGER (sqlite): held, killed, restarted, the books compared
 	@.ci/setup tools redis-server
-	$(PYTHON) -m tests.benchmarks.bench_daemon --only $(LEDGER) --parts live --daemons $(DAEMONS) --calls $(CALLS) --hold $(HOLD) --away 50 --json $(FIGURES)
+	$(PYTHON) -m tests.benchmarks.bench_daemon --only $(LEDGER) --parts live --daemons $(DAEMONS) --calls $(CALLS) --hold $(HOLD) --away $(AWAY) --json $(FIGURES)
 
 bench-day: venv ## a day's calls in MINUTES (60) on LEDGER (sqlite), ten times an operator's busy hour: nothing but the books may grow
 	@.ci/setup tools redis-server
