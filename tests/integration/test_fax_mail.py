@@ -225,6 +225,14 @@ def test_mail_that_was_faxed_before_is_not_said_to_have_failed(daemon: Client, r
     assert len(line.orders) == 1
 
 
+def test_mail_that_was_refused_is_looked_at_afresh_and_faxed_once(daemon: Client, rig: Rig, line: TakesAll) -> None:
+    again = letter(mail(subject="+31612345678"))
+    assert submitted_to(daemon, again) is not None, "too little credit"
+    asyncio.run(rig.credit(EURO))
+    assert [submitted_to(daemon, again) for _ in range(3)] == [None, None, None]
+    assert len(line.orders) == 1
+
+
 def test_mail_stays_with_the_mail_server_until_it_is_known_whether_its_fax_was_dialled(
     daemon: Client, rig: Rig, desk: FaxDesk, line: TakesAll
 ) -> None:
