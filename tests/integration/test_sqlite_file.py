@@ -7,12 +7,14 @@ import stat
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.model import Kind, Leg, Transfer
+from charging.ledger.sqlite.file import CACHE_KIB, connect
 from charging.ledger.sqlite.store import SqliteStore
 from tests.contract.scenario import add_account
 
@@ -36,6 +38,15 @@ async def test_the_file_and_its_companions_are_their_owners_only(tmp_path: Path)
     names = ["ledger.db", "ledger.db-shm", "ledger.db-wal", "ledger.db.lock"]
     assert modes(tmp_path) == dict.fromkeys(names, 0o600)
     await store.close()
+
+
+def test_a_connection_that_only_reads_keeps_few_pages(tmp_path: Path) -> None:
+    """A commit of the writer makes them worthless: after a long reading they would be memory that nobody uses."""
+    path = tmp_path / "ledger.db"
+    with closing(connect(path, 1)) as writer, closing(connect(path, 1, read_only=True)) as reader:
+        kept_kib = [-one.execute("PRAGMA cache_size").fetchone()[0] for one in (writer, reader)]
+    assert kept_kib[0] == CACHE_KIB
+    assert kept_kib[1] <= CACHE_KIB / 8
 
 
 async def test_a_second_process_is_told_who_has_the_ledger(tmp_path: Path) -> None:
