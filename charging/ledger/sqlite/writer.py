@@ -31,9 +31,9 @@ BATCH_MAX = 500
 """Jobs in one commit; bounds how long the first of them waits for the last."""
 
 GATHER_S, SIBLINGS = 0.002, 2
-"""So long a commit waits for more jobs, where the one before was for so many callers and fewer wait now: under load
-they come at once, and a decision takes a fifth less of the processor. One caller alone waits for nobody. PostgreSQL has
-the same by the names of ``commit_delay`` and ``commit_siblings``."""
+"""So long a commit waits for more jobs, where the one before was for so many callers: under load they come at once, and
+a decision takes a fifth less of the processor. One caller alone waits for nobody. PostgreSQL has the same by the names
+of ``commit_delay`` and ``commit_siblings``."""
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
@@ -143,7 +143,7 @@ class Writer:
         with self._wake:
             while not self._queue and not self._stopping:
                 self._wake.wait()
-            if SIBLINGS <= callers > len(self._queue) and not self._stopping:
+            if callers >= SIBLINGS and not self._stopping:
                 self._wake.wait(GATHER_S)
             waiting = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
         return waiting
