@@ -31,7 +31,7 @@ from charging.ledger.port import Store
 from charging.pricing.money import format_euro
 from charging.records import Codec
 from charging.service.money import Money
-from charging.service.proven_time import proven
+from charging.service.proven_time import dated, proven
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
 from charging.tariff.tariff import Tariff
 
@@ -141,7 +141,7 @@ class Payments:
         if await self._has_many_open(account):
             message = f"account {account!r} has {OPEN_MOST} open payments"
             return Refused(Code.UNAVAILABLE, message, "pay one of them, or wait until one is over")
-        now_us = self._clock.now().wall_us
+        now_us = await dated(self._store, self._clock)
         payment = Payment(_new_id(account, now_us), account, provider, amount, now_us)
         body, due_us = _CODEC.dump(payment), _next(payment, self._clock.now().wall_us)
         if await self._store.documents.put_document(COLLECTION, payment.id, body, due_us) is Put.EXISTS:
@@ -170,7 +170,7 @@ class Payments:
         if not _REFERENCE.fullmatch(reference) or not _CHECKOUT.fullmatch(checkout):
             return Refused(Code.INVALID, "found what is no payment of a provider's")
 
-        def changed(payment: Payment) -> Payment:
+        def changed(payment: Payment, _now_us: int) -> Payment:
             return payment if payment.reference else replace(payment, reference=reference, checkout=checkout)
 
         return await self._change(id, changed)
@@ -186,8 +186,7 @@ class Payments:
         booked = None
         if (outcome.is_paid or outcome.taken_back) and payment.state is not State.CREDITED:
             booked = await self._booked(payment, outcome)
-        now_us = await proven(self._store, self._clock)
-        return await self._change(id, lambda newest: self._settled(newest, outcome, booked, now_us))
+        return await self._change(id, lambda newest, now_us: self._settled(newest, outcome, booked, now_us))
 
     @staticmethod
     def _settled(newest: Payment, outcome: Outcome, booked: tuple[State, str] | None, now_us: int) -> Payment:
@@ -206,9 +205,7 @@ class Payments:
         """Put a payment off because the provider gave no answer about it. One that the provider never had becomes
         failed, one without an answer for too long becomes stuck, and one that failed long ago is deleted."""
 
-        now_us = await proven(self._store, self._clock)
-
-        def changed(payment: Payment) -> Payment | None:
+        def changed(payment: Payment, now_us: int) -> Payment | None:
             age_us = now_us - payment.made_us
             if payment.state is State.FAILED and age_us >= KEPT_DAYS * DAY_US:
                 return None
@@ -269,20 +266,21 @@ class Payments:
                     log.error("payment_unreadable", payment=document.id, why=str(error))
         return payments
 
-    async def _change(self, id: str, changed: Callable[[Payment], Payment | None]) -> Payment | Refused:
-        """Apply ``changed`` to the newest stored payment and return the result. If ``changed`` returns ``None``, the
-        payment is deleted."""
+    async def _change(self, id: str, changed: Callable[[Payment, int], Payment | None]) -> Payment | Refused:
+        """Apply ``changed`` to the newest stored payment and the time that is `proven`, and return the result. If it
+        returns ``None``, the payment is deleted."""
+        now_us = await proven(self._store, self._clock)
         for _ in range(TRIES_MAX):
             document = await self._store.documents.get_document(COLLECTION, id) if _ID.fullmatch(id) else None
             if document is None:
                 return _unknown(id)
             before = _payment(document)
-            payment = changed(before)
+            payment = changed(before, now_us)
             if payment is None:
                 if await self._store.documents.delete_document(document):
                     return before
             elif await self._store.documents.update_document(
-                replace(document, body=_CODEC.dump(payment), due_us=_next(payment, self._clock.now().wall_us))
+                replace(document, body=_CODEC.dump(payment), due_us=_next(payment, now_us or self._clock.now().wall_us))
             ):
                 self._tell(before, payment)
                 return payment

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from charging.ledger.model import CREDIT, Balance
-from charging.service.payments import KEPT_DAYS, OPEN_DAYS, PAID_BACK, Outcome, Payment, State
+from charging.service.payments import KEPT_DAYS, LOOK_MOST_S, OPEN_DAYS, PAID_BACK, Outcome, Payment, State
 from charging.service.proven_time import COLLECTION, NOTE, ProvenTime
 from charging.service.refusal import Code
 from tests.fakes.rig import EURO
@@ -63,6 +63,36 @@ async def test_no_payment_is_given_up_by_a_clock_that_is_wrongly_ahead(shop: Sho
         assert after.state is State.OPEN
     shop.clock.step_wall(-(KEPT_DAYS + 1) * 86_400)
     assert await told_again(shop, begun) == (State.CREDITED, 25 * EURO)
+
+
+async def test_what_is_begun_while_the_clock_is_behind_is_not_old_once_it_is_right(shop: Shop) -> None:
+    await shop.anna()
+    assert await ProvenTime(shop.store, shop.clock).believed()
+    payments = shop.service.payments
+    shop.clock.step_wall(-(KEPT_DAYS + 1) * 86_400)
+    begun = await payments.begin("anna", 25 * EURO, "mollie")
+    assert isinstance(begun, Payment)
+    await payments.known_by(begun.id, "tr_1", "https://provider.test/1")
+    shop.clock.step_wall((KEPT_DAYS + 1) * 86_400)
+    await payments.settle(begun.id, replace(PAID, is_paid=False, is_over=False))
+    await payments.not_now(begun.id)
+    assert await told_again(shop, begun) == (State.CREDITED, 25 * EURO)
+
+
+async def test_what_was_put_off_by_a_clock_that_was_ahead_is_asked_about_once_it_is_right(shop: Shop) -> None:
+    """That clock is not right for the provider's certificate either, so nothing was heard of the payment meanwhile."""
+    await shop.anna()
+    time = ProvenTime(shop.store, shop.clock)
+    assert await time.believed()
+    payments = shop.service.payments
+    begun = await payments.begin("anna", 25 * EURO, "mollie")
+    assert isinstance(begun, Payment)
+    await payments.known_by(begun.id, "tr_1", "https://provider.test/1")
+    shop.clock.step_wall(400 * 86_400)
+    await payments.not_now(begun.id)
+    shop.clock.step_wall(-400 * 86_400)
+    await shop.clock.advance(LOOK_MOST_S)
+    assert [one.id for one in await payments.due()] == [begun.id]
 
 
 async def test_r22_what_was_paid_is_credited_though_the_note_of_the_time_cannot_be_read(shop: Shop) -> None:
