@@ -63,7 +63,7 @@ RETRY_MAX_S = 30
 """Between two attempts to book a call that is over; the attempts never end."""
 
 REPLANS_MAX = 5
-"""So often is a refused transfer planned again at once (other calls were faster)."""
+"""So often is a refused transfer planned again at once (other calls were faster); a ledger that is away is no try."""
 
 
 # --- a running call seems to end -----------------------------------------------------------------------------
@@ -301,7 +301,7 @@ def _plan_anew(session: Session) -> Step:
     """Read the balances, to plan with what is left: `balances_read`."""
     if session.replans == REPLANS_MAX:
         return lose(session, Outcome.INSUFFICIENT)
-    return Step(replace(session, pending=None, replans=session.replans + 1), (ReadBalances(),))
+    return Step(replace(session, pending=None), (ReadBalances(),))
 
 
 def _settle_anew(session: Session, context: Context) -> Step:
@@ -328,6 +328,7 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
         return Step(session)  # asked before the call ended
     if event.balances is None:
         return ask_later(session, context.policy.retry_s, context)
+    session = replace(session, replans=session.replans + 1)
     if not session.held:  # not even its place among the account's calls: the ledger does not know the session
         return reassert_within(session, event.balances, context)
     funding = within_means(session, event.balances, duration.billed_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -378,6 +378,41 @@ async def test_a_call_that_used_more_gifts_than_a_transfer_has_legs_survives_a_f
         (row,) = await store.cdrs()
         assert json.loads(row.document)["billed_s"] == used_s
         assert (await rig.balance(next(iter(gifts)))).posted == 0, "the first of them pays still"
+        await assert_sound(store)
+
+
+@pytest.mark.parametrize("gifts", MANY.values(), ids=MANY)
+async def test_an_end_that_is_planned_anew_waits_for_a_ledger_that_is_away(
+    store: LossyStore, gifts: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a fail-over it may be away for longer than as many tries as a refused plan has."""
+    tariff = replace(make_tariff(), packs={"p": Pack("p", "", 600, 30)})
+    async with make_rig(
+        Policy(tick_s=5, horizon_s=5, warn_before_s=5, short_poll_s=1), tariff=tariff, store=store
+    ) as rig:
+        await rig.subscriber(credit=EURO)
+        await give(rig, gifts)
+        call = await rig.talking()
+        store.remember()
+        await rig.clock.advance(10 * len(gifts) + 0.1)
+        store.fail_over()
+        reads = store.balances
+
+        async def gone(account: str) -> Mapping[str, Balance]:
+            store.failing, store.unreadable = 1.0, True  # from the first reading on
+            return await reads(account)
+
+        monkeypatch.setattr(store, "balances", gone)
+        await rig.hang_up(call)
+        await rig.clock.advance(600)
+        assert not rig.heard("session_lost")
+        monkeypatch.undo()
+        store.failing, store.unreadable = 0.0, False
+        await rig.clock.advance(60)
+        assert not rig.heard("session_lost")
+        assert await store.sessions() == []
+        (row,) = await store.cdrs()
+        assert json.loads(row.document)["billed_s"] == 10 * len(gifts)
         await assert_sound(store)
 
 
