@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NoReturn, Protocol
@@ -37,6 +37,8 @@ UNKNOWN_ROUTE = "unknown"
 FOREIGN = ((variables.REASON, "foreign_header"), (variables.DECISION, "reject"))
 """What a call is told in whose header someone has written lines: it is not answered."""
 TOLD_NAMES = 5
+UNKNOWN_EVERY_S = 3600
+"""A later Asterisk writes its new line into every call's header."""
 READ_BYTES = 4096
 """Read in pieces so small that a flood cannot make one step long."""
 
@@ -108,6 +110,7 @@ class AgiServer:
         self.to_prove: Deadlines[Conversation] = Deadlines(self.limits.header_s, Conversation.late)
         self.to_answer: Deadlines[Conversation] = Deadlines(self.limits.request_s, Conversation.late)
         self._sparing = Sparing(clock)
+        self._sparing_unknown = Sparing(clock, lines=1, seconds=UNKNOWN_EVERY_S)
         self._admits = admits
         self._turned = turned
         self._door: Door | None = None
@@ -155,6 +158,11 @@ class AgiServer:
         """Log an event that any client can cause, sparingly; the metric counts each."""
         if (more := self._sparing.more(event)) is not None:
             getattr(log, level)(event, **fields, more=more)
+
+    def say_unknown(self, names: Sequence[str]) -> None:
+        """Log which lines of a header have names that are not known, once an hour."""
+        if (more := self._sparing_unknown.more("agi_header_line_unknown")) is not None:
+            log.warning("agi_header_line_unknown", names=names[:TOLD_NAMES], more=more)
 
     def _turn(self, why: Turned) -> None:
         if why is Turned.FULL:
@@ -315,7 +323,7 @@ class Conversation:
         server = self._server
         self._guest.is_served()
         if request.unknown:
-            server.say("warning", "agi_header_line_unknown", names=request.unknown[:TOLD_NAMES])
+            server.say_unknown(request.unknown)
         route = server.routes.get(request.script)
         if route is None:
             server.say("warning", "agi_route_unknown", route=request.script[:80], known=sorted(server.routes))

@@ -46,6 +46,8 @@ class Found:
     feature: bool = False
     deadline: bool = False
     """The dialplan could set a deadline."""
+    uptime: bool = True
+    """The dialplan could read how long the switch's machine has been up, or is told not to; older ones do not say."""
     modules: dict[str, bool] = field(default_factory=dict)
     """Whether they are there, of those that the dialplan has looked for; an older dialplan looks for none."""
     prompts_played: dict[str, bool] = field(default_factory=dict)
@@ -145,6 +147,7 @@ class Probe:
             self.found.joined = await self._inside.until(UP_S, self._is_joined)
             if self.found.joined:
                 self.found.deadline = bool(await self._inside.variable(f"{self._end}-2", "TIMEOUT(absolute)"))
+                self.found.uptime = await self._inside.variable(f"{self._end}-2", variables.UP_SEEN) != "0"
                 self.found.modules = await self._modules(f"{self._end}-2")
                 await asyncio.gather(self._try_feature(), *map(self._try_prompt, range(len(prompts)), prompts))
         finally:

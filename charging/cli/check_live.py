@@ -88,6 +88,11 @@ NO_VOICEMAIL = (
     "(Debian's Asterisk has two): put "
     "`noload => app_voicemail_odbc.so` into [modules] of modules.conf and restart Asterisk"
 )
+NO_UPTIME = (
+    "the dialplan cannot read how long the switch's machine has been up (CHARGING_UPTIME in charging-globals.conf, "
+    "usually /proc/uptime): a step of its clock while a call lasts may be billed; let Asterisk's user read that file "
+    "(in a chroot, mount /proc), or say CHARGING_UPTIME = no if you want none"
+)
 TOO_MUCH = ("Command", "ModuleLoad", "GetConfig", "UpdateConfig")
 """Orders that only a login with more rights than the shipped one may give."""
 MANAGER = "config/asterisk/manager_charging.conf"
@@ -232,6 +237,8 @@ async def _call_inside(look: Look) -> AsyncIterator[Finding]:
     look.missing |= {name for name, is_there in found.modules.items() if not is_there}
     for finding in (*_events(found), *_ears(found, prompts)):
         yield finding
+    if not found.uptime:
+        yield warning(PART, NO_UPTIME)
     if found.feature:
         look.proven.add("app_stack")
     if found.prompts_played:

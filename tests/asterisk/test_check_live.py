@@ -22,7 +22,7 @@ from charging.lab.daemon import DaemonProcess
 from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.sqlite.store import SqliteStore
 from tests.asterisk.engine import engine, tariff
-from tests.asterisk.parties import NUMBER, NUMBER_WITHOUT_MAILBOX
+from tests.asterisk.parties import NUMBER, NUMBER_WITHOUT_MAILBOX, operator_sets
 
 pytestmark = pytest.mark.asterisk
 
@@ -333,6 +333,17 @@ async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, dae
     assert checked.says(Grade.WARNING, "trusts what an answering phone says", "trust_connected_line = no")
     assert checked.says(Grade.WARNING, "sends no Diversion", "send_diversion = yes")
     assert checked.says(Grade.WARNING, "2 numbers have no mailbox", NUMBER, NUMBER_WITHOUT_MAILBOX)
+
+
+@pytest.mark.parametrize(("file", "is_told"), [("/no/such/file", True), ("no", False)])
+async def test_an_uptime_that_the_dialplan_cannot_read_is_told(
+    lab: Lab, daemon: DaemonProcess, file: str, is_told: bool
+) -> None:
+    """Without it a step of the clock within a call may be billed. Who wants none has said so."""
+    async with operator_sets(lab, "CHARGING_UPTIME", file):
+        checked = await check(daemon)
+    assert checked.says(Grade.WARNING, "how long the switch's machine has been up") is is_told
+    assert checked.of(Grade.PROBLEM) == []
 
 
 async def test_functions_that_are_not_loaded_are_named(lab: Lab, daemon: DaemonProcess) -> None:
