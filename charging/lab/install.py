@@ -60,7 +60,7 @@ class AsteriskProgram:
 
     @property
     def sees_proc(self) -> bool:
-        """Whether it can read ``/proc/uptime``: in a plain chroot it cannot."""
+        """Whether it can read ``/proc/uptime``: in a chroot, where nothing is mounted, it cannot."""
         return self.command[0] != "chroot"
 
 
@@ -85,7 +85,7 @@ def find_asterisk(cache: Path | None = None) -> AsteriskProgram | None:
     if on_path is not None:
         return _program((on_path,), Path("/"))
     root = _root(cache)
-    return _program(_within(root), root) if _is_whole(root) else None
+    return _program(("chroot", str(root), "/usr/sbin/asterisk"), root) if _is_whole(root) else None
 
 
 def ensure_asterisk(cache: Path | None = None, say: Say | None = None) -> AsteriskProgram:
@@ -140,16 +140,6 @@ def ensure_debian(suite: str, packages: Sequence[str]) -> Path:
 
 def _root(cache: Path | None) -> Path:
     return (cache or cache_folder()) / SUITE
-
-
-def _within(root: Path) -> tuple[str, ...]:
-    """How its Asterisk is started: by chroot, and where this machine lets us with its /proc, for the dialplan reads
-    /proc/uptime. That mount is the process's own: nobody else sees it, and it ends with it."""
-    program = ("chroot", str(root), "/usr/sbin/asterisk")
-    apart = ("unshare", "--mount")
-    if not shutil.which("unshare") or subprocess.run([*apart, "true"], check=False, capture_output=True).returncode:  # noqa: S603
-        return program
-    return (*apart, "sh", "-c", f'mount --bind /proc "{root}/proc" 2>/dev/null; exec "$@"', "sh", *program)
 
 
 def _program(command: tuple[str, ...], root: Path) -> AsteriskProgram:

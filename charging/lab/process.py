@@ -1,8 +1,7 @@
 """One Asterisk process of the lab: started, stopped, killed, frozen, and asked things over its control socket.
 
 Nothing outlives its owner: the process asks the kernel to be killed when the thread that started it dies
-(``PR_SET_PDEATHSIG``), so that neither Ctrl-C nor ``kill -9`` of Python leaves an Asterisk behind. No mount is made
-that anyone else sees.
+(``PR_SET_PDEATHSIG``), so that neither Ctrl-C nor ``kill -9`` of Python leaves an Asterisk behind. No mounts are made.
 """
 
 from __future__ import annotations

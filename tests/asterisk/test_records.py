@@ -16,15 +16,7 @@ from charging.engine.black_boxes import HOUSEKEEPING_S
 from charging.lab import CallState, Lab, mobile
 from charging.lab.ami import LabAmi, Message
 from tests.asterisk.engine import engine, is_as_long
-from tests.asterisk.parties import (
-    NUMBER,
-    answered_ms,
-    black_box_record,
-    forward,
-    only_record,
-    operator_sets,
-    records_gone,
-)
+from tests.asterisk.parties import NUMBER, black_box_record, forward, only_record, operator_sets, records_gone
 from tests.asterisk.several import site
 from tests.asterisk.stub_agi import serving
 from tests.asterisk.waiting import eventually
@@ -160,22 +152,6 @@ async def test_leg_notes_how_long_the_machine_was_up_at_its_answer_and_at_its_en
         record = await black_box_record(lab)
     file.unlink()
     assert (record["up"], record["dial"], record["phase"]) == (up, "ANSWER", "dial")
-
-
-async def test_leg_notes_how_long_the_machine_was_up_by_the_kernels_own_file(lab: Lab) -> None:
-    """As it is shipped: the two hundredths of a second that the kernel tells are when it was answered, and ended. A lab
-    that may not mount has no such file, and has said so."""
-    wanted = (await lab.switch.action("Getvar", {"Variable": "CHARGING_UPTIME"}))["Value"]
-    async with serving(forward(mobile.answers()), lab.agi_port):
-        call = await lab.place_call(NUMBER, hang_up_after_s=1)
-        await call.wait_end()
-        record = await black_box_record(lab)
-    answered_s, ended_s = (float(one or "nan") for one in record["up"].split("-"))
-    if wanted == "no":
-        assert record["up"] == "-"
-        return
-    assert abs(ended_s - answered_s - answered_ms(record) / 1000) < 0.5
-    assert 0 <= time.clock_gettime(time.CLOCK_BOOTTIME) - ended_s < 30
 
 
 async def test_a_call_that_was_answered_under_an_older_dialplan_leaves_its_record_under_this_one(lab: Lab) -> None:
