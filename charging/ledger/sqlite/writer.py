@@ -32,8 +32,8 @@ BATCH_MAX = 500
 
 GATHER_S, SIBLINGS = 0.002, 2
 """So long a commit waits for more jobs, where the one before was for so many callers: under load they come at once, and
-a decision takes a fifth less of the processor. One caller alone waits for nobody. PostgreSQL has the same by the names
-of ``commit_delay`` and ``commit_siblings``."""
+a decision takes up to a fifth less of the processor. One caller alone waits for nobody. PostgreSQL has the same by the
+names of ``commit_delay`` and ``commit_siblings``."""
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
