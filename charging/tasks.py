@@ -128,12 +128,18 @@ class Afterwards:
             self._timer = asyncio.get_running_loop().call_later(self.MOMENT_S, self.run)
 
     def run(self) -> None:
-        """Do all that waits now. Raises what one of them raises; those behind it wait on."""
+        """Do all that waits now. What one of them raises is the loop's to log: it is no fault of those behind it, or of
+        whoever happens to come just then."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._waiting:
-            self._waiting.popleft()()
+            work = self._waiting.popleft()
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001
+                context = {"message": "what was left for later failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
 
 
 async def first_of(*waits: Coroutine[Any, Any, object]) -> None:

@@ -375,13 +375,16 @@ async def test_so_many_wait_for_a_moment_and_one_more_has_them_done_at_once() ->
     assert done == [*range(Afterwards.TOGETHER_MAX), -1]
 
 
-async def test_work_of_a_moment_that_fails_takes_nothing_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Afterwards, "MOMENT_S", 3600)
+@pytest.mark.parametrize("by", ["the moment's end", "whoever is one too many"])
+async def test_work_of_a_moment_that_fails_takes_nothing_with_it(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does it fail whoever comes just then: in the step of another call, which would end with it."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    monkeypatch.setattr(Afterwards, "MOMENT_S", 0 if by == "the moment's end" else 3600)
+    monkeypatch.setattr(Afterwards, "TOGETHER_MAX", 9 if by == "the moment's end" else 1)
     later, done = Afterwards(), list[int]()
     later.do(partial(divmod, 1, 0))
     later.do(partial(done.append, 1))
-    with pytest.raises(ZeroDivisionError):
-        later.run()
-    assert done == []
-    later.run()
+    await eventually(lambda: done, "the moment is over")
     assert done == [1]
+    assert [type(one["exception"]) for one in complaints] == [ZeroDivisionError]
