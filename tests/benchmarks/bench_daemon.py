@@ -20,7 +20,7 @@ from tests.benchmarks.figures import Table
 from tests.benchmarks.ledgers import LEDGERS
 
 FIGURES = Path(".cache/bench-daemon.json")
-UNLESS_NAMED = ("day", "fail-over")
+UNLESS_NAMED = ("day", "fail-over", "restart")
 
 
 async def measure(options: argparse.Namespace, table: Table) -> None:
@@ -41,7 +41,7 @@ def main() -> int:
         nargs="+",
         choices=PARTS,
         default=[one for one in PARTS if one not in UNLESS_NAMED],
-        help="what is measured: all but the day and the fail-over, unless named",
+        help="what is measured: all but the day, the fail-over and the restart alone, unless named",
     )
     parser.add_argument("--calls", type=int, default=500, help="live calls")
     parser.add_argument("--daemons", type=int, default=1, help="so many share live and mixed load")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import json
 import math
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -316,12 +318,49 @@ def _ticked(side: Side, name: str, lags: list[float], **more: float) -> None:
     side.add(f"{name}: tick lag p99", percentile(ticks, 99), "ms", *at_most(250), **beside)
 
 
+async def restart(side: Side) -> None:
+    """Calls that last, then nothing but the kill, the outage and the start: `live` without what it measures before."""
+    async with several(side, side.options.daemons) as sides:
+        options, name = side.options, f"{side.options.calls:,} live{_on(sides)}"
+        for one in sides:
+            await one.begin(options.calls // len(sides) + 50)
+        await asyncio.gather(*(one.fill_live(options.calls // len(sides)) for one in sides))
+        await asyncio.sleep(options.hold)
+        await _restarted(sides, name)
+        await _books(sides, name)
+
+
+PHASES = {
+    "begun_s": ("ami_link_changed", "connecting"),
+    "ledger_s": ("lease_gained", ""),
+    "link_s": ("ami_link_changed", "up"),
+    "revived_s": ("sessions_restored", ""),
+}
+"""Of a start: what the daemon's log first says once it has read its program and its settings, has the ledger, is logged
+in at the switch, and has brought the calls to life."""
+
+
+def phases(log: str, begun_us: int) -> dict[str, float]:
+    """When each phase was over, in seconds after ``begun_us`` (wall clock, µs), by the daemon's log of this start."""
+    found: dict[str, float] = {}
+    for line in log.splitlines():
+        try:
+            said = dict(json.loads(line))
+        except ValueError:  # what the process says before its log is set up
+            continue
+        told = said.get("event"), said.get("state", "")
+        for phase in (name for name, wanted in PHASES.items() if wanted == told):
+            found.setdefault(phase, datetime.fromisoformat(said["timestamp"]).timestamp() - begun_us / 1e6)
+    return found
+
+
 async def _restarted(sides: Sequence[Side], name: str) -> None:
     first, options = sides[0], sides[0].options
     before = sum(len(side.asterisk.live()) for side in sides)
     await asyncio.gather(*(side.daemon.kill() for side in sides))
+    logged = first.daemon.log.stat().st_size
     await asyncio.sleep(options.away)
-    begin = time.perf_counter()
+    begin, begun_us = time.perf_counter(), time.time_ns() // 1000
     moved: dict[PlayedCall, float] = {}
     unpaid = set(_unpaid(sides))
 
@@ -332,7 +371,7 @@ async def _restarted(sides: Sequence[Side], name: str) -> None:
     for side in sides:
         side.asterisk.on_deadline = hear
     starting = asyncio.gather(*(side.daemon.start() for side in sides))
-    paid_s = up_s = math.inf
+    paid_s = up_s = paid_cpu_s = math.inf
     while math.inf in (paid_s, up_s) and time.perf_counter() < begin + 2 * HORIZON_S:
         await asyncio.sleep(0.05)
         now_s = time.perf_counter() - begin
@@ -340,9 +379,14 @@ async def _restarted(sides: Sequence[Side], name: str) -> None:
             up_s = min(up_s, now_s)
         if not (behind := len(_unpaid(sides))):
             paid_s = min(paid_s, now_s)
+            paid_cpu_s = min(paid_cpu_s, sum(side.daemon.cpu_s() for side in sides))
     await starting
     cut = before - sum(len(side.asterisk.live()) for side in sides)
-    beside = {"up_s": up_s, "cpu_s": sum(side.daemon.cpu_s() for side in sides), "away_s": options.away}
+    with first.daemon.log.open(encoding="utf-8") as log:
+        log.seek(logged)
+        beside = phases(log.read(), begun_us)
+    beside |= {"up_s": up_s, "cpu_s": sum(side.daemon.cpu_s() for side in sides), "paid_cpu_s": paid_cpu_s}
+    beside |= {"away_s": options.away}
     beside |= {"cut": cut, "behind": behind, "were_behind": len(unpaid)}
     if moved:  # one call after the other is paid ahead
         beside |= {"first_s": min(moved.values()), "half_s": percentile(list(moved.values()), 50)}
@@ -400,6 +444,7 @@ PARTS: dict[str, Callable[[Side], Awaitable[None]]] = {
     "decisions": decisions,
     "offered": offered,
     "live": live,
+    "restart": restart,
     "mixed": mixed,
     "pair": pair,
     "fail-over": fail_over,

@@ -12,12 +12,14 @@ the answer's own. All is on account ``a``. Empty lines and ``#`` comments are pa
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from charging.ledger.accounts import Account
 from charging.ledger.books.audit_calls import Contents
 from charging.ledger.books.verify import verify
 from charging.ledger.model import (
+    Applied,
     Balance,
     Closed,
     Kept,
@@ -28,7 +30,7 @@ from charging.ledger.model import (
     SessionChange,
     Transfer,
 )
-from charging.ledger.port import Store
+from charging.ledger.port import Store, Wanted
 
 _LEG = re.compile(r"(?P<balance>[a-z0-9:-]+)=(?P<posted>[+-]\d+)?(/(?P<reserved>[+-]?\d+))?(@(?P<floor>-?\d+))?")
 ENDED_US = 5
@@ -39,19 +41,29 @@ async def add_account(store: Store, account: str = "a") -> None:
     assert await store.directory.put_account(Account(account, "voice_free"))
 
 
-async def run(store: Store, table: str) -> None:
-    """Run the rows one after another; the first that does not answer as it says fails."""
+async def run(store: Store, table: str, beside: Sequence[str] = ()) -> None:
+    """Run the rows one after another; the first that does not answer as it says fails. ``beside``: accounts to which
+    the same happens in the same moment, asked for together."""
     for number, row in enumerate(table.splitlines(), 1):
         if text := row.split("#")[0].strip():
-            await _run_row(store, text, at_us=number)
+            await _run_row(store, text, number, beside)
 
 
-async def _run_row(store: Store, row: str, at_us: int) -> None:
+async def _run_row(store: Store, row: str, at_us: int, beside: Sequence[str]) -> None:
     request, _, expected = row.partition(" -> ")
     main, _, grant = request.partition(" after ")
     grants = [_transfer(f"{grant.split()[0]} grant {' '.join(grant.split()[1:])}", at_us)] if grant else []
     last = {session.id: session.sequence for session in (await store.snapshot("a")).sessions}
-    applied = await store.apply(_transfer(main, at_us, last), grants)
+    wanted = _transfer(main, at_us, last)
+    if not beside:
+        applied = await store.apply(wanted, grants)
+    else:
+        own, *answers = await store.apply_all([_of(account, wanted, grants) for account in ("a", *beside)])
+        assert isinstance(own, Applied), own
+        applied = own
+        for account, answer in zip(beside, answers, strict=True):
+            assert isinstance(answer, Applied), answer
+            assert (answer.outcome, answer.balances) == (applied.outcome, applied.balances), account
     outcome, *rest = expected.split()
     assert applied.outcome is Outcome(outcome), f"{row}: {applied}"
     stored = await store.balances("a")
@@ -60,6 +72,10 @@ async def _run_row(store: Store, row: str, at_us: int) -> None:
         expected_balance = Balance(int(posted), int(reserved))
         assert stored.get(name, Balance()) == expected_balance, f"{row}: {stored}"
         assert applied.balances.get(name, expected_balance) == expected_balance, f"{row}: {applied}"
+
+
+def _of(account: str, wanted: Transfer, grants: Sequence[Transfer]) -> Wanted:
+    return replace(wanted, account=account), [replace(one, account=account) for one in grants]
 
 
 def _transfer(text: str, at_us: int, last: Mapping[str, int] = EMPTY) -> Transfer:

@@ -36,6 +36,60 @@ async def test_scenario(store: Store, scenario: str) -> None:
         await assert_sound(store)
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS)
+async def test_scenario_that_happens_to_many_accounts_at_a_time(store: Store, scenario: str) -> None:
+    """SQLite books the ticks of many by statements for all of them: each is answered as it would be alone."""
+    beside = [f"b{number}" for number in range(5)]
+    for account in ("a", *beside):
+        await add_account(store, account)
+    await run(store, SCENARIOS[scenario], beside)
+    alone = await store.snapshot("a")
+    for account in beside:
+        found = await store.snapshot(account)
+        assert (found.balances, found.last_number) == (alone.balances, alone.last_number)
+        assert [replace(one, account="a") for one in found.sessions] == list(alone.sessions)
+    if scenario != "a_leg_that_raises_available_is_never_refused":
+        await assert_sound(store)
+
+
+async def test_ticks_that_are_applied_together_are_each_decided_by_what_came_before_them(store: Store) -> None:
+    accounts = [f"a{number}" for number in range(8)]
+    for account in accounts:
+        await add_account(store, account)
+        await store.apply(Transfer("t1", account, Kind.TOP_UP, 1, (Leg("credit", 100),)))
+        await store.apply(Transfer("r1", account, Kind.RESERVE, 1, (Leg("credit", 0, 60),), "s", Opened("x", "")))
+
+    def tick(account: str, number: int, taken: int = 10, epoch: int = 0, session: str = "s") -> Transfer:
+        legs = (Leg("credit", -taken, 0),)
+        state = f'{{"of":"{account} \\n é"}}'
+        return Transfer(f"x{number}", account, Kind.EXTEND, 1, legs, session, Kept(state, epoch, number))
+
+    first, second, *others = accounts
+    wanted = [
+        (tick(first, 1), ()),
+        (tick(second, 1, epoch=7), ()),
+        *((tick(account, 1), ()) for account in others),
+        (tick(first, 2), ()),  # follows the one before
+        (tick(second, 2, epoch=6), ()),  # an older daemon's
+        (tick(others[0], 9), ()),  # transfers were lost
+        (tick(others[1], 2, taken=900), ()),
+        (tick(others[2], 2, session="t"), ()),
+        (tick("nobody", 1), ()),
+    ]
+    answers = [answer.outcome for answer in await store.apply_all(wanted) if isinstance(answer, Applied)]
+    refused = [Outcome.FENCED, Outcome.OUT_OF_SEQUENCE, Outcome.INSUFFICIENT, Outcome.SESSION_NOT_OPEN]
+    created = [Outcome.CREATED] * (len(accounts) + 1)
+    assert answers == [*created, *refused, Outcome.ACCOUNT_NOT_FOUND]
+    again = [answer.outcome for answer in await store.apply_all(wanted) if isinstance(answer, Applied)]
+    assert again == [Outcome.EXISTS] * (len(accounts) + 1) + answers[len(accounts) + 1 :]
+    assert await store.balances(first) == {"credit": Balance(80, 60)}
+    assert await store.balances(second) == {"credit": Balance(90, 60)}
+    stored = {one.account: one for one in await store.sessions()}
+    assert stored[first] == OpenSession("s", first, "x", f'{{"of":"{first} \\n é"}}', {"credit": 60}, 0, 1, 3)
+    assert stored[second].epoch == 7
+    await assert_sound(store)
+
+
 async def test_a_leg_that_moves_nothing_begins_its_balance_all_the_same(store: Store) -> None:
     await add_account(store)
     await run(store, "r1 reserve s1:open credit= calls=/1@-2 -> created credit 0/0 calls 0/1")

@@ -164,3 +164,29 @@ async def test_two_daemons_hold_calls_die_and_come_back_with_exact_books(
     cut = [row for row in table.rows if row["measure"] == "6 live on 2 daemons: paid calls cut"]
     assert sum(int(row["unit"].removeprefix("of ")) for row in cut) >= 6 + daemon_rows.BESIDE_A_SECOND - 1
     assert len(cut) == (2 if store == "sqlite" else 1), "so many ledgers"
+
+
+async def test_a_restart_is_told_by_its_phases(tmp_path: Path) -> None:
+    """Three calls, killed and started again at once: each phase comes after the one before, and all are paid ahead."""
+    table = Table()
+    options = argparse.Namespace(calls=3, daemons=1, hold=0, away=0)
+    async with daemon_rows.Side("sqlite", tmp_path, Ledger(""), table, options) as side:
+        await daemon_rows.restart(side)
+    assert table.faults == []
+    row = next(one for one in table.rows if "restart" in one["measure"])
+    assert (row["cut"], row["behind"]) == (0, 0)
+    assert 0 < row["begun_s"] <= row["ledger_s"] <= row["revived_s"] <= row["up_s"]
+    assert row["begun_s"] <= row["link_s"] <= row["up_s"]
+    assert 0 <= row["paid_cpu_s"] <= row["cpu_s"]
+
+
+def test_phases_are_those_of_the_first_time_and_other_lines_are_passed_over() -> None:
+    log = """a line of the interpreter
+{"event": "ami_link_changed", "state": "connecting", "timestamp": "2026-11-29T23:00:44.250Z"}
+{"event": "sessions_restored", "sessions": 3, "timestamp": "2026-11-29T23:00:45.500Z"}
+{"event": "sessions_restored", "sessions": 1, "timestamp": "2026-11-29T23:00:55.500Z"}
+["no event"]
+"""
+    begun_us = 1_795_993_243_000_000  # 2026-11-29T23:00:43Z
+    found = daemon_rows.phases(log, begun_us)
+    assert found == pytest.approx({"begun_s": 1.25, "revived_s": 2.5})

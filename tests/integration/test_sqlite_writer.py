@@ -9,13 +9,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from charging.errors import LedgerCorrupt, LedgerUnavailable
-from charging.ledger.model import Kind, Leg, Outcome, Transfer
+from charging.ledger.model import Applied, Kept, Kind, Leg, Opened, Outcome, Transfer
+from charging.ledger.sqlite import rows
+from charging.ledger.sqlite.file import connect
 from charging.ledger.sqlite.store import SqliteStore
 from charging.ledger.sqlite.writer import SIBLINGS, Job, Work, Writer
 from tests.contract.scenario import add_account
@@ -141,6 +144,45 @@ async def test_what_waits_together_is_committed_together(writer: Writer, tmp_pat
     await blocked
     assert await asyncio.gather(*tasks) == [1, 2, (["x", "y"], [])]
     assert await writer.submit(look_from_outside) == (["x", "y"], ["x", "y"])
+
+
+async def test_the_ticks_of_many_accounts_take_a_few_statements_for_all_of_them(tmp_path: Path) -> None:
+    """Each statement is a wait for the interpreter, which the loop has meanwhile."""
+    store = SqliteStore(tmp_path / "ledger.db")
+    await store.open()
+    accounts = [f"a{number}" for number in range(20)]
+    for account in accounts:
+        await add_account(store, account)
+        await store.apply(Transfer("r1", account, Kind.RESERVE, 1, (Leg("calls", 0, 1, -2),), "s", Opened("x", "")))
+    await store.close()
+    ticks = [Transfer("x1", account, Kind.EXTEND, 1, (), "s", Kept("kept", 0, 1)) for account in accounts]
+    statements: list[str] = []
+    with closing(connect(tmp_path / "ledger.db", 5.0)) as connection:
+        connection.set_trace_callback(statements.append)
+        answers = rows.apply_together(connection, [rows.Booking(tick, (), lambda: 1) for tick in ticks])
+        connection.set_trace_callback(None)
+        stored = connection.execute("SELECT DISTINCT state, sequence FROM sessions").fetchall()
+    assert [one.outcome for one in answers] == [Outcome.CREATED] * len(accounts)
+    assert len(statements) == 4
+    assert stored == [("kept", 2)]
+
+
+async def test_of_ticks_that_are_booked_together_one_of_a_damaged_record_fails_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    store = SqliteStore(path)
+    await store.open()
+    accounts = [f"a{number}" for number in range(6)]
+    for account in accounts:
+        await add_account(store, account)
+        await store.apply(Transfer("r1", account, Kind.RESERVE, 1, (Leg("calls", 0, 1, -2),), "s", Opened("x", "")))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE sessions SET holds = '[' WHERE account = 'a3'")
+    wanted = [(Transfer("x1", account, Kind.EXTEND, 1, (), "s", Kept("kept", 0, 1)), ()) for account in accounts]
+    answers = await store.apply_all(wanted)
+    assert isinstance(answers[3], LedgerCorrupt)
+    others = [one.outcome for one in answers if isinstance(one, Applied)]
+    assert others == [Outcome.CREATED] * 5
+    await store.close()
 
 
 async def test_a_job_that_fails_takes_only_itself_back(writer: Writer) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -150,10 +150,11 @@ class SqliteStore:
     async def apply_all(self, wanted: Sequence[Wanted]) -> Sequence[Applied | LedgerError]:
         for transfer, grants in wanted:
             check_request(transfer, grants)
-        return await self._writer.submit_all([self._booking(transfer, grants) for transfer, grants in wanted])
+        bookings = [self._booking(transfer, grants) for transfer, grants in wanted]
+        return await self._writer.submit_all(bookings, sqlite_rows.apply_together)
 
-    def _booking(self, transfer: Transfer, grants: Sequence[Transfer]) -> Callable[[sqlite3.Connection], Applied]:
-        return partial(sqlite_rows.apply, transfer=transfer, grants=grants, wall_us=lambda: self._clock.now().wall_us)
+    def _booking(self, transfer: Transfer, grants: Sequence[Transfer]) -> sqlite_rows.Booking:
+        return sqlite_rows.Booking(transfer, grants, lambda: self._clock.now().wall_us)
 
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         return await self._writer.submit(partial(sqlite_rows.keep_session, account=account, session=session, kept=kept))

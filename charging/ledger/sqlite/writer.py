@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +39,8 @@ names of ``commit_delay`` and ``commit_siblings``."""
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
+Together = Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]]
+"""Carries out many works of one kind, and returns what came of each."""
 
 
 @dataclass(slots=True)
@@ -58,6 +62,8 @@ class Job:
     asked: Asked
     result: Any = None
     error: Exception | None = None
+    together: Together | None = None
+    """Carries it out with others of its kind; ``None``: it is carried out alone."""
 
 
 class Writer:
@@ -96,14 +102,17 @@ class Writer:
         """Carry out one statement; whether it changed a row."""
         return await self.submit(lambda connection: connection.execute(statement, parameters).rowcount > 0)
 
-    async def submit_all(self, works: Sequence[Callable[[sqlite3.Connection], T]]) -> list[T | LedgerError]:
+    async def submit_all(
+        self, works: Sequence[Callable[[sqlite3.Connection], T]], together: Together | None = None
+    ) -> list[T | LedgerError]:
         """What each returned, or why it could not, once all that were carried out are durable. One that fails takes
-        nothing but itself back."""
+        nothing but itself back. ``together`` carries out those of one kind that wait together; if it fails, each is
+        carried out by itself."""
         if not works:
             return []
         loop = asyncio.get_running_loop()
         asked = Asked(loop.create_future(), loop, len(works))
-        jobs = [Job(work, asked) for work in works]
+        jobs = [Job(work, asked, together=together) for work in works]
         self._enqueue(jobs)
         self._deadlines.begin(asked.future)
         try:
@@ -168,8 +177,8 @@ class Writer:
 
     def _run_together(self, connection: sqlite3.Connection, batch: list[Job]) -> bool:
         try:
-            for job in batch:
-                job.result = job.work(connection)
+            for together, jobs in groupby(batch, attrgetter("together")):
+                _run_alike(connection, together, list(jobs))
         except Exception as error:  # noqa: BLE001  whatever it is, it is told to its caller when run apart
             _raise_if_rolled_back(connection, error)
             return False
@@ -197,6 +206,16 @@ class Writer:
         if connection is not None:
             with suppress(*DRIVER_ERRORS):  # it is given up, whatever it says
                 connection.close()
+
+
+def _run_alike(connection: sqlite3.Connection, together: Together | None, jobs: list[Job]) -> None:
+    if together is None:
+        for job in jobs:
+            job.result = job.work(connection)
+        return
+    results = together(connection, [job.work for job in jobs])
+    for job, result in zip(jobs, results, strict=True):
+        job.result = result
 
 
 def _raise_if_rolled_back(connection: sqlite3.Connection, error: Exception) -> None:

@@ -13,12 +13,32 @@ FROM accounts AS a
 LEFT JOIN sessions AS s ON s.account = a.id AND s.id = ?3
 WHERE a.id = ?1;
 
+-- name: look_at_ticks
+-- The same for many ticks as one text, in their order: a list of (account, transfer, session). A session that is not
+-- there has no switch.
+SELECT json_group_array(json_array(
+    (SELECT coalesce(max(number), 0) FROM journal WHERE account = s.account),
+    EXISTS (SELECT 1 FROM journal WHERE account = s.account AND id = json_extract(asked.value, '$[1]')),
+    json((SELECT json_group_array(json_array(name, posted, reserved)) FROM balances WHERE account = s.account)),
+    s.switch, s.holds, s.epoch, s.opened_us, s.sequence
+))
+FROM json_each(?) AS asked
+LEFT JOIN sessions AS s
+    ON s.account = json_extract(asked.value, '$[0]') AND s.id = json_extract(asked.value, '$[2]');
+
 -- name: digest
 SELECT digest FROM journal WHERE account = ? AND id = ?;
 
 -- name: append_journal
 INSERT INTO journal (account, number, id, kind, at_us, legs, session, reason, digest)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: append_lines
+INSERT INTO journal (account, number, id, kind, at_us, legs, session, reason, digest)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
+    json_extract(value, '$[6]'), json_extract(value, '$[7]'), json_extract(value, '$[8]')
+FROM json_each(?);
 
 -- name: place_line
 INSERT INTO feed (place, account, number)
@@ -70,11 +90,27 @@ DELETE FROM cdrs WHERE account = ? AND session = ?;
 INSERT INTO balances (account, name, posted, reserved) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET posted = excluded.posted, reserved = excluded.reserved;
 
+-- name: store_balances_of_many
+INSERT INTO balances (account, name, posted, reserved)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]')
+FROM json_each(?) WHERE true
+ON CONFLICT DO UPDATE SET posted = excluded.posted, reserved = excluded.reserved;
+
 -- name: drop_balance
 DELETE FROM balances WHERE account = ? AND name = ? AND posted = 0 AND reserved = 0;
 
 -- name: store_session
 INSERT INTO sessions (account, id, switch, state, holds, epoch, opened_us, sequence) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE
+SET state = excluded.state, holds = excluded.holds, epoch = excluded.epoch, sequence = excluded.sequence;
+
+-- name: store_sessions
+INSERT INTO sessions (account, id, switch, state, holds, epoch, opened_us, sequence)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
+    json_extract(value, '$[6]'), json_extract(value, '$[7]')
+FROM json_each(?) WHERE true
 ON CONFLICT DO UPDATE
 SET state = excluded.state, holds = excluded.holds, epoch = excluded.epoch, sequence = excluded.sequence;
 
