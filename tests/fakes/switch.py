@@ -98,9 +98,9 @@ class FakeSwitch:
         self.deleted: list[list[str]] = []
         """Each order to delete records."""
         self.records_read: list[str] = []
+        """Keys of records that a look at all of them took apart."""
         self.asked_for: list[list[str]] = []
         """Of whom records were asked for, question by question."""
-        """Keys of records that a look at all of them took apart."""
         self.without_call: set[str] = set()
         """Unique ids of calls that there are not, though someone asks about them."""
         self.rehearsals: set[str] = set()
