@@ -328,8 +328,11 @@ class MemoryDirectory:
         self._numbers[number.number] = number
         return True
 
-    async def remove_number(self, number: str) -> bool:
-        return self._numbers.pop(number, None) is not None
+    async def remove_number(self, expected: Number) -> bool:
+        if self._numbers.get(expected.number) != expected:
+            return False
+        del self._numbers[expected.number]
+        return True
 
     async def numbers(self, account: str | None = None) -> Sequence[Number]:
         return [self._numbers[key] for key in sorted(self._numbers) if account in (None, self._numbers[key].account)]

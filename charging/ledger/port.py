@@ -162,8 +162,9 @@ class Directory(Protocol):
         """The first of these numbers that belongs to an account, with all that a decision about a call to it needs, by
         as few requests to the store as possible. The parts are read one after the other, not in one snapshot."""
 
-    async def remove_number(self, number: str) -> bool:
-        """Forget a number; ``False``: there was none."""
+    async def remove_number(self, expected: Number) -> bool:
+        """Forget a number whose record is ``expected``, which was read before. ``False``: something else is stored
+        (someone was faster; it may be another account's by now), or nothing."""
 
     async def restore_account(self, account: Account) -> None:
         """Store an account of an export, that is not there yet, with the version it has. Nobody else may use the store

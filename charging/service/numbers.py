@@ -82,19 +82,29 @@ class Numbers:
         return _contended(number[:40])
 
     async def remove(self, number: str) -> Number | Refused:
-        """Take a number out of service; the history of its calls stays."""
-        known = await self.get(number)
-        if isinstance(known, Refused):
-            return known
+        """Take a number out of service, and again if an edit came in between; the history of its calls stays. One that
+        has become another account's meanwhile stays that one's."""
+        account: str | None = None
+        for _ in range(EDIT_TRIES_MAX):
+            known = await self.get(number)
+            if isinstance(known, Refused):
+                return known
+            if account not in (None, known.account):
+                return _moved(known)
+            account = known.account
+            if await self._removed(known):
+                self._touched(account)
+                return known
+        return _contended(number[:40])
+
+    async def _removed(self, known: Number) -> bool:
+        """Remove it, and note that it is; ``False``: something else is stored by now."""
         await self._changes.done(known.change)
         facts = number_facts(known)
         note = await self._changes.asked(Act.NUMBER_REMOVED, account=known.account, number=known.number, before=facts)
-        removed = await self._store.directory.remove_number(known.number)
+        removed = await self._store.directory.remove_number(known)
         await self._changes.became(note, removed)
-        if not removed:
-            return _unknown(known.number)
-        self._touched(known.account)
-        return known
+        return removed
 
     async def page(
         self, after: str, limit: int, account: str | None = None, *, backwards: bool = False
@@ -198,6 +208,11 @@ def _taken(number: Number) -> Refused:
 
 def _contended(number: str) -> Refused:
     return Refused(Code.CONFLICT, f"others keep editing number {number}", "try again")
+
+
+def _moved(number: Number) -> Refused:
+    message = f"{number.number} has just become account {number.account!r}'s"
+    return Refused(Code.CONFLICT, message, "look whose it is, and remove it again if it is to go there too")
 
 
 def _unknown(number: str) -> Refused:

@@ -185,7 +185,7 @@ class People:
         told = [one for name in HIDDEN_MEMBERS for one in await self._documents(name, account, numbers)]
         hidden = [one for one in told if await self._hide_member(one)]
         for number in numbers:
-            await self._store.directory.remove_number(number.number)
+            await self._store.directory.remove_number(number)
         documents = [one for name in ERASED_COLLECTIONS for one in await self._documents(name, account, ())]
         for document in documents:
             await self._delete(document)

@@ -135,7 +135,7 @@ def _fates(template: str, operation: Mapping[str, Any]) -> list[int]:
         fates.add(404)
     if "requestBody" in operation:
         fates.update((*WITH_BODY, 404))
-    if template in ("/calls/{session}", CANCELLATION):
+    if template in ("/calls/{session}", CANCELLATION) or operation["operationId"] == "remove_number":
         fates.add(409)
     if template in (STATEMENT, EVENTS, ALL_EVENTS):
         fates.add(410)

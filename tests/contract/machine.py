@@ -161,7 +161,7 @@ class Machine(RuleBasedStateMachine):
         elif what == 1:
             self._same(lambda store: store.directory.put_number(record, expected))
         else:
-            self._same(lambda store: store.directory.remove_number(number))
+            self._same(lambda store: store.directory.remove_number(record))
 
     # -- what must be the same
 

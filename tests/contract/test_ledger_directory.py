@@ -133,7 +133,7 @@ async def test_a_page_of_numbers_begins_after_a_number_and_is_filled_past_those_
     await add_account(store, "b")
     for number, account in [("+313", "a"), ("+312", "b"), ("+311", "a"), ("+314", "b")]:
         assert await store.directory.put_number(Number(number, account))
-    assert await store.directory.remove_number("+312")
+    assert await store.directory.remove_number(Number("+312", "b"))
 
     async def page(after: str, limit: int, account: str | None = None) -> list[str]:
         return [number.number for number in await store.directory.numbers_page(after, limit, account)]
@@ -176,7 +176,7 @@ async def test_a_number_is_edited_by_whoever_has_seen_what_is_stored(store: Stor
     assert await store.directory.put_number(second, first)
     assert not await store.directory.put_number(replace(first, paid_voicemail=False), first), "it was edited since"
     assert await store.directory.number(first.number) == second
-    assert await store.directory.remove_number(first.number)
+    assert await store.directory.remove_number(second)
     assert not await store.directory.put_number(replace(second, mailbox=""), second), (
         "a number that was removed stays so"
     )
@@ -206,11 +206,40 @@ async def test_a_removed_number_may_go_to_another_account(store: Store) -> None:
     await add_account(store, "a")
     await add_account(store, "b")
     assert await store.directory.put_number(Number("+31201234567", "a"))
-    assert await store.directory.remove_number("+31201234567")
-    assert not await store.directory.remove_number("+31201234567")
+    number = Number("+31201234567", "a")
+    assert await store.directory.remove_number(number)
+    assert not await store.directory.remove_number(number)
     assert await store.directory.numbers("a") == []
     assert await store.directory.put_number(Number("+31201234567", "b"))
     assert [number.account for number in await store.directory.numbers()] == ["b"]
+
+
+async def test_a_number_is_removed_by_whoever_has_seen_what_is_stored(store: Store) -> None:
+    """Else who reads it just before it becomes another's takes it from that one."""
+    await add_account(store, "a")
+    await add_account(store, "b")
+    seen = Number("+31201234567", "a", "+31612345678", True, "b\u00f8x")
+    assert not await store.directory.remove_number(seen), "there is none"
+    assert await store.directory.put_number(seen)
+    edited = replace(seen, forward_to="")
+    assert await store.directory.put_number(edited, seen)
+    assert not await store.directory.remove_number(seen), "it was edited since"
+    assert await store.directory.number(seen.number) == edited
+    assert await store.directory.remove_number(edited)
+    anothers = replace(edited, account="b")
+    assert await store.directory.put_number(anothers)
+    assert not await store.directory.remove_number(edited), "it is another's by now"
+    assert await store.directory.number(seen.number) == anothers
+    assert await store.directory.numbers("b") == [anothers]
+
+
+async def test_of_those_who_remove_a_number_at_the_same_time_one_has(store: Store) -> None:
+    await add_account(store, "a")
+    number = Number("+31201234567", "a")
+    assert await store.directory.put_number(number)
+    gone = await asyncio.gather(*(store.directory.remove_number(number) for _ in range(5)))
+    assert sorted(gone) == [False] * 4 + [True]
+    assert await store.directory.number(number.number) is None
 
 
 async def test_numbers_are_listed_in_order_of_one_account_or_all(store: Store) -> None:

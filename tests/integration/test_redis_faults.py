@@ -193,8 +193,8 @@ UNACKNOWLEDGED: dict[str, Act] = {
     ),
     "a number": lambda store: store.directory.put_number(Number("+31201", "a")),
     "a number that is another's": lambda store: store.directory.put_number(Number("+31200", "other")),
-    "a number that is removed": lambda store: store.directory.remove_number("+31200"),
-    "a number that is gone": lambda store: store.directory.remove_number("+31202"),
+    "a number that is removed": lambda store: store.directory.remove_number(Number("+31200", "a")),
+    "a number that is gone": lambda store: store.directory.remove_number(Number("+31202", "a")),
     "a session's record": lambda store: store.keep_session("a", "s1", Kept("{}", follows=1)),
 }
 
@@ -228,7 +228,7 @@ async def test_what_another_has_written_is_told_once_the_replicas_have_it(
         replica.freeze()
         await add_account(plain, "b")
         await plain.directory.put_number(Number("+31200", "a"))
-        await plain.directory.remove_number("+31202")
+        await plain.directory.remove_number(Number("+31202", "a"))
         for act in ("an account that is there", "a number that is another's", "a number that is gone"):
             with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
                 await UNACKNOWLEDGED[act](store)

@@ -97,6 +97,12 @@ class RedisDirectory:
         record: bytes | None = await self._client.command("HGET", self._keys.number(number), "record")
         return record.decode() if record else ""
 
+    async def _as_stored(self, expected: Number) -> str:
+        """A number's record in the words in which it is stored, for scripts compare text: what another version of this
+        program wrote may read the same and be written otherwise."""
+        seen = await self._number_record(expected.number)
+        return seen if seen and load_number(seen) == expected else dump_number(expected)
+
     async def put_number(self, number: Number, expected: Number | None = None) -> bool:
         if not await self._client.command("EXISTS", self._keys.of(number.account, "account")):
             return False
@@ -104,18 +110,14 @@ class RedisDirectory:
             ("ZADD", self._keys.numbers, 0, number.number),
             ("SADD", self._keys.of(number.account, "numbers"), number.number),
         ]
-        # The script compares text. What another version of this program wrote may read the same and be written
-        # otherwise, so it is given the text as it is stored, where that reads as what is expected.
-        seen = await self._number_record(number.number) if expected is not None else ""
-        if expected is not None and (not seen or load_number(seen) != expected):
-            seen = dump_number(expected)
+        seen = await self._as_stored(expected) if expected is not None else ""
         keys, arguments = [self._keys.number(number.number)], [number.account, dump_number(number), seen]
         return bool(await self._client.script_acknowledged(self._put_number, keys, arguments, listing))
 
-    async def remove_number(self, number: str) -> bool:
+    async def remove_number(self, expected: Number) -> bool:
         """The indexes keep it: taking it out there would race with its coming back."""
-        keys = [self._keys.number(number)]
-        return bool(await self._client.script_acknowledged(self._remove_number, keys, ()))
+        keys, arguments = [self._keys.number(expected.number)], [await self._as_stored(expected)]
+        return bool(await self._client.script_acknowledged(self._remove_number, keys, arguments))
 
     async def numbers(self, account: str | None = None) -> Sequence[Number]:
         if account is not None:

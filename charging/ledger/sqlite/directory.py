@@ -73,15 +73,19 @@ class SqliteDirectory:
         record = {"number": number.number, "account": number.account, "record": dump_number(number)}
 
         def work(connection: sqlite3.Connection) -> bool:
-            stored = connection.execute(queries()["number"], (number.number,)).fetchone()
-            if (load_number(stored[0]) if stored else None) != expected:
+            if _stored_number(connection, number.number) != expected:
                 return False
             return connection.execute(queries()["put_number"], record).rowcount > 0
 
         return await self._writer.submit(work)
 
-    async def remove_number(self, number: str) -> bool:
-        return await self._writer.changed(queries()["delete_number"], (number,))
+    async def remove_number(self, expected: Number) -> bool:
+        def work(connection: sqlite3.Connection) -> bool:
+            if _stored_number(connection, expected.number) != expected:
+                return False
+            return connection.execute(queries()["delete_number"], (expected.number,)).rowcount > 0
+
+        return await self._writer.submit(work)
 
     async def numbers(self, account: str | None = None) -> Sequence[Number]:
         if account is None:
@@ -147,3 +151,9 @@ class SqliteLeases:
     async def held_leases(self) -> Sequence[str]:
         now_us = self._clock.now().mono_us
         return [f"switch {switch} by {owner}" for switch, (owner, _, end) in self._holders.items() if end > now_us]
+
+
+def _stored_number(connection: sqlite3.Connection, number: str) -> Number | None:
+    """As it is now, within the writer's transaction."""
+    stored = connection.execute(queries()["number"], (number,)).fetchone()
+    return load_number(stored[0]) if stored else None

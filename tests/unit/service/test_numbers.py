@@ -9,7 +9,8 @@ import pytest
 from charging.ledger.accounts import Language, Number
 from charging.service.actor import acting
 from charging.service.numbers import NumberSet
-from charging.service.refusal import Code
+from charging.service.refusal import Code, Refused
+from charging.service.trail import Sought
 from tests.fakes.rig import with_short_code
 from tests.unit.service.conftest import NUMBER, Shop, refused
 
@@ -49,6 +50,58 @@ async def test_a_number_that_becomes_anothers_while_its_customer_edits_it_stays_
     kept = await shop.service.numbers.get(NUMBER)
     assert isinstance(kept, Number)
     assert (kept.account, kept.forward_to) == ("ben", "+31687654321")
+
+
+def before_it_is_removed(shop: Shop, act: Callable[[], Awaitable[object]]) -> None:
+    """Have something done between the next removal's look at a number and its write."""
+    remove = shop.store.directory.remove_number
+
+    async def late(expected: Number) -> bool:
+        shop.store.directory.remove_number = remove  # type: ignore[method-assign]
+        await act()
+        return await remove(expected)
+
+    shop.store.directory.remove_number = late  # type: ignore[method-assign]
+
+
+async def acts(shop: Shop) -> list[str]:
+    """What is noted."""
+    page = await shop.service.changes(Sought(), None, 100)
+    assert not isinstance(page, Refused)
+    return [one.change.act for one in page[0]]
+
+
+@pytest.mark.parametrize(("who", "code"), [("cli:other", Code.CONFLICT), ("customer:anna", Code.NOT_FOUND)])
+async def test_a_number_that_becomes_anothers_while_it_is_removed_stays_that_ones(
+    shop: Shop, who: str, code: Code
+) -> None:
+    await shop.anna()
+    await shop.service.accounts.add("ben", "light", Language.NL)
+    await shop.service.numbers.add("anna", NUMBER, {"forward_to": TARGET})
+
+    async def moves() -> None:
+        with acting("cli:operator"):
+            await shop.service.numbers.remove(NUMBER)
+            await shop.service.numbers.add("ben", NUMBER, {})
+
+    before_it_is_removed(shop, moves)
+    shop.touched.clear()
+    with acting(who):
+        refused(await shop.service.numbers.remove(NUMBER), code)
+    kept = await shop.service.numbers.get(NUMBER)
+    assert isinstance(kept, Number)
+    assert kept.account == "ben"
+    assert (await acts(shop)).count("number.removed") == 1, "nothing is noted of who came too late"
+
+
+async def test_a_number_that_is_edited_while_it_is_removed_is_removed(shop: Shop) -> None:
+    await shop.anna()
+    await shop.service.numbers.add("anna", NUMBER, {})
+    before_it_is_removed(shop, lambda: shop.service.numbers.change(NUMBER, {"forward_to": TARGET}))
+    removed = await shop.service.numbers.remove(NUMBER)
+    assert isinstance(removed, Number)
+    assert removed.forward_to == TARGET
+    refused(await shop.service.numbers.get(NUMBER), Code.NOT_FOUND)
 
 
 @pytest.mark.parametrize("typed", ["+31201234567", "020 123 4567", "0031201234567", "+31 (20) 1234567"])
@@ -114,7 +167,7 @@ async def test_of_two_who_add_a_number_the_second_is_told_whose_it_is(shop: Shop
     assert [one.forward_to for one in await shop.store.directory.numbers()] == [TARGET, TARGET]
 
 
-@pytest.mark.parametrize("act", ["add", "change"])
+@pytest.mark.parametrize("act", ["add", "change", "remove"])
 async def test_a_number_that_others_keep_editing_is_given_up(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, act: str
 ) -> None:
@@ -124,10 +177,15 @@ async def test_a_number_that_others_keep_editing_is_given_up(
     async def never(_number: Number, _expected: Number | None = None) -> bool:
         return False
 
-    monkeypatch.setattr(shop.store.directory, "put_number", never)
+    for write in ("put_number", "remove_number"):
+        monkeypatch.setattr(shop.store.directory, write, never)
     numbers = shop.service.numbers
-    changing = numbers.change(NUMBER, {"mailbox": "1"}) if act == "change" else numbers.add("anna", "+31201234568", {})
-    refused(await changing, Code.CONFLICT)
+    acts: dict[str, Callable[[], Awaitable[object]]] = {
+        "add": lambda: numbers.add("anna", "+31201234568", {}),
+        "change": lambda: numbers.change(NUMBER, {"mailbox": "1"}),
+        "remove": lambda: numbers.remove(NUMBER),
+    }
+    refused(await acts[act](), Code.CONFLICT)
 
 
 @pytest.mark.parametrize("mailbox", ["a b", "../x", "a@b", "${X}", "x" * 41])
