@@ -29,7 +29,7 @@ from charging.service.tokens import Scope as Permission
 from charging.service.tokens import Token, Tokens, Unfit, token_id
 from charging.sources import neighbourhood
 from charging.sparing import Sparing
-from charging.web.limits import NUMBER_EDITS_PER_MINUTE, Limits, Places
+from charging.web.limits import Limits, Places, number_edits
 from charging.web.multipart import ENVELOPE_BYTES, is_multipart
 from charging.web.problem import bad_file_response, ledger_response, problem_response
 from charging.web.public import RATE, REQUEST_ID, STANDS, Pace
@@ -124,7 +124,7 @@ class Gate:
         self._settings = limits
         self._requests = Limits(limits.requests_per_minute)
         self._failures = Limits(limits.failed_logins_per_minute)
-        self._edits = Limits(NUMBER_EDITS_PER_MINUTE)
+        self._edits = number_edits()
         self._sparing = Sparing(service.clock)
         self._uploads = Places(UPLOADS_MAX, UPLOADS_MAX_EACH, UPLOADS_RESERVED)
 

@@ -64,7 +64,7 @@ async def test_an_older_ledger_is_upgraded_with_all_that_is_in_it(
     await store.close()
 
 
-async def test_a_number_that_was_written_otherwise_is_edited_by_who_has_read_it(old_server: RedisServer) -> None:
+async def test_a_number_that_was_written_otherwise_is_edited_or_removed_by_who_has_read_it(old_server: RedisServer) -> None:
     """The script compares text, and another version's may read the same."""
     store = open_store(old_server.url, upgrades=True)
     await store.open()
@@ -74,8 +74,12 @@ async def test_a_number_that_was_written_otherwise_is_edited_by_who_has_read_it(
     assert await store.directory.number(known.number) == known
     edited = replace(known, mailbox="box")
     assert not await store.directory.put_number(edited, replace(known, forward_to="+31612345678"))
+    assert not await store.directory.remove_number(replace(known, forward_to="+31612345678"))
     assert await store.directory.put_number(edited, known)
     assert await store.directory.number(known.number) == edited
+    old_server.cli("hset", "charging:number:{+31850001001}", "record", otherwise)
+    assert await store.directory.remove_number(known)
+    assert await store.directory.number(known.number) is None
     await store.close()
 
 

@@ -24,7 +24,7 @@ from charging.web.browser import CONTENT_POLICY
 from charging.web.customers.gate import CustomerGate, Page, Visit
 from charging.web.customers.shown import Shown
 from charging.web.customers.words import WORDS
-from charging.web.limits import NUMBER_EDITS_PER_MINUTE, Limits
+from charging.web.limits import Limits, number_edits
 
 CALLS_SHOWN = 50
 CALLS_RECENT = 5
@@ -54,7 +54,7 @@ class Pages:
         self._shown = shown
         self._streams: Counter[str] = Counter()
         self._statements, self._prints = Limits(STATEMENTS_PER_MINUTE), Limits(PRINTS_PER_MINUTE)
-        self._edits = Limits(NUMBER_EDITS_PER_MINUTE)
+        self._edits = number_edits()
         self._printing = asyncio.Lock()
         """One PDF is made at a time: they take longer than pages."""
 

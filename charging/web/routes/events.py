@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from charging.clock import Clock, iso
 from charging.errors import LedgerError
-from charging.service.actor import actor, is_for_customer
+from charging.service.actor import actor, customer, is_for_customer
 from charging.service.events import Event, Line, Place, What
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
@@ -33,11 +33,11 @@ SSE = "text/event-stream"
 STREAMS_MAX = 32
 """At a time; each holds a connection."""
 STREAMS_MAX_EACH = 4
-"""Of them, of one token."""
+"""Of them, of one token, or of all that are bound to one account."""
 STREAMS_OF_CUSTOMERS_MAX = 16
 """Of them, of all tokens that are bound to an account: some customers must not keep the operator's website out."""
 CUSTOMER = "customer's "
-"""How those are counted: before the actor's name, which has no space."""
+"""How those are counted: before the account, for an actor's name has no space."""
 STREAM_S = 300
 """After which a stream ends, and its client connects again."""
 END = "end"
@@ -210,14 +210,15 @@ class _Stream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         who, advice = actor(), "ask for pages, or again later"
         if is_for_customer():
-            who = CUSTOMER + who
+            who = CUSTOMER + customer()
             if sum(count for one, count in self._open.items() if one.startswith(CUSTOMER)) >= STREAMS_OF_CUSTOMERS_MAX:
                 theirs = f"{STREAMS_OF_CUSTOMERS_MAX} streams of events are open already with tokens of customers"
                 raise Refusal(Refused(Code.UNAVAILABLE, theirs, advice))
         if self._open.total() >= STREAMS_MAX:
             raise Refusal(Refused(Code.UNAVAILABLE, f"{STREAMS_MAX} streams of events are open already", advice))
         if self._open[who] >= STREAMS_MAX_EACH:
-            mine = f"{STREAMS_MAX_EACH} streams of events are open already with this token"
+            whose = "tokens of this account" if is_for_customer() else "this token"
+            mine = f"{STREAMS_MAX_EACH} streams of events are open already with {whose}"
             raise Refusal(Refused(Code.UNAVAILABLE, mine, advice))
         self._open[who] += 1
         try:

@@ -40,6 +40,15 @@ def test_a_long_silence_does_not_save_up() -> None:
     assert [limits.take("a", later) for _ in range(3)] == [0, 0, 30]
 
 
+def test_as_many_minutes_worth_are_saved_up_as_are_said() -> None:
+    limits = Limits(2, saved_minutes=3)
+    assert [limits.take("a", NOW) for _ in range(7)] == [0] * 6 + [30]
+    assert limits.left("a", NOW) == (0, 180)
+    later = NOW + 3_600 * MICROSECONDS
+    assert limits.left("a", later) == (6, 0)
+    assert [limits.take("a", later) for _ in range(7)] == [0] * 6 + [30]
+
+
 def test_memory_is_bounded_by_forgetting_who_has_not_asked_for_longest() -> None:
     limits = Limits(1, keys_max=2)
     for key in ("a", "b", "c"):

@@ -15,7 +15,7 @@ from charging.ledger.model import Closed, Kind, Opened, Outcome, Transfer
 from charging.pricing.money import parse_euro
 from charging.service.numbers import NumberChanges
 from charging.service.tokens import Bounds, NewToken, Scope
-from charging.web.limits import NUMBER_EDITS_PER_MINUTE
+from charging.web.limits import NUMBER_EDITS_PER_MINUTE, NUMBER_EDITS_SAVED_MINUTES
 from tests.fakes.ami import eventually
 from tests.fakes.clock import FakeClock
 from tests.unit.call.test_table import running
@@ -108,15 +108,17 @@ async def test_a_number_that_becomes_anothers_at_any_moment_is_not_changed_by_wh
 
 async def test_a_customer_leaves_so_many_notes_of_changes_a_minute(door: Door) -> None:
     """They are kept for good: by hundreds a minute he would fill the ledger's disk, or a Redis server's memory."""
-    his = [await bound(door, Scope.NUMBERS, account="anna") for _ in range(2)]
-    for number in range(NUMBER_EDITS_PER_MINUTE):
-        await door(his[number % 2], "PATCH", f"/numbers/{ANNAS}", json={"forward_to": f"+3161234567{number}"})
+    his = [await bound(door, Scope.NUMBERS, account="anna") for _ in range(20)]
+    at_once = NUMBER_EDITS_PER_MINUTE * NUMBER_EDITS_SAVED_MINUTES
+    assert at_once >= 200, "a company has so many numbers, and forwards all of them when it closes"
+    for number in range(at_once):
+        await door(his[number % 20], "PATCH", f"/numbers/{ANNAS}", json={"forward_to": f"+31612345{number:03}"})
     for token in his:
         response = await door(token, "PATCH", f"/numbers/{ANNAS}", 429, json={"forward_to": ""})
         assert int(response.headers["retry-after"]) > 0
-    clerk = await bound(door, Scope.NUMBERS)
-    for number in range(NUMBER_EDITS_PER_MINUTE + 1):
-        await door(clerk, "PATCH", f"/numbers/{ANNAS}", json={"forward_to": f"+3161234567{number}"})
+    clerks = [await bound(door, Scope.NUMBERS) for _ in range(20)]
+    for number in range(at_once + 1):
+        await door(clerks[number % 20], "PATCH", f"/numbers/{ANNAS}", json={"forward_to": f"+31612345{number:03}"})
 
 
 async def test_a_token_of_an_account_makes_nothing_for_another(door: Door) -> None:
