@@ -97,12 +97,6 @@ class RedisDirectory:
         record: bytes | None = await self._client.command("HGET", self._keys.number(number), "record")
         return record.decode() if record else ""
 
-    async def _as_stored(self, expected: Number) -> str:
-        """A number's record in the words in which it is stored, for scripts compare text: what another version of this
-        program wrote may read the same and be written otherwise."""
-        seen = await self._number_record(expected.number)
-        return seen if seen and load_number(seen) == expected else dump_number(expected)
-
     async def put_number(self, number: Number, expected: Number | None = None) -> bool:
         if not await self._client.command("EXISTS", self._keys.of(number.account, "account")):
             return False
@@ -110,14 +104,15 @@ class RedisDirectory:
             ("ZADD", self._keys.numbers, 0, number.number),
             ("SADD", self._keys.of(number.account, "numbers"), number.number),
         ]
-        seen = await self._as_stored(expected) if expected is not None else ""
+        seen = _as_stored(expected, await self._number_record(expected.number)) if expected is not None else ""
         keys, arguments = [self._keys.number(number.number)], [number.account, dump_number(number), seen]
         return bool(await self._client.script_acknowledged(self._put_number, keys, arguments, listing))
 
     async def remove_number(self, expected: Number) -> bool:
         """The indexes keep it: taking it out there would race with its coming back."""
-        keys, arguments = [self._keys.number(expected.number)], [await self._as_stored(expected)]
-        return bool(await self._client.script_acknowledged(self._remove_number, keys, arguments))
+        seen = _as_stored(expected, await self._number_record(expected.number))
+        keys = [self._keys.number(expected.number)]
+        return bool(await self._client.script_acknowledged(self._remove_number, keys, [seen]))
 
     async def numbers(self, account: str | None = None) -> Sequence[Number]:
         if account is not None:
@@ -207,3 +202,9 @@ class RedisLeases:
         commands = (self._client.command("GET", self._keys.lease(switch)[0]) for switch in switches)
         leases = zip(switches, await asyncio.gather(*commands), strict=True)
         return [f"switch {switch} by {lease.decode().partition(' ')[2]}" for switch, lease in leases if lease]
+
+
+def _as_stored(expected: Number, stored: str) -> str:
+    """A number's record in the words in which it is ``stored``, if that reads as it. Scripts compare text, and what
+    another version of this program wrote may read the same and be written otherwise."""
+    return stored if stored and load_number(stored) == expected else dump_number(expected)
