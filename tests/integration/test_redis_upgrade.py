@@ -64,7 +64,7 @@ async def test_an_older_ledger_is_upgraded_with_all_that_is_in_it(
     await store.close()
 
 
-async def test_a_number_that_was_written_otherwise_is_edited_or_removed_by_who_has_read_it(old_server: RedisServer) -> None:
+async def test_a_number_that_was_written_otherwise_is_changed_by_who_has_read_it(old_server: RedisServer) -> None:
     """The script compares text, and another version's may read the same."""
     store = open_store(old_server.url, upgrades=True)
     await store.open()
