@@ -204,7 +204,14 @@ _X86_64 = {
     **{"memfd_create": 319, "memfd_secret": 447, "init_module": 175, "finit_module": 313, "kexec_load": 246},
     **{"shmget": 29, "shmat": 30, "msgget": 68, "semget": 64, "mq_open": 240, "execveat": 322, "vmsplice": 278},
     **{"prlimit64": 302, "setpriority": 141, "sched_setscheduler": 144, "sched_setattr": 314, "ioprio_set": 251},
-    **{"personality": 135, "fcntl": 72, "sched_setparam": 142, "sched_setaffinity": 203, "migrate_pages": 256},
+    **{
+        "personality": 135,
+        "fcntl": 72,
+        "prctl": 157,
+        "sched_setparam": 142,
+        "sched_setaffinity": 203,
+        "migrate_pages": 256,
+    },
     **{"move_pages": 279, "shmctl": 31, "msgsnd": 69, "msgrcv": 70, "msgctl": 71, "semop": 65, "semtimedop": 220},
     **{"semctl": 66, "mq_unlink": 241},
 }
@@ -221,7 +228,14 @@ _AARCH64 = {
     **{"memfd_create": 279, "memfd_secret": 447, "init_module": 105, "finit_module": 273, "kexec_load": 104},
     **{"shmget": 194, "shmat": 196, "msgget": 186, "semget": 190, "mq_open": 180, "execveat": 281, "vmsplice": 75},
     **{"prlimit64": 261, "setpriority": 140, "sched_setscheduler": 119, "sched_setattr": 274, "ioprio_set": 30},
-    **{"personality": 92, "fcntl": 25, "sched_setparam": 118, "sched_setaffinity": 122, "migrate_pages": 238},
+    **{
+        "personality": 92,
+        "fcntl": 25,
+        "prctl": 167,
+        "sched_setparam": 118,
+        "sched_setaffinity": 122,
+        "migrate_pages": 238,
+    },
     **{"move_pages": 239, "shmctl": 195, "msgsnd": 189, "msgrcv": 188, "msgctl": 187, "semop": 193, "semtimedop": 192},
     **{"semctl": 191, "mq_unlink": 181},
 }
@@ -230,9 +244,14 @@ _SYSCALLS = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _AARCH64)}
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # of linux/bpf_common.h
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM = 1
-_SET_OWNER = (8, 10, 15)
-"""F_SETOWN, F_SETSIG and F_SETOWN_EX of fcntl(2): the process that is named as a pipe's owner gets the signal that is
-chosen, SIGKILL too, when something is written to it. Landlock looks at that since Linux 6.12 only."""
+_FIRST, _SECOND = 16, 24
+"""Where seccomp_data has the lower half of an argument."""
+_REFUSED_IF = {"fcntl": (_SECOND, (8, 10, 15)), "prctl": (_FIRST, (_PR_SET_DUMPABLE,))}
+"""Calls that are refused with some values of an argument.
+
+F_SETOWN, F_SETSIG and F_SETOWN_EX of fcntl(2): the process that is named as a pipe's owner gets the signal that is
+chosen, SIGKILL too, when something is written to it. Landlock looks at that since Linux 6.12 only.
+PR_SET_DUMPABLE of prctl(2): the daemon could no longer look at what the program has written (/proc/PID/io)."""
 _X32 = 0x40000000
 """Numbers of another calling convention of x86_64 begin here."""
 
@@ -251,9 +270,11 @@ def _filter() -> bytes:
     ]
     for number in refused:
         steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERROR | _EPERM)]
-    steps += [(_EQUAL, 0, len(_SET_OWNER) + 1, numbers["fcntl"]), (_LOAD, 0, 0, 24)]
-    steps += [(_EQUAL, len(_SET_OWNER) - place, 0, order) for place, order in enumerate(_SET_OWNER)]
-    steps += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERROR | _EPERM)]
+    for name, (place, values) in _REFUSED_IF.items():
+        steps += [(_EQUAL, 0, len(values) + 3, numbers[name]), (_LOAD, 0, 0, place)]
+        steps += [(_EQUAL, len(values) - nth, 0, value) for nth, value in enumerate(values)]
+        steps += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERROR | _EPERM)]
+    steps.append((_RETURN, 0, 0, _ALLOW))
     return b"".join(struct.pack("HBBI", *step) for step in steps)
 
 
