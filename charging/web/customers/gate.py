@@ -28,8 +28,8 @@ COOKIE = "__Host-charging-customer"
 """Another than the console's: browsers keep cookies by host, whatever the port."""
 BEFORE_ENTRY = "__Host-charging-entry"
 SESSIONS_MAX = 20_000
-SESSIONS_MAX_EACH = 20
-"""Of them, of one account: a family's telephones and computers."""
+SESSIONS_MAX_EACH = 100
+"""Of them, of one account: a company's people, each with a telephone and a computer."""
 REQUESTS_PER_MINUTE = 120
 """Of one session."""
 UPLOADS_MAX = 8
