@@ -20,6 +20,7 @@ import structlog
 from agi.routes import routes_for
 from agi.server import AgiServer
 from charging.clock import SystemClock
+from charging.engine.runner import ENDS_TOGETHER_S
 from charging.ledger.memory import MemoryDocuments, MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.notify.notifier import Notifier
@@ -111,7 +112,7 @@ async def call(walks: list[Walk]) -> None:
         await rig.subscriber(credit=EURO // 10)
         talking = await rig.talking()
         await rig.hang_up(talking)
-        await rig.clock.advance(3.5)  # so that no audit and no look at the clocks falls into a walk
+        await rig.clock.advance(3.5 - ENDS_TOGETHER_S)  # so that no audit and no look at the clocks falls into a walk
         ringing = await rig.ringing()
         with traced("answer", walks):
             rig.switch.answer(ringing.session)
