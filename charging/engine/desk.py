@@ -46,7 +46,6 @@ from charging.call.pieces import Allowance, allowance
 from charging.call.storage import Record, revive
 from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, Instant, day_name
-from charging.engine.given_up import source_of
 from charging.engine.ports import Observer, Switch
 from charging.engine.sessions import NO_SESSION, Registry
 from charging.engine.subscribers import find_subscriber
@@ -72,6 +71,9 @@ AT_ONCE_MAX = 16
 more than a plan lets be forwarded; behind a flood it is what leaves the others their turn. The shipped dialplan counts,
 too, and turns most of them away before they are asked about. It does not see who has hung up while he is decided about,
 what waits at another switch, nor anything where it was edited."""
+
+DIGITS = 9
+"""The last ones of a number by which those who give up are counted: it may be written in several ways."""
 
 _FALLBACKS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Fallback], ...] = (
     (Unproven, Fallback.UNPROVEN),
@@ -193,9 +195,9 @@ class Desk:
             return self._noted(notes, self._turned(OVERLOADED, None, OVERLOADED, request.number))
         if (crowds := self._crowds.enters(request.number, request.caller)) is None:
             return self._noted(notes, self._turned(TOO_MANY_WAIT, None, TOO_MANY_WAIT, request.number))
-        source = source_of(request.number, request.caller)
+        source, given_up = f"{request.caller[-DIGITS:]} to {request.number[-DIGITS:]}", self._registry.given_up
         try:
-            if self._registry.given_up.is_beyond(source):
+            if source in given_up.lately and given_up.is_beyond(source):
                 return self._noted(notes, self._turned(TOO_MANY_GIVEN_UP, None, TOO_MANY_GIVEN_UP, request.number))
             return self._noted(notes, await self._decide(request, source, notes))
         except BaseException as error:  # also when the deadline passes

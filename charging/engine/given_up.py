@@ -11,21 +11,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from charging.call.model import Session
-from charging.call.storage import Record
 from charging.clock import MICROSECONDS, Clock
 
 SAVED_MINUTES = 3
 """Who has not called for so long may give up so many minutes' calls at once."""
 SOURCES_MAX = 10_000
 """Pairs of a caller and a number that we know. In a flood of more the one that was seen longest ago is forgotten."""
-DIGITS = 9
-"""The last ones of a number: it may be written in several ways."""
-
-
-def source_of(number: str, caller: str) -> str:
-    """Whose calls count together: one caller's to one number. Callers without a number are one."""
-    return f"{caller[-DIGITS:]} to {number[-DIGITS:]}"
 
 
 class GivenUp:
@@ -35,36 +26,21 @@ class GivenUp:
         """``a_minute``: so many are let of each source in the long run; 0: as many as come."""
         self._clock = clock
         self._each_us = 60 * MICROSECONDS // a_minute if a_minute else 0
-        self._made_up_us: OrderedDict[str, int] = OrderedDict()
-        """When (monotonic) a source's calls will be made up for, if no more come; who was seen last stands last."""
-        self._sources: dict[str, str] = {}
-        """Of the open sessions."""
+        self.lately: OrderedDict[str, int] = OrderedDict()
+        """Who has given up calls, and when (monotonic) they will be made up for if no more come; the latest stands
+        last."""
 
     def is_beyond(self, source: str) -> bool:
-        """Whether this source has used up what it may."""
-        ahead_us = self._made_up_us.get(source, 0) - self._clock.now().mono_us
+        """Whether this source, which has given up calls lately, has used up what it may."""
+        ahead_us = self.lately[source] - self._clock.now().mono_us
         return ahead_us + self._each_us > SAVED_MINUTES * 60 * MICROSECONDS
 
-    def opened(self, session: str, source: str) -> None:
-        """Note who has begun this session."""
-        self._sources[session] = source
-
-    def closed(self, session: str, *, was_charged: bool) -> None:
-        """Count a session that is closed here."""
-        source = self._sources.pop(session, None)
-        if source is None or was_charged or not self._each_us:
+    def count(self, source: str) -> None:
+        """Count one more call of this source."""
+        if not self._each_us:
             return
         now_us = self._clock.now().mono_us
-        self._made_up_us[source] = max(now_us, self._made_up_us.get(source, 0)) + self._each_us
-        self._made_up_us.move_to_end(source)
-        if len(self._made_up_us) > SOURCES_MAX:
-            self._made_up_us.popitem(last=False)
-
-
-def was_charged(closed: Record, booked: Record | None) -> bool:
-    """Whether a session that has closed has cost its account anything: money, free seconds or included messages.
-    ``booked`` is the session as it was booked; ``None`` if that is not known, which counts as paid."""
-    if isinstance(closed, Session):
-        return closed.duration is None or closed.duration.billed_s > 0
-    pending = None if booked is None or isinstance(booked, Session) else booked.pending
-    return pending is None or any(leg.posted for leg in pending.legs)
+        self.lately[source] = max(now_us, self.lately.get(source, 0)) + self._each_us
+        self.lately.move_to_end(source)
+        if len(self.lately) > SOURCES_MAX:
+            self.lately.popitem(last=False)

@@ -153,7 +153,7 @@ class SessionRunner:
 
     __slots__ = (
         *("session", "booked", "policy", "alarm_us", "_home", "_mailbox", "_commands", "_answers"),
-        *("_acts", "_rested", "_stopped", "_over", "_prompts", "told_us"),
+        *("_acts", "_rested", "_stopped", "_over", "_prompts", "told_us", "source"),
     )
 
     def __init__(self, session: Record, home: Home, policy: Policy) -> None:
@@ -178,6 +178,8 @@ class SessionRunner:
         self._prompts: set[asyncio.Task[None]] | None = None
         self.told_us = -1
         """When the switch last told something of it, by the monotonic clock."""
+        self.source = ""
+        """Who called, and whom, if this process decided it (`given_up`)."""
 
     def offer(self, event: Event) -> None:
         """Put an event into the mailbox; never waits."""

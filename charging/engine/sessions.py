@@ -30,7 +30,7 @@ from charging.clock import MICROSECONDS, Bell, Clock, Instant, WatchedClock, par
 from charging.engine import told
 from charging.engine.closed import ClosedRecords
 from charging.engine.findings import Booked, Findings, Kind, booked_unread
-from charging.engine.given_up import GivenUp, was_charged
+from charging.engine.given_up import GivenUp
 from charging.engine.looker import Looker
 from charging.engine.ports import Observer, Switch
 from charging.engine.runner import Acting, Questions, SessionRunner, leg_of
@@ -423,9 +423,9 @@ class Registry:
         """Let a session that has just opened act: when it is to be checked, or when something reaches it before. On a
         daemon that stands by nothing starts: the daemon that leads finds it. ``source``: who called (`given_up`)."""
         if self.leads() and self.open.find(session.id) is None:
-            if source:
-                self.given_up.opened(session.id, source)
-            self.rounds.wake_at(self.begin(session), session.check_mono_us)
+            runner = self.begin(session)
+            runner.source = source
+            self.rounds.wake_at(runner, session.check_mono_us)
 
     def begin(self, session: Record) -> SessionRunner:
         """Return the runner of a session that opens or comes to life; it acts when it is woken."""
@@ -437,9 +437,10 @@ class Registry:
         """Remove a session that is closed or was stopped."""
         session, now_us = runner.session, self.clock.now().mono_us
         removed, is_closed = self.open.remove(runner), session.state is State.CLOSED
-        self.given_up.closed(session.id, was_charged=not is_closed or was_charged(session, runner.booked))
         if not removed or not is_closed:
             return
+        if runner.source and not _was_charged(session, runner.booked):
+            self.given_up.count(runner.source)
         if isinstance(session, Session) and session.answered is None:
             self.closed.add_unanswered(session.id, now_us)
         if runner.booked is not None and self.policy.is_shared:
@@ -525,3 +526,12 @@ class Registry:
 def _end_of(at_us: int) -> int:
     """The end of the stretch in which a moment lies."""
     return -(-at_us // TOGETHER_US) * TOGETHER_US
+
+
+def _was_charged(closed: Record, booked: Record | None) -> bool:
+    """Whether a session that has closed has cost its account anything: money, free seconds or included messages.
+    ``booked`` is the session as it was booked; ``None`` if that is not known, which counts as paid."""
+    if isinstance(closed, Session):
+        return closed.duration is None or closed.duration.billed_s > 0
+    pending = None if booked is None or isinstance(booked, Session) else booked.pending
+    return pending is None or any(leg.posted for leg in pending.legs)

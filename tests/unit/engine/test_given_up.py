@@ -129,11 +129,8 @@ def test_callers_without_number_fill_no_memory() -> None:
     clock = FakeClock()
     counted = GivenUp(clock, A_MINUTE)
     for nth in range(SOURCES_MAX + AT_ONCE):
-        counted.opened(str(nth), f"by {nth if nth < SOURCES_MAX else 0}")
-        counted.closed(str(nth), was_charged=False)
-    assert counted.is_beyond("by 0")
-    counted.opened("one more", "by one more")
-    counted.closed("one more", was_charged=False)
-    assert len(counted._made_up_us) == SOURCES_MAX
-    assert counted._sources == {}
-    assert counted.is_beyond("by 0"), "who is seen now is not the one who is forgotten"
+        counted.count(f"{nth if nth < SOURCES_MAX else 0} to 1")
+    assert counted.is_beyond("0 to 1")
+    counted.count("one more to 1")
+    assert len(counted.lately) == SOURCES_MAX
+    assert counted.is_beyond("0 to 1"), "who is seen now is not the one who is forgotten"
