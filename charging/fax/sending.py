@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -28,7 +28,7 @@ from charging.fax.views import FaxView, view_of
 from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.balances import spendable
 from charging.ledger.given_packs import GivenPacks
-from charging.ledger.model import Balance, Outcome
+from charging.ledger.model import Balance, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.ledger.remembered import KEYED_SESSION, session_was_archived
 from charging.pricing.money import format_euro
@@ -230,16 +230,11 @@ class Faxes:
             started = desk.registry.switch.started
             draft = replace(draft, opened=now, day=day, dial_by=dial_by, epoch=epoch, switch_started=started)
             fax, transfer = open_transfer(draft, balances)
-            try:
-                applied = await self._store.apply(transfer, fax.grants(balances, now.wall_us))
-            except LedgerError:
-                # The outcome is unknown: what may be reserved is found and given back.
-                desk.registry.doubt()
-                raise
-            if applied.outcome is Outcome.CREATED:
+            outcome = await _opened(self._store, desk, transfer, fax.grants(balances, now.wall_us))
+            if outcome is Outcome.CREATED:
                 desk.registry.start(fax)
                 return fax, paper
-            if applied.outcome is Outcome.INSUFFICIENT:
+            if outcome is Outcome.INSUFFICIENT:
                 refusals += 1
                 left = await self._store.balances(draft.account)
                 if not _suffices(draft, left):
@@ -253,7 +248,7 @@ class Faxes:
                 return self._repeated(desk, known, draft)
             number = 0 if known is None else attempt_of(known.session)
             if number <= attempts:
-                message = f"the reservation was answered {applied.outcome}"
+                message = f"the reservation was answered {outcome}"
                 return Refused(Code.UNAVAILABLE, message, "nothing was sent; send it again")
             attempts = number
             draft = replace(draft, id=f"{base}-{number + 1}")
@@ -309,6 +304,20 @@ class Faxes:
             return Refused(Code.CONFLICT, f"no daemon here looks after fax {session}", "ask the one that sends it")
         runner.offer(HangupOrdered("cancelled"))
         return view
+
+
+async def _opened(store: Store, desk: FaxDesk, transfer: Transfer, grants: Sequence[Transfer]) -> Outcome:
+    """Open the session in the ledger; not while it is looked after here. A fail-over may have lost it, and what looks
+    after the lost one would close the new one when it finds that nobody was dialled."""
+    assert transfer.session is not None, "it opens one"
+    if desk.registry.open.find(transfer.session) is not None:
+        return Outcome.SESSION_EXISTS
+    try:
+        return (await store.apply(transfer, grants)).outcome
+    except LedgerError:
+        # The outcome is unknown: what may be reserved is found and given back.
+        desk.registry.doubt()
+        raise
 
 
 def session_of(account: str, key: str) -> str:

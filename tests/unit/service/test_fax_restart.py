@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from charging.errors import LinkDown, SwitchError
+from charging.engine.recovery import AUDIT_S
+from charging.errors import LedgerUnavailable, LinkDown, SwitchError
 from charging.fax.desk import FaxSent
+from charging.service.refusal import Code
+from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.rig import EURO
-from tests.unit.service.test_fax import Office, office
+from tests.unit.service.conftest import refused
+from tests.unit.service.test_fax import PAGE, Office, office
 
 __all__ = ["office"]
 
@@ -64,3 +68,30 @@ async def test_r9_fax_that_may_have_died_with_switch_and_daemon_is_not_dialled_a
     office.faxes = office.opened()
     await office.rig.clock.advance(120)
     await _was_dialled_once_for_nothing(office)
+
+
+@pytest.mark.parametrize("later_s", range(8))
+async def test_r3_fax_that_a_fail_over_has_lost_is_not_opened_again_while_it_is_looked_after(
+    office: Office, later_s: int
+) -> None:
+    """What looks after the lost one would find that nobody was dialled, and close the new one uncharged."""
+    store = office.rig.store
+    assert isinstance(store, FaultyStore)
+    store.remember()
+    store.lose_reservation = True
+    with pytest.raises(LedgerUnavailable):
+        await office.send()
+    await office.rig.clock.advance(AUDIT_S)
+    assert office.rig.registry.open.faxes(), "found in the ledger"
+    store.fail_over()
+    await office.rig.clock.advance(later_s)
+    while not isinstance(answer := await office.send(), FaxSent):
+        refused(answer, Code.UNAVAILABLE)
+        assert office.orders == []
+        await office.rig.clock.advance(1)
+    await office.rig.clock.advance(60)
+    await office.ends(answer.view.session, "SUCCESS", 3)
+    await office.rig.clock.advance(10)
+    assert len(office.orders) == 1
+    assert (await office.rig.balance()).posted == EURO - 3 * PAGE
+    assert await office.rig.reserved() == {}
