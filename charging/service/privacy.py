@@ -184,8 +184,9 @@ class People:
         numbers = await self._store.directory.numbers(account)
         told = [one for name in HIDDEN_MEMBERS for one in await self._documents(name, account, numbers)]
         hidden = [one for one in told if await self._hide_member(one)]
-        for number in numbers:
-            await self._store.directory.remove_number(number)
+        removed = await self._remove_numbers(account)
+        if removed is None:
+            return Refused(Code.CONFLICT, f"others keep editing the numbers of account {account!r}", "try again")
         documents = [one for name in ERASED_COLLECTIONS for one in await self._documents(name, account, ())]
         for document in documents:
             await self._delete(document)
@@ -200,9 +201,20 @@ class People:
         await fax_address.forget(self._store, stored.fax_address)
         if not await self._forget_address(stored):
             return Refused(Code.CONFLICT, f"others keep editing account {account!r}", "try again")
-        erased = Erased(cdrs, len(numbers), len(documents) + len(hidden) + notes, decisions, await self._store.scrub())
-        log.info("account_erased", account=account, cdrs=cdrs, numbers=len(numbers), documents=erased.documents)
+        erased = Erased(cdrs, removed, len(documents) + len(hidden) + notes, decisions, await self._store.scrub())
+        log.info("account_erased", account=account, cdrs=cdrs, numbers=removed, documents=erased.documents)
         return erased
+
+    async def _remove_numbers(self, account: str) -> int | None:
+        """How many were removed; ``None``: some are there yet, for others keep editing them."""
+        removed = 0
+        for _ in range(TRIES_MAX):
+            found = await self._store.directory.numbers(account)
+            if not found:
+                return removed
+            for number in found:
+                removed += await self._store.directory.remove_number(number)
+        return None
 
     async def _forget_address(self, stored: Account) -> bool:
         for _ in range(TRIES_MAX):

@@ -202,6 +202,25 @@ async def test_what_the_books_do_not_need_of_a_closed_account_is_erased_once_and
     await assert_sound(customer)
 
 
+async def test_a_number_that_is_edited_meanwhile_is_erased_too(
+    customer: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await close(customer)
+    directory = customer.directory
+
+    async def edited_before(expected: Number) -> bool:
+        monkeypatch.undo()
+        await directory.put_number(replace(expected, forward_to=MOBILE[:-1]), expected)
+        return await directory.remove_number(expected)
+
+    monkeypatch.setattr(directory, "remove_number", edited_before)
+    erased = await People(customer, SystemClock()).erase("a")
+    assert isinstance(erased, Erased)
+    assert erased.numbers == 1
+    assert await directory.numbers("a") == []
+    await assert_sound(customer)
+
+
 async def test_an_account_in_use_is_not_erased(customer: Store) -> None:
     people = People(customer, SystemClock())
     for account, code in (("a", Code.NOT_ALLOWED), ("nobody", Code.NOT_FOUND)):
