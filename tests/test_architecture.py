@@ -39,6 +39,7 @@ FOUNDATION = (
     *("charging.errors", "charging.clock", "charging.shown", "charging.tasks", "charging.records"),
     "charging.unguessable",
     "charging.files",
+    "charging.limits",
     "charging.sparing",
     "charging.__version__",
 )
@@ -82,6 +83,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.tasks": (),
     "charging.unguessable": (),
     "charging.files": (),
+    "charging.limits": (),
     "charging.sparing": (),
     "charging.pricing.money": (),
     "charging.pricing": (),

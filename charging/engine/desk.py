@@ -56,6 +56,7 @@ from charging.ledger.balances import rooms, spendable, with_rules
 from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import CALLS, Balance, Called, Outcome, Transfer
 from charging.ledger.port import Store
+from charging.limits import Limits
 from charging.pricing.packs import MESSAGES
 from charging.tariff.tariff import Refusal, Tariff
 from charging.unguessable import token
@@ -117,6 +118,14 @@ def _obstacle(subscriber: Subscriber, called: Called) -> Turned | None:
 
 async def nobody_is_told(_missed: MissedCall) -> None:
     """Send no notice: for a daemon without a section ``mail``."""
+
+
+def _gives_up_too_often(known: Limits | None, source: str, now_us: int) -> bool:
+    """A forward that is given up while it rings, or a paid voicemail without a message, costs its caller nothing, and
+    leaves two lines in the journal and a CDR. What he leaves by calling one number is bounded. All numbers together are
+    not: a call centre shows one number for many calls, and a stranger who writes another's number must not keep him
+    from all."""
+    return known is not None and source in known.spread_us and known.wait_s(source, now_us) > 0
 
 
 class _Crowds:
@@ -195,9 +204,9 @@ class Desk:
             return self._noted(notes, self._turned(OVERLOADED, None, OVERLOADED, request.number))
         if (crowds := self._crowds.enters(request.number, request.caller)) is None:
             return self._noted(notes, self._turned(TOO_MANY_WAIT, None, TOO_MANY_WAIT, request.number))
-        source, given_up = f"{request.caller[-DIGITS:]} to {request.number[-DIGITS:]}", self._registry.given_up
+        source = f"{request.caller[-DIGITS:]} to {request.number[-DIGITS:]}"
         try:
-            if source in given_up.lately and given_up.is_beyond(source):
+            if _gives_up_too_often(self._registry.given_up, source, self._clock.now().mono_us):
                 return self._noted(notes, self._turned(TOO_MANY_GIVEN_UP, None, TOO_MANY_GIVEN_UP, request.number))
             return self._noted(notes, await self._decide(request, source, notes))
         except BaseException as error:  # also when the deadline passes

@@ -30,12 +30,15 @@ from charging.clock import MICROSECONDS, Bell, Clock, Instant, WatchedClock, par
 from charging.engine import told
 from charging.engine.closed import ClosedRecords
 from charging.engine.findings import Booked, Findings, Kind, booked_unread
-from charging.engine.given_up import GivenUp
 from charging.engine.looker import Looker
 from charging.engine.ports import Observer, Switch
 from charging.engine.runner import Acting, Questions, SessionRunner, leg_of
 from charging.ledger.port import Ledger
+from charging.limits import Limits
 from charging.tasks import Tasks
+
+GIVEN_UP_SAVED = 3
+"""So many minutes' worth of calls a caller may give up at once who has not called for as long."""
 
 TOGETHER_US = 100_000
 """What falls due within one such stretch is woken at its end: at most so much later than it wished. A tick is due a
@@ -396,7 +399,9 @@ class Registry:
         self.policy = self.usual = policy  # a drain changes the first
         self.open = OpenSessions(clock, policy.horizon_s)
         self.booked, self.closed = BookedRecords(), ClosedRecords()
-        self.given_up = GivenUp(clock, policy.given_up_a_minute)
+        a_minute = policy.given_up_a_minute
+        self.given_up = Limits(a_minute, saved_minutes=GIVEN_UP_SAVED) if a_minute else None
+        """Of one caller to one number, the calls that ended without anything charged."""
         self.doubts = 1
         """How often our copy of the open sessions was found to be incomplete, or may be (`Recovery` looks)."""
         self.found = asyncio.Event()
@@ -439,8 +444,8 @@ class Registry:
         removed, is_closed = self.open.remove(runner), session.state is State.CLOSED
         if not removed or not is_closed:
             return
-        if runner.source and not _was_charged(session, runner.booked):
-            self.given_up.count(runner.source)
+        if self.given_up is not None and runner.source and not _was_charged(session, runner.booked):
+            self.given_up.take(runner.source, now_us)
         if isinstance(session, Session) and session.answered is None:
             self.closed.add_unanswered(session.id, now_us)
         if runner.booked is not None and self.policy.is_shared:

@@ -23,13 +23,14 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from charging.errors import ConfigError, LedgerError
+from charging.limits import Limits
 from charging.service.actor import acting
 from charging.service.service import Service
 from charging.service.tokens import Scope as Permission
 from charging.service.tokens import Token, Tokens, Unfit, token_id
 from charging.sources import neighbourhood
 from charging.sparing import Sparing
-from charging.web.limits import Limits, Places, number_edits
+from charging.web.limits import Places, number_edits
 from charging.web.multipart import ENVELOPE_BYTES, is_multipart
 from charging.web.problem import bad_file_response, ledger_response, problem_response
 from charging.web.public import RATE, REQUEST_ID, STANDS, Pace

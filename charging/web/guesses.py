@@ -14,8 +14,8 @@ from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from charging.clock import Clock
+from charging.limits import Limits
 from charging.sources import neighbourhood
-from charging.web.limits import Limits
 
 TURN_S = 10
 """For a look beyond the limit to begin: those before it may find a ledger that does not answer."""

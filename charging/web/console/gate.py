@@ -23,13 +23,13 @@ from starlette.responses import RedirectResponse, Response
 
 from charging.clock import Clock
 from charging.errors import LedgerUnavailable
+from charging.limits import Limits
 from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits
 from charging.sources import neighbourhood
 from charging.sparing import Sparing
 from charging.web.browser import Form, FormSeal, is_click, read_form, same, set_cookie
 from charging.web.console.openid import ACTOR, NotLetIn, OpenId, ProviderAway
-from charging.web.limits import Limits
 from charging.web.sessions import Session, Sessions
 from charging.web.settings import Console
 

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from charging.clock import MICROSECONDS, Clock
 from charging.ledger.accounts import Language
+from charging.limits import Limits
 from charging.pricing.money import format_euro, parse_euro
 from charging.service.fax_words import obstacle_in_words
 from charging.service.refusal import Obstacle
@@ -24,7 +25,6 @@ from charging.web.asks import Document, Problem
 from charging.web.customers.gate import CustomerGate, Visit
 from charging.web.customers.shown import Shown
 from charging.web.customers.words import WORDS
-from charging.web.limits import Limits
 from charging.web.multipart import Document as Upload
 
 DRAFTS_BYTES_MAX = 100_000_000

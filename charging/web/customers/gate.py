@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from charging.ledger.accounts import Language
+from charging.limits import Limits
 from charging.service.page_tokens import Use
 from charging.sources import neighbourhood
 from charging.sparing import Sparing
@@ -19,7 +20,7 @@ from charging.web.asks import Asks, Problem, path
 from charging.web.browser import Form, FormSeal, read_form, read_upload, same, set_cookie
 from charging.web.customers.own import Own, Watch
 from charging.web.guesses import Guesses
-from charging.web.limits import Limits, Places
+from charging.web.limits import Places
 from charging.web.multipart import Document as Upload
 from charging.web.sessions import Session, Sessions
 from charging.web.settings import CustomerPage

@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from charging.errors import LedgerError
+from charging.limits import Limits
 from charging.service.refusal import Code, Refused
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import STYLE, statement_page
@@ -24,7 +25,7 @@ from charging.web.browser import CONTENT_POLICY
 from charging.web.customers.gate import CustomerGate, Page, Visit
 from charging.web.customers.shown import Shown
 from charging.web.customers.words import WORDS
-from charging.web.limits import Limits, number_edits
+from charging.web.limits import number_edits
 
 CALLS_SHOWN = 50
 CALLS_RECENT = 5

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from charging.clock import MICROSECONDS
 from charging.errors import ChargingError, LedgerError
 from charging.ledger.accounts import Language
+from charging.limits import Limits
 from charging.pricing.money import format_euro
 from charging.service.payments import PAGE, Payment, State
 from charging.service.refusal import Refused
@@ -30,7 +31,6 @@ from charging.web.browser import read_body
 from charging.web.customers.own import Own
 from charging.web.customers.providers import Mollie, Provider, ProviderError, Seen, Stripe, Wanted
 from charging.web.guesses import Guesses
-from charging.web.limits import Limits
 from charging.web.settings import CustomerPage
 
 LOOK_EVERY_S = 20

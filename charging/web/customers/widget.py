@@ -17,13 +17,13 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from charging.errors import LedgerError
+from charging.limits import Limits
 from charging.pricing.money import format_euro, parse_euro
 from charging.service.page_tokens import Use
 from charging.web.asks import Asks, Document, Problem
 from charging.web.customers.own import Own, Watch
 from charging.web.customers.shown import STATIC, cut_to_cents
 from charging.web.guesses import Guesses
-from charging.web.limits import Limits
 
 ASKED_PER_MINUTE = 60
 """By one account: the widget asks every CALLING_S during a call, so three of its pages may be open then."""

@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from charging.call.model import Policy
-from charging.engine.given_up import SAVED_MINUTES, SOURCES_MAX, GivenUp
+from charging.engine.sessions import GIVEN_UP_SAVED
 from charging.ledger.accounts import Number
-from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO, TARGET, Rig, make_rig
 
 A_MINUTE = 2
-AT_ONCE = SAVED_MINUTES * A_MINUTE
+AT_ONCE = GIVEN_UP_SAVED * A_MINUTE
 CALLER = "+31201234567"
 
 
@@ -125,12 +124,13 @@ async def test_no_limit_where_the_operator_wants_none() -> None:
             assert await decided(rig) == "credit"
 
 
-def test_callers_without_number_fill_no_memory() -> None:
-    clock = FakeClock()
-    counted = GivenUp(clock, A_MINUTE)
-    for nth in range(SOURCES_MAX + AT_ONCE):
-        counted.count(f"{nth if nth < SOURCES_MAX else 0} to 1")
-    assert counted.is_beyond("0 to 1")
-    counted.count("one more to 1")
-    assert len(counted.lately) == SOURCES_MAX
-    assert counted.is_beyond("0 to 1"), "who is seen now is not the one who is forgotten"
+async def test_calls_that_ring_together_keep_the_caller_out_no_longer(rig: Rig) -> None:
+    """Whoever writes another's number keeps him from this one for three minutes' worth of calls at most."""
+    await rig.subscriber(credit=10 * EURO)
+    for _ in range(AT_ONCE - 1):
+        await rig.hang_up(await rig.ringing(caller=CALLER, withheld=True))
+    for call in [await rig.ringing(caller=CALLER, withheld=True) for _ in range(2)]:
+        await rig.hang_up(call)
+    assert (await rig.ring(caller=CALLER, withheld=True)).reason == "too_many_given_up"
+    await rig.clock.advance(30)
+    assert (await rig.ring(caller=CALLER, withheld=True)).reason == "credit"

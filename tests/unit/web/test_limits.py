@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from charging.clock import MICROSECONDS
+from charging.limits import Limits
 from charging.sources import neighbourhood
-from charging.web.limits import Limits, Places
+from charging.web.limits import Places
 
 NOW = 5_000 * MICROSECONDS
 
