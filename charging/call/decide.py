@@ -356,6 +356,7 @@ def draft_of(
         boot=setup.boot,
         read_mono_us=setup.now.mono_us,
         apart_us=setup.now.apart_us,
+        begun_mono_us=setup.now.mono_us,
         caller_uid=setup.caller_uid,
         epoch=setup.epoch,
         check_mono_us=setup.now.plus(policy.setup_timeout_s).mono_us,

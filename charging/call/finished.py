@@ -19,7 +19,7 @@ from collections.abc import Mapping
 
 from charging.call.booking import Charged
 from charging.call.events import BlackBoxRead
-from charging.call.model import Duration, Policy, Proof, Session, Short
+from charging.call.model import UNBOUND_MS, Duration, Policy, Proof, Session, Short
 from charging.clock import Instant, iso
 from charging.ledger.balances import PROMO, is_money
 from charging.pricing.money import format_euro
@@ -52,7 +52,7 @@ def _evidence(session: Session, box: BlackBoxRead, policy: Policy) -> tuple[int,
     if boxed and box.lasted_ms is not None:
         agree = abs(box.lasted_ms - by_switch) <= policy.clock_jump_ms
         return (by_switch, Proof.BLACK_BOX) if agree else (min(box.lasted_ms, by_switch), Proof.CLOCK_JUMP)
-    smaller = _smaller_ms(session, by_switch, policy.clock_jump_ms)
+    smaller = _smaller_ms(session, box, by_switch, policy.clock_jump_ms)
     recorded = boxed and box.by_leg and _clocks_agree(session, policy.clock_jump_ms)
     if smaller is not None and not recorded:
         return max(smaller, min(by_switch, session.proven_ms)), Proof.CLOCK_JUMP
@@ -80,31 +80,48 @@ def _clocks_agree(session: Session, tolerance_ms: int) -> bool:
     return fits and abs(session.stepped_us) <= tolerance_ms * 1000
 
 
-def _smaller_ms(session: Session, by_switch: int, tolerance_ms: int) -> int | None:
+def _smaller_ms(session: Session, box: BlackBoxRead, by_switch: int, tolerance_ms: int) -> int | None:
     """What to bill, in ms, instead of a length by the switch's wall clock that cannot be right; ``None`` if it can."""
-    # An answer that was inferred, or never heard of, sets no bound.
+    # An answer that was inferred, or never heard of, sets no bound. Our set-up does, and whence we know of the end.
+    over = session.left or session.ended
     anchored = session.answered is not None and session.anchored and not session.inferred
     heard = anchored and session.left is not None and session.left_us is not None
     late_ms = _heard_late_ms(session.left, session.left_us)
-    least_ms, most_ms, elapsed_ms = session.proven_ms, by_switch, by_switch
-    if anchored and session.answered is not None and (until := session.left or session.ended) is not None:
-        elapsed_ms = session.elapsed_ms(until.mono_us)
-        most_ms = elapsed_ms + _heard_late_ms(session.answered, session.answered_us)
+    least_ms, most_ms = session.proven_ms, UNBOUND_MS if over is None else session.since_set_up_ms(over.mono_us)
+    elapsed_ms = min(by_switch, most_ms)
+    if anchored and over is not None:
+        elapsed_ms = min(session.elapsed_ms(over.mono_us), most_ms)
+        most_ms = min(elapsed_ms + _heard_late_ms(session.answered, session.answered_us), most_ms)
         least_ms = elapsed_ms - late_ms if heard else session.proven_ms
     heard_at_once = heard and late_ms <= tolerance_ms
-    lengths = (by_switch,) if heard_at_once else _unstepped_ms(session, by_switch, tolerance_ms)
+    lengths = (by_switch,) if heard_at_once else _unstepped_ms(session, by_switch, most_ms, tolerance_ms)
     fits = least_ms - tolerance_ms <= by_switch <= most_ms + tolerance_ms
-    if fits and all(abs(by_switch - length) <= tolerance_ms for length in lengths):
+    if fits and lengths and all(abs(by_switch - length) <= tolerance_ms for length in lengths):
         return None
+    if not lengths:
+        return min(most_ms, _even_ms(session, box, tolerance_ms))
     # The event of the end may have been late by less than what is a step: nobody pays for that.
     return min(by_switch, least_ms if heard_at_once else elapsed_ms, *lengths)
 
 
-def _unstepped_ms(session: Session, by_switch: int, tolerance_ms: int) -> tuple[int, ...]:
+def _even_ms(session: Session, box: BlackBoxRead, tolerance_ms: int) -> int:
+    """The shortest that a call can have lasted whose length by the switch no step that we saw explains: between two of
+    our readings the clock was stepped more than once, so the record tells no length. It tells when the call was
+    answered and whether it was over before the clock was stepped, for until then our clocks ran evenly."""
+    begun_us, even_us, began, ended_us = session.begun_mono_us, session.even_mono_us, session.opened, box.ended_us
+    if begun_us is None or even_us is None or ended_us is None:
+        return session.proven_ms
+    until_us = began.wall_us + even_us - begun_us
+    answered_us = ended_us - box.answered_ms * 1000
+    was_alive = ended_us > until_us + tolerance_ms * 1000 and began.wall_us <= answered_us <= until_us
+    return max(session.proven_ms, (until_us - answered_us) // 1000 if was_alive else 0)
+
+
+def _unstepped_ms(session: Session, by_switch: int, most_ms: int, tolerance_ms: int) -> tuple[int, ...]:
     """The lengths that are possible, in ms, without the steps of the clock, for an end that was not heard of when it
     came. The end may lie between any two steps, and a step came at any moment between two readings of the clocks. Steps
     that may have come before the answer may not count. If no end fits (the switch's clock is not ours), all steps are
-    subtracted."""
+    subtracted. None is longer than ``most_ms``: empty if no length is possible."""
     steps = session.steps
     since_ms = dict(session.unwatched)
     unheard = sum(at_ms == 0 or since_ms.get(at_ms, at_ms) < 0 for at_ms, _ in steps)
@@ -117,7 +134,8 @@ def _unstepped_ms(session: Session, by_switch: int, tolerance_ms: int) -> tuple[
             begin_ms, length = max(begin_ms, since_ms.get(at_ms, at_ms)), length - by_us // 1000
         if begin_ms - tolerance_ms <= length:
             lengths.append(length)
-    return tuple(lengths) or (by_switch - session.stepped_us // 1000,)
+    possible = lengths or [by_switch - session.stepped_us // 1000]
+    return tuple(length for length in possible if length <= most_ms + tolerance_ms)
 
 
 def _heard_late_ms(heard: Instant | None, stamp_us: int | None) -> int:

@@ -21,6 +21,9 @@ RECORD_VERSION = 1
 STEPS_MAX = 8
 """So many steps of the wall clock during one call are told apart."""
 
+UNBOUND_MS = 10**12
+"""Longer than any call: about thirty years."""
+
 
 class LoopEvidence(StrEnum):
     """How to recognise a forward that comes back to the number while it rings. Diversion and History-Info always count,
@@ -237,6 +240,11 @@ class Session:
     """By how much the wall clock was ahead of the monotonic one then."""
     stepped_mono_us: Annotated[int | None, VOLATILE] = None
     """When the last step was seen."""
+    begun_mono_us: int | None = None
+    """When it was set up, by the monotonic clock of ``boot``: no call has lasted longer than since then. ``None``: not
+    known, as another boot has kept it since, or the record is one of before."""
+    even_mono_us: int | None = None
+    """Until when, by the same clock, no step was seen since the set-up; ``None``: none was seen at all."""
     technology: str = ""
     """Of the bridge; empty until it is joined."""
     left: Instant | None = None
@@ -363,11 +371,18 @@ class Session:
             (first_ms, first_us), (at_ms, second_us), *later = steps
             steps = ((at_ms, first_us + second_us), *later)
             since[at_ms] = min(since.pop(first_ms, first_ms), since.get(at_ms, at_ms))
-        return replace(self, steps=steps, unwatched=tuple(since.items()), stepped_mono_us=mono_us)
+        even_us = since_mono_us if self.even_mono_us is None else self.even_mono_us
+        unwatched = tuple(since.items())
+        return replace(self, steps=steps, unwatched=unwatched, stepped_mono_us=mono_us, even_mono_us=even_us)
 
     def read_on(self, boot: str, now: Instant) -> Session:
         """Note a reading of the clocks on this ``boot``. It includes every step that is known."""
         return replace(self, boot=boot, read_mono_us=now.mono_us, apart_us=now.apart_us)
+
+    def since_set_up_ms(self, mono_us: int) -> int:
+        """Milliseconds from the set-up to a monotonic reading in µs, which no call can have lasted by then;
+        `UNBOUND_MS` if that is not known."""
+        return UNBOUND_MS if self.begun_mono_us is None else max(0, mono_us - self.begun_mono_us) // 1000
 
     def at(self, second: int) -> Instant:
         """The instant ``second`` seconds after the answer. The session must be answered."""
@@ -400,6 +415,12 @@ def from_json(text: str, now: Instant, epoch: int, boot: str = "") -> Session:
     then = Instant(now.mono_us, now.mono_us + stored.apart_us) if is_own else now
     # Set-up and answer were read before all steps in the record.
     moved: dict[str, Any] = moved_instants(stored, then, stored.stepped_us, before_steps=("opened", "answered"))
+    if not is_own:
+        moved |= {"begun_mono_us": None, "even_mono_us": None}
+    elif (begun_us := stored.begun_mono_us) is not None:
+        moved["opened"] = Instant(begun_us, stored.opened.wall_us)
+        if (answered := moved.get("answered")) is not None:
+            moved["answered"] = replace(answered, mono_us=max(begun_us, answered.mono_us))
     seen_us = then.mono_us - (then.wall_us - stored.read_mono_us - stored.apart_us) if _tells_when(stored) else None
     acts = _first_acts(stored.state, now)
     return replace(stored, **moved, **acts, epoch=epoch, anchored=stored.answered is None, stepped_mono_us=seen_us)

@@ -251,7 +251,7 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
     machine had been up, and that machine is ours, we know. Else our reckoning holds if its countdown fits a deadline
     that it was given, with or without the steps seen, or if the leg's age fits. Else a clock is wrong, and the switch's
     word holds: it was true at some moment since the question, and the latest is taken, so that no call is cut too
-    early."""
+    early. By now the answer counts as heard in time."""
     assert session.answered is not None, "a running call was answered"
     due_now = replace(session, anchored=True, tick_mono_us=context.now.mono_us)
     told_us = min(context.now.mono_us, asked_mono_us + DEADLINE_TOLERANCE_MS * 1000)
@@ -279,9 +279,9 @@ def _anchor(session: Session, callee: Leg, asked_mono_us: int, context: Context)
         due_now = replace(due_now, ahead=enforced_s > session.covered_s)
         if abs(its_ms - mine_ms) <= jump_ms:
             return Step(replace(due_now, enforced_s=enforced_s))
+    its_ms = min(its_ms, session.since_set_up_ms(told_us))  # answered after the set-up, whatever a clock says
     stamp_us = session.answered.wall_us if session.answered_us is None or session.inferred else session.answered_us
-    answered = Instant(told_us - its_ms * 1000, stamp_us)  # by now it counts as heard in time
-    moved = replace(due_now, answered=answered, enforced_s=enforced_s)
+    moved = replace(due_now, answered=Instant(told_us - its_ms * 1000, stamp_us), enforced_s=enforced_s)
     return Step(moved, (Tell(told.AnswerMoved(mine_ms - its_ms)),))
 
 

@@ -235,6 +235,7 @@ def _answered_unseen(session: Session, callee: Leg, asked_mono_us: int, context:
     past_ms = 0 if left_ms is None else max(0, session.enforced_s * 1000 - left_ms)
     if _may_be_before_steps(session, asked_mono_us - past_ms * 1000, context):
         past_ms = max(0, min(past_ms, past_ms - session.stepped_us // 1000))
+    past_ms = min(past_ms, session.since_set_up_ms(asked_mono_us))
     at = context.now.plus((asked_mono_us - context.now.mono_us) / MICROSECONDS - past_ms / 1000)
     found = answered(session, at, at.wall_us, callee.uid, context)
     commands: tuple[Command, ...] = (*found.commands, Tell(told.AnswerInferred(past_ms)), ReadBalances())

@@ -32,6 +32,12 @@ class Caller:
     """Its switch died with it."""
     stepped_s: float = 0
     """By how much the clocks were stepped before it was surely booked, either way."""
+    hidden_s: float = 0
+    """Of these, what was taken back by another step before every daemon of his switch had seen it."""
+    began_us: int = 0
+    """Monotonic: when he called."""
+    settled_us: int | None = None
+    """Monotonic: when a daemon said that his call was booked."""
     forgotten: bool = False
     """The ledger may have lost something of it."""
     over_us: int | None = None

@@ -37,6 +37,7 @@ from tests.simulation.numbers import MOVING, Numbers, spelled
 from tests.simulation.people import People
 from tests.simulation.post import DOMAIN, Post
 from tests.simulation.setting import PLANS, Setting, tariff_of
+from tests.simulation.steps import Steps
 
 BEGUN = {
     "2026-11-30T22:40:00": "at a month's end",  # in Amsterdam
@@ -55,8 +56,6 @@ CLOSED_WITHIN_S = 1200
 """Every session is closed by then, once its call has ended."""
 TOLD_WITHIN_S = 900
 """What is due in the morning is in the mailboxes by then."""
-CLOCK_WATCH_S = 1
-"""Within which a daemon sees a step of the clock (`charging.engine.sessions`)."""
 RUSH_S = 2
 """So long a lease's answer waits for a call to be opened."""
 
@@ -100,17 +99,14 @@ class City:
         self.people = People(self)
         self.numbers = Numbers(self)
         self._spelling = random.Random(f"spelling{seed}")
-        self.ahead_s = 0.0  # of the right time, by all steps
         self.wrong_us: list[tuple[int, int]] = []  # what clocks showed while they were years wrong, from when to when
-        self.stepped_s = 0.0  # all steps together, either way
         self.is_morning = False
         """Whether everything has run undisturbed since nine o'clock, and nobody has called."""
         self._is_on = _happened()
         self.rush = 0  # so many call as soon as a lease is gained, in the very moment
         self.is_over = False  # those who still talk are made to hang up
         self._names = 0
-        self._step: tuple[int, float] = 0, 0
-        """The last of the clocks, and when: who calls before the daemons have seen it is billed for less."""
+        self.steps = Steps(self)
         self._calls: set[asyncio.Task[None]] = set()
         self._doings: set[asyncio.Task[None]] = set()  # faults, and what people and programs do
         shared = setting.daemons > 1
@@ -164,13 +160,15 @@ class City:
     def switch_of(self, daemon: int) -> int:
         return daemon // self.setting.daemons
 
-    def trouble(self, switch: int, seconds: float) -> None:
-        """Something is wrong at a switch for so long."""
+    def trouble(self, switch: int, seconds: float, *, seen: bool = False) -> None:
+        """Something is wrong at a switch for so long. ``seen``: its daemons see the clocks all the same."""
         now = self.clock.now()
         self.trouble_until_us[switch] = max(
             self.trouble_until_us[switch], now.plus(seconds + self.setting.grace_s).mono_us
         )
         self.troubles.append((switch, now.mono_us, now.plus(seconds).mono_us))
+        if not seen:
+            self.steps.unwatched += self.troubles[-1:]
 
     async def begin(self) -> None:
         """Subscribers with their numbers and first credit, and every daemon."""
@@ -213,8 +211,13 @@ class City:
             granted=self._rush,
             fax=lambda one: self.office.desk(one, switch),
             notices=lambda one: self.post.notices(one, switch),
+            settled=self._settled,
         )
         daemon.start()
+
+    def _settled(self, session: str) -> None:
+        if (caller := self.of_session.get(session)) is not None:
+            caller.settled_us = self.clock.now().mono_us
 
     def live(self, life: Coroutine[Any, Any, None]) -> None:
         """Something goes on beside the story."""
@@ -273,12 +276,12 @@ class City:
     async def call(self, account: str, number: str, switch: int, ring_s: float, talk_s: float, after: str) -> None:
         """A caller comes. ``after``: what he does where nobody talks: ``message`` or ``leave``."""
         self._names += 1
-        at_us, stepped_s = self._step
-        unseen_s = stepped_s if self.clock.now().mono_us - at_us <= CLOCK_WATCH_S * MICROSECONDS else 0
+        unseen_s = self.steps.unseen_s()
         shown, dialled = f"+31107{654320 + self._names}", spelled(number, self._spelling)
         caller = Caller(
             f"u{self._names}", account, number, dialled, switch, shown, stepped_s=unseen_s, owners={account}
         )
+        caller.began_us = self.clock.now().mono_us
         self.callers.append(caller)
         try:
             await self._lead_through(caller, ring_s, talk_s, after)
@@ -482,29 +485,6 @@ class City:
         for index in range(len(self.daemons)):
             if self.switch_of(index) == switch:
                 self.start(index)
-
-    def step_clock(self, by_s: float) -> None:
-        """Of every machine, as a wrong time server would."""
-        self.counts["clock stepped"] += 1
-        self.clock.step_wall(by_s)
-        for switch in self.switches:
-            switch.clock_stepped(by_s)
-        self.ahead_s += by_s
-        self.stepped_s += abs(by_s)
-        self._step = self.clock.now().mono_us, abs(by_s)
-        self.live(self._see_the_step())
-        for index in range(self.setting.switches):
-            self.trouble(index, 2)
-        for caller in self.callers:
-            if caller.over_us is None or self.clock.now().mono_us - caller.over_us < self.setting.booked_within_us:
-                caller.stepped_s += abs(by_s)
-
-    async def _see_the_step(self) -> None:
-        """As soon as on a real machine, also where a story looks at its clocks seldom."""
-        await self.wait(CLOCK_WATCH_S)
-        for daemon in self.alive():
-            if not daemon.process.is_frozen:
-                daemon.registry.now()
 
     async def leap(self, days: float, work: Callable[[], Awaitable[None]] | None = None) -> None:
         """Nobody works for days: every daemon is off. After a long time an operator confirms what it is. ``work`` is

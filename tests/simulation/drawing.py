@@ -27,6 +27,10 @@ LOSERS = 0.3
 RUSHES = 0.4
 """The share of stories in which many call in the very moment in which a daemon gains a lease."""
 
+RESETTERS = 0.2
+"""The share of stories in which the clocks are stepped twice, the second time back, so that a daemon may see no more
+than what is left of both."""
+
 MISSETTERS = 0.05
 """The share of stories in which every machine starts with a clock that is far from the right time."""
 
@@ -85,6 +89,7 @@ def drawn(seed: int, steps: int = 80) -> Story:
         setting = replace(setting, switches=1, daemons=1, on_disk=True)
     told = _with_gifts([_step(chance, setting) for _ in range(steps)], random.Random(f"gifts{seed}"), setting)
     told = _with_rushes(told, random.Random(f"rush{seed}"), setting)
+    told = _with_two_steps(told, random.Random(f"two steps{seed}"), setting)
     return Story(seed, setting, told + _wrong_clock(random.Random(f"wrong{seed}"), setting))
 
 
@@ -125,6 +130,25 @@ def _with_rushes(steps: tuple[Step, ...], chance: random.Random, setting: Settin
             )
         )
         _put(more, chance, Step("rush", (float(chance.choice((4, 12))),)), loses, Step("pass", (lost_s + 30,)))
+    return tuple(more)
+
+
+def _with_two_steps(steps: tuple[Step, ...], chance: random.Random, setting: Setting) -> tuple[Step, ...]:
+    """The clocks are stepped while many call, and back again, as a wrong time server and the next one do; and a daemon
+    is frozen meanwhile, or dead, or hears nothing of its switch."""
+    if chance.random() >= RESETTERS:
+        return steps
+    more = list(steps)
+    for _ in range(chance.randrange(1, 4)):
+        first_s, second_s = chance.choice(((40.0, -30.0), (-30.0, 40.0), (40.0, -40.0), (-30.0, 30.0), (5.0, -30.0)))
+        daemon, away_s = float(_daemon(chance, setting)), chance.choice((4.0, 25.0, 75.0, 300.0))
+        faults = Step("freeze", (daemon, away_s)), Step("kill", (daemon, 1.0, away_s)), Step("cut", (daemon, away_s))
+        crowd = Step("crowd", (9.0, chance.choice((5.0, 30.0, 300.0))))
+        begin = chance.choice(([crowd], *([one, crowd] for one in faults), *([crowd, one] for one in faults)))
+        later = (Step("pass", (chance.choice((0.7, 3.0, 11.0)),)) for _ in range(2))
+        between = [next(later)] if chance.random() < 0.5 else []
+        clocks = Step("clock", (first_s,)), *between, Step("clock", (second_s,))
+        _put(more, chance, *begin, next(later), *clocks, Step("pass", (chance.choice((0.7, 11.0, 90.0)),)))
     return tuple(more)
 
 

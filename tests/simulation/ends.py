@@ -76,7 +76,7 @@ def check_morning(city: City, account: str, lines: Sequence[JournalLine]) -> Due
 
 def check_expiry(city: City, account: str, lines: Sequence[JournalLine]) -> None:
     """Credit ends when its last day is over, whatever the clocks say, and what was bought since then does not."""
-    today = local_day(city.clock.now().wall_us - round(city.ahead_s * MICRO))
+    today = local_day(city.clock.now().wall_us - round(city.steps.ahead_s * MICRO))
     for number, line in enumerate(lines):
         if str(line.kind) == "expire" and any(leg.balance == "credit" for leg in line.legs):
             paid = [one for one in city.people.paid[account] if one.at_us < line.at_us]

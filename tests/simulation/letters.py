@@ -162,7 +162,7 @@ def _check_low_credit(
     if 0 < since_us < city.archived_us:  # a gift that came and went while nobody looked, and has no line any more
         return
     if was_low and is_active:
-        since_us -= round((2 + city.stepped_s) * MICRO)
+        since_us -= round((2 + city.steps.either_way_s) * MICRO)
         if city.people.forgot:  # that there was enough in between may be among what the ledger lost
             since_us = 0
         assert any(mail.due_us > since_us for mail in mails), (account, "is not told of low credit", since_us, mails)
@@ -175,7 +175,7 @@ def _check_low_minutes(
     for mail in mails:
         if city.people.forgot or city.is_wrong(mail.due_us):
             continue
-        near = list(_near(lines, mail.due_us, round((60 + city.stepped_s) * MICRO)))
+        near = list(_near(lines, mail.due_us, round((60 + city.steps.either_way_s) * MICRO)))
         assert min(credit for credit, _ in near) < DEAREST_MINUTE, (account, "has credit to go on with", mail)
         assert min(free for _, free in near) < LOW_FREE_S, (account, "has free minutes left", mail)
     month = local_day(city.clock.now().wall_us)[:7]

@@ -17,6 +17,7 @@ from charging.call.events import BlackBoxRead
 from charging.call.model import Policy
 from charging.call.storage import Record
 from charging.call.switch_events import SwitchEvent
+from charging.call.told import CallSettled
 from charging.clock import Instant
 from charging.engine.black_boxes import BlackBoxes
 from charging.engine.desk import Desk
@@ -420,8 +421,11 @@ class Daemon:
         granted: Callable[[Daemon], Awaitable[None]],
         fax: Callable[[Daemon], FaxDesk],
         notices: Callable[[Daemon], Notices],
+        settled: Callable[[str], None],
     ) -> None:
+        """``settled`` hears of each call that is booked, by its session."""
         self.name = name
+        self._settled = settled
         self.switch_id = switch_id
         self.counts = counts
         self.process = Process(killed=self.die)
@@ -545,4 +549,6 @@ class Daemon:
 
     def _count(self, what: Told, session: Record | None = None) -> None:
         assert not isinstance(what, UnexpectedEventMet), what
+        if isinstance(what, CallSettled) and session is not None:
+            self._settled(session.id)
         self.counts[f"told {name_of(type(what))}"] += 1

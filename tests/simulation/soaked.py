@@ -104,7 +104,7 @@ PLACES: dict[str, tuple[str, tuple[str, ...]]] = {
         ("event lost", "event late", "event doubled"),
     ),
     "answers lost": ("machine.py, `LedgerLine`", ("answer lost", "request lost", "order lost")),
-    "clock steps": ("city.py", ("clock stepped",)),
+    "clock steps": ("steps.py", ("clock stepped",)),
     "start with a clock that is months or years wrong": ("story.py", ("started with a wrong clock",)),
     "restart of the switch": ("city.py", ("switch restarted",)),
     "restart of the switch and of all its daemons": ("faxes.py", ("switch and daemons lost with a fax",)),

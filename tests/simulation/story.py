@@ -59,7 +59,7 @@ async def _start_with_a_wrong_clock(city: City, years: float) -> None:
         city.is_off = True
         for daemon in list(city.alive()):
             await daemon.kill()
-        city.step_clock(by_s)
+        city.steps.step(by_s)
         await city.leap(0.01)
         await city.clock.advance(1800)
     first_us, lasts_us = right.plus(wrong_s).wall_us, city.clock.now().mono_us - right.mono_us
@@ -133,7 +133,7 @@ async def _disturb(city: City, step: Step) -> None:
             city.live(city.restart_switch(index))
         case "clock", []:
             await city.clock.advance(0.001)  # nothing real happens in the very microsecond of a step
-            city.step_clock(float(first))
+            city.steps.step(float(first))
         case "days-off", []:
             await city.leap(float(first))
         case "morning", []:

@@ -133,6 +133,15 @@ def test_a_step_of_which_nobody_knows_whether_it_came_before_the_answer_moves_th
     assert run(read(["seed 202611791029", *lines])).violation == ""
 
 
+def test_a_step_that_another_takes_back_at_once_bills_nobody_for_longer_than_since_his_call_was_set_up() -> None:
+    """Found by a reviewer: 30 s were billed for 6. Whoever takes the calls over has seen ten seconds of forty and minus
+    thirty, and the record has all forty."""
+    lines = "freeze 0 75", "crowd 9 300", "pass 11", "clock 40", "clock -30"
+    outcome = run(read(["seed 2026113137", *lines]))
+    assert outcome.violation == ""
+    assert outcome.counts["call cut"] == 9
+
+
 def test_r3_a_page_that_is_charged_though_no_machine_has_confirmed_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     story = replace(_calm(), steps=tuple(Step("fax", (float(account), 0.0, 5.0)) for account in range(4)))
     assert run(story).violation == ""

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from charging.call.events import BlackBoxRead
+from charging.call.events import BlackBoxRead, SwitchSaid
 from charging.call.finished import contradicting_ms, decide_duration
-from charging.call.model import STEPS_MAX, Proof, Session
-from tests.unit.call.test_table import NOW, POLICY, running
+from charging.call.model import STEPS_MAX, Proof, Session, State, from_json
+from charging.clock import Instant
+from tests.unit.call.test_table import NOW, POLICY, leg, running, step
 
 
 def ended(**changes: object) -> Session:
@@ -157,3 +158,74 @@ def test_how_long_the_switchs_machine_was_up_bounds_what_is_billed_whatever_step
     box = BlackBoxRead(True, "ANSWER", 40_000, lasted_ms, by_leg=True)
     duration = decide_duration(session, box, NOW.wall_us, POLICY)
     assert (duration.used_ms, duration.proof) == (used_ms, proof)
+
+
+def away(set_up_s: float, *steps: tuple[float, float, int]) -> Session:
+    """Set up so long ago, its answer and end unheard, its end known now. Of each step: how many seconds ago it was
+    seen, when the clocks had been read last before that, and by how many seconds it was."""
+    session = running(answered=None, answered_us=None, technology="", fixed_s=0, proven_ms=0, ended=NOW)
+    by_s = sum(step_s for _, _, step_s in steps)
+    opened = Instant(NOW.plus(-set_up_s).mono_us, NOW.plus(-set_up_s - by_s).wall_us)
+    session = replace(session, opened=opened, begun_mono_us=opened.mono_us)
+    for seen_s, since_s, step_s in steps:
+        session = session.stepped(step_s * 1_000_000, NOW.plus(-seen_s).mono_us, NOW.plus(-since_s).mono_us)
+    return session
+
+
+@pytest.mark.parametrize(("answered_ms", "used_ms"), [(22_000, 22_000), (22_001, 0)])
+def test_call_has_lasted_no_longer_than_since_its_set_up_by_our_own_clock(answered_ms: int, used_ms: int) -> None:
+    """The switch's clock alone says more: it was stepped, and back before anybody saw it. The last proven second
+    counts, and there is none."""
+    duration = decide_duration(away(20), by_leg(answered_ms), NOW.wall_us, POLICY)
+    assert (duration.used_ms, duration.proof is Proof.CLOCK_JUMP) == (used_ms, used_ms != answered_ms)
+
+
+def test_set_up_on_another_boot_bounds_nothing() -> None:
+    session = replace(away(20), begun_mono_us=None)
+    assert decide_duration(session, by_leg(22_001), NOW.wall_us, POLICY).used_ms == 22_001
+
+
+def by_stamps(session: Session, answered_s: int, answered_ms: int) -> BlackBoxRead:
+    """Answered so many seconds after the set-up, by the switch's clock."""
+    answered_us = session.opened.wall_us + answered_s * 1_000_000
+    return BlackBoxRead(True, "ANSWER", answered_ms, by_leg=True, ended_us=answered_us + answered_ms * 1000)
+
+
+@pytest.mark.parametrize(("step_s", "used_ms"), [(24, 20_000), (23, 8000)], ids=["explains it", "is not all"])
+def test_length_that_no_step_explains_is_as_long_as_the_clocks_ran_evenly(step_s: int, used_ms: int) -> None:
+    """As the call ended the switch's clock showed what ours never did. So it was stepped twice between two of our
+    readings, and until the first of them, eight seconds after the answer, the call was alive."""
+    session = away(20, (9, 10, step_s))
+    assert decide_duration(session, by_stamps(session, 2, 46_000), NOW.wall_us, POLICY).used_ms == used_ms
+
+
+@pytest.mark.parametrize(("answered_s", "used_ms"), [(-1, 0), (0, 10_000), (10, 0), (11, 0)])
+def test_what_was_not_answered_before_the_steps_is_not_proven_to_have_lasted(answered_s: int, used_ms: int) -> None:
+    session = away(20, (9, 10, 5))
+    assert decide_duration(session, by_stamps(session, answered_s, 46_000), NOW.wall_us, POLICY).used_ms == used_ms
+
+
+def test_answer_is_not_read_before_the_set_up() -> None:
+    """A daemon that starts on the same boot reckons the answer by the time of day, and our clock knows better."""
+    kept = replace(running(), boot="here", begun_mono_us=NOW.plus(-12).mono_us, apart_us=NOW.apart_us)
+    for moved_s, read_s in ((-12, 12), (-13, 12), (-11, 11)):
+        text = replace(kept, answered=NOW.plus(moved_s)).to_json()
+        assert from_json(text, NOW, 1, "here").elapsed_ms(NOW.mono_us) == read_s * 1000
+    elsewhere = from_json(replace(kept, answered=NOW.plus(-13)).to_json(), NOW, 1, "another boot")
+    assert (elsewhere.elapsed_ms(NOW.mono_us), elsewhere.begun_mono_us) == (13_000, None)
+
+
+@pytest.mark.parametrize(("set_up_s", "past_s"), [(30, 25), (25, 25), (20, 20)])
+def test_answer_that_nobody_heard_is_not_inferred_before_the_set_up(set_up_s: int, past_s: int) -> None:
+    """By its countdown the switch has forwarded for 25 s: its clock has been stepped."""
+    ringing = replace(away(set_up_s), state=State.RINGING, ended=None)
+    said = SwitchSaid(NOW.mono_us, leg("caller"), leg("callee", left_ms=95_000), alone=True)
+    assert step(ringing, said, NOW, POLICY)[0].elapsed_ms(NOW.mono_us) == past_s * 1000
+
+
+@pytest.mark.parametrize(("set_up_s", "lasted_s"), [(70, 60), (60, 60), (50, 50)])
+def test_answer_is_not_moved_before_the_set_up_by_the_switchs_word(set_up_s: int, lasted_s: int) -> None:
+    """By its countdown it has forwarded for a minute, by our reckoning for ten seconds."""
+    taken = replace(running(anchored=False), begun_mono_us=NOW.plus(-set_up_s).mono_us)
+    said = SwitchSaid(NOW.mono_us, leg("caller"), leg("callee", left_ms=60_000), alone=True)
+    assert step(taken, said, NOW, POLICY)[0].elapsed_ms(NOW.mono_us) == lasted_s * 1000

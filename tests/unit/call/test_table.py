@@ -551,11 +551,14 @@ def test_call_gone_from_the_switch_has_its_record_read() -> None:
 
 
 def test_record_survives_its_storage() -> None:
-    session = running(warned=True, prompts=2, hangup_reason="fraud", left=NOW, left_us=NOW.wall_us, day_cap=5_000_000)
+    begun = running(boot="here", begun_mono_us=running().opened.mono_us, apart_us=NOW.apart_us)
+    session = replace(
+        begun, warned=True, prompts=2, hangup_reason="fraud", left=NOW, left_us=NOW.wall_us, day_cap=5_000_000
+    )
     session = session.stepped(40_000_000, NOW.mono_us, NOW.plus(-3).mono_us).stepped(
         -40_000_000, NOW.mono_us, NOW.mono_us
     )
-    restored = from_json(session.to_json(), NOW, 3)
+    restored = from_json(session.to_json(), NOW, 3, "here")
     volatile = {"check_mono_us": None, "tick_mono_us": None, "epoch": 0, "anchored": True, "confirmed": True}
     volatile |= {"stepped_mono_us": None}
     assert replace(restored, **volatile) == replace(session, **volatile)  # type: ignore[arg-type]
