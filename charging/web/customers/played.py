@@ -130,6 +130,7 @@ class Double:
         return (
             Route(self.way.place, self.make, methods=["POST"]),
             Route(f"{self.way.place}/{{reference}}", self.look),
+            Route("/v1/payment_intents/{intent}", self.look_at_intent),
             Route("/checkout/{reference}", self.checkout, methods=["GET", "POST"]),
         )
 
@@ -154,6 +155,13 @@ class Double:
             return refused
         one = self.payments.get(request.path_params["reference"])
         return JSONResponse({"status": 404, "error": {}}, 404) if one is None else JSONResponse(self.shown(one))
+
+    async def look_at_intent(self, request: Request) -> Response:
+        """Of Stripe alone: what of a payment is its own, and not its checkout's."""
+        if (refused := self._entered(request)) is not None:
+            return refused
+        one = self.payments.get(request.path_params["intent"].removeprefix("pi_"))
+        return JSONResponse({"error": {}}, 404) if one is None else JSONResponse(_intent(one))
 
     async def checkout(self, request: Request) -> Response:
         """Where a customer pays: by a button, which leads back."""
@@ -254,20 +262,25 @@ class Stripe:
         }
 
     def told(self, one: Kept, checkout: str, hook_secret: str, now_s: int) -> httpx.Request:
-        kind = "checkout.session.completed"
-        event = {"id": "evt_1", "object": "event", "type": kind, "data": {"object": self.shown(one, checkout)}}
+        kind, about = "checkout.session.completed", self.shown(one, checkout)
+        if one.taken_back:  # docs.stripe.com/api/disputes/object
+            disputed = {"id": "du_1", "object": "dispute", "charge": "ch_1", "payment_intent": f"pi_{one.reference}"}
+            kind, about = "charge.dispute.created", {**disputed, "metadata": {}}
+        event = {"id": "evt_1", "object": "event", "type": kind, "data": {"object": about}}
         body = json.dumps(event).encode()
         return httpx.Request("POST", one.hook, content=body, headers=signed(body, now_s, hook_secret))
 
 
 def _intent(one: Kept) -> dict[str, Any] | None:
+    own = {"id": f"pi_{one.reference}", "object": "payment_intent", "metadata": {"payment": one.ours}}
     match one.status:
         case "paid":
-            return {"status": "succeeded", "latest_charge": {"amount_refunded": 0, "disputed": one.taken_back}}
+            charge = {"amount_refunded": 0, "disputed": one.taken_back}
+            return {**own, "status": "succeeded", "latest_charge": charge}
         case "failed" | "tried":
-            return {"status": "requires_payment_method", "latest_charge": None}
+            return {**own, "status": "requires_payment_method", "latest_charge": None}
         case "canceled" | "processing":
-            return {"status": one.status, "latest_charge": None}
+            return {**own, "status": one.status, "latest_charge": None}
     return None
 
 

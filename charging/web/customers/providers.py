@@ -27,6 +27,7 @@ KEY_ADVICE = "put a key that it takes where customer_page.payment_key_file (or p
 SIGNED_WITHIN_S = 300
 """Stripe's own tolerance: what was signed longer ago may be said again by someone who has heard it."""
 _ID = re.compile(r"[0-9a-f]{32}")
+_INTENT = re.compile(r"pi_[A-Za-z0-9_]{1,200}")
 
 
 class ProviderError(ChargingError):
@@ -88,9 +89,9 @@ class Provider(Protocol):
     async def look(self, reference: str) -> Seen:
         """How a payment stands. Raises ProviderError."""
 
-    def told(self, path_id: str, headers: Mapping[str, str], body: bytes, now_s: int) -> str | None:
+    async def told(self, path_id: str, headers: Mapping[str, str], body: bytes, now_s: int) -> str | None:
         """Our id of the payment that a hook is about, empty: it is about none; ``None``: it is not from the
-        provider."""
+        provider. Raises ProviderError where it has to be asked which."""
 
 
 class Mollie:
@@ -129,7 +130,7 @@ class Mollie:
             taken_back=any(_is_some(found.get(name)) for name in ("amountRefunded", "amountChargedBack")),
         )
 
-    def told(self, path_id: str, headers: Mapping[str, str], body: bytes, now_s: int) -> str | None:
+    async def told(self, path_id: str, headers: Mapping[str, str], body: bytes, now_s: int) -> str | None:
         """The hook's address names our payment. The body's id is not needed: it is asked for by what we know."""
         return path_id
 
@@ -183,13 +184,19 @@ class Stripe:
             taken_back=isinstance(charge, dict) and bool(charge.get("amount_refunded") or charge.get("disputed")),
         )
 
-    def told(self, path_id: str, headers: Mapping[str, str], body: bytes, now_s: int) -> str | None:
+    async def told(self, path_id: str, headers: Mapping[str, str], body: bytes, now_s: int) -> str | None:
         if not self.is_signed(headers.get("stripe-signature", ""), body, now_s):
             return None
         try:
-            ours = json.loads(body)["data"]["object"]["metadata"]["payment"]
+            about = json.loads(body)["data"]["object"]
         except (ValueError, TypeError, KeyError, RecursionError):
-            return ""  # something else that the operator sells with the same account
+            return ""
+        intent = about.get("payment_intent") if isinstance(about, dict) and about.get("object") == "dispute" else None
+        if isinstance(intent, str) and _INTENT.fullmatch(intent):  # a dispute does not take over the payment's metadata
+            about = await self._asking.ask("GET", f"/v1/payment_intents/{intent}")
+        metadata = about.get("metadata") if isinstance(about, dict) else None
+        ours = metadata.get("payment") if isinstance(metadata, dict) else None
+        # Else it is something that the operator sells besides with the same account.
         return ours if isinstance(ours, str) and _ID.fullmatch(ours) else ""
 
     def is_signed(self, header: str, body: bytes, now_s: int) -> bool:

@@ -159,7 +159,11 @@ class Till:
         address = neighbourhood(request.client.host if request.client is not None else "unknown")
         body = await read_body(request)
         now_s = self._clock.now().wall_us // MICROSECONDS
-        id = self._provider.told(request.path_params.get("payment", ""), request.headers, body, now_s)
+        try:
+            id = await self._provider.told(request.path_params.get("payment", ""), request.headers, body, now_s)
+        except ProviderError as error:
+            log.warning("payment_not_looked_at", payment="", why=str(error))
+            return Response(status_code=503)
         if id is None:
             return Response(status_code=429 if self._strange.bad(address) else 400)
         find = partial(self._named, id)
