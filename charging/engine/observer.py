@@ -17,6 +17,7 @@ from charging.call.storage import Record
 from charging.clock import Clock, SystemClock
 from charging.engine import told
 from charging.ledger.balances import is_free_seconds, is_money
+from charging.limits import Limits
 from charging.logs import HAPPENED_US
 from charging.metrics import Metrics
 from charging.tasks import Afterwards
@@ -37,6 +38,12 @@ LEVELS: dict[type, int] = {
 TICKS_TOGETHER_S = 10
 """So long ticks are added up before they are told."""
 
+PERSISTENT = (told.SwitchFailed, told.LedgerFailed, call.ExtensionRefused, call.OverdueCallCut)
+"""What a session meets again each second, for as long as switch, ledger or money stay as they are."""
+
+TOLD_A_MINUTE = 1
+"""So often a minute the same line of one session is logged."""
+
 _NO_TICKS = told.CallsTicked(0, 0, 0, 0)
 _level = logging.getLogger("charging.session")
 
@@ -52,6 +59,7 @@ class MeteredObserver:
         self._later = later
         self._ticks = _NO_TICKS
         self._postponed = 0
+        self._told = Limits(TOLD_A_MINUTE)
 
     def __call__(self, what: told.Told, session: Record | None = None) -> None:
         level = LEVELS[type(what)]
@@ -64,11 +72,18 @@ class MeteredObserver:
             self._later.do(partial(self._tell, level, what, session, self._clock.now().wall_us))
 
     def _tell(self, level: int, what: told.Told, session: Record | None, happened_us: int | None = None) -> None:
-        if level > logging.DEBUG or _level.isEnabledFor(level):
+        is_wanted = level > logging.DEBUG or _level.isEnabledFor(level)
+        if is_wanted and not self._is_told_enough(what, session):
             bound = {} if session is None else {"session": session.id, "account": session.account}
             when = {} if happened_us is None else {HAPPENED_US: happened_us}
             log.log(level, told.name_of(type(what)), **{**when, **bound, **told.fields_of(what)})
         self._count(what)
+
+    def _is_told_enough(self, what: told.Told, session: Record | None) -> bool:
+        """Whether the log has the same of this session already, of less than a minute ago."""
+        if session is None or not isinstance(what, PERSISTENT):
+            return False
+        return self._told.take(f"{session.id} {what}", self._clock.now().mono_us) > 0
 
     def _count(self, what: told.Told) -> None:
         metrics = self._metrics

@@ -19,6 +19,7 @@ from charging.engine.observer import MeteredObserver
 from charging.engine.told import Told
 from charging.logs import HAPPENED_US
 from charging.metrics import Metrics
+from charging.records import replace
 from tests.fakes.ami import eventually
 from tests.fakes.clock import FakeClock
 from tests.unit.call.test_table import running
@@ -80,6 +81,31 @@ async def test_routine_is_told_a_moment_later_with_its_own_time_and_before_whate
         ("call_decided", clock.now().wall_us - 1_000_000),
         ("switch_had_no_room", None),
     ]
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(59, 1), (60, 2)])
+@pytest.mark.parametrize("what", [told.SwitchFailed("no", "SwitchError"), call.OverdueCallCut(60)])
+async def test_what_a_call_meets_each_second_is_told_once_a_minute(what: Told, seconds: int, lines: int) -> None:
+    """A switch that refuses one leg's order is asked again each second, for as long as it does."""
+    clock, session = FakeClock(), running()
+    observe = MeteredObserver(Metrics(), clock)
+    with capture_logs() as logs:
+        for _ in range(seconds + 1):
+            observe(what, session)
+            await clock.advance(1)
+    assert len(logs) == lines
+
+
+async def test_what_another_call_meets_or_what_is_something_else_is_told_beside_it() -> None:
+    observe, session = MeteredObserver(Metrics(), FakeClock()), running()
+    failed = told.SwitchFailed("no", "SwitchError")
+    with capture_logs() as logs:
+        for what in (failed, replace(failed, error="why"), told.LedgerFailed("no", "LedgerUnavailable")):
+            observe(what, session)
+        observe(failed, replace(session, id="s-2"))
+        observe(call.EndUnproven(7), session)
+        observe(call.EndUnproven(7), session)
+    assert len(logs) == 6
 
 
 async def test_the_numbers_have_all_that_has_happened() -> None:
