@@ -418,11 +418,6 @@ def check_request(transfer: Transfer, grants: Sequence[Transfer]) -> None:
         raise ValueError("a grant is of the transfer's account and has no session")
 
 
-def touched(transfer: Transfer, grants: Sequence[Transfer] = ()) -> list[str]:
-    """The names of all balances that the transfer and its grants may change, each once, in order."""
-    return list(dict.fromkeys(leg.balance for line in (*grants, transfer) for leg in line.legs))
-
-
 def decide(transfer: Transfer, grants: Sequence[Transfer], view: View) -> Decision:
     """Decide a transfer by rules 1 to 7 of the port: the answer, and what must be written in the same step."""
     now = {leg.balance: view.balances.get(leg.balance, ZERO) for leg in transfer.legs}

@@ -15,7 +15,7 @@ from charging.ledger.accounts import Account
 from charging.ledger.codec import dump_account, dump_legs
 from charging.ledger.model import Closed, Outcome, Transfer
 from charging.ledger.sqlite.file import connect, queries
-from charging.ledger.sqlite.rows import LOOKED_AT, storing
+from charging.ledger.sqlite.rows import storing
 from charging.ledger.sqlite.store import SqliteStore
 from tests.benchmarks.ledger_load import (
     CREDIT,
@@ -86,8 +86,7 @@ def raw(path: Path, accounts: int, seconds: float) -> Figure:
 
 def _raw_statements(connection: sqlite3.Connection, transfer: Transfer) -> None:
     account, session = transfer.account, transfer.session
-    asked = (account, transfer.id, session, "credit", "calls", *[""] * (LOOKED_AT - 2))
-    (lines, *_) = connection.execute(queries()["look"], asked).fetchone()
+    (lines, *_) = connection.execute(queries()["look"], (account, transfer.id, session)).fetchone()
     legs = '[["credit",0,120],["calls",0,1]]'
     line = (account, lines + 1, transfer.id, "reserve", 1, legs, session, "", "0123456789abcdef0123456789abcdef")
     connection.execute(queries()["append_journal"], line)

@@ -19,6 +19,7 @@ from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.model import Applied, Kept, Kind, Leg, Opened, Outcome, Transfer
 from charging.ledger.sqlite import rows
 from charging.ledger.sqlite.file import connect
+from charging.ledger.sqlite.known import Known
 from charging.ledger.sqlite.store import SqliteStore
 from charging.ledger.sqlite.writer import SIBLINGS, Job, Work, Writer
 from tests.contract.scenario import add_account
@@ -159,7 +160,7 @@ async def test_the_ticks_of_many_accounts_take_a_few_statements_for_all_of_them(
     statements: list[str] = []
     with closing(connect(tmp_path / "ledger.db", 5.0)) as connection:
         connection.set_trace_callback(statements.append)
-        answers = rows.apply_together(connection, [rows.Booking(tick, (), lambda: 1) for tick in ticks])
+        answers = rows.apply_together(connection, [rows.Booking(tick, (), lambda: 1, Known()) for tick in ticks])
         connection.set_trace_callback(None)
         stored = connection.execute("SELECT DISTINCT state, sequence FROM sessions").fetchall()
     assert [one.outcome for one in answers] == [Outcome.CREATED] * len(accounts)

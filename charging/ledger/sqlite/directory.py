@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 
 from charging.clock import MICROSECONDS, Clock
@@ -13,6 +13,7 @@ from charging.ledger.model import Called
 from charging.ledger.port import SOLE
 from charging.ledger.sqlite import rows as sqlite_rows
 from charging.ledger.sqlite.file import LAST, queries
+from charging.ledger.sqlite.known import Known
 from charging.ledger.sqlite.reader import PAGE_ROWS, KeyReader, Reader
 from charging.ledger.sqlite.writer import Writer
 from charging.ledger.unfinished import MARK
@@ -21,10 +22,11 @@ from charging.ledger.unfinished import MARK
 class SqliteDirectory:
     """Part of the SQLite store."""
 
-    def __init__(self, writer: Writer, reader: Reader, by_key: KeyReader) -> None:
+    def __init__(self, writer: Writer, reader: Reader, by_key: KeyReader, known: Known) -> None:
         self._writer = writer
         self._reader = reader
         self._by_key = by_key
+        self._known = known
 
     async def account(self, account: str) -> Account | None:
         rows = await self._by_key.rows(queries()["account"], (account,))
@@ -32,7 +34,7 @@ class SqliteDirectory:
 
     async def put_account(self, account: Account) -> bool:
         record = {"id": account.id, "record": dump_account(account), "version": account.version}
-        return await self._writer.changed(queries()["update_account" if account.version else "insert_account"], record)
+        return await self._changed("update_account" if account.version else "insert_account", record)
 
     async def accounts(self) -> AsyncIterator[Account]:
         after = ""
@@ -67,23 +69,27 @@ class SqliteDirectory:
         return load_number(rows[0][0]) if rows else None
 
     async def called(self, numbers: Sequence[str]) -> Called | None:
-        return await self._reader.read(partial(sqlite_rows.called, numbers=numbers))
+        if numbers and (known := self._known.called(numbers[0])) is not None:
+            return known
+        age = self._known.age
+        found = await self._reader.read(partial(sqlite_rows.called, numbers=numbers))
+        if found is not None:
+            self._known.keep(found, age)
+        return found
 
     async def put_number(self, number: Number, expected: Number | None = None) -> bool:
         record = {"number": number.number, "account": number.account, "record": dump_number(number)}
 
         def work(connection: sqlite3.Connection) -> bool:
-            if _stored_number(connection, number.number) != expected:
-                return False
-            return connection.execute(queries()["put_number"], record).rowcount > 0
+            stored = _stored_number(connection, number.number)
+            return stored == expected and self._changes(connection, "put_number", record)
 
         return await self._writer.submit(work)
 
     async def remove_number(self, expected: Number) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
-            if _stored_number(connection, expected.number) != expected:
-                return False
-            return connection.execute(queries()["delete_number"], (expected.number,)).rowcount > 0
+            stored = _stored_number(connection, expected.number)
+            return stored == expected and self._changes(connection, "delete_number", {"number": expected.number})
 
         return await self._writer.submit(work)
 
@@ -109,7 +115,16 @@ class SqliteDirectory:
 
     async def restore_account(self, account: Account) -> None:
         record = {"id": account.id, "record": dump_account(account), "version": account.version}
-        await self._writer.changed(queries()["restore_account"], record)
+        await self._changed("restore_account", record)
+
+    async def _changed(self, query: str, record: Mapping[str, object]) -> bool:
+        """Carry out one statement; whether it changed a row."""
+        return await self._writer.submit(partial(self._changes, query=query, record=record))
+
+    def _changes(self, connection: sqlite3.Connection, query: str, record: Mapping[str, object]) -> bool:
+        """The same within the writer's transaction."""
+        self._known.directory_changed()
+        return connection.execute(queries()[query], record).rowcount > 0
 
 
 class SqliteLeases:

@@ -42,12 +42,9 @@ from charging.ledger.model import (
     View,
     decide,
     decide_keep,
-    touched,
 )
 from charging.ledger.sqlite.file import queries
-
-LOOKED_AT = 8
-"""Balances that are read with all else that a transfer looks at; more have a statement of their own."""
+from charging.ledger.sqlite.known import Known
 
 AT_ONCE_MIN = 4
 """So many ticks take less by statements for all of them than one after the other."""
@@ -57,13 +54,19 @@ ONE_BY_ONE = 3
 
 
 def apply(
-    connection: sqlite3.Connection, transfer: Transfer, grants: Sequence[Transfer], wall_us: Callable[[], int]
+    connection: sqlite3.Connection,
+    transfer: Transfer,
+    grants: Sequence[Transfer],
+    wall_us: Callable[[], int],
+    known: Known,
 ) -> Applied:
-    """Read, decide, write: rules 1 to 7 of the port. ``wall_us`` reads the clock."""
+    """Read, decide, write: rules 1 to 7 of the port. ``wall_us`` reads the clock; ``known`` is told the balances."""
     view, lines = _view(connection, transfer, grants)
     decision = decide(transfer, grants, view)
     if decision.applied.outcome is Outcome.CREATED:
         _carry_out(connection, transfer.account, lines, decision, wall_us)
+    if view.account_exists:
+        known.moved(transfer.account, {**view.balances, **decision.balances})
     return decision.applied
 
 
@@ -74,10 +77,11 @@ class Booking:
     transfer: Transfer
     grants: Sequence[Transfer]
     wall_us: Callable[[], int]
+    known: Known
 
     def __call__(self, connection: sqlite3.Connection) -> Applied:
         """Carry it out by itself."""
-        return apply(connection, self.transfer, self.grants, self.wall_us)
+        return apply(connection, self.transfer, self.grants, self.wall_us, self.known)
 
     @property
     def is_tick(self) -> bool:
@@ -90,7 +94,7 @@ def apply_together(connection: sqlite3.Connection, bookings: Sequence[Booking]) 
     """The same of many: what each was answered. The ticks of many accounts take a few statements for all of them, and
     while SQLite carries one out the loop has the interpreter. An account's bookings see those before them."""
     ticks = _first_ticks(bookings)
-    found = _tick(connection, ticks) if len(ticks) >= AT_ONCE_MIN else {}
+    found = _tick(connection, ticks, bookings[0].known) if len(ticks) >= AT_ONCE_MIN else {}
     return [found.get(place) or one(connection) for place, one in enumerate(bookings)]
 
 
@@ -102,12 +106,13 @@ def _first_ticks(bookings: Sequence[Booking]) -> dict[int, Transfer]:
     return {place: bookings[place].transfer for place in first.values() if bookings[place].is_tick}
 
 
-def _tick(connection: sqlite3.Connection, ticks: Mapping[int, Transfer]) -> dict[int, Applied]:
+def _tick(connection: sqlite3.Connection, ticks: Mapping[int, Transfer], known: Known) -> dict[int, Applied]:
     """Carry out those that are booked without further ado, and answer these, by their place. Any other (its session is
     not there, its money is short, it is asked a second time) changes nothing here."""
     asked = [(one.account, one.id, one.session) for one in ticks.values()]
     (found,) = connection.execute(queries()["look_at_ticks"], (dump(asked),)).fetchone()
     booked: dict[int, Applied] = {}
+    moved: dict[str, Mapping[str, Balance]] = {}
     lines: list[tuple[Any, ...]] = []
     balances: list[tuple[Any, ...]] = []
     sessions: list[tuple[Any, ...]] = []
@@ -118,11 +123,12 @@ def _tick(connection: sqlite3.Connection, ticks: Mapping[int, Transfer]) -> dict
         session = OpenSession(
             transfer.session or "", transfer.account, switch, "", load_holds(holds), epoch, opened_us, sequence
         )
-        known = {name: Balance(posted, reserved) for name, posted, reserved in of_balances}
-        decision = decide(transfer, (), View(True, {}, known, session, has_cdr=False))
+        balances_before = {name: Balance(posted, reserved) for name, posted, reserved in of_balances}
+        decision = decide(transfer, (), View(True, {}, balances_before, session, has_cdr=False))
         if decision.applied.outcome is not Outcome.CREATED or decision.session is None:
             continue
         booked[place] = decision.applied
+        moved[transfer.account] = {**balances_before, **decision.balances}
         lines.append(_line(transfer, number + 1))
         balances += [(transfer.account, name, one.posted, one.reserved) for name, one in decision.balances.items()]
         sessions.append(_session(decision.session))
@@ -130,6 +136,8 @@ def _tick(connection: sqlite3.Connection, ticks: Mapping[int, Transfer]) -> dict
         connection.execute(queries()["append_lines"], (dump(lines),))
         connection.execute(queries()["store_balances_of_many"], (dump(balances),))
         connection.execute(queries()["store_sessions"], (dump(sessions),))
+    for account, after in moved.items():
+        known.moved(account, after)
     return booked
 
 
@@ -241,10 +249,8 @@ def backup(connection: sqlite3.Connection, path: Path) -> None:
 
 def _view(connection: sqlite3.Connection, transfer: Transfer, grants: Sequence[Transfer]) -> tuple[View, int]:
     """What the decision looks at, and how many lines the journal has."""
-    account, names = transfer.account, touched(transfer, grants)
-    first = (names[:LOOKED_AT] + [""] * LOOKED_AT)[:LOOKED_AT]
-    asked = account, transfer.id, transfer.session, *first
-    row = connection.execute(queries()["look"], asked).fetchone()
+    account = transfer.account
+    row = connection.execute(queries()["look"], (account, transfer.id, transfer.session)).fetchone()
     if row is None:
         return View(account_exists=False, digests={}, balances={}, session=None, has_cdr=False), 0
     lines, digest, has_cdr, of_balances, *session = row
@@ -252,12 +258,8 @@ def _view(connection: sqlite3.Connection, transfer: Transfer, grants: Sequence[T
     for grant in grants:
         if found := connection.execute(queries()["digest"], (account, grant.id)).fetchone():
             digests[grant.id] = found[0]
-    known = load_balances(of_balances)
-    if len(names) > LOOKED_AT:
-        every = balances(connection, account)
-        known |= {name: every[name] for name in names[LOOKED_AT:] if name in every}
     found_session = open_session(session) if session[0] is not None else None
-    return View(True, digests, known, found_session, bool(has_cdr)), lines
+    return View(True, digests, load_balances(of_balances), found_session, bool(has_cdr)), lines
 
 
 def _carry_out(

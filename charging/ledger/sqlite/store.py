@@ -48,6 +48,7 @@ from charging.ledger.sqlite.file import (
     queries,
     translate,
 )
+from charging.ledger.sqlite.known import Known
 from charging.ledger.sqlite.reader import PAGE_ROWS, KeyReader, Reader
 from charging.ledger.sqlite.writer import Writer
 from charging.ledger.unfinished import assert_whole
@@ -77,10 +78,11 @@ class SqliteStore:
         self._lock = FileLock(path)
         self._timeout_s = timeout_s
         self._clock = clock = clock or SystemClock()
-        self._writer = writer = Writer(path, timeout_s)
+        self._known = known = Known(writes=not reads_only)
+        self._writer = writer = Writer(path, timeout_s, known=known)
         self._reader = reader = Reader(path, timeout_s)
         self._by_key = by_key = KeyReader(reader, path, at_once=reads_only)
-        self.directory = SqliteDirectory(writer, reader, by_key)
+        self.directory = SqliteDirectory(writer, reader, by_key, known)
         self.leases = SqliteLeases(writer, clock)
         self.documents = SqliteDocuments(writer, reader, by_key, clock)
         self.feed = SqliteFeed(writer, reader)
@@ -154,20 +156,31 @@ class SqliteStore:
         return await self._writer.submit_all(bookings, sqlite_rows.apply_together)
 
     def _booking(self, transfer: Transfer, grants: Sequence[Transfer]) -> sqlite_rows.Booking:
-        return sqlite_rows.Booking(transfer, grants, lambda: self._clock.now().wall_us)
+        return sqlite_rows.Booking(transfer, grants, lambda: self._clock.now().wall_us, self._known)
 
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         return await self._writer.submit(partial(sqlite_rows.keep_session, account=account, session=session, kept=kept))
 
     async def balances(self, account: str) -> Mapping[str, Balance]:
+        if (known := self._known.balances(account)) is not None:
+            return known
         return await self._reader.read(partial(sqlite_rows.balances, account=account))
 
     async def balances_of(self, accounts: Sequence[str]) -> Sequence[Mapping[str, Balance] | LedgerError]:
-        return await self._reader.read(partial(sqlite_rows.balances_of, accounts=accounts))
+        found = {account: self._known.balances(account) for account in accounts}
+        if unknown := [account for account, balances in found.items() if balances is None]:
+            read = await self._reader.read(partial(sqlite_rows.balances_of, accounts=unknown))
+            found |= dict(zip(unknown, read, strict=True))
+        return [found[account] or {} for account in accounts]
 
     async def drop_balances(self, account: str, names: Sequence[str]) -> None:
         rows = [(account, name) for name in names]
-        await self._writer.submit(lambda connection: connection.executemany(queries()["drop_balance"], rows).rowcount)
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany(queries()["drop_balance"], rows)
+            self._known.moved(account, None)
+
+        await self._writer.submit(work)
 
     async def sessions(self, switch: str | None = None, account: str | None = None) -> Sequence[OpenSession]:
         statement = queries()["sessions" if account is None else "sessions_of_account"]
@@ -229,7 +242,11 @@ class SqliteStore:
     # -- restoring
 
     async def restore_lines(self, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> None:
-        await self._writer.submit(partial(sqlite_rows.restore_lines, account=account, lines=lines, balances=balances))
+        def work(connection: sqlite3.Connection) -> None:
+            sqlite_rows.restore_lines(connection, account, lines, balances)
+            self._known.moved(account, None)
+
+        await self._writer.submit(work)
 
     async def restore_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
         rows = [(cdr.account, cdr.session, cdr.ended_us, cdr.document) for cdr in cdrs]

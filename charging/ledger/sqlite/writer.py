@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from charging.clock import Deadlines
 from charging.errors import LedgerError, LedgerUnavailable
 from charging.ledger.sqlite.file import DRIVER_ERRORS, connect, translate
+from charging.ledger.sqlite.known import Known
 
 QUEUE_MAX = 10_000
 """Jobs waiting; one more is refused with LedgerUnavailable."""
@@ -69,8 +70,10 @@ class Job:
 class Writer:
     """The writing thread of one ledger file."""
 
-    def __init__(self, path: Path, timeout_s: float, queue_max: int = QUEUE_MAX) -> None:
+    def __init__(self, path: Path, timeout_s: float, queue_max: int = QUEUE_MAX, known: Known | None = None) -> None:
+        """``known`` hears what becomes of each transaction."""
         self._path = path
+        self._known = known or Known()
         self._timeout_s = timeout_s
         self._queue_max = queue_max
         self._queue: deque[Job] = deque()
@@ -165,13 +168,16 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             if not self._run_together(connection, batch):
                 connection.execute("ROLLBACK")
+                self._known.rolled_back()
                 connection.execute("BEGIN IMMEDIATE")
                 self._run_apart(connection, batch)
             connection.execute("COMMIT")
+            self._known.committed()
         except Exception as error:  # noqa: BLE001  of whatever type: this thread ends with the store alone
             # What a failed flush left behind is not to be trusted: begin again with a new connection, which reads
             # back what is really in the file.
             self._disconnect()
+            self._known.doubted()
             for job in batch:
                 job.error = self._translated(error)
 

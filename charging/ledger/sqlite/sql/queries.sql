@@ -1,13 +1,13 @@
 -- Every statement of the SQLite store. A line "-- name: X" begins the statement called X.
 
 -- name: look
--- All that a transfer's decision needs; no row: no such account. Of up to eight balances.
+-- All that a transfer's decision needs; no row: no such account.
 SELECT
     (SELECT coalesce(max(number), 0) FROM journal WHERE account = a.id),
     (SELECT digest FROM journal WHERE account = a.id AND id = ?2),
     EXISTS (SELECT 1 FROM cdrs WHERE account = a.id AND session = ?3),
     (SELECT json_group_array(json_array(name, posted, reserved)) FROM balances
-        WHERE account = a.id AND name IN (?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)),
+        WHERE account = a.id),
     s.account, s.id, s.switch, s.state, s.holds, s.epoch, s.opened_us, s.sequence
 FROM accounts AS a
 LEFT JOIN sessions AS s ON s.account = a.id AND s.id = ?3
@@ -253,7 +253,7 @@ INSERT INTO numbers (number, account, record) SELECT :number, id, :record FROM a
 ON CONFLICT DO UPDATE SET record = excluded.record WHERE account = excluded.account;
 
 -- name: delete_number
-DELETE FROM numbers WHERE number = ?;
+DELETE FROM numbers WHERE number = :number;
 
 -- name: numbers
 SELECT record FROM numbers ORDER BY number;
