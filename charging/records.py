@@ -335,8 +335,9 @@ class _Apart:
     them. Its text is cut out between its name and the next member's: a text within a member cannot hold either, since
     its own quotation marks are escaped."""
 
-    def __init__(self, record: type[Any], name: str) -> None:
+    def __init__(self, record: type[Any], name: str, *, sparse: bool = False) -> None:
         stored = stored_fields(record)
+        self._sparse = sparse
         names = list(stored)
         self._record, self._name = record, name
         self._begin, self._end = f',"{name}":', f',"{names[names.index(name) + 1]}":'
@@ -366,8 +367,9 @@ class _Apart:
         if known is None:
             if len(self._written) >= SHARED_MAX:
                 self._written.clear()
-            known = self._written[id(member)] = member, self._member.dump_json(member).decode()
-        others = self._others.dump_json(record).decode()
+            text = self._member.dump_json(member, exclude_defaults=self._sparse).decode()
+            known = self._written[id(member)] = member, text
+        others = self._others.dump_json(record, exclude_defaults=self._sparse).decode()
         at = others.index(self._end)
         return f"{others[:at]}{self._begin}{known[1]}{others[at:]}"
 
@@ -381,22 +383,26 @@ class Codec(Generic[T]):
         tag: Mapping[str, str | int] | None = None,
         older: Mapping[str, Callable[[dict[str, Any]], None]] | None = None,
         shared: str = "",
+        *,
+        sparse: bool = False,
     ) -> None:
         """``tag``: members that say what kind of text this is, in front of the record's own. ``older``: by the names of
         members that only older versions wrote, what makes today's of each. ``shared``: a member, neither the first nor
-        the last, that is a record and that many records have in common."""
+        the last, that is a record and that many records have in common. ``sparse``: members that have their default
+        are not written, for a record of many that is written often; such a default is never changed."""
         self.record = record
         self._tag = dict(tag or {})
         self._head = to_json(self._tag).decode()[:-1] + ("," if self._tag else "")
         self._older = {f'"{name}":': convert for name, convert in (older or {}).items()}
         self._adapter: TypeAdapter[T] = TypeAdapter(Annotated[record, RECORD])  # type: ignore[arg-type]
-        self._apart = _Apart(record, shared) if shared else None
+        self._apart = _Apart(record, shared, sparse=sparse) if shared else None
+        self._sparse = sparse
 
     def dump(self, record: T) -> str:
         """Compact JSON text."""
         if self._apart is not None:
             return self._head + self._apart.dump(record)[1:]
-        return self._head + self._adapter.dump_json(record).decode()[1:]
+        return self._head + self._adapter.dump_json(record, exclude_defaults=self._sparse).decode()[1:]
 
     def wrote(self, text: str) -> bool:
         """Whether the text begins as this codec writes it; one that someone else has written may be a record, too."""

@@ -400,7 +400,7 @@ def _steps_of_before(members: dict[str, Any]) -> None:
         members.setdefault("steps", [[0, summed_us]])
 
 
-_CODEC = Codec(Session, {"version": RECORD_VERSION}, {"stepped_us": _steps_of_before}, shared="rate")
+_CODEC = Codec(Session, {"version": RECORD_VERSION}, {"stepped_us": _steps_of_before}, shared="rate", sparse=True)
 
 is_as_written = _CODEC.wrote
 """Whether a text begins as sessions do."""

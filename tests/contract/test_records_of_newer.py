@@ -32,7 +32,7 @@ def of_newer(name: str) -> dict[str, Any]:
         rate = members["rate"]
         rate["promotion"] = ADDED
         rate["steps"][0].append([1])
-        for band in rate["bands"]:
+        for band in rate.get("bands", ()):
             band[1][0].append("eve")
             band.append({"more": True})
     if members.get("duration"):

@@ -41,10 +41,11 @@ def is_value(balance: str) -> bool:
 
 
 def paid_s(state: dict[str, Any]) -> float | None:
-    """Seconds of talk for which a stored session holds money; ``None``: it is none that talks."""
-    if state.get("state") not in ("reserved", "ringing", "running") or "funding" not in state:
+    """Seconds of talk for which a stored session holds money; ``None``: it is none that talks. Members that have their
+    default are not there."""
+    if state.get("state", "reserved") not in ("reserved", "ringing", "running") or "rate" not in state:
         return None
-    return max((end for _, end, _ in state["funding"]), default=0)
+    return max((end for _, end, _ in state.get("funding", ())), default=0)
 
 
 @dataclass
@@ -149,13 +150,13 @@ class Inspector:
         view = await daemon.service.balances.view(caller.account)
         assert isinstance(view, BalanceView)
         billed_s = max(0, -(-(talked_ms - TOLERANCE_MS) // 1000))
-        cost = self._cost(stored["rate"]["tariff_revision"], billed_s, 0)
+        cost = self._cost(stored["rate"].get("tariff_revision", ""), billed_s, 0)
         balances = (await self._city.store.balances(caller.account)).items()
         today = local_day(self._city.clock.now().wall_us)
         if any(name.startswith("promo:") and name[6:] < today for name, _ in balances):
             return  # what has ended is not shown, and may be held by a call that began before
         before = sum(one.posted for name, one in balances if is_money(name))
-        before += sum(amount for name, amount in stored["posted"].items() if is_money(name))
+        before += sum(amount for name, amount in stored.get("posted", {}).items() if is_money(name))
         shown = view.credit.now + sum(one.now for one in view.promotions)
         assert shown == before - cost, (caller.session, "is shown to leave", shown, "of", before, cost)
         self._city.counts["balance shown in a call"] += 1

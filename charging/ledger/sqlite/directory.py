@@ -34,7 +34,8 @@ class SqliteDirectory:
 
     async def put_account(self, account: Account) -> bool:
         record = {"id": account.id, "record": dump_account(account), "version": account.version}
-        return await self._changed("update_account" if account.version else "insert_account", record)
+        query = "update_account" if account.version else "insert_account"
+        return await self._writer.submit(partial(_changed, known=self._known, query=query, record=record))
 
     async def accounts(self) -> AsyncIterator[Account]:
         after = ""
@@ -82,14 +83,16 @@ class SqliteDirectory:
 
         def work(connection: sqlite3.Connection) -> bool:
             stored = _stored_number(connection, number.number)
-            return stored == expected and self._changes(connection, "put_number", record)
+            return stored == expected and _changed(connection, self._known, "put_number", record)
 
         return await self._writer.submit(work)
 
     async def remove_number(self, expected: Number) -> bool:
+        record = {"number": expected.number}
+
         def work(connection: sqlite3.Connection) -> bool:
             stored = _stored_number(connection, expected.number)
-            return stored == expected and self._changes(connection, "delete_number", {"number": expected.number})
+            return stored == expected and _changed(connection, self._known, "delete_number", record)
 
         return await self._writer.submit(work)
 
@@ -115,16 +118,8 @@ class SqliteDirectory:
 
     async def restore_account(self, account: Account) -> None:
         record = {"id": account.id, "record": dump_account(account), "version": account.version}
-        await self._changed("restore_account", record)
-
-    async def _changed(self, query: str, record: Mapping[str, object]) -> bool:
-        """Carry out one statement; whether it changed a row."""
-        return await self._writer.submit(partial(self._changes, query=query, record=record))
-
-    def _changes(self, connection: sqlite3.Connection, query: str, record: Mapping[str, object]) -> bool:
-        """The same within the writer's transaction."""
-        self._known.directory_changed()
-        return connection.execute(queries()[query], record).rowcount > 0
+        work = partial(_changed, known=self._known, query="restore_account", record=record)
+        await self._writer.submit(work)
 
 
 class SqliteLeases:
@@ -166,6 +161,12 @@ class SqliteLeases:
     async def held_leases(self) -> Sequence[str]:
         now_us = self._clock.now().mono_us
         return [f"switch {switch} by {owner}" for switch, (owner, _, end) in self._holders.items() if end > now_us]
+
+
+def _changed(connection: sqlite3.Connection, known: Known, query: str, record: Mapping[str, object]) -> bool:
+    """Within the writer's transaction, carry out one statement that changes the directory; whether it changed a row."""
+    known.directory_changed()
+    return connection.execute(queries()[query], record).rowcount > 0
 
 
 def _stored_number(connection: sqlite3.Connection, number: str) -> Number | None:

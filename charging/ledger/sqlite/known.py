@@ -62,7 +62,8 @@ class Known:
 
     @property
     def age(self) -> int | None:
-        """What to give to :meth:`keep` after a read that begins now; ``None``: what it finds may be out of date."""
+        """How many changes of the directory have begun or ended so far, to be given to :meth:`keep` after a read that
+        begins now; ``None``: what such a read finds may be out of date."""
         return self._changes if self._writes and not self._changes_directory else None
 
     def keep(self, called: Called, age: int | None) -> None:
