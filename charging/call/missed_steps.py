@@ -41,6 +41,7 @@ def _by_its_own_clocks(session: Session, seen: Iterable[SeenStep], now: Instant,
     if begun_within and abs(unseen_us + missed[0].jumped.by_us) <= tolerance_us:
         del missed[0]  # the record was begun after it, and before it was seen
     elif abs(unseen_us) > tolerance_us:
+        session = replace(session, vouched=False)  # or the machine slept, and its monotonic clock stood still
         until_us = missed[0].jumped.since_mono_us if missed else now.mono_us
         began_us = (session.answered or session.opened).mono_us
         since_us = min(until_us, max(session.read_mono_us, began_us + session.proven_ms * 1000))

@@ -258,9 +258,13 @@ class Session:
     """Whether another channel took the forwarded leg's place in its bridge, by an event."""
     ended: Instant | None = None
     caller_gone: bool = False
-    confirmed: Annotated[bool, VOLATILE] = False
+    confirmed: bool = False
     """Whether the switch, asked about the forwarded leg alone, has said that it is answered and speaks. Until then
-    events alone say so, and nothing is charged by them, no channel that they name is given an order."""
+    events alone say so, and nothing is charged by them, no channel that they name is given an order. In a new process
+    it is asked again."""
+    vouched: Annotated[bool, VOLATILE] = False
+    """Whether it had said so to the process before this one, of the same clocks. Such a call, with money, is paid ahead
+    before the switch is asked again: thousands wait for that after an outage."""
     proven_ms: int = 0
     """So long after the answer the call was last known to be alive."""
 
@@ -423,7 +427,8 @@ def from_json(text: str, now: Instant, epoch: int, boot: str = "") -> Session:
             moved["answered"] = replace(answered, mono_us=max(begun_us, answered.mono_us))
     seen_us = then.mono_us - (then.wall_us - stored.read_mono_us - stored.apart_us) if _tells_when(stored) else None
     acts = _first_acts(stored.state, now)
-    return replace(stored, **moved, **acts, epoch=epoch, anchored=stored.answered is None, stepped_mono_us=seen_us)
+    anew = {"anchored": stored.answered is None, "confirmed": False, "vouched": stored.confirmed and is_own}
+    return replace(stored, **moved, **acts, **anew, epoch=epoch, stepped_mono_us=seen_us)
 
 
 def _tells_when(stored: Session) -> bool:

@@ -164,6 +164,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         replaced=False,
         caller_gone=event.caller is None if event.caller_asked else session.caller_gone,
         confirmed=session.confirmed or event.alone,
+        vouched=session.vouched and not event.alone,
         tick_mono_us=_first_tick(session, context) if event.alone else session.tick_mono_us,
         proven_ms=max(session.proven_ms, session.elapsed_ms(event.asked_mono_us)),
         check_mono_us=overdue_at(session, context),
@@ -363,10 +364,18 @@ def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step
 
 def deadline_set(session: Session, event: DeadlineSet, context: Context) -> Step:
     """The switch holds the new deadline: from now on it cuts there, whatever becomes of us."""
-    check = overdue_at(session, context, event.covered_s)
+    asks_soon, overdue = context.in_s(context.policy.retry_s), overdue_at(session, context, event.covered_s)
+    check = asks_soon if session.vouched else overdue
     # A tick whose outcome is not known (its answer was lost, then a clock jumped) must still be repeated.
     retry = None if session.pending is None else session.retry_mono_us
-    placed = replace(session, enforced_s=event.covered_s, doubtful_s=(), check_mono_us=check, retry_mono_us=retry)
+    placed = replace(
+        session,
+        enforced_s=event.covered_s,
+        doubtful_s=(),
+        check_mono_us=check,
+        retry_mono_us=retry,
+        vouched=False,
+    )
     return Step(placed, (Tell(told.DeadlineMoved(event.covered_s)),))
 
 
@@ -378,7 +387,7 @@ def overdue_at(session: Session, context: Context, enforced_s: int | None = None
 
 
 def _deadline(session: Session, context: Context) -> Step:
-    if not session.confirmed:
+    if not (session.confirmed or session.vouched):
         return Step(replace(session, deadline_due=True), (AskSwitch(),))
     at = session.at(session.covered_s)
     command = SetDeadline(
@@ -408,6 +417,9 @@ def woke(session: Session, event: Woke, context: Context) -> Step:
     if context.is_due(session.retry_mono_us):
         return _retry(session, context)
     if context.is_due(session.check_mono_us):
+        if _may_go_first(session, event, context):
+            check, tick = context.in_s(context.policy.retry_s), _next_tick(session, context)
+            return Step(replace(session, check_mono_us=check, tick_mono_us=tick), (ReadBalances(),))
         ask = AskSwitch(
             everywhere=bool(session.cut_by), leg_only=not (session.cut_by or session.anchored or session.kept_alone)
         )
@@ -458,6 +470,16 @@ def _tick(session: Session, event: Woke, context: Context) -> Step:
 def _is_silent(event: Woke, context: Context) -> bool:
     proven = event.proven_mono_us
     return proven is None or context.now.mono_us - proven > context.policy.proof_max_age_s * MICROSECONDS
+
+
+def _may_go_first(session: Session, event: Woke, context: Context) -> bool:
+    """Whether to reserve the next stretch, and to move the deadline, before the switch is asked: of a call that an
+    outage has left with less than a horizon. Nothing is charged for it, and its end gives back what is too much. Where
+    no second is left by its record, it has ended, or the record is old."""
+    left_ms = session.covered_s * 1000 - session.elapsed_ms(context.now.mono_us)
+    is_due = session.vouched and not session.confirmed and 0 < left_ms < context.policy.horizon_s * 1000
+    is_usual = session.technology and session.left is None and not session.cut_by and session.held
+    return bool(is_due and is_usual and session.short is Short.NO and not _is_silent(event, context))
 
 
 def _waits(session: Session) -> bool:
@@ -532,6 +554,8 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
     extension = extend(session, event.balances, used_s, elapsed_s + policy.reach_s)
     if event.looks and extension.covered_s <= session.covered_s:
         return Step(replace(session, seen=event.balances))
+    if session.vouched and not session.confirmed and extension.short is not Short.NO:  # its end comes near: ask first
+        return Step(replace(session, vouched=False, check_mono_us=context.now.mono_us))
     pending = extend_transfer(session, extension, event.balances, context.now.wall_us, context.now.mono_us)
     if pending is None:
         return _after_money(replace(session, short=extension.short), context)
@@ -579,7 +603,7 @@ def _after_money(session: Session, context: Context) -> Step:
     if session.warned and (session.short is not Short.MONEY or left_ms > context.policy.warn_before_s * 1000):
         session = replace(session, warned=False)
         commands = (Tell(told.WarningRearmed(left_ms)),)
-    if not session.technology or not session.anchored:
+    if not session.technology or not (session.anchored or session.vouched):
         return Step(session, commands)
     if session.covered_s == session.enforced_s:
         asks = session.short is Short.MONEY and not session.confirmed  # the warning waits for the answer
