@@ -44,8 +44,9 @@ TOGETHER_US = 100_000
 """What falls due within one such stretch is woken at its end: at most so much later than it wished. A tick is due a
 whole horizon before its call's money ends."""
 
-AT_ONCE_MAX = 256
-"""Sessions that act at the same time. Each has a few orders to the switch on their way, at most."""
+AT_ONCE_MAX = 800
+"""Sessions that act at the same time: while some wait for the ledger's thread others are worked on. Each has two orders
+to the switch on their way, at most, of the 2,000 that a link takes."""
 
 A_TURN_MAX = 32
 """Sessions that go on within one turn of the loop: new callers wait no longer than for these."""

@@ -6,12 +6,12 @@ Text that cannot be read raises LedgerCorrupt: only a store that was damaged or 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Account, Language, Number, Payment, Status
@@ -60,6 +60,20 @@ def load_legs(text: str) -> tuple[Leg, ...]:
         return tuple(Leg(str(name), int(posted), int(reserved)) for name, posted, reserved in load(text))
     except (TypeError, ValueError) as error:
         raise LedgerCorrupt(f"not the legs of a transfer: {text[:100]}") from error
+
+
+def dump_rows(rows: Sequence[Sequence[str | int | None]]) -> str:
+    """JSON text of rows, for a statement for many: a third of what :func:`dump` takes. Raises ValueError for half a
+    character."""
+    return to_json(rows).decode()
+
+
+def load_rows(text: str) -> Any:
+    """What a statement made of columns of texts and whole numbers. Raises LedgerCorrupt."""
+    try:
+        return from_json(text)
+    except ValueError as error:
+        raise LedgerCorrupt(f"not rows of this ledger: {text[:100]}") from error
 
 
 def load_balances(text: str) -> dict[str, Balance]:

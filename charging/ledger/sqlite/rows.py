@@ -17,13 +17,14 @@ from charging.errors import LedgerCorrupt
 from charging.ledger.codec import (
     dump,
     dump_legs,
-    load,
+    dump_rows,
     load_account,
     load_balances,
     load_balances_of_many,
     load_holds,
     load_legs,
     load_number,
+    load_rows,
 )
 from charging.ledger.documents import Document
 from charging.ledger.feed import FeedEntry
@@ -110,13 +111,13 @@ def _tick(connection: sqlite3.Connection, ticks: Mapping[int, Transfer], known: 
     """Carry out those that are booked without further ado, and answer these, by their place. Any other (its session is
     not there, its money is short, it is asked a second time) changes nothing here."""
     asked = [(one.account, one.id, one.session) for one in ticks.values()]
-    (found,) = connection.execute(queries()["look_at_ticks"], (dump(asked),)).fetchone()
+    (found,) = connection.execute(queries()["look_at_ticks"], (dump_rows(asked),)).fetchone()
     booked: dict[int, Applied] = {}
     moved: dict[str, Mapping[str, Balance]] = {}
     lines: list[tuple[Any, ...]] = []
     balances: list[tuple[Any, ...]] = []
     sessions: list[tuple[Any, ...]] = []
-    for (place, transfer), seen in zip(ticks.items(), load(found), strict=True):
+    for (place, transfer), seen in zip(ticks.items(), load_rows(found), strict=True):
         number, is_known, of_balances, switch, holds, epoch, opened_us, sequence = seen
         if switch is None or is_known:
             continue
@@ -133,9 +134,9 @@ def _tick(connection: sqlite3.Connection, ticks: Mapping[int, Transfer], known: 
         balances += [(transfer.account, name, one.posted, one.reserved) for name, one in decision.balances.items()]
         sessions.append(_session(decision.session))
     if booked:
-        connection.execute(queries()["append_lines"], (dump(lines),))
-        connection.execute(queries()["store_balances_of_many"], (dump(balances),))
-        connection.execute(queries()["store_sessions"], (dump(sessions),))
+        connection.execute(queries()["append_lines"], (dump_rows(lines),))
+        connection.execute(queries()["store_balances_of_many"], (dump_rows(balances),))
+        connection.execute(queries()["store_sessions"], (dump_rows(sessions),))
     for account, after in moved.items():
         known.moved(account, after)
     return booked
