@@ -427,8 +427,16 @@ def from_json(text: str, now: Instant, epoch: int, boot: str = "") -> Session:
             moved["answered"] = replace(answered, mono_us=max(begun_us, answered.mono_us))
     seen_us = then.mono_us - (then.wall_us - stored.read_mono_us - stored.apart_us) if _tells_when(stored) else None
     acts = _first_acts(stored.state, now)
-    anew = {"anchored": stored.answered is None, "confirmed": False, "vouched": stored.confirmed and is_own}
-    return replace(stored, **moved, **acts, **anew, epoch=epoch, stepped_mono_us=seen_us)
+    return replace(
+        stored,
+        **moved,
+        **acts,
+        epoch=epoch,
+        anchored=stored.answered is None,
+        confirmed=False,
+        vouched=stored.confirmed and is_own,
+        stepped_mono_us=seen_us,
+    )
 
 
 def _tells_when(stored: Session) -> bool:
