@@ -34,6 +34,7 @@ from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.logs import configure_logs
 from charging.notify.outbox import Outbox, State
+from charging.priority import give_way
 from charging.service.live import NoCalls
 from charging.service.operators import Operators
 from charging.service.service import Service
@@ -41,7 +42,6 @@ from charging.service.tokens import USES_EVERY_S, Tokens
 from charging.service.webhooks import Webhooks
 from charging.settings import Config, Settings
 from charging.tariff.in_force import TariffHere
-from charging.tariff.reading import give_way
 from charging.tasks import Tasks, deaf_to_hangup
 from charging.web.api import api_app
 from charging.web.asks import Asks

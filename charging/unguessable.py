@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 _AT_A_TIME = 4096
@@ -17,3 +18,9 @@ def token(size: int) -> str:
     taken = _unused[:size].hex()
     del _unused[:size]
     return taken
+
+
+def digest_of(secret: str) -> str:
+    """By which a secret that is part of a mail address is stored and looked up; in whatever case a mail server has
+    written it. The SHA-256, in hexadecimal."""
+    return hashlib.sha256(secret.lower().encode()).hexdigest()

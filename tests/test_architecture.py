@@ -41,6 +41,7 @@ FOUNDATION = (
     "charging.files",
     "charging.limits",
     "charging.sparing",
+    "charging.priority",
     "charging.__version__",
 )
 READING = ("charging.yaml_text", "charging.yaml_model")
@@ -85,6 +86,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.files": (),
     "charging.limits": (),
     "charging.sparing": (),
+    "charging.priority": (),
     "charging.pricing.money": (),
     "charging.pricing": (),
     "charging.yaml_text": (),

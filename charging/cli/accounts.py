@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ import typer
 from charging.cli.client import Client, connected, path
 from charging.cli.failure import Refusal, say
 from charging.cli.imports import import_accounts
-from charging.cli.options import JSON_OPTION, account_first, options
+from charging.cli.options import ACCOUNT, JSON_OPTION, KEY, account_first, new_key, options
 from charging.cli.output import Column, console, show_json, show_one, show_rows, table
 from charging.ledger.accounts import Language
 from charging.service.page_tokens import Use
@@ -26,9 +25,7 @@ from charging.web import forms
 
 account = typer.Typer(help="Accounts: who pays.", no_args_is_help=True, rich_markup_mode=None)
 
-ACCOUNT = typer.Argument(help="The account's id.", show_default=False)
 REASON = typer.Option(..., "--reason", help="Why, in a line; it is kept.", show_default=False)
-KEY = typer.Option("", "--id", help="Your key for this act: the same key twice is done once.", show_default=False)
 PLAN = typer.Option(None, "--plan", help="A plan of the tariff.", show_default=False)
 LANGUAGE = typer.Option(None, "--language", help="Of prompts and mails.", show_default=False)
 EMAIL = typer.Option(None, "--email", help="Where notices go; '' for none.", show_default=False)
@@ -330,11 +327,6 @@ def grant_pack(
         body = {"pack": pack, "reason": reason, "last_day": last_day, "minutes": minutes, "pieces": pieces}
         answer = client.send("POST", path("accounts", account, "pack-grants"), body, key=key or new_key())
         show_one(answer, as_json=as_json)
-
-
-def new_key() -> str:
-    """Make an idempotency key that has not been used."""
-    return f"cli-{secrets.token_hex(8)}"
 
 
 @account.command("page-link")

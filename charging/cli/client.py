@@ -36,7 +36,7 @@ UNKNOWN_OUTCOME = ("ledger_unavailable", "bug")
 LOOK = "look, then ask again"
 
 _READS_MUCH = re.compile(
-    r"/(accounts|numbers|cdrs|changes|decisions|payments|webhooks(/[^/]+/letters)?|fax-senders|ledger/(findings|contradictions|people/[^/]+)|accounts/[^/]+/(numbers|journal|faxes|statements/[^/]+))"
+    r"/(accounts|numbers|cdrs|changes|decisions|payments|webhooks(/[^/]+/letters)?|ledger/(findings|contradictions|people/[^/]+)|accounts/[^/]+/(numbers|journal|faxes|statements/[^/]+))"
 )
 
 Params = dict[str, str | int | None]
@@ -66,12 +66,15 @@ class Client:
         params: Params | None = None,
         content: bytes | None = None,
         key: str = "",
+        timeout_s: int = TIMEOUT_S,
     ) -> Document:
         """Send one request; returns its document. ``content`` is a body that is not JSON, ``key`` the idempotency key.
         Raises Refusal."""
         given = {name: value for name, value in (params or {}).items() if value is not None}
         headers = {"Idempotency-Key": key} if key else {}
-        sent = self._http.request(method, path, json=body, content=content, params=given, headers=headers)
+        sent = self._http.request(
+            method, path, json=body, content=content, params=given, headers=headers, timeout=timeout_s
+        )
         repeat = f"repeat this with `--id {shlex.quote(key)}`, by which it is never done twice" if key else LOOK
         response = self._run(sent, repeat)
         document: Document = response.json()

@@ -37,8 +37,13 @@ class Refusal(ChargingError):
 
 
 def say(line: str) -> None:
-    """Print one line to the standard error. Line breaks in it become spaces: one line an error."""
-    print("charging: " + visible(" ".join(line.split())), file=sys.stderr)
+    """Print one line to the standard error."""
+    print(f"charging: {one_line(line)}", file=sys.stderr)
+
+
+def one_line(text: str) -> str:
+    """Line breaks become spaces, and what cannot be seen is written out: one line an error."""
+    return visible(" ".join(text.split()))
 
 
 def failing(run: Callable[[], int]) -> int:
@@ -115,13 +120,13 @@ def _code_of(run: Callable[[], int]) -> int:
         say(str(error))
         return REFUSED
     except Exception as error:  # noqa: BLE001  the last resort: a person gets a line, the file gets the rest
-        say_fault(error)
+        say(fault(error))
         return REFUSED
 
 
-def say_fault(error: Exception) -> None:
-    """Say the exception that is handled now, of which nobody thought, and where its traceback is kept."""
-    say(f"a fault in the program ({type(error).__name__}: {error}); please report it with {_kept()}")
+def fault(error: Exception) -> str:
+    """The exception that is handled now, of which nobody thought, and where its traceback is kept."""
+    return f"a fault in the program ({type(error).__name__}: {error}); please report it with {_kept()}"
 
 
 def _stand_in_for_closed_outputs() -> None:

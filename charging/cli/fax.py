@@ -6,11 +6,10 @@ from pathlib import Path
 
 import typer
 
-from charging.cli.accounts import ACCOUNT, KEY, new_key
 from charging.cli.client import Params, connected, path
 from charging.cli.failure import Refusal
 from charging.cli.fax_mail import submit_mail
-from charging.cli.options import JSON_OPTION, options
+from charging.cli.options import ACCOUNT, JSON_OPTION, KEY, new_key, options
 from charging.cli.output import Column, show_one, show_rows
 
 fax = typer.Typer(help="Faxes that subscribers send.", no_args_is_help=True, rich_markup_mode=None)

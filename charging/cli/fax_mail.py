@@ -1,4 +1,10 @@
-"""``charging fax submit-mail``: what an MTA pipes a mail to that carries a fax."""
+"""``charging fax submit-mail``: what an MTA pipes a mail to that carries a fax.
+
+Anyone may send a mail, so the least is done until a customer is known: what reads a mail's proof, asks the DNS and
+words a reply is imported behind that. And a mail server tells a mail's sender what this command says (in a bounce, or a
+report of success), so with ``--reply-by smtp`` the operator is told by syslog, and standard error says nothing of
+accounts, credit, or who is a customer.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +15,42 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from enum import StrEnum
+from logging import INFO, LogRecord
+from logging.handlers import SysLogHandler
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from charging.cli.client import Client, Params, connected, path
-from charging.cli.failure import Refusal, say, say_fault
+from charging.cli.failure import Refusal, fault, one_line, say
 from charging.cli.options import options
 from charging.clock import SystemClock
 from charging.errors import ChargingError
-from charging.fax.dns_lookup import Dns
-from charging.fax.mail import MAIL_BYTES_MAX, Letter, Wrong, domain_of, read_letter, the_number
-from charging.fax.proven import Envelope, why_unproven
-from charging.fax.reply import Words, reply_to, too_little, words
-from charging.ledger.accounts import Language
-from charging.pricing.money import parse_euro
-from charging.service.fax_address import digest_of
+from charging.fax.mail import (
+    MAIL_BYTES_MAX,
+    Envelope,
+    Letter,
+    Wrong,
+    domain_of,
+    original_recipient,
+    read_letter,
+    the_number,
+)
+from charging.priority import give_way
 from charging.service.refusal import Code, Dropped, Obstacle
-from charging.tariff.reading import give_way
-from charging.tariff.written_numbers import written_numbers
+from charging.unguessable import digest_of
 
 if TYPE_CHECKING:
+    from charging.fax.reply import Words
+    from charging.ledger.accounts import Language
     from charging.notify.settings import Mail
     from charging.settings import Fax
 
 FALLBACK_FROM = "fax@localhost"
+READY_MAX_S = 600
+"""A document takes 90 s at most to be made ready, behind others. To give up sooner would have the mail come again, and
+its document be made ready again, for as many days as a mail server tries."""
 UNKNOWN = 500
 """HTTP's statuses from here on say that nothing was decided."""
 TRY_AGAIN = 75
@@ -44,7 +61,8 @@ UNKNOWN_ADDRESS = "its secret fax address is nobody's (any more)"
 NOT_SET_UP = (
     "fax.mail_from_counts is not set in charging.yaml, and it went to no secret address (`charging fax address new`)"
 )
-"""The first words count: Postfix logs about a hundred characters of what a command says."""
+KEPT = "not now; the mail is kept, and is tried again later"
+SYSLOG = Path("/dev/log")
 
 
 class ReplyBy(StrEnum):
@@ -57,6 +75,12 @@ class ReplyBy(StrEnum):
 REPLY_BY = typer.Option(
     ReplyBy.STDOUT, "--reply-by", help="Write a reply to standard output, or send it by the mail server of `mail`."
 )
+SYSLOG_SOCKET = typer.Option(
+    SYSLOG, "--syslog", help="Where the operator is told why, with --reply-by smtp; else it is standard error."
+)
+
+Tell = Callable[[str], None]
+"""Tells the operator one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +108,13 @@ class Proof:
         if fax is None or not fax.mail_from_counts:
             return None
         domains = map(str.lower, fax.mail_domains or (domain_of(recipient),))
-        lookup = Dns(fax.mail_dns)
-        shown = None if fax.mail_from_counts == "dkim" else envelope
 
         def why(letter: Letter) -> str:
-            return why_unproven(data, letter, shown, lookup, SystemClock().now().wall_us)
+            from charging.fax.dns_lookup import Dns  # only for a customer's address
+            from charging.fax.proven import why_unproven
+
+            shown = None if fax.mail_from_counts == "dkim" else envelope
+            return why_unproven(data, letter, shown, Dns(fax.mail_dns), SystemClock().now().wall_us)
 
         return cls(frozenset(filter(None, domains)), why)
 
@@ -107,10 +133,14 @@ def submit_mail(
         None, "--sender", help="The envelope's sender; empty: a bounce; left out: Return-Path."
     ),
     recipient: str = typer.Option("", "--recipient", help="The envelope's recipient; left out: To."),
+    by_header: bool = typer.Option(
+        False, "--original-to", help="The recipient is the X-Original-To that Postfix writes above the mail (flags=O)."
+    ),
     client_address: str = typer.Option("", "--client", help="The address of the machine that brought it, for SPF."),
     helo: str = typer.Option("", "--helo", help="What that machine calls itself, for SPF."),
     reply_by: ReplyBy = REPLY_BY,
     reply_from: str = typer.Option("", "--reply-from", help="Who replies; left out: mail.sender_address."),
+    syslog: Path = SYSLOG_SOCKET,
 ) -> None:
     """Send the PDF or TIFF of a mail on standard input as a fax.
 
@@ -122,40 +152,73 @@ def submit_mail(
     so that no bounce goes to strangers.
     """
     give_way()
+    tell = _by_syslog(syslog) if reply_by is ReplyBy.SMTP else say
     try:
         data = sys.stdin.buffer.read(MAIL_BYTES_MAX + 1)
-        letter = read_letter(data, envelope_sender=sender, recipient=recipient) if len(data) <= MAIL_BYTES_MAX else None
         settings = options(ctx).settings()
         if ctx.args:
             raise Refusal("found several recipients, expected one; set chargingfax_destination_recipient_limit = 1")
+        if by_header and not (recipient := original_recipient(data)):
+            raise Refusal("found no X-Original-To above the mail, expected it; set flags=ORq in master.cf")
         if reply_by is ReplyBy.SMTP and settings.mail is None:
             raise Refusal("--reply-by smtp needs a section `mail` in charging.yaml")
+        letter = read_letter(data, envelope_sender=sender, recipient=recipient) if len(data) <= MAIL_BYTES_MAX else None
+        proof = Proof.of(settings.fax, recipient, data, Envelope(sender or "", client_address, helo))
         with connected(settings) as client:
-            if letter is None:
-                _drop(client, Drop(Dropped.AUTOMATIC, NO_LETTER))
-                return
-            envelope = Envelope(sender or "", client_address, helo)
-            payer = _payer(client, letter, Proof.of(settings.fax, recipient, data, envelope))
-            if isinstance(payer, Drop):
-                _drop(client, payer)
-                return
-            said = payer if isinstance(payer, Words) else _submit(client, letter, payer, settings.mail)
-        if said is not None:
-            to = payer.reply_to if isinstance(payer, Payer) else letter.sender
-            own = "" if letter.secret else letter.recipient  # which else would be told to all who see the reply
-            from_ = reply_from or (settings.mail.sender_address if settings.mail else "") or own or FALLBACK_FROM
-            _reply(replace(letter, sender=to), from_, said, settings.mail if reply_by is ReplyBy.SMTP else None)
-    except ChargingError as error:
-        say(f"{error}; to be tried again later")
-        raise typer.Exit(TRY_AGAIN) from None
+            reply = _taken(client, letter, proof, settings.mail, tell)
+        if reply is not None:
+            from_ = reply_from or (settings.mail.sender_address if settings.mail else "") or reply.from_
+            _reply(reply, from_, settings.mail if reply_by is ReplyBy.SMTP else None, tell)
     except Exception as error:  # noqa: BLE001  on any other code the mail would be bounced: lost, and told to a stranger
-        say_fault(error)
+        tell(f"{error}; to be tried again later" if isinstance(error, ChargingError) else fault(error))
+        if reply_by is ReplyBy.SMTP:
+            say(KEPT)
         raise typer.Exit(TRY_AGAIN) from None
 
 
-def _drop(client: Client, drop: Drop) -> None:
-    """The mail server's log is told, and the daemon counts it if it can."""
-    say(f"dropped {drop.why}")
+def _by_syslog(socket: Path) -> Tell:
+    """To whoever reads the mail server's log (facility ``mail``). Where no syslog listens the line is lost: the daemon
+    still counts what is dropped, by its reason."""
+
+    def tell(line: str) -> None:
+        with suppress(OSError):
+            handler = SysLogHandler(str(socket), SysLogHandler.LOG_MAIL)
+            handler.ident = "charging: "
+            handler.handle(LogRecord("charging", INFO, "", 0, one_line(line), None, None))
+            handler.close()
+
+    return tell
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a customer is told about a mail of his."""
+
+    said: Words
+    to: Letter
+    """Its sender is who gets the reply."""
+    from_: str
+    """Where the settings name no sender."""
+
+
+def _taken(client: Client, letter: Letter | None, proof: Proof | None, mail: Mail | None, tell: Tell) -> Reply | None:
+    """Send the fax or drop the mail; else what to reply."""
+    payer = Drop(Dropped.AUTOMATIC, NO_LETTER) if letter is None else _payer(client, letter, proof)
+    if letter is None or isinstance(payer, Drop):
+        assert isinstance(payer, Drop)
+        _drop(client, payer, tell)
+        return None
+    said = _submit(client, letter, payer, mail, tell) if isinstance(payer, Payer) else payer
+    if said is None:
+        return None
+    to = payer.reply_to if isinstance(payer, Payer) else letter.sender
+    own = "" if letter.secret else letter.recipient  # which else would be told to all who see the reply
+    return Reply(said, replace(letter, sender=to), own or FALLBACK_FROM)
+
+
+def _drop(client: Client, drop: Drop, tell: Tell) -> None:
+    """The operator is told, and the daemon counts it if it can."""
+    tell(f"dropped {drop.why}")
     with suppress(Refusal):
         if client.daemon:
             client.send("POST", "/dropped-fax-mails", {"reason": drop.reason})
@@ -167,6 +230,8 @@ def _payer(client: Client, letter: Letter, proof: Proof | None) -> Payer | Words
         found = client.get(path("fax-addresses", digest_of(letter.secret)))["items"]
         if not found:
             return Drop(Dropped.UNKNOWN_ADDRESS, f"a mail from {letter.sender}: {UNKNOWN_ADDRESS}")
+        from charging.ledger.accounts import Language
+
         return Payer(found[0]["account"], Language(found[0]["language"]), found[0]["email"])
     if proof is None:
         return Drop(Dropped.NOT_SET_UP, f"a mail from {letter.sender}: {NOT_SET_UP}")
@@ -175,6 +240,9 @@ def _payer(client: Client, letter: Letter, proof: Proof | None) -> Payer | Words
         return Drop(Dropped.STRANGER, f"a mail from {letter.sender}: no customer of ours has this address")
     if why := _unproven(letter, proof):
         return Drop(Dropped.UNPROVEN, f"a mail that says to be from {letter.sender}: {why}")
+    from charging.fax.reply import words
+    from charging.ledger.accounts import Language
+
     languages = {Language(one["language"]) for one in found}
     if len(found) != 1:
         return words(Wrong.AMBIGUOUS_SENDER, languages.pop() if len(languages) == 1 else None)
@@ -191,8 +259,10 @@ def _unproven(letter: Letter, proof: Proof) -> str:
     return proof.why_unproven(letter)
 
 
-def _submit(client: Client, letter: Letter, payer: Payer, mail: Mail | None) -> Words | None:
+def _submit(client: Client, letter: Letter, payer: Payer, mail: Mail | None, tell: Tell = say) -> Words | None:
     """Send the fax; else what to reply. Raises Refusal where another attempt may fare better."""
+    from charging.fax.reply import words
+
     account, language = payer.account, payer.language
     number, document = _number(client, letter), letter.document
     if isinstance(number, Wrong):
@@ -201,12 +271,13 @@ def _submit(client: Client, letter: Letter, payer: Payer, mail: Mail | None) -> 
         return words(document, language)
     params: Params = {"target": number, "name": letter.name[:500]}
     try:
-        client.send("POST", path("accounts", account, "mailed-faxes"), params=params, content=document, key=letter.key)
+        where = path("accounts", account, "mailed-faxes")
+        client.send("POST", where, params=params, content=document, key=letter.key, timeout_s=READY_MAX_S)
     except Refusal as refusal:
         problem = refusal.document
         if problem.get("status", UNKNOWN) >= UNKNOWN:
             raise
-        say(f"no fax for account {account}: {refusal}")  # the operator's wording; the customer gets his own
+        tell(f"no fax for account {account}: {refusal}")  # the operator's wording; the customer gets his own
         if problem["code"] == Code.KEY_REUSED:
             return None  # the same mail was faxed before, and something of the account has changed since
         if "missing" not in problem:
@@ -220,26 +291,30 @@ def _number(client: Client, letter: Letter) -> str | Wrong:
     for a subject full of digits takes 50 ms."""
     if isinstance(letter.target, Wrong):
         return letter.target
+    from charging.tariff.written_numbers import written_numbers
+
     return the_number(sorted(written_numbers(letter.target, client.get("/tariff")["region"])))
 
 
-def _reply(letter: Letter, sender: str, said: Words, mail: Mail | None) -> None:
+def _reply(reply: Reply, sender: str, mail: Mail | None, tell: Tell) -> None:
     """Write the reply to standard output, or send it. Raises MailServerTrouble where it can be sent later."""
-    if not letter.sender:
-        say("no reply was made: the account has no mail address")
+    from charging.fax.reply import reply_to
+
+    if not reply.to.sender:
+        tell("no reply was made: the account has no mail address")
         return
     try:
-        message = reply_to(letter, sender, said, SystemClock().now().wall_us)
+        message = reply_to(reply.to, sender, reply.said, SystemClock().now().wall_us)
     except ValueError as error:
-        say(f"no reply was made: {error}")
+        tell(f"no reply was made: {error}")
         return
     if mail is None:
         sys.stdout.buffer.write(message.as_bytes())
     else:
-        asyncio.run(_send(message, mail))
+        asyncio.run(_send(message, mail, tell))
 
 
-async def _send(message: EmailMessage, mail: Mail) -> None:
+async def _send(message: EmailMessage, mail: Mail, tell: Tell) -> None:
     from charging.notify.smtp import Fate, MailServerTrouble, Smtp
     from charging.settings import mail_password
 
@@ -252,16 +327,18 @@ async def _send(message: EmailMessage, mail: Mail) -> None:
     if verdict.fate is Fate.LATER:
         raise MailServerTrouble(verdict.why)
     if verdict.fate is Fate.NEVER:
-        say(f"the mail server takes no reply to this sender: {verdict.why}")
+        tell(f"the mail server takes no reply to this sender: {verdict.why}")
 
 
 def _short(
     problem: dict[str, Any], document: str, number: str, account: str, language: Language, mail: Mail | None
 ) -> Words:
     """R14: what is missing, as the operator's notice says it; shorter where no mail is set up that it could name."""
+    from charging.fax.reply import Words, too_little
     from charging.notify.model import FaxRefused, NoticeKind
     from charging.notify.policy import plain
     from charging.notify.render import Operator, Templates, filters
+    from charging.pricing.money import parse_euro
 
     facts = FaxRefused(
         document=plain(document),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from charging.cli.accounts import ACCOUNT, KEY, new_key
 from charging.cli.client import connected, path
 from charging.cli.failure import say
-from charging.cli.options import JSON_OPTION, account_first, options
+from charging.cli.options import ACCOUNT, JSON_OPTION, KEY, account_first, new_key, options
 from charging.cli.output import show_one
 from charging.web import forms
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ CONFIG_OPTION = typer.Option(
     DEFAULT_CONFIG, "--config", "-c", envvar="CHARGING_CONFIG", show_default=True, help="The daemon's settings."
 )
 JSON_OPTION = typer.Option(False, "--json", help="As JSON; money as decimal strings in euro.")
+ACCOUNT = typer.Argument(help="The account's id.", show_default=False)
+KEY = typer.Option("", "--id", help="Your key for this act: the same key twice is done once.", show_default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,11 @@ def check_there(config: Path) -> None:
     if not config.exists():
         advice = "name it with --config FILE or CHARGING_CONFIG, or make one: `charging init FOLDER`"
         raise ConfigError([Problem(str(config), "", "no such file", "the daemon's settings", hint=advice)])
+
+
+def new_key() -> str:
+    """Make an idempotency key that has not been used."""
+    return f"cli-{secrets.token_hex(8)}"
 
 
 def account_first(account: str, other: str, form: str, usage: str) -> None:

@@ -8,10 +8,9 @@ from typing import Any
 
 import typer
 
-from charging.cli.accounts import ACCOUNT
 from charging.cli.client import connected, path
 from charging.cli.failure import Refusal
-from charging.cli.options import JSON_OPTION, options
+from charging.cli.options import ACCOUNT, JSON_OPTION, options
 from charging.cli.output import Column, console, show_json, show_one, table
 
 COLUMNS = (

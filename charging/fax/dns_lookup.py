@@ -18,6 +18,8 @@ from charging.errors import ChargingError
 
 SECONDS_MAX = 20.0
 """For all that is asked about one mail (RFC 7208, 4.6.4)."""
+PTR_SECONDS_MAX = 2.0
+"""Who sends a mail chooses the server that is asked for his address's name; he must not use up the time of others."""
 Kind = Literal["TXT", "A", "AAAA", "MX", "PTR"]
 Lookup = Callable[[str, Kind], Sequence[str]]
 """The records of a kind that a name has; none where there is no such name or record. Of a TXT the strings are joined,
@@ -46,9 +48,9 @@ class Dns:
         self._until = self._until or now.plus(self._seconds)
         try:
             self._resolver = self._resolver or _resolver(self._server)
-            answer = self._resolver.resolve(
-                absolute, kind, lifetime=max(now.seconds_until(self._until), 0.01), search=False
-            )
+            left = max(now.seconds_until(self._until), 0.01)
+            lifetime = min(left, PTR_SECONDS_MAX) if kind == "PTR" else left
+            answer = self._resolver.resolve(absolute, kind, lifetime=lifetime, search=False)
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer, dns.resolver.YXDOMAIN):
             return []
         except (dns.exception.DNSException, OSError) as error:

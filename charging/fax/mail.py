@@ -65,6 +65,8 @@ _QUOTES = re.compile(r'["()]')
 _ENTRIES = re.compile("[,;:]")
 _ANGLE = re.compile("<([^<>]*)>")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
+_ORIGINAL_TO = re.compile(rb"(?:From [^\n]*\n)?(?:Return-Path:[^\n]*\n)?X-Original-To: *([^\n]*?)\r?\n")
+"""As Postfix' pipe(8) writes it, above all that came from outside."""
 _HEAD_END = re.compile(rb"\n\r?\n")
 _WHITE_SPACE = b" \t\r\n"
 _BARE_CR = re.compile(rb"\r(?!\n)")
@@ -95,6 +97,18 @@ class Wrong(StrEnum):
     MANY_NUMBERS = "many_numbers"
     NO_DOCUMENT = "no_document"
     MANY_DOCUMENTS = "many_documents"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """How a mail came here, by the mail server."""
+
+    sender: str = ""
+    """As ``MAIL FROM`` has it."""
+    client: str = ""
+    """The address of the machine that brought it; empty: not told."""
+    helo: str = ""
+    """What that machine calls itself. It only goes into names that an SPF record makes of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +177,13 @@ def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: s
         date=_header(message, "Date"),
         body=_body_digest(data),
     )
+
+
+def original_recipient(data: bytes) -> str:
+    """The recipient that Postfix' pipe has written above the mail (``flags=O``); empty: it has not. What stands further
+    down may be anyone's."""
+    found = _ORIGINAL_TO.match(data)
+    return found[1].decode("latin-1") if found else ""
 
 
 def _has_too_many_lines(data: bytes) -> bool:

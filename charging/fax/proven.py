@@ -6,29 +6,16 @@ nor ``Received``, whoever wrote them. A signature is verified here; of the machi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from charging.fax.dns_lookup import Lookup, Unanswered
-from charging.fax.mail import Letter, is_plain_address, parts_of
+from charging.fax.mail import Envelope, Letter, is_plain_address, parts_of
 from charging.fax.signed import why_unsigned
 from charging.fax.spf import Address, Result, check_host
 
 _NOBODYS: dict[int, Address] = {4: IPv4Address("203.0.113.1"), 6: IPv6Address("2001:db8::1")}
 """Addresses from which no mail comes (RFC 5737, RFC 3849). A domain for which these may send names no machine: its
 record says ``+all``, a net of half the internet, or a name that always has an address."""
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """How a mail came here, by the mail server."""
-
-    sender: str = ""
-    """As ``MAIL FROM`` has it."""
-    client: str = ""
-    """The address of the machine that brought it; empty: not told."""
-    helo: str = ""
-    """What that machine calls itself. It only goes into names that an SPF record makes of it."""
 
 
 def why_unproven(data: bytes, letter: Letter, envelope: Envelope | None, lookup: Lookup, now_us: int) -> str:

@@ -35,7 +35,7 @@ NO_PROGRAM = 97
 NICENESS = 10
 """The daemon that decides calls goes first."""
 EXPENDABLE = 500
-"""As `charging.tariff.reading.give_way`: where the machine has no memory left, a document goes before Asterisk."""
+"""As `charging.priority.give_way`: where the machine has no memory left, a document goes before Asterisk."""
 
 SYSTEM = (
     *("/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/share", "/usr/local/lib", "/lib", "/lib64"),

@@ -7,7 +7,6 @@ most so many; what a name answers is compared with the machine's address, and go
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -137,7 +136,7 @@ class _Check:
         if name == "exists":
             return bool(self._found(target, "A"))
         if name == "ptr":
-            return any(_is_below(one, target) for one in self._validated())
+            return bool(self._validated(target))
         if name == "a":
             return any(self._is_in(one, mechanism) for one in self._found(target, self._kind))
         hosts = self._found(target, "MX")
@@ -177,16 +176,20 @@ class _Check:
             raise _Wrong
         return list(self._lookup(name.removesuffix("."), kind)) if _is_askable(name) else []
 
-    def _validated(self) -> Iterator[str]:
-        """The names of the client's address that have it themselves (RFC 7208, 5.5)."""
-        for name in self._answered(f"{self._client.reverse_pointer}", "PTR")[:NAMES_MAX]:
-            if any(one == self._client for one in map(_address, self._answered(name, self._kind))):
-                yield name.removesuffix(".")
+    def _validated(self, domain: str) -> list[str]:
+        """The names of the client's address that are the domain or below it, and have the address themselves (RFC 7208,
+        5.5). The other names are not asked about: the client chooses them, and so the server that would be asked."""
+        try:
+            names = self._ask(f"{self._client.reverse_pointer}", "PTR")[:NAMES_MAX]
+        except Unanswered:  # about the client, which says nothing of the domain
+            return []
+        below = [one.removesuffix(".") for one in names if _is_below(one.removesuffix("."), domain)]
+        return [one for one in below if self._client in map(_address, self._answered(one))]
 
-    def _answered(self, name: str, kind: Kind) -> list[str]:
+    def _answered(self, name: str) -> list[str]:
         """No answer about a name of the client's says nothing of the domain (the same)."""
         try:
-            return self._ask(name, kind)
+            return self._ask(name, self._kind)
         except Unanswered:
             return []
 
@@ -212,10 +215,9 @@ class _Check:
             four = isinstance(self._client, IPv4Address)
             return str(self._client) if four else ".".join(self._client.exploded.replace(":", ""))
         if letter == "p":
-            names = list(self._validated())
+            names = self._validated(domain)
             own = [one for one in names if one.lower() == domain.lower()]
-            below = [one for one in names if _is_below(one, domain)]
-            return next(iter([*own, *below, *names]), "unknown")
+            return next(iter([*own, *names]), "unknown")
         return {
             "s": f"{self._local}@{self._domain}",
             "l": self._local,

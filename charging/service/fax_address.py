@@ -10,7 +10,6 @@ names it and deleted after, so an interrupted change leaves at worst a document 
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from charging.ledger.port import Store
 from charging.records import NEWER, Codec
 from charging.service.accounts import Accounts
 from charging.service.refusal import Code, Refused
+from charging.unguessable import digest_of
 
 COLLECTION = "fax-addresses"
 SECRET_BYTES = 16
@@ -56,11 +56,6 @@ class NewFaxAddress(FaxAddress):
 
     name: str = field(repr=False)
     """What stands before the ``@``; it cannot be shown again."""
-
-
-def digest_of(secret: str) -> str:
-    """By which a secret is stored and looked up; in whatever case a mail server has written it."""
-    return hashlib.sha256(secret.lower().encode()).hexdigest()
 
 
 class FaxAddresses:

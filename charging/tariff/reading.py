@@ -22,6 +22,7 @@ from typing import Any
 
 from charging.clock import SystemClock
 from charging.errors import ConfigError, Problem
+from charging.priority import give_way
 from charging.tariff.accepted import Accepted
 from charging.tariff.deck_file import DeckCache
 from charging.tariff.file import files_of, load_tariff
@@ -32,10 +33,6 @@ _MAIN = "import sys; from charging.tariff.reading import main; main(*map(int, sy
 PROGRAM = (sys.executable, "-P", "-c", _MAIN)
 """Not as ``__main__``: what it hands over is of this module's own classes. ``-P``: no module of the folder in which the
 daemon was started is taken for one of Python's or ours."""
-NICENESS = 5
-"""Where processors are short, calls go first."""
-EXPENDABLE = 500
-"""Of ``oom_score_adj``, -1000 to 1000: it is ended before all that has none set."""
 READ_MAX_S = 300
 """The largest deck there may be takes two minutes."""
 ALIGNED = 8
@@ -174,15 +171,6 @@ class _Memory:
             large.append(memory[start : start + size])
             start += size + -size % ALIGNED
         return pickle.loads(rest, buffers=large)  # noqa: S301
-
-
-def give_way() -> None:
-    """Lower this process's priority below the daemon's and Asterisk's: for the processors, and if memory runs out. The
-    systemd unit protects the daemon (``OOMScoreAdjust``); a child would inherit that, and Asterisk would be killed
-    first."""
-    os.nice(NICENESS)
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(f"{EXPENDABLE}", encoding="ascii")
 
 
 def main(given: int, made: int) -> None:

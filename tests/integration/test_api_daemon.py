@@ -17,11 +17,10 @@ from typing import Any
 import httpx
 import pytest
 
-from charging import app_api
+from charging import app_api, priority
 from charging.clock import SystemClock
 from charging.lab.ports import free_port
 from charging.settings import load_config
-from charging.tariff import reading
 from tests.fakes.ami import eventually
 from tests.integration.command import Command, Place
 from tests.integration.test_cli_run import SETTINGS, daemon
@@ -167,8 +166,8 @@ async def test_the_process_of_the_api_gives_way_to_calls(website: Website) -> No
     assert (await website.ask("GET", "/accounts/anna")).status_code == 200
     (pid,) = api_pids(website.place)
     theirs, ours = (os.getpriority(os.PRIO_PROCESS, one) for one in (pid, website.daemon.pid))
-    assert theirs == min(ours + reading.NICENESS, 19)
-    assert expendable(pid) == reading.EXPENDABLE
+    assert theirs == min(ours + priority.NICENESS, 19)
+    assert expendable(pid) == priority.EXPENDABLE
 
 
 async def test_the_process_of_the_api_is_started_anew_and_ends_with_the_daemon(website: Website) -> None:

@@ -29,6 +29,7 @@ from typing import Any
 
 import pytest
 
+from charging.cli.fax_mail import KEPT
 from charging.lab.ports import free_port
 from tests.fakes.documents import pdf
 from tests.fakes.signing import DOMAIN, KEY_AT, key_record, signed
@@ -59,7 +60,6 @@ inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 myhostname = {server}
 mydestination =
-fast_flush_domains =
 mynetworks =
 alias_maps =
 relayhost = [127.0.0.1]:{sink}
@@ -76,6 +76,9 @@ trace unix - - n - 0 bounce
 verify unix - - n - 1 verify
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
+relay unix - - n - - smtp
+flush unix n - n 1000? 0 flush
+showq unix n - n - - showq
 error unix - - n - - error
 retry unix - - n - - error
 anvil unix - - n - 1 anvil
@@ -140,6 +143,7 @@ class Postfix:
     zone: Zone
     runs: _Server
     command: Command
+    syslog: socket.socket
     told: Mailbox = field(default_factory=Mailbox)
     """Every mail that leaves: replies, and bounces."""
 
@@ -161,6 +165,14 @@ class Postfix:
             assert time.monotonic() < deadline, f"{words} not in {self.log()}"
             time.sleep(0.05)
         return found
+
+    def why(self) -> str:
+        """What the operator is told next; and the mail server, which tells it to whoever sent a mail, is not."""
+        line = self.syslog.recv(65_536).decode()
+        assert line.startswith("<22>charging: "), "mail.info"
+        why = line.removeprefix("<22>charging: ").rstrip("\0")
+        assert why[:20] not in self.log()
+        return why
 
     def deferred(self) -> list[dict[str, Any]]:
         """What waits in its queue."""
@@ -191,10 +203,14 @@ def postfix(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pyte
                 [PROGRAM, "-c", folder / "etc", "start"], capture_output=True, text=True, check=False
             )
             assert started.returncode == 0, started.stderr + (folder / "log/mail.log").read_text()
+            syslog = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            syslog.bind(str(folder / "syslog"))
+            syslog.settimeout(DEADLINE_S)
             try:
                 _await_port(port)
-                yield Postfix(folder, port, zone, runs, command, mailbox)
+                yield Postfix(folder, port, zone, runs, command, syslog, mailbox)
             finally:
+                syslog.close()
                 subprocess.run([PROGRAM, "-c", folder / "etc", "stop"], capture_output=True, check=True)
     finally:
         shutil.rmtree(folder)
@@ -215,7 +231,7 @@ def _lay_out(folder: Path, port: int, sink: int, runs: int) -> None:
     shipped = "user=charging argv=/usr/local/bin/charging --config /etc/charging/charging.yaml"
     assert shipped in master
     line = master.replace(shipped, f"user=nobody argv={folder}/hands-on")
-    (folder / "etc/master.cf").write_text(MASTER.format(port=port) + line)
+    (folder / "etc/master.cf").write_text(MASTER.format(port=port) + line.rstrip() + f" --syslog {folder}/syslog\n")
     (folder / "hands-on").write_text(HANDS_ON.format(folder=folder, port=runs))
     (folder / "hands-on").chmod(0o755)
 
@@ -278,12 +294,13 @@ FORGED: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("kind", FORGED)
 def test_forged_mail_is_dropped_whatever_it_says(postfix: Postfix, kind: str) -> None:
-    """Delivered as far as Postfix knows, so that nobody gets a bounce; and its log says why."""
+    """Delivered as far as Postfix knows, so that nobody gets a bounce; and the operator is told why."""
     customer(postfix)
     mail, sender = FORGED[kind]
     postfix.take(mail, sender=sender, client=ELSEWHERE)
     (line,) = postfix.waits_for("relay=chargingfax,.*status=sent")
-    assert "dropped a mail that says to be from Anna@Example.nl" in line
+    assert line.endswith("(delivered via chargingfax service)")
+    assert "dropped a mail that says to be from Anna@Example.nl" in postfix.why()
     assert (postfix.told.got, postfix.deferred()) == ([], [])
 
 
@@ -293,7 +310,8 @@ def test_mail_waits_while_the_dns_does_not_answer(postfix: Postfix) -> None:
     postfix.take(letter())
     postfix.waits_for("relay=chargingfax,.*status=deferred")
     (waiting,) = postfix.deferred()
-    assert "the DNS does not answer" in waiting["recipients"][0]["delay_reason"]
+    assert KEPT in waiting["recipients"][0]["delay_reason"]
+    assert "the DNS does not answer" in postfix.why()
 
 
 @pytest.mark.parametrize("end", [b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r\n", b"\r\n.\r"])
@@ -317,7 +335,8 @@ def test_fax_that_cannot_be_sent_now_stays_with_the_server(postfix: Postfix) -> 
     postfix.take(letter("+31201234567"))
     postfix.waits_for("relay=chargingfax,.*status=deferred")
     (waiting,) = postfix.deferred()
-    assert "start the daemon" in waiting["recipients"][0]["delay_reason"]
+    assert KEPT in waiting["recipients"][0]["delay_reason"]
+    assert "start the daemon" in postfix.why()
     assert postfix.told.got == []
 
 
@@ -339,15 +358,53 @@ def test_secret_address_goes_through_without_any_proof(postfix: Postfix) -> None
     message = letter().replace(b"Anna@Example.nl", b"scanner@office.example")
     postfix.take(message, f"{name}@fax.voice.example", client=ELSEWHERE)
     postfix.waits_for("relay=chargingfax,.*status=sent")
+    assert name not in "".join(one.read_text() for one in (postfix.folder / "handed").glob("*/arguments")), "public"
     postfix.take(message, f"fax+{'a' * 26}@fax.voice.example")
-    _, line = postfix.waits_for("relay=chargingfax,.*status=sent", 2)
-    assert "its secret fax address is nobody's (any more)" in line
+    postfix.waits_for("relay=chargingfax,.*status=sent", 2)
+    assert "its secret fax address is nobody's (any more)" in postfix.why()
     assert postfix.told.recipients == ["anna@example.nl"], "its account's own address, not the From"
 
 
-def test_what_is_too_large_or_no_fax_address_is_refused_on_the_line(postfix: Postfix) -> None:
+@pytest.mark.parametrize(
+    "recipient", ["sales@fax.voice.example", "fax@nosuch.fax.voice.example", "31201112222@q.w.fax.voice.example"]
+)
+def test_what_is_no_fax_address_is_refused_on_the_line(postfix: Postfix, recipient: str) -> None:
+    """A name below the domain was taken, looked for, and bounced to whoever the envelope named."""
     with pytest.raises(smtplib.SMTPRecipientsRefused, match="550"):
-        postfix.take(letter(), "sales@fax.voice.example")
+        postfix.take(letter(), recipient)
+    assert (postfix.deferred(), postfix.told.got) == ([], [])
+
+
+@contextmanager
+def stranger(postfix: Postfix) -> Iterator[smtplib.SMTP]:
+    """Speaks to it from elsewhere."""
+    with smtplib.SMTP("127.0.0.1", postfix.port, timeout=DEADLINE_S) as smtp:
+        smtp.ehlo("mx")
+        assert smtp.docmd(f"XCLIENT ADDR={ELSEWHERE} NAME=mx.evil.example")[0] == 220
+        smtp.ehlo("mx")
+        yield smtp
+
+
+def test_no_report_of_success_goes_to_whoever_the_envelope_names(postfix: Postfix) -> None:
+    with stranger(postfix) as smtp:
+        assert not {"dsn", "etrn"} & smtp.esmtp_features.keys()
+        smtp.mail("victim@innocent.example")
+        assert smtp.rcpt(FAX, ["NOTIFY=SUCCESS"])[0] >= 500
+
+
+def test_no_stranger_has_the_queue_tried_again(postfix: Postfix) -> None:
+    with stranger(postfix) as smtp:
+        assert smtp.docmd("ETRN fax.voice.example")[0] >= 500
+
+
+def test_one_machine_brings_so_many_mails_a_minute(postfix: Postfix) -> None:
+    """Each starts the command, and mails wait in the order in which they came."""
+    with stranger(postfix) as smtp:
+        codes = [smtp.docmd(word)[0] for _ in range(31) for word in ("MAIL FROM:<me@evil.example>", "RSET")]
+    assert (set(codes[:60]), codes[60]) == ({250}, 450)
+
+
+def test_what_is_too_large_is_refused_on_the_line(postfix: Postfix) -> None:
     large = letter() + b"x" * 76 * 300_000
     with pytest.raises(smtplib.SMTPException, match="552"):
         postfix.take(large)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from charging import app_api
+from charging import app_api, priority
 from charging.pricing.rate import Rate
 from charging.tariff import reading
 from charging.tariff.deck import Deck, DeckRow
@@ -63,9 +63,9 @@ def test_a_child_runs_nothing_of_the_folder_that_the_daemon_was_started_in(
 
 def test_a_child_is_ended_before_asterisk_where_memory_is_short() -> None:
     """It inherits what protects the daemon."""
-    asks = "from charging.tariff.reading import give_way; give_way(); print(open('/proc/self/oom_score_adj').read())"
+    asks = "from charging.priority import give_way; give_way(); print(open('/proc/self/oom_score_adj').read())"
     told = subprocess.run([sys.executable, "-c", asks], capture_output=True, timeout=60, check=True, text=True)
-    assert int(told.stdout) == reading.EXPENDABLE > 0
+    assert int(told.stdout) == priority.EXPENDABLE > 0
 
 
 async def test_problems_are_told_with_their_lines(path: Path) -> None:

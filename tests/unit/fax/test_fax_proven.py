@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from charging.fax.mail import read_letter
-from charging.fax.proven import Envelope, why_unproven
+from charging.fax.mail import Envelope, read_letter
+from charging.fax.proven import why_unproven
 from tests.fakes.names import PlayedDns
 from tests.fakes.signing import DOMAIN
 from tests.unit.fax.test_fax_mail import mail

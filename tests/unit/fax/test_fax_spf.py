@@ -93,6 +93,15 @@ def test_name_of_the_client_counts_below_the_domain_alone(host: str, passes: boo
     assert (outcome(dns, str(client), "me@example.nl") == Result.PASS) is passes
 
 
+def test_server_that_the_client_chooses_is_asked_for_his_address_alone() -> None:
+    """Whoever chooses his own reverse DNS had 20 s go by before the domain's own servers were asked."""
+    client = ip_address("198.41.0.4")
+    records = {("example.nl", "TXT"): ["v=spf1 ptr a -all"], (client.reverse_pointer, "PTR"): ["slow.evil.example"]}
+    dns = PlayedDns(records, silent={("slow.evil.example", "A")})
+    assert outcome(dns, str(client), "me@example.nl") == Result.FAIL
+    assert [name for name, _ in dns.asked] == ["example.nl", client.reverse_pointer, "example.nl"]
+
+
 @pytest.mark.parametrize(("letters", "kept"), [(57, "c.b."), (58, "b."), (59, "b."), (60, "")])
 def test_name_that_is_too_long_loses_labels_at_its_beginning(letters: int, kept: str) -> None:
     """253 characters may be asked for (RFC 7208, 7.3)."""

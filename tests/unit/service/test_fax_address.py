@@ -9,8 +9,9 @@ import pytest
 from charging.ledger.accounts import Account, Status
 from charging.ledger.memory import MemoryStore
 from charging.service.accounts import Accounts
-from charging.service.fax_address import COLLECTION, FaxAddresses, NewFaxAddress, digest_of, forget
+from charging.service.fax_address import COLLECTION, FaxAddresses, NewFaxAddress, forget
 from charging.service.refusal import Code, Refused
+from charging.unguessable import digest_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import make_tariff
 
