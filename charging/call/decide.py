@@ -52,6 +52,8 @@ class Reason(StrEnum):
     PREMIUM = "premium"
     LOOP = "loop"
     """The target is one of the operator's own numbers."""
+    NOT_A_NUMBER = "not_a_number"
+    """The target is no certain number: what would be dialled might be another than what is priced."""
     CAME_BACK = "came_back"
     """It is the forward of a call that rings still, diverted back to the subscriber's number."""
     DRAINING = "draining"
@@ -264,6 +266,7 @@ _REFUSALS = {
     Refusal.BLOCKED: Reason.BLOCKED,
     Refusal.PREMIUM: Reason.PREMIUM,
     Refusal.LOOP: Reason.LOOP,
+    Refusal.NOT_A_NUMBER: Reason.NOT_A_NUMBER,
 }
 
 

@@ -279,6 +279,11 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "`charging number set NUMBER --forward-to …`",
     ),
     Reason.LOOP: ("it is forwarded to one of your own numbers", "`charging number set NUMBER --forward-to …`"),
+    Reason.NOT_A_NUMBER: (
+        "the number that it is forwarded to is no certain number: what is dialled might be another than what is priced",
+        "`charging number set NUMBER --forward-to …`, with nothing between the country code and the number, such as "
+        "+31612345678; `charging check` shows all such numbers",
+    ),
     Reason.CAME_BACK: (
         "it is the forward of a call that still rang, diverted back to the number",
         "the customer's phone diverts to his own number here: he should end that; the first call went on as decided",

@@ -49,7 +49,7 @@ from charging.clock import MICROSECONDS, Clock, Instant, day_name
 from charging.engine.ports import Observer, Switch
 from charging.engine.sessions import NO_SESSION, Registry
 from charging.engine.subscribers import find_subscriber
-from charging.engine.told import CallDecided, CallerNotLookedUp, MessageNotSold
+from charging.engine.told import CallDecided, CallerNotLookedUp, MessageNotSold, TargetUncertain
 from charging.errors import LedgerError, LinkDown, SwitchError
 from charging.ledger.accounts import REHEARSAL, Account, Number
 from charging.ledger.balances import rooms, spendable, with_rules
@@ -402,6 +402,8 @@ class Desk:
             await self._packs.keep(terms)  # before a month may be granted under them
         rate = tariff.rate_for(subscriber.plan.name, subscriber.number.forward_to, now.wall_us, held)
         if isinstance(rate, Refusal):
+            if rate is Refusal.NOT_A_NUMBER:
+                self._observe(TargetUncertain(subscriber.account.id))
             return refused(rate, subscriber)
         if subscriber.account.id == REHEARSAL:
             rate = rate.rehearsed()

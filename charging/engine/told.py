@@ -138,6 +138,13 @@ class MaintenancePostponed:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetUncertain:
+    """A call was not forwarded: the stored target is no certain number, and might be dialled as another than priced."""
+
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
 class SwitchFailed:
     """The switch could not be asked, or did not obey."""
 
@@ -237,6 +244,7 @@ Warnings = (
     | TicksPostponed
     | AuditPostponed
     | MaintenancePostponed
+    | TargetUncertain
     | SwitchFailed
     | RecordsNotDeleted
     | RecordsOfAnotherSwitch

@@ -35,6 +35,7 @@ from charging.pricing.money import format_euro
 from charging.pricing.packs import PAGES
 from charging.service import text
 from charging.service.refusal import Code, Obstacle, Refused, closed_account, unknown_account
+from charging.tariff.numbering import expected
 from charging.tariff.tariff import Refusal, Tariff
 
 NAME_LENGTH_MAX = 100
@@ -51,6 +52,7 @@ _REFUSALS = {
     Refusal.BLOCKED: ("it is blocked", Obstacle.BLOCKED_NUMBER),
     Refusal.PREMIUM: ("it is a premium number", Obstacle.PREMIUM_NUMBER),
     Refusal.LOOP: ("it is a number of the operator", Obstacle.OPERATORS_NUMBER),
+    Refusal.NOT_A_NUMBER: ("it is no certain number", Obstacle.INVALID_NUMBER),
 }
 
 log = structlog.get_logger(__name__)
@@ -153,7 +155,7 @@ class Faxes:
         tariff, now = self._tariff(), self._clock.now()
         target = tariff.normalise(wish.target)
         if target is None or not target.startswith("+"):
-            message = f"found the fax number {wish.target[:40]!r}, expected a telephone number"
+            message = f"found the fax number {wish.target[:40]!r}, expected {expected(wish.target, tariff.region)}"
             return Refused(Code.INVALID, message, obstacle=Obstacle.INVALID_NUMBER, at="?target")
         price = tariff.fax_page_for(payer.plan, target, now.wall_us)
         if isinstance(price, Refusal):

@@ -22,6 +22,7 @@ from charging.service.accounts import Accounts
 from charging.service.import_file import ImportRow, read_rows
 from charging.service.numbers import NumberChanges, Numbers, NumberSet
 from charging.service.refusal import Refused
+from charging.tariff.numbering import expected
 from charging.tariff.tariff import Tariff
 
 T = TypeVar("T")
@@ -188,7 +189,7 @@ class AccountImport:
         changes = NumberChanges(forward_to=row.forward_to, paid_voicemail=row.paid_voicemail, mailbox=row.mailbox)
         normal = self._tariff().normalise(row.number)
         if normal is None or not normal.startswith("+"):
-            return row.problem(file, "number", repr(row.number[:40]), "a telephone number such as +31201234567")
+            return row.problem(file, "number", repr(row.number[:40]), expected(row.number, self._tariff().region))
         target = self._tariff().normalise(row.forward_to) if row.forward_to else None
         if target in own:
             return row.problem(file, "forward_to", f"{target}, a number of this file", "a number elsewhere")

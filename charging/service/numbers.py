@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -14,7 +15,12 @@ from charging.service.accounts import EDIT_TRIES_MAX
 from charging.service.actor import customer
 from charging.service.changes import Act, Changes, differences, number_facts
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
+from charging.tariff.numbering import expected, is_certain
 from charging.tariff.tariff import Refusal, Tariff
+
+PAGE = 500
+"""Numbers that are read together."""
+_E164 = re.compile(r"\+[0-9]{1,15}")
 
 
 class NumberChanges(TypedDict, total=False):
@@ -65,9 +71,12 @@ class Numbers:
 
     async def get(self, number: str) -> Number | Refused:
         """A number, in whatever form it is written. A customer sees his own alone: that is looked at here, for a
-        number may become another's between any look before and this one."""
+        number may become another's between any look before and this one. One that is stored as no number is written
+        any more is found by that very text, and can be removed."""
         normal = self._tariff().normalise(number)
         known = await self._store.directory.number(normal) if normal is not None else None
+        if _E164.fullmatch(number) and number != normal:
+            known = await self._store.directory.number(number) or known
         return known if known is not None and customer() in ("", known.account) else _unknown(number[:40])
 
     async def change(self, number: str, changes: NumberChanges) -> NumberSet | Refused:
@@ -116,10 +125,11 @@ class Numbers:
         return await self._store.directory.numbers_page(after, limit, account, backwards=backwards)
 
     def _subscriber_number(self, number: str) -> str | Refused:
-        normal = self._tariff().normalise(number)
+        tariff = self._tariff()
+        normal = tariff.normalise(number)
         if normal is None or not normal.startswith("+"):
             return Refused(
-                Code.INVALID, f"found {number[:40]!r}, expected a telephone number such as +31201234567", at="#/number"
+                Code.INVALID, f"found {number[:40]!r}, expected {expected(number, tariff.region)}", at="#/number"
             )
         return normal
 
@@ -181,9 +191,8 @@ class Numbers:
         tariff = self._tariff()
         target = tariff.normalise(wanted)
         if target is None:
-            return Refused(
-                Code.INVALID, f"found {wanted[:40]!r}, expected a telephone number to forward to", at="#/forward_to"
-            )
+            message = f"found {wanted[:40]!r}, expected {expected(wanted, tariff.region)}"
+            return Refused(Code.INVALID, message, at="#/forward_to")
         if target == number.number or await self._store.directory.number(target) is not None:
             return Refused(
                 Code.NOT_ALLOWED, f"{target} is one of our own numbers: the call would come back", "forward elsewhere"
@@ -199,6 +208,21 @@ class Numbers:
             case Refusal() as refusal:
                 return target, (*odd, f"calls to {target} are not forwarded until the tariff prices them ({refusal})")
         return target, odd
+
+
+async def uncertain_numbers(store: Store, tariff: Tariff) -> AsyncIterator[str]:
+    """A sentence for each number that is stored, or forwarded to, as no number is written any more: an older version
+    took it. Raises LedgerError."""
+    after = ""
+    while rows := await store.directory.numbers_page(after, PAGE):
+        for one in rows:
+            if not is_certain(one.number):
+                cure = "remove it (`charging number remove`), and add it again as it is dialled"
+                yield f"account {one.account!r} has the number {one.number}, which is no certain number; {cure}"
+            if not is_certain(one.forward_to):
+                what = f"{one.number} is forwarded to {one.forward_to}, which is no certain number and is not dialled"
+                yield f"{what}; expected {expected(one.forward_to, tariff.region)}: `charging number set --forward-to`"
+        after = rows[-1].number
 
 
 def _taken(number: Number) -> Refused:

@@ -23,6 +23,7 @@ from charging.ledger.model import CREDIT, Balance
 from charging.ledger.port import Store
 from charging.pricing.packs import PAGES, shares
 from charging.service.refusal import Code, Refused, unknown_account
+from charging.tariff.numbering import expected
 from charging.tariff.tariff import Refusal, Tariff
 from charging.whatif.quote import Limit, Quote, Unpriced, find_rate, limit, quote, quote_funding
 
@@ -198,7 +199,8 @@ def _misasked(asked: Asked) -> Refused | None:
 def _no_price(unpriced: Unpriced, plan: str, tariff: Tariff) -> Refused:
     match unpriced.reason:
         case "not_a_number":
-            return Refused(Code.INVALID, f"found {unpriced.number[:40]!r}, expected a telephone number")
+            wanted = expected(unpriced.number, tariff.region)
+            return Refused(Code.INVALID, f"found {unpriced.number[:40]!r}, expected {wanted}")
         case "unknown_plan":
             return Refused(Code.INVALID, f"found plan {plan[:80]!r}, expected one of " + ", ".join(tariff.plans))
         case reason:

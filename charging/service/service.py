@@ -33,7 +33,7 @@ from charging.service.gifts import Gifts
 from charging.service.ledger_contents import LedgerContents
 from charging.service.live import Calls, LiveCalls
 from charging.service.money import Money
-from charging.service.numbers import Numbers
+from charging.service.numbers import Numbers, uncertain_numbers
 from charging.service.page_tokens import PagePlace, PageTokens
 from charging.service.payments import Payments
 from charging.service.privacy import People, hide_numbers
@@ -45,11 +45,14 @@ from charging.service.statements import Statements
 from charging.service.subscriptions import Subscriptions
 from charging.service.trail import Noted, Trail
 from charging.service.trail import Sought as ChangesSought
+from charging.tariff.numbering import expected
 from charging.tariff.tariff import Tariff
 
 log = structlog.get_logger(__name__)
 
 DEFAULTS = Policy()
+WARNINGS_MAX = 100
+"""Of a ledger, that are told together."""
 
 
 class Service:
@@ -143,9 +146,11 @@ class Service:
         if sought.account is not None and await self._store.directory.account(sought.account) is None:
             return unknown_account(sought.account)
         if sought.number is not None:
-            normal = self.tariff().normalise(sought.number)
+            tariff = self.tariff()
+            normal = tariff.normalise(sought.number)
             if normal is None:
-                return Refused(Code.INVALID, f"found {sought.number[:40]!r}, expected a telephone number")
+                wanted = expected(sought.number, tariff.region)
+                return Refused(Code.INVALID, f"found {sought.number[:40]!r}, expected {wanted}")
             sought = replace(sought, number=normal)
         return await self._decisions.page(sought, after, limit, backwards=backwards)
 
@@ -171,10 +176,16 @@ class Service:
             yield changed
 
     async def ledger_warnings(self) -> Sequence[str]:
-        """What an operator should mend before trusting the store with money, in sentences."""
-        warnings = await self._store.warnings()
-        doubtful = await time_warning(self._store, self.clock)
-        return [*warnings, doubtful] if doubtful else warnings
+        """What an operator should mend before trusting the store with money, in sentences. At most ``WARNINGS_MAX``.
+        Raises LedgerError."""
+        warnings = list(await self._store.warnings())
+        if doubtful := await time_warning(self._store, self.clock):
+            warnings.append(doubtful)
+        async for uncertain in uncertain_numbers(self._store, self.tariff()):
+            if len(warnings) >= WARNINGS_MAX:
+                return [*warnings, "there are more of them"]
+            warnings.append(uncertain)
+        return warnings
 
     async def confirm_time(self) -> int:
         """Note, on an operator's word, that this machine's clock is right, so that expiry goes on. Returns the wall

@@ -9,12 +9,10 @@ number without a price is never dialled.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from functools import lru_cache
 from typing import Generic, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -26,16 +24,11 @@ from charging.pricing.money import CENT, format_euro
 from charging.pricing.packs import MONTH_ORDER, PAGES, PackRules, PackTerms, PieceRules, monthly
 from charging.pricing.rate import Band, Rate, Rounding, Step, gross_price, round_div
 from charging.tariff.deck import Deck, DeckRow
+from charging.tariff.numbering import NUMBER_CHARACTERS, e164, is_certain
 from charging.tariff.plans import Pack, Plan
 
 DECK_RATES_MAX = 1_024
 """So many rates by decks are kept made; a deck may have 100,000 rows."""
-
-_NO_NUMBER = re.compile(r"[\x00-\x08]|[0-9][eExX][+-]?[0-9]|[.,]0\Z")
-"""What programs make of numbers that they take for amounts: 3.1201234567E10, 31201234567.0, 0x31. Read as digits it
-would be another's number."""
-NUMBERS_KEPT = 8_192
-"""Numbers that were read last: to read one again costs a tenth of a decision."""
 
 T = TypeVar("T")
 
@@ -53,6 +46,9 @@ class Refusal(StrEnum):
     """The number belongs to a premium service, whose price nobody controls."""
     LOOP = "loop"
     """The number is one of the operator's own: the call would come back."""
+    NOT_A_NUMBER = "not_a_number"
+    """It is not written as :meth:`Tariff.normalise` writes it, or is no certain number: what would be dialled might be
+    another number than what is priced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,20 +172,6 @@ class Prefixes(Generic[T]):
         return None
 
 
-@lru_cache(NUMBERS_KEPT)
-def _e164(text: str, region: str) -> str | None:
-    """A number as typed or dialled in a region, as ``+31612345678``; ``None`` if it is none."""
-    if _NO_NUMBER.search(text):
-        return None
-    try:
-        number = phonenumbers.parse(text, region)
-    except phonenumbers.NumberParseException:
-        return None
-    if number.extension or not phonenumbers.is_possible_number(number):
-        return None
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-
-
 @dataclass(frozen=True)
 class Tariff:
     """Everything that a tariff file and its decks say. Never changed: an edit makes another one."""
@@ -254,15 +236,17 @@ class Tariff:
         return local_reading(self._zone, wall_us).date()
 
     def normalise(self, text: str, region: str | None = None) -> str | None:
-        """A number as typed or dialled, as ``+31612345678``; a short code as its digits; ``None`` if neither.
+        """A number as typed or dialled, as ``+31612345678``; a short code as its digits; ``None`` if neither, or if it
+        is not certain which number is meant (`charging.tariff.numbering.expected` says why).
 
-        National forms are read in ``region`` (by default the tariff's).
+        National forms are read in ``region`` (by default the tariff's). The result is one that this leaves as it is:
+        what is stored, priced, refused and dialled is the same number.
         """
-        if len(text) > 40:  # longer than any number with its punctuation; parsing time is bounded by it
+        if len(text) > NUMBER_CHARACTERS:
             return None
         if text.strip() in self._short_codes:
             return text.strip()
-        return _e164(text, region or self.region)
+        return e164(text, region or self.region)
 
     def exists(self, number: str) -> bool:
         """Whether a normalised number is one that its country assigns. Short codes are not checked. A number that is
@@ -276,9 +260,13 @@ class Tariff:
             return (number, short) if short else None
         return self._prefixes.match(number)
 
-    def rate_for(self, plan_name: str, number: str, at_us: int, held: Mapping[str, PackTerms] = {}) -> Rate | Refusal:
+    def rate_for(
+        self, plan_name: str, number: str, at_us: int, held: Mapping[str, PackTerms] = {}, *, is_prefix: bool = False
+    ) -> Rate | Refusal:
         """The rate of a normalised number for a call that begins at ``at_us`` (wall clock, µs), or why there is none.
-        ``held``: the rules of the packs that the payer has, by edition."""
+        ``held``: the rules of the packs that the payer has, by edition. ``is_prefix``: of all numbers that begin so."""
+        if not (is_prefix or is_certain(number)):
+            return Refusal.NOT_A_NUMBER
         found = self._find(plan_name, number, at_us)
         if isinstance(found, Refusal):
             return found
@@ -290,8 +278,11 @@ class Tariff:
         granted = {one: (terms.pays(number, name), terms.increment_s) for one, terms in others.items()}
         return found[0].with_given(*_paying("", number, name, held), granted)
 
-    def fax_page_for(self, plan_name: str, number: str, at_us: int) -> int | Refusal:
-        """Micro-euro of one sent page, VAT included."""
+    def fax_page_for(self, plan_name: str, number: str, at_us: int, *, is_prefix: bool = False) -> int | Refusal:
+        """Micro-euro of one sent page to a normalised number, VAT included, or why there is no price. ``is_prefix``: to
+        all numbers that begin so."""
+        if not (is_prefix or is_certain(number)):
+            return Refusal.NOT_A_NUMBER
         found = self._find(plan_name, number, at_us)
         if isinstance(found, Refusal):
             return found

@@ -17,6 +17,7 @@ from charging.clock import MICROSECONDS
 from charging.pricing.money import parse_euro
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
+from charging.tariff.numbering import expected
 from charging.web.forms import ACCOUNT, AMOUNT, CALL_CURSOR, CDR_CURSOR, DECISION_CURSOR, EXACT_AMOUNT, MOMENT, NUMBER
 from charging.web.models import Page
 from charging.web.problem import Refusal
@@ -138,9 +139,11 @@ CallerFilter = Annotated[
 
 def e164(service: Service, number: str, at: str = "?number") -> str:
     """A telephone number in its one form. Raises Refusal if it is none; ``at`` is where it stands."""
-    normal = service.tariff().normalise(number)
+    tariff = service.tariff()
+    normal = tariff.normalise(number)
     if normal is None:
-        raise Refusal(Refused(Code.INVALID, f"found {number[:40]!r}, expected a telephone number", at=at))
+        message = f"found {number[:40]!r}, expected {expected(number, tariff.region)}"
+        raise Refusal(Refused(Code.INVALID, message, at=at))
     return normal
 
 

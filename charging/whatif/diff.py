@@ -120,7 +120,7 @@ def _prices(old: Tariff, new: Tariff, at_us: int) -> Iterator[Change]:
     """Per destination: what differs, with example calls, and whom it concerns."""
     changes = _Grouped()
     for plan, name, number in _everywhere(old, new):
-        before, after = (tariff.rate_for(plan, number, at_us) for tariff in (old, new))
+        before, after = (tariff.rate_for(plan, number, at_us, is_prefix=True) for tariff in (old, new))
         refusals = [rate.value if isinstance(rate, Refusal) else "" for rate in (before, after)]
         if all(refusals) and before != after:
             changes.add(f"prices.{name}", refusals[0], refusals[1], "", plan)
@@ -135,9 +135,11 @@ def _fax(old: Tariff, new: Tariff, at_us: int) -> Iterator[Change]:
     """Per destination: a page before and after."""
     changes = _Grouped()
     for plan, name, number in _everywhere(old, new):
-        before, after = (tariff.fax_page_for(plan, number, at_us) for tariff in (old, new))
+        before, after = (tariff.fax_page_for(plan, number, at_us, is_prefix=True) for tariff in (old, new))
         priced = not isinstance(before, Refusal) and not isinstance(after, Refusal)
-        both_calls = all(isinstance(tariff.rate_for(plan, number, at_us), Rate) for tariff in (old, new))
+        both_calls = all(
+            isinstance(tariff.rate_for(plan, number, at_us, is_prefix=True), Rate) for tariff in (old, new)
+        )
         if before != after and both_calls:
             effect = effect_of((int(before),), (int(after),)) if priced else ""
             changes.add(f"fax.{name}", _page_text(before), _page_text(after), effect, plan)

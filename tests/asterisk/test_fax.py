@@ -19,7 +19,7 @@ from charging.fax.tiff import page_count
 from charging.lab import Lab, fax_machine
 from charging.lab.errors import LabError
 from tests.asterisk.engine import NUMBER, Engine, engine
-from tests.asterisk.parties import black_box_record
+from tests.asterisk.parties import black_box_record, operator_sets
 from tests.asterisk.waiting import eventually
 from tests.fakes.documents import pdf
 
@@ -200,7 +200,13 @@ async def test_daemon_dead_when_a_fax_ends_charges_it_once_when_it_is_back(lab: 
         assert await live.posted() == CREDIT - recorded * PAGE
 
 
-async def test_order_that_comes_late_to_the_switch_is_not_dialled(lab: Lab) -> None:
+@pytest.mark.parametrize(
+    ("target", "before"),
+    [(fax_machine.receives(6), "1700000000"), ("+3102527123456", "4000000000")],
+    ids=["late", "a number abroad"],
+)
+async def test_order_that_is_late_or_would_be_dialled_abroad_is_not_dialled(lab: Lab, target: str, before: str) -> None:
+    """What is not dialled may be ordered again."""
     fields = {
         **{"Channel": "Local/send@charging-fax/n", "Context": "charging-fax", "Exten": "idle", "Priority": "1"},
         **{"Async": "true", "ChannelId": "f-late", "OtherChannelId": "f-late-2"},
@@ -208,16 +214,17 @@ async def test_order_that_comes_late_to_the_switch_is_not_dialled(lab: Lab) -> N
             f"__CHARGING_{name}={value}"
             for name, value in (
                 ("SESSION", "late"),
-                ("TARGET", fax_machine.receives(6)),
+                ("TARGET", target),
                 ("FAX_FILE", "/nowhere.tif"),
-                ("FAX_BEFORE", "1700000000"),
+                ("FAX_BEFORE", before),
                 ("FAX_RING_S", "30"),
                 ("FAX_S", "60"),
             )
         ),
     }
-    await lab.switch.action("Originate", fields)
-    record = await black_box_record(lab, "late")
+    async with operator_sets(lab, "CHARGING_DIAL_FORMAT", "national"):
+        await lab.switch.action("Originate", fields)
+        record = await black_box_record(lab, "late")
     assert (record["dial"], record["fax"], record["phase"]) == ("", "", "undialled")
 
 

@@ -62,6 +62,34 @@ async def test_the_number_is_dialled_as_the_carrier_wants_it(lab: Lab, settings:
         await call.wait_end()
 
 
+ITALY = {"CHARGING_COUNTRY_CODE": "39", "CHARGING_NATIONAL_PREFIX": ""}
+FRANCE = {"CHARGING_COUNTRY_CODE": "33", "CHARGING_NATIONAL_PREFIX": ""}
+JAPAN = {"CHARGING_COUNTRY_CODE": "81", "CHARGING_INTERNATIONAL_PREFIX": "010"}
+RUSSIA = {"CHARGING_COUNTRY_CODE": "7", "CHARGING_NATIONAL_PREFIX": "8", "CHARGING_INTERNATIONAL_PREFIX": "810"}
+
+
+@pytest.mark.parametrize(
+    ("target", "settings", "is_dialled"),
+    [
+        ("+3102527123456", {}, False),  # 0 and 0252…: Somalia
+        ("+3300252712345", FRANCE, False),
+        ("+811012345678", JAPAN, False),  # 0 and 10…
+        ("+390612345678", ITALY, True),  # the zero is the number's own
+        ("+78001234567", RUSSIA, True),
+    ],
+)
+async def test_a_number_is_not_dialled_within_its_country_as_one_abroad(
+    lab: Lab, target: str, settings: dict[str, str], is_dialled: bool
+) -> None:
+    """What is priced for one country is not dialled in another, whatever the daemon said. (The lab's world has none of
+    these numbers, so what is dialled is asked about.)"""
+    national = {"CHARGING_DIAL_FORMAT": "national", "CHARGING_FALLBACK": "reject", "CHARGING_NO_ANSWER_S": "1"}
+    async with globals_set(lab, national | settings), serving(forward_or_reject(target), lab.agi_port) as stub:
+        call = await lab.place_call(NUMBER)
+        await call.wait_end()
+    assert len(stub.requests) == (2 if is_dialled else 1)
+
+
 @pytest.mark.parametrize("how", ["PAI", "Privacy: id", "anonymous From with PAI"])
 @pytest.mark.parametrize("shown", ["caller", "subscriber"])
 async def test_the_number_that_a_forward_shows(lab: Lab, tmp_path: Path, shown: str, how: str) -> None:

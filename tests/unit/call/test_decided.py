@@ -113,6 +113,19 @@ async def test_a_plan_that_the_tariff_has_not_is_noted_with_its_account(rig: Rig
     assert (last(rig).reason, last(rig).account, last(rig).number) == ("unknown_plan", "anna", NUMBER)
 
 
+@pytest.mark.parametrize("target", ["+3102527123456", "+310900123456", "+310850000001"])
+async def test_a_stored_target_that_is_no_certain_number_is_not_dialled_and_is_told(rig: Rig, target: str) -> None:
+    """An older version took it: it would be priced as a Dutch number, and dialled as another."""
+    await rig.subscriber(credit=EURO, forward_to=target)
+    answer = await rig.ring()
+    assert (answer.decision, answer.target) == (Decision.VOICEMAIL, None)
+    assert last(rig).reason == "not_a_number"
+    assert f"charging number set {NUMBER} --forward-to" in advice(last(rig))
+    (told,) = rig.heard("target_uncertain")
+    assert told["account"] == "anna"
+    assert (await rig.balance()).reserved == 0
+
+
 async def test_too_many_calls_and_a_suspended_account_are_noted(rig: Rig) -> None:
     await rig.subscriber(credit=10 * EURO)
     for _ in range(6):

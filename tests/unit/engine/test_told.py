@@ -35,7 +35,7 @@ WARNINGS = (
     "drain_ended end_unproven extension_refused lease_lost lease_not_released lease_not_renewed ledger_not_reached "
     "left_message_too_old leg_replaced maintenance_postponed moved_call_cut newer_version_read overdue_call_cut "
     "overload_begun overload_ended records_not_deleted records_of_another_switch spool_has_room switch_failed "
-    "ticks_postponed transfer_cut transfer_followed unpaid_channel_seen"
+    "target_uncertain ticks_postponed transfer_cut transfer_followed unpaid_channel_seen"
 )
 ERRORS = (
     "booking_contradicted clock_jumped event_contradicted ledger_failed leg_without_session mailbox_overflowed "

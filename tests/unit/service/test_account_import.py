@@ -219,3 +219,15 @@ async def test_a_field_beyond_the_last_column_is_told(shop: Shop) -> None:
     assert await problems(shop, "account,plan,\nanna,light,x\n") == [
         "f.csv:2: found 3 columns, expected 2, as in line 1"
     ]
+
+
+async def test_a_number_with_a_zero_left_behind_its_country_code_is_a_problem_in_its_column(shop: Shop) -> None:
+    found = await problems(
+        shop,
+        "account,plan,language,email,number,forward_to,paid_voicemail,mailbox\n"
+        "emma,light,nl,,+31201111111,+31 00 252 7123456,,\n"
+        "fred,light,nl,,003100201111111,,,\n",
+    )
+    expected = "expected the number itself behind +31, without the 0 that stands between them"
+    assert f"f.csv:2:29: forward_to: found '+31 00 252 7123456', {expected}" in found
+    assert f"f.csv:3:16: number: found '003100201111111', {expected}" in found

@@ -474,6 +474,7 @@ async def test_fax_of_which_the_switch_knows_nothing_any_more_is_not_charged(off
         ("+31850000001", Code.NOT_ALLOWED, Obstacle.OPERATORS_NUMBER),
         ("+4930123456", Code.NOT_ALLOWED, Obstacle.NOT_COVERED),
         ("x", Code.INVALID, Obstacle.INVALID_NUMBER),
+        ("+31 00 252 7123456", Code.INVALID, Obstacle.INVALID_NUMBER),
     ],
 )
 async def test_target_that_cannot_be_priced_is_refused(

@@ -10,6 +10,7 @@ from charging.ledger.accounts import Language, Number
 from charging.service.actor import acting
 from charging.service.numbers import NumberSet
 from charging.service.refusal import Code, Refused
+from charging.service.service import WARNINGS_MAX
 from charging.service.trail import Sought
 from tests.fakes.rig import with_short_code
 from tests.unit.service.conftest import NUMBER, Shop, refused
@@ -223,7 +224,7 @@ async def test_forwarding_to_what_the_tariff_has_no_price_for_is_stored_with_a_w
     assert "not_covered" in made.warnings[0]
 
 
-@pytest.mark.parametrize(("target", "odd"), [("06100", True), ("06 12345678", False)])
+@pytest.mark.parametrize(("target", "odd"), [("061000", True), ("06 12345678", False)])
 async def test_forwarding_to_a_number_that_its_country_does_not_give_out_is_stored_with_a_warning(
     shop: Shop, target: str, odd: bool
 ) -> None:
@@ -234,11 +235,11 @@ async def test_forwarding_to_a_number_that_its_country_does_not_give_out_is_stor
     assert any("is no number that its country gives out" in one for one in made.warnings) == odd
 
 
-@pytest.mark.parametrize("target", ["06123456789012345", "061", "+316100"])
+@pytest.mark.parametrize("target", ["06123456789012345", "061", "+316100", "06100"])
 async def test_forwarding_to_what_is_too_short_or_too_long_for_a_number_is_refused(shop: Shop, target: str) -> None:
     await shop.anna()
     answer = refused(await shop.service.numbers.add("anna", NUMBER, {"forward_to": target}), Code.INVALID)
-    assert "expected a telephone number to forward to" in answer.message
+    assert "expected a telephone number such as" in answer.message or "without the 0" in answer.message
 
 
 @pytest.mark.parametrize(("plan", "price"), [("light", "no price"), ("free", "")])
@@ -270,3 +271,50 @@ async def test_numbers_of_an_account_or_of_all(shop: Shop) -> None:
     assert [one.number for one in await shop.service.numbers.page("", 10, "bert")] == ["+31201234568"]  # type: ignore[union-attr]
     assert len(await shop.service.numbers.page("", 10)) == 2  # type: ignore[arg-type]
     refused(await shop.service.numbers.page("", 10, "carl"), Code.NOT_FOUND)
+
+
+@pytest.mark.parametrize("written", ["+31 00 252 7123456", "003100900123456", "+31(0)(0)85 0000001"])
+async def test_a_number_with_a_zero_left_behind_its_country_code_is_refused_with_what_to_leave_out(
+    shop: Shop, written: str
+) -> None:
+    """It would be priced as a number of the country, and dialled as a foreign, a premium or one's own number."""
+    await shop.anna()
+    numbers, expected = shop.service.numbers, "expected the number itself behind +31, without the 0"
+    assert expected in refused(await numbers.add("anna", written, {}), Code.INVALID).message
+    await numbers.add("anna", NUMBER, {})
+    answer = refused(await numbers.change(NUMBER, {"forward_to": written}), Code.INVALID)
+    assert expected in answer.message
+    assert answer.at == "#/forward_to"
+    kept = await numbers.get(NUMBER)
+    assert isinstance(kept, Number)
+    assert kept.forward_to == ""
+
+
+async def odd_numbers(shop: Shop) -> list[str]:
+    return [one for one in await shop.service.ledger_warnings() if "no certain number" in one]
+
+
+async def test_numbers_that_an_older_version_stored_so_are_told_and_can_be_mended_and_removed(shop: Shop) -> None:
+    await shop.anna()
+    numbers, directory = shop.service.numbers, shop.store.directory
+    await numbers.add("anna", NUMBER, {"forward_to": TARGET})
+    assert await odd_numbers(shop) == []
+    odd = "+310851234567"
+    await directory.put_number(Number(odd, "anna", forward_to="+3102527123456"), None)
+    told = await odd_numbers(shop)
+    assert [f"has the number {odd}" in one or "+3102527123456, which is no" in one for one in told] == [True] * 2
+    changed = await numbers.change(odd, {"forward_to": TARGET})
+    assert isinstance(changed, NumberSet)
+    assert changed.number.number == odd
+    assert len(await odd_numbers(shop)) == 1
+    assert isinstance(await numbers.remove(odd), Number)
+    assert await odd_numbers(shop) == []
+    assert isinstance(await numbers.get(NUMBER), Number), "nothing else was touched"
+
+
+async def test_very_many_numbers_that_are_no_certain_ones_are_told_in_part(shop: Shop) -> None:
+    await shop.anna()
+    for each in range(WARNINGS_MAX + 1):
+        await shop.store.directory.put_number(Number(f"+31020{each:07}", "anna"), None)
+    told = await shop.service.ledger_warnings()
+    assert (len(told), told[-1]) == (WARNINGS_MAX + 1, "there are more of them")

@@ -50,6 +50,7 @@ async def test_a_limit_is_what_the_accounts_credit_reaches(shop: Shop) -> None:
         (Asked(MOBILE, account="nobody"), Code.NOT_FOUND),
         (Asked("+4930123456", plan="light"), Code.NOT_ALLOWED),
         (Asked("0900 1234", plan="light"), Code.NOT_ALLOWED),
+        (Asked("+31 00 252 7123456", plan="light"), Code.INVALID),
     ],
 )
 async def test_what_has_no_price_is_refused(shop: Shop, asked: Asked, code: Code) -> None:

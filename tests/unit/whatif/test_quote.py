@@ -79,7 +79,13 @@ def test_the_examples_are_many() -> None:
 
 @pytest.mark.parametrize(
     ("number", "reason"),
-    [("hello", "not_a_number"), ("0900-1234", "premium"), ("112", "blocked"), ("+8112345678", "not_covered")],
+    [
+        ("hello", "not_a_number"),
+        ("+31 00 252 7123456", "not_a_number"),
+        ("0900-1234", "premium"),
+        ("112", "blocked"),
+        ("+8112345678", "not_covered"),
+    ],
 )
 def test_what_has_no_price_says_why(tariff: Tariff, number: str, reason: str) -> None:
     for found in (quote(tariff, "voice_pro", number, 0, 60), limit(tariff, "voice_pro", number, 0, MICRO)):

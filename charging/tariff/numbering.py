@@ -1,0 +1,83 @@
+"""Telephone numbers as typed and dialled, and the one form in which they are stored, priced and dialled (E.164).
+
+A number is what it is read as: the form is read as itself again, in every country. What is not certain to be one number
+is refused, never guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import phonenumbers
+from phonenumbers import PhoneNumber, PhoneNumberFormat
+
+_NO_NUMBER = re.compile(r"[\x00-\x08]|[0-9][eExX][+-]?[0-9]|[.,]0\Z")
+"""What programs make of numbers that they take for amounts: 3.1201234567E10, 31201234567.0, 0x31. Read as digits it
+would be another's number."""
+_PLAIN = re.compile(
+    r"\+(?:55[2-8]|(?:[17]|2[07]|3[0-469]|4[013-9]|5[1-46-8]|6[0-6]|8[1246]|9[0-58]"
+    r"|(?:2[1-689]|3[578]|42|5[09]|6[7-9]|8[05789]|9[679])[0-9])[2-79])[0-9]+"
+)
+"""Numbers whose country code (ITU-T E.164) is followed by a digit with which no trunk prefix or carrier's code of that
+country begins: nothing can be left of one, so they need no second reading. (Brazil's 90 is one.)"""
+NUMBER_CHARACTERS = 40
+"""No number with its punctuation is longer; the time to read one is bounded by it."""
+NUMBERS_KEPT = 8_192
+"""Numbers that were read last: to read one again costs a tenth of a decision."""
+
+
+@lru_cache(NUMBERS_KEPT)
+def e164(text: str, region: str) -> str | None:
+    """A number as typed or dialled in a region, as ``+31612345678``; ``None`` if it is none, or no certain one."""
+    number = _parsed(text, region)
+    return None if number is None or _left_over(number) else _written(number)
+
+
+def expected(text: str, region: str) -> str:
+    """What to write instead of a text that is no number in ``region``, in words that follow "expected"."""
+    number = _parsed(text, region) if len(text) <= NUMBER_CHARACTERS else None
+    if number is None or not (left := _left_over(number)):
+        return "a telephone number such as +31201234567"
+    return f"the number itself behind +{number.country_code}, without the {left} that stands between them"
+
+
+def is_certain(number: str) -> bool:
+    """Whether a stored number is in the form in which :func:`e164` leaves it. Most need no reading. (Without a + it is
+    a short code, and never dialled.)"""
+    plain = not number.startswith("+") or _PLAIN.fullmatch(number) is not None
+    return plain or e164(number, "") == number
+
+
+def _parsed(text: str, region: str) -> PhoneNumber | None:
+    if _NO_NUMBER.search(text):
+        return None
+    try:
+        number = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+    return None if number.extension or not phonenumbers.is_possible_number(number) else number
+
+
+def _written(number: PhoneNumber) -> str:
+    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+
+
+def _left_over(number: PhoneNumber) -> str:
+    """What a parsed number has between its country code and itself; empty: nothing, so it is certain.
+
+    Of several trunk prefixes (``+31 00 252…``) or carriers' codes the parser takes one away. What it leaves is priced
+    by the country code, and dialled as another country's number (``00252…``) or, by a carrier that takes the rest away
+    too, as a premium one. A zero that belongs to the number, as in Italy, is known by the number being valid.
+    """
+    written = _written(number)
+    if _PLAIN.fullmatch(written):
+        return ""
+    rest = phonenumbers.national_significant_number(number)
+    region = phonenumbers.region_code_for_country_code(number.country_code or 0)
+    trunk = phonenumbers.ndd_prefix_for_region(region, True) or "0"
+    found = next((one for one in (trunk, "0") if rest.startswith(one)), "")
+    if found and not phonenumbers.is_valid_number(number):
+        return found
+    again = phonenumbers.national_significant_number(phonenumbers.parse(written))
+    return "" if again == rest else rest.removesuffix(again)

@@ -1,0 +1,160 @@
+"""A number that is stored, priced and refused is the number that is dialled, in every country."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import phonenumbers
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from phonenumbers import PhoneMetadata, PhoneNumberFormat
+
+from charging.tariff.numbering import expected, is_certain
+from charging.tariff.tariff import Refusal, Tariff
+from tests.unit.tariff.tariffs import small
+
+AT_US = 1_793_790_000_000_000
+COUNTRIES = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
+TRUNKS = (
+    *"0 00 000 8 88 1 11 06 01 02 9 90 9090 15 0115 044 119 215 17911 1832 10010 1911 1500 180020".split(),
+    *("(0)", "(0)(0)", "0-0"),
+)
+"""Trunk prefixes and carriers' codes of the world, once and twice."""
+KINDS = "fixed_line mobile toll_free premium_rate shared_cost personal_number voip pager uan voicemail".split()
+
+
+@pytest.fixture(scope="module")
+def tariff(tmp_path_factory: pytest.TempPathFactory) -> Tariff:
+    return small(tmp_path_factory.mktemp("tariff"))
+
+
+def examples(kinds: list[str] = KINDS) -> Iterator[tuple[str, str]]:
+    """A region and a number of it, for each kind that it has."""
+    for code, regions in COUNTRIES.items():
+        for region in regions:
+            of_region = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
+            described = (getattr(of_region, kind) for kind in kinds)
+            yield from ((region, f"+{code}{one.example_number}") for one in described if one and one.example_number)
+
+
+def read_again(number: str) -> str:
+    return phonenumbers.format_number(phonenumbers.parse(number), PhoneNumberFormat.E164)
+
+
+@given(
+    st.sampled_from(sorted(COUNTRIES)), st.sampled_from(["", *TRUNKS]), st.from_regex(r"[0-9]{2,13}", fullmatch=True)
+)
+def test_what_a_number_is_read_as_is_read_as_itself(tariff: Tariff, code: int, trunk: str, rest: str) -> None:
+    """So nothing is priced in one spelling and dialled in another, whatever the network takes away."""
+    for written in (f"+{code} {trunk} {rest}", f"00{code}{trunk}{rest}", trunk + rest):
+        number = tariff.normalise(written)
+        if number is not None:
+            assert tariff.normalise(number) == number
+            assert is_certain(number)
+            assert not number.startswith("+") or read_again(number) == number
+
+
+def test_no_country_has_a_number_that_is_read_twice_in_two_ways(tariff: Tariff) -> None:
+    chance = random.Random(16)
+    for code in COUNTRIES:
+        for trunk in ["", *TRUNKS]:
+            digits = "".join(chance.choice("0123456789") for _ in range(chance.randint(4, 11)))
+            number = tariff.normalise(f"+{code}{trunk}{digits}")
+            assert number is None or tariff.normalise(number) == number, (code, trunk, digits)
+
+
+def test_a_number_of_every_country_and_kind_is_taken_as_it_is(tariff: Tariff) -> None:
+    for region, number in examples():
+        assert tariff.normalise(number) == number, region
+        assert is_certain(number), region
+
+
+def test_the_number_in_brackets_that_people_write_is_taken(tariff: Tariff) -> None:
+    """+44 (0)20 …: once, where the country dials a 0 within itself."""
+    for region, number in examples(["fixed_line", "mobile"]):
+        code = phonenumbers.parse(number).country_code or 0
+        of_region = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
+        if of_region and of_region.national_prefix_for_parsing == "0":  # elsewhere a carrier's code may follow it
+            written = f"+{code} (0){number.removeprefix(f'+{code}')}"
+            assert tariff.normalise(written) == number, (region, written)
+
+
+def test_a_second_zero_is_refused_in_every_country_that_dials_one(tariff: Tariff) -> None:
+    for region, number in examples():
+        if phonenumbers.ndd_prefix_for_region(region, True) == "0":
+            code = phonenumbers.parse(number).country_code
+            assert tariff.normalise(f"+{code}00{number.removeprefix(f'+{code}')}") is None, (region, number)
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("+39 06 6982 1234", "+390669821234"),  # Rome: the 0 is the number's
+        ("+39 02 1234 5678", "+390212345678"),
+        ("+39 347 123 4567", "+393471234567"),
+        ("+378 0549 886377", "+3780549886377"),
+        ("+225 01 23 45 67 89", "+2250123456789"),
+        ("+241 06 03 12 34", "+24106031234"),
+        ("+242 06 123 4567", "+242061234567"),
+        ("+229 01 95 12 34 56", "+2290195123456"),
+        ("+267 0800 012345", "+2670800012345"),
+        ("+47 02000", "+4702000"),
+        ("+7 800 123 45 67", "+78001234567"),  # an 8, and no trunk prefix
+        ("+7 812 123 45 67", "+78121234567"),
+        ("+375 801 123 4567", "+3758011234567"),
+        ("+370 800 12345", "+37080012345"),
+        ("+1 212 555 0123", "+12125550123"),
+        ("+1 (1) 212 555 0123", "+12125550123"),
+        ("+44 (0)20 7946 0958", "+442079460958"),
+        ("+49 (0)30 123456", "+4930123456"),
+        ("+43 (0)1 234 5678", "+4312345678"),
+        ("+36 (06) 1 234 5678", "+3612345678"),
+        ("+54 9 11 2345-6789", "+5491123456789"),
+        ("+52 55 1234 5678", "+525512345678"),
+        ("+55 11 96123-4567", "+5511961234567"),
+        ("+86 10 1234 5678", "+861012345678"),
+        ("+81 3 1234 5678", "+81312345678"),
+        ("+353 1 234 5678", "+35312345678"),
+        ("+31 (0)6 12345678", "+31612345678"),
+        ("0031 (0)6 12345678", "+31612345678"),
+    ],
+)
+def test_numbers_as_people_write_them_are_read_and_then_stay(tariff: Tariff, written: str, number: str) -> None:
+    assert tariff.normalise(written) == number
+    assert tariff.normalise(number) == number
+
+
+@pytest.mark.parametrize(
+    ("written", "code", "left"),
+    [
+        ("+31 00 252 7123456", "+31", "0"),  # would be dialled as 00 252 7123456: Somalia
+        ("003100 252 7123456", "+31", "0"),
+        ("+31(0)(0)252 7123456", "+31", "0"),
+        ("+31 00 53 7123456", "+31", "0"),
+        ("+31 00 900 123456", "+31", "0"),  # a premium number, once both are taken away
+        ("+31 00 85 0000001", "+31", "0"),
+        ("+3101234", "+31", "0"),
+        ("+44 00 900 123456", "+44", "0"),
+        ("+49 00 900 1234567", "+49", "0"),
+        ("+33 00 89 123456", "+33", "0"),
+        ("+34 00 2527123", "+34", "0"),  # Spain dials no 0 within itself: it would be dialled just so
+        ("+39 00 252 71234", "+39", "0"),
+        ("+86 0 11184 4430336", "+86", "11184"),
+        ("+375 8 88 1234567", "+375", "8"),
+    ],
+)
+def test_what_is_left_between_the_country_and_the_number_is_refused_and_named(
+    tariff: Tariff, written: str, code: str, left: str
+) -> None:
+    assert tariff.normalise(written) is None
+    words = f"the number itself behind {code}, without the {left} that stands between them"
+    assert expected(written, tariff.region) == words
+
+
+@pytest.mark.parametrize("number", ["+3102527123456", "+310900123456", "+310850000001", "+34002527123"])
+def test_a_stored_number_that_is_no_certain_one_has_no_price(tariff: Tariff, number: str) -> None:
+    assert not is_certain(number)
+    assert tariff.rate_for("light", number, AT_US) is Refusal.NOT_A_NUMBER
+    assert tariff.fax_page_for("light", number, AT_US) is Refusal.NOT_A_NUMBER
