@@ -27,8 +27,8 @@ from charging.engine.told import Told
 from charging.fax.convert import Room, bytes_max, convert, too_dense, too_many_pages
 from charging.fax.desk import Paper
 from charging.fax.tiff import page_count
-from charging.fax.turns import Turns
 from charging.service.refusal import Code, Obstacle, Refused
+from charging.service.turns import Turns
 
 SWEEP_S = 3600
 DAY_US = 86_400 * MICROSECONDS

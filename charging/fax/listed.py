@@ -19,6 +19,9 @@ from charging.ledger.port import Store
 from charging.service.refusal import Code, Refused, unknown_account
 
 CDR_PAGE = 1000
+CDRS_MAX = 5_000
+"""That are looked through for one page: strangers can make any number of calls that are not answered, and each leaves
+one."""
 SENDERS_MAX = 10
 """Accounts of one mail address that are looked at: with a second one it is a guess already who sends."""
 
@@ -44,19 +47,21 @@ class ListedFaxes:
     ) -> FaxPage | Refused:
         """Up to ``limit`` of the account's faxes that are over, by their end, from the one behind ``after`` on. The
         last page goes on with those under way. ``backwards``: the first page begins with those under way, and what is
-        over comes newest first."""
+        over comes newest first. A page may have fewer than ``limit`` though more follow: only ``next`` tells that."""
         if await self._store.directory.account(account) is None:
             return unknown_account(account)
         opened = await self.under_way(account)
         shown: list[FaxView] = []
-        last: Place | None = None
-        following: Place | None = None
+        last, following = after, None
         async for place, view in self._over(account, after, backwards=backwards):
-            if len(shown) == limit:
+            if view is None:
+                following = place
+            elif len(shown) == limit:
                 following = last
                 break
-            shown.append(view)
-            last = place
+            else:
+                shown.append(view)
+                last = place
         ended = {view.session for view in shown}
         under_way = [view for view in opened if view.session not in ended]
         if backwards:
@@ -75,8 +80,9 @@ class ListedFaxes:
 
     async def _over(
         self, account: str, after: Place | None, *, backwards: bool = False
-    ) -> AsyncIterator[tuple[Place, FaxView]]:
-        while True:
+    ) -> AsyncIterator[tuple[Place, FaxView | None]]:
+        """Faxes and their places, and where CDRS_MAX were looked through the last place, without a fax."""
+        for _ in range(CDRS_MAX // CDR_PAGE):
             rows = await self._store.cdrs(account=account, after=after, limit=CDR_PAGE, backwards=backwards)
             for row in rows:
                 if (view := view_of_cdr(row)) is not None:
@@ -84,6 +90,8 @@ class ListedFaxes:
             if len(rows) < CDR_PAGE:
                 return
             after = rows[-1].ended_us, rows[-1].session
+        assert after is not None
+        yield after, None
 
     async def under_way(self, account: str) -> list[FaxView]:
         """Those that are not over. What is damaged is left out: `charging ledger verify` names it. Raises

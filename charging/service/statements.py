@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -27,6 +27,7 @@ from charging.pricing.packs import PACK, SORTS, is_pack, sort_of
 from charging.service.money import reason_shown
 from charging.service.privacy import for_customer
 from charging.service.refusal import Code, Refused, unknown_account
+from charging.service.turns import QueueBounds, Turns
 from charging.tariff.tariff import Tariff, vat_within
 
 Document = dict[str, Any]
@@ -51,6 +52,9 @@ _ENDS = frozenset({Kind.SETTLE, Kind.RELEASE, Kind.CHARGE})
 """With each of these a session is over."""
 
 CDR_ROWS = 1_000
+BOUNDS = QueueBounds(at_once=2, waiting=100, of_account=12, what="statements", advice="ask again when those are there")
+"""A statement's work grows with all that the account has had, and its customer asks for it: so one of an account is
+made at a time, and a year's twelve may wait."""
 SETTLED_WITHIN_US = 2 * 24 * 3600 * MICROSECONDS
 """CDRs ending this far outside the month are still searched; older ones are shown without a number."""
 
@@ -202,6 +206,11 @@ class _Group:
     free_seconds: int = 0
     pieces: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def key(self) -> str:
+        """A transfer may have the id of a session."""
+        return ("call " if self.is_session else "") + self.id
+
 
 @dataclass(slots=True)
 class _Reader:
@@ -281,11 +290,15 @@ class _Reader:
             elif line.session is None and pieces:
                 kind = PIECES_EXPIRED if line.kind is Kind.EXPIRE else PIECES_GIVEN
             made = _Group(line.at_us, kind, id, "" if kind in USAGE.values() else reason_shown(line), is_session)
-            group = self.groups.setdefault(("call " if is_session else "") + id, made)
+            group = self.groups.setdefault(made.key, made)
             group.credit += credit
             group.promotional += given
             group.free_seconds += free
             group.pieces.update(pieces)
+
+    def shows(self, session: str) -> bool:
+        """Whether a line of the statement is the session's."""
+        return f"call {session}" in self.groups
 
     def line(self, group: _Group, cdrs: Mapping[str, Document]) -> Line:
         """What a group makes, with a balance of 0."""
@@ -325,10 +338,19 @@ def statement(
 ) -> Statement:
     """The statement of ``month`` (``YYYY-MM`` in the operator's zone) from the account's journal, of which no line of
     that month is archived; ``cdrs`` are known CDRs by session."""
-    from_us, until_us = month_bounds_us(month, tariff.zone)
-    reader = _Reader(from_us, until_us, month)
+    reader = _reader(month, tariff)
     for entry in journal:
         reader.read(entry)
+    return _made(account, tariff, now_us, reader, cdrs)
+
+
+def _reader(month: str, tariff: Tariff) -> _Reader:
+    return _Reader(*month_bounds_us(month, tariff.zone), month)
+
+
+def _made(account: Account, tariff: Tariff, now_us: int, reader: _Reader, cdrs: Mapping[str, Document]) -> Statement:
+    """What the reader makes once it has read all."""
+    from_us, until_us, month = reader.from_us, reader.until_us, reader.month
     lines = []
     balance = reader.opening
     for line in sorted((reader.line(group, cdrs) for group in reader.groups.values()), key=lambda one: one.at_us):
@@ -352,9 +374,10 @@ def _vat_of_usage(lines: Iterable[Line], tariff: Tariff, from_us: int, until_us:
     return tuple(VatOfUsage(rate, amount) for rate, amount in usage.items())
 
 
-def _archived(journal: Sequence[JournalLine], month: str, tariff: Tariff) -> Refused | None:
-    """Why there is no statement of a month of which lines may have been taken out of the ledger."""
-    if not journal or journal[0].kind is not Kind.OPENING or month > (last := tariff.month_of(journal[0].at_us)):
+def _archived(first: JournalLine, month: str, tariff: Tariff) -> Refused | None:
+    """Why there is no statement of a month of which lines may have been taken out of the ledger; ``first`` is the
+    journal's."""
+    if first.kind is not Kind.OPENING or month > (last := tariff.month_of(first.at_us)):
         return None
     first_whole = tariff.month_of(month_bounds_us(last, tariff.zone)[1])
     files = f"journal-{month}.jsonl and cdrs-{month}.jsonl, in the folder that `charging ledger archive` was given"
@@ -388,6 +411,7 @@ class Statements:
         self._store = store
         self._tariff = tariff
         self._clock = clock
+        self._turns = Turns(clock, BOUNDS)
 
     async def of(self, account: str, month: str) -> Statement | Refused:
         """An account's statement of a month that has begun."""
@@ -399,24 +423,35 @@ class Statements:
         tariff, now_us = self._tariff(), self._clock.now().wall_us
         if month > tariff.month_of(now_us):
             return Refused(Code.NOT_ALLOWED, f"the month {month} has not begun", "ask for this month or an earlier one")
-        journal = [line async for line in self._store.journal(account)]
-        if (refused := _archived(journal, month, tariff)) is not None:
-            return refused
-        cdrs = await self._cdrs(account, *month_bounds_us(month, tariff.zone))
-        return statement(stored, month, tariff, now_us, journal, cdrs)
+        if (hindrance := self._turns.hindrance(account)) is not None:
+            return hindrance
+        async with self._turns.turn(account) as is_turn:
+            return await self._read(stored, month, tariff, now_us) if is_turn else self._turns.crowded()
 
-    async def _cdrs(self, account: str, from_us: int, until_us: int) -> dict[str, Document]:
+    async def _read(self, account: Account, month: str, tariff: Tariff, now_us: int) -> Statement | Refused:
+        """Line by line: who has a hundred thousand has no more in memory than their month's changes, and other requests
+        are answered between the ledger's pages."""
+        reader, first = _reader(month, tariff), True
+        async for line in self._store.journal(account.id):
+            if first and (refused := _archived(line, month, tariff)) is not None:
+                return refused
+            first = False
+            reader.read(line)
+        return _made(account, tariff, now_us, reader, await self._cdrs(account.id, reader))
+
+    async def _cdrs(self, account: str, reader: _Reader) -> dict[str, Document]:
+        """Of the statement's own lines."""
         found: dict[str, Document] = {}
         after: tuple[int, str] | None = None
         while True:
             rows = await self._store.cdrs(
                 account=account,
-                since_us=max(0, from_us - SETTLED_WITHIN_US),
-                until_us=until_us + SETTLED_WITHIN_US,
+                since_us=max(0, reader.from_us - SETTLED_WITHIN_US),
+                until_us=reader.until_us + SETTLED_WITHIN_US,
                 after=after,
                 limit=CDR_ROWS,
             )
-            found |= {row.session: _document(row) for row in rows}
+            found |= {row.session: _document(row) for row in rows if reader.shows(row.session)}
             if len(rows) < CDR_ROWS:
                 return found
             after = rows[-1].ended_us, rows[-1].session

@@ -15,9 +15,10 @@ from charging.service.refusal import Refused
 from charging.service.statements import Statement
 from charging.web.asks import Asks, Document, Problem, path
 
-CDRS_PAGE = 100
-MOMENT = timedelta(seconds=1)
-"""No account has CDRS_PAGE calls that end in so short a time."""
+CDRS_PAGE = 500
+PAGES_MAX = 10
+"""That are looked through for what a customer is shown: strangers can make any number of calls to him that he does not
+answer, and each has a CDR."""
 STILL_US = 60 * 1_000_000
 """So long a balance is shown again though nothing was booked: a month may have begun."""
 KNOWN_MAX = 5_000
@@ -90,18 +91,19 @@ class Own:
             return await self._newest(until - timedelta(days=days), until, most, service)
 
     async def _newest(self, since: datetime, until: datetime, most: int, service: str) -> list[Document]:
-        """CDRs are read oldest first: so a time that has many is halved, and its newer half is read first. However many
-        there are, some dozen pages are read at most."""
         bounds = {"since": since.isoformat(timespec="milliseconds"), "until": until.isoformat(timespec="milliseconds")}
-        page = await self._asks.recent("/cdrs", account=self.account, limit=CDRS_PAGE, service=service, **bounds)
-        if page["next"] is None or until - since <= MOMENT:
-            found: list[Document] = page["items"]
-            return found[::-1][:most]
-        middle = since + (until - since) / 2
-        newer = await self._newest(middle, until, most, service)
-        if len(newer) >= most:
-            return newer
-        return newer + await self._newest(since, middle, most - len(newer), service)
+        asked = {"account": self.account, "order": "desc", "service": service, **bounds}
+        found: list[Document] = []
+        cursor: str | None = None
+        for _ in range(PAGES_MAX):
+            page = await self._asks.recent(
+                "/cdrs", limit=CDRS_PAGE if service else min(most, CDRS_PAGE), cursor=cursor, **asked
+            )
+            found += page["items"]
+            cursor = page["next"]
+            if len(found) >= most or cursor is None:
+                break
+        return found[:most]
 
     async def statement(self, month: str) -> Statement | Refused:
         """Raises LedgerError."""

@@ -27,7 +27,7 @@ from charging.web.browser import HEADERS
 from charging.web.customers import gate
 from charging.web.customers.app import PRIVATE, customers_app
 from charging.web.customers.gate import BAD_LINKS_PER_MINUTE, COOKIE, REQUESTS_PER_MINUTE
-from charging.web.customers.own import Own, Watch
+from charging.web.customers.own import CDRS_PAGE, PAGES_MAX, Own, Watch
 from charging.web.customers.pages import PRINTS_PER_MINUTE, STATEMENT_POLICY, STATEMENTS_PER_MINUTE
 from charging.web.customers.shown import cut_to_cents, euro, preferred
 from charging.web.customers.words import WORDS
@@ -396,7 +396,29 @@ async def test_the_newest_calls_are_shown_however_many_there_were_and_a_few_page
     assert sum(read) < 3_000
     await own.calls(now, 31, 150)
     assert len(read) == looks, "they are shared for a second"
-    assert len(await own.calls(now, 400, many * 2)) == many + 1, "none is left out between two halves"
+    assert len(await own.calls(now, 400, 1_700)) == 1_700, "none is left out between two pages"
+
+
+async def test_faxes_are_looked_for_among_so_many_calls(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strangers can call any number of times in vain, and each call leaves a CDR."""
+    now_us, store = place.shop.clock.now().wall_us, place.shop.store
+    calls = {"service": "forward", "account": "anna", "billed_s": 0, "charged_s": 0, "cost": "0.00"}
+    await store.restore_cdrs(
+        [
+            CdrRow(f"s{at_us}", "anna", at_us, json.dumps(calls | {"session": f"s{at_us}", "ended": iso(at_us)}))
+            for at_us in range(now_us - 6_000, now_us)
+        ]
+    )
+    read, cdrs = list[int](), store.cdrs
+
+    async def counted(**asked: Any) -> Any:
+        read.append(len(found := await cdrs(**asked)))
+        return found
+
+    monkeypatch.setattr(store, "cdrs", counted)
+    own = Own(place.asks, Watch(place.asks), "anna")
+    assert await own.calls(datetime.fromtimestamp(now_us / 1_000_000, UTC), 31, 10, "fax") == []
+    assert sum(read) <= (CDRS_PAGE + 1) * PAGES_MAX
 
 
 async def test_requests_of_one_login_are_limited(place: Place) -> None:

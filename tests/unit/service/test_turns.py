@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from charging.fax.turns import SLOW_FOR_S, SLOW_S, QueueBounds, Turns
 from charging.service.refusal import Code
+from charging.service.turns import SLOW_FOR_S, SLOW_S, QueueBounds, Turns
 from tests.fakes.ami import eventually
 from tests.fakes.clock import FakeClock
 

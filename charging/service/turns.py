@@ -1,4 +1,4 @@
-"""Decides whose document is converted next: a few at a time, one of each account, in turn.
+"""Decides whose document is converted, or whose statement is made, next: a few at a time, one of each account, in turn.
 
 Two accounts whose documents take as long as they may would keep all others waiting. So an account with a document that
 took longer than SLOW_S is slow for a while, and slow accounts leave one place to the others.
@@ -30,6 +30,8 @@ class QueueBounds:
     """Of all accounts, beside those being made ready; each holds its bytes in memory."""
     of_account: int = 4
     """Of one account, waiting and being made ready."""
+    what: str = "documents"
+    advice: str = "nothing was charged; send it again in a minute"
 
 
 class Turns:
@@ -50,14 +52,15 @@ class Turns:
     def hindrance(self, account: str) -> Refused | None:
         """Why another document of the account cannot wait now."""
         if self._count[account] >= self._bounds.of_account:
-            message = f"{self._bounds.of_account} documents of account {account!r} are being made ready already"
-            return Refused(Code.UNAVAILABLE, message, "nothing was charged; send it again in a minute")
+            most = f"{self._bounds.of_account} {self._bounds.what}"
+            message = f"{most} of account {account!r} are being made ready already"
+            return Refused(Code.UNAVAILABLE, message, self._bounds.advice)
         return self.crowded() if self._is_full() and self._who_goes(account) is None else None
 
     def crowded(self) -> Refused:
-        """Of a document for which there is no room among those of all accounts."""
-        message = f"{self._count.total()} documents are waiting to be made ready"
-        return Refused(Code.UNAVAILABLE, message, "nothing was charged; send it again in a minute")
+        """Of one for which there is no room among those of all accounts."""
+        message = f"{self._count.total()} {self._bounds.what} are waiting to be made ready"
+        return Refused(Code.UNAVAILABLE, message, self._bounds.advice)
 
     @asynccontextmanager
     async def turn(self, account: str) -> AsyncIterator[bool]:
