@@ -67,6 +67,7 @@ DOMAIN = (
     "charging.service",
     "charging.fax.desk",
     "charging.fax.listed",
+    "charging.fax.mailed",
     "charging.fax.sending",
     "charging.fax.views",
     "agi.port",

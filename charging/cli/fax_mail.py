@@ -169,6 +169,8 @@ def submit_mail(
         if reply is not None:
             from_ = reply_from or (settings.mail.sender_address if settings.mail else "") or reply.from_
             _reply(reply, from_, settings.mail if reply_by is ReplyBy.SMTP else None, tell)
+            with connected(settings) as client, suppress(Refusal):  # one more reply is better than none
+                client.send("POST", path("mailed-faxes", reply.key, "replies"))
     except Exception as error:  # noqa: BLE001  on any other code the mail would be bounced: lost, and told to a stranger
         tell(f"{error}; to be tried again later" if isinstance(error, ChargingError) else fault(error))
         if reply_by is ReplyBy.SMTP:
@@ -199,6 +201,8 @@ class Reply:
     """Its sender is who gets the reply."""
     from_: str
     """Where the settings name no sender."""
+    key: str
+    """Of the mail."""
 
 
 def _taken(client: Client, letter: Letter | None, proof: Proof | None, mail: Mail | None, tell: Tell) -> Reply | None:
@@ -211,9 +215,12 @@ def _taken(client: Client, letter: Letter | None, proof: Proof | None, mail: Mai
     said = _submit(client, letter, payer, mail, tell) if isinstance(payer, Payer) else payer
     if said is None:
         return None
+    if not client.get(path("mailed-faxes", letter.key))["may_be_answered"]:
+        tell(f"no reply was made: copies of this mail of {letter.sender}'s have been answered often enough")
+        return None
     to = payer.reply_to if isinstance(payer, Payer) else letter.sender
     own = "" if letter.secret else letter.recipient  # which else would be told to all who see the reply
-    return Reply(said, replace(letter, sender=to), own or FALLBACK_FROM)
+    return Reply(said, replace(letter, sender=to), own or FALLBACK_FROM, letter.key)
 
 
 def _drop(client: Client, drop: Drop, tell: Tell) -> None:

@@ -29,9 +29,9 @@ from enum import StrEnum
 from typing import Protocol
 
 COLLECTIONS = (
-    *("api-tokens", "archived-ids", "changes", "decisions", "fax-addresses", "findings", "missed-calls"),
-    *("notice-records", "notice-results", "notices", "operators", "packs", "page-tokens", "payments", "sandbox"),
-    *("token-uses", "webhook-failures", "webhook-letters", "webhooks"),
+    *("api-tokens", "archived-ids", "changes", "decisions", "fax-addresses", "findings", "mailed-faxes"),
+    *("missed-calls", "notice-records", "notice-results", "notices", "operators", "packs", "page-tokens", "payments"),
+    *("sandbox", "token-uses", "webhook-failures", "webhook-letters", "webhooks"),
 )
 """Every collection that moves with a ledger: all but the note of the time (`charging.service.proven_time`)."""
 

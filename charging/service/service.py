@@ -15,6 +15,7 @@ from charging.clock import Clock
 from charging.errors import LedgerError
 from charging.fax.desk import FaxDesk
 from charging.fax.listed import ListedFaxes
+from charging.fax.mailed import MailedFaxes
 from charging.fax.sending import Faxes
 from charging.ledger.accounts import Language
 from charging.ledger.books.verify import verify
@@ -100,7 +101,7 @@ class Service:
         self.payments = Payments(store, tariff, clock, self.money, payment_became)
         self.page_tokens = PageTokens(store, clock, customer_page)
         self.statements = Statements(store, tariff, clock)
-        self.fax_addresses = FaxAddresses(store, self.accounts, clock)
+        self.fax_addresses, self.mailed_faxes = FaxAddresses(store, self.accounts, clock), MailedFaxes(store, clock)
         self.faxes, self.listed_faxes = Faxes(store, tariff, clock, fax), ListedFaxes(store, clock)
         self.imports = AccountImport(store, tariff, clock, self.accounts, self.numbers)
         self.people = People(store, clock)

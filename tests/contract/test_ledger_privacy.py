@@ -274,6 +274,7 @@ async def test_what_was_decided_over_a_customers_calls_is_told_and_erased_and_no
 def test_each_collection_of_documents_is_told_or_is_no_customers() -> None:
     others = {"api-tokens", "archived-ids", "changes", "decisions", "fax-addresses", "operators", "token-uses"}
     """Changes and decisions are told and hidden by a way of their own."""
+    others |= {"mailed-faxes"}  # digests, and a count: they lead to nobody
     others |= {"sandbox", "packs"}  # a mark, and rules of the tariff's: nobody's
     others |= {
         "webhooks",

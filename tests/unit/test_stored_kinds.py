@@ -18,6 +18,7 @@ from charging.call.fax import Fax
 from charging.call.model import Session
 from charging.call.voicemail import Voicemail
 from charging.engine import findings
+from charging.fax import mailed
 from charging.ledger import codec as ledger
 from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Document
@@ -87,6 +88,7 @@ KINDS = {
     "finding_open": of(findings.CODEC),
     "page_token": of(page_tokens._CODEC),
     "fax_owner": of(fax_address._CODEC),
+    "mailed_fax": of(mailed._CODEC),
     "note_of_time": of(proven_time._CODEC),
     "accepted_tariff": of(accepted._CODEC),
     "pack_terms": Kind(PackTerms.text, lambda text: PackTerms.read("addon.abcdef", text)),
@@ -112,6 +114,7 @@ TYPES: dict[str, type] = {
     "finding_open": findings.Finding,
     "page_token": page_tokens.PageToken,
     "fax_owner": fax_address.Owner,
+    "mailed_fax": mailed.Mailed,
     "note_of_time": proven_time.Note,
     "accepted_tariff": accepted.Record,
     "pack_terms": PackTerms,

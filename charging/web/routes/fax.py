@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -41,6 +41,7 @@ Sending = Annotated[
         json_schema_extra={"pattern": rf"^$|{NUMBER}"},
     ),
 ]
+MailKey = Annotated[str, Path(pattern=r"^mail-[0-9a-f]{32}$", description="made of what its sender has written")]
 Name = Annotated[str, Query(max_length=500, description="what the sender calls the document")]
 
 
@@ -121,6 +122,12 @@ class DroppedMail(Body):
     """A mail for a fax that was neither faxed nor answered."""
 
     reason: Dropped
+
+
+class MailedFax(BaseModel):
+    """A mail for a fax."""
+
+    may_be_answered: Annotated[bool, Field(description="false: copies of it have been answered often enough")]
 
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -223,7 +230,25 @@ async def send_mailed_fax(
     """Send a document that came by mail: the same, but that it counts towards what the plan lets a day cost."""
     data = await _document(request, granted(service.faxes.document_limit()))
     wish = FaxWish(_typed(target), data, name, by_mail=True)
-    return told_of(await service.faxes.send(account, wish, idempotency_key), response)
+    if (hindrance := await service.mailed_faxes.hindrance(account, idempotency_key)) is not None:
+        raise Refusal(hindrance)
+    sent = await service.faxes.send(account, wish, idempotency_key)
+    if isinstance(sent, FaxSent):
+        await service.mailed_faxes.faxed(account, idempotency_key)
+    return told_of(sent, response)
+
+
+@by_mail.get("/mailed-faxes/{key}")
+async def show_mailed_fax(service: TheService, key: MailKey) -> MailedFax:
+    """What became of a mail for a fax, as far as it bounds its replies."""
+    return MailedFax(may_be_answered=await service.mailed_faxes.may_be_answered(key))
+
+
+@by_mail.post("/mailed-faxes/{key}/replies", status_code=201)
+async def count_reply(service: TheService, key: MailKey) -> MailedFax:
+    """A mail for a fax was answered; it is counted."""
+    await service.mailed_faxes.answered(key)
+    return await show_mailed_fax(service, key)
 
 
 @by_mail.post("/dropped-fax-mails", status_code=201)

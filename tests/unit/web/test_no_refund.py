@@ -82,6 +82,7 @@ TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("POST", "/accounts/{account}/fax-address"): ("/accounts/anna/fax-address", {}),
     ("DELETE", "/accounts/{account}/fax-address"): ("/accounts/anna/fax-address", {}),
     ("POST", "/accounts/{account}/mailed-faxes"): ("/accounts/anna/mailed-faxes", {"content": b"%PDF-1.4"}),
+    ("POST", "/mailed-faxes/{key}/replies"): (f"/mailed-faxes/mail-{'0' * 32}/replies", {}),
     ("POST", "/dropped-fax-mails"): ("/dropped-fax-mails", {"json": {"reason": "stranger"}}),
     ("POST", "/ledger/time-confirmations"): ("/ledger/time-confirmations", {}),
     ("POST", "/ledger/redactions"): ("/ledger/redactions", {"json": {"before": "2026-01-01"}}),
