@@ -2,7 +2,7 @@
 
 Left to itself SQLite does so within the commit that makes the log long: then all that waits for the writer, ticks and
 callers, waits for the whole log, some tenths of a second on a busy disk. A ``PASSIVE`` checkpoint beside the writer
-holds nobody up. What is committed meanwhile stays in the log, and the log begins anew only where nothing does: so a
+holds nobody up. What is committed meanwhile stays in the log, and the log is begun again only where nothing does: so a
 second look follows, which is short. If none succeeds, the commit does it after all (`connect`).
 """
 
