@@ -328,8 +328,8 @@ def warn_at(session: Session, policy_warn_before_s: int) -> int | None:
     """When to warn the subscriber that the money ends, as a monotonic reading in µs; ``None``: not now."""
     if session.short is not Short.MONEY or session.warned or not session.technology or session.left is not None:
         return None
-    if not session.anchored or not session.confirmed:
-        return None
+    if not session.anchored or not session.confirmed or not session.funding:
+        return None  # without a second that is paid (a fail-over lost it, and others took the money) it is cut at once
     return session.at(max(0, session.covered_s - policy_warn_before_s)).mono_us
 
 
@@ -400,7 +400,8 @@ def _may_go_first(session: Session, event: Woke, context: Context) -> bool:
     left_ms = session.covered_s * 1000 - session.elapsed_ms(context.now.mono_us)
     is_due = session.vouched and not session.confirmed and 0 < left_ms < context.policy.horizon_s * 1000
     is_usual = session.technology and session.left is None and not session.cut_by and session.held
-    return bool(is_due and is_usual and session.short is Short.NO and not _is_silent(event, context))
+    asked = session.pending is not None  # that is asked for again first, unchanged
+    return bool(is_due and is_usual and not asked and session.short is Short.NO and not _is_silent(event, context))
 
 
 def _waits(session: Session) -> bool:

@@ -104,6 +104,26 @@ async def test_r23_call_whose_money_went_to_others_in_a_fail_over_goes_on_as_far
     await assert_sound(store)
 
 
+async def test_r23_call_that_is_left_nothing_is_cut_as_soon_as_the_switch_obeys(rig: Rig, store: LossyStore) -> None:
+    """Without a second that is paid there is nothing to warn of. Found by the simulated city: the daemon ended."""
+    await rig.subscriber(credit=10 * EURO)
+    store.remember()
+    call = await rig.talking()
+    await rig.clock.advance(70.1)
+    store.fail_over()
+    await others_take(rig, 0)
+    await rig.clock.advance(45)
+    rig.switch.disobeys = lambda: True
+    await rig.clock.advance(20)
+    assert not call.ended.is_set()
+    rig.switch.disobeys = lambda: False
+    await rig.clock.advance(2)
+    assert (call.ended.is_set(), rig.switch.prompts) == (True, [])
+    await rig.clock.advance(30)
+    assert await rig.reserved() == {}
+    await assert_sound(store)
+
+
 async def test_call_that_ends_after_its_opening_was_lost_is_charged_whole(rig: Rig, store: LossyStore) -> None:
     await rig.subscriber(credit=10 * EURO)
     store.remember()

@@ -118,6 +118,22 @@ def test_call_whose_money_ends_is_asked_about_before_anything_is_booked() -> Non
     assert isinstance(command, AskSwitch)
 
 
+def test_what_a_ledger_has_not_answered_is_asked_again_and_nothing_else_under_its_id() -> None:
+    """It may have been carried out: another content of the same id would differ from the books."""
+    session, now = left_alone(60)
+    session, _ = first_of(session, now)
+    session, (asked,) = after(session, now, BalancesRead(RICH))
+    assert isinstance(asked, Post)
+    session, _ = after(session, now, Posted(asked.transfer, None))
+    for _ in range(3):
+        now = now.plus(POLICY.retry_s)
+        session, again = first_of(session, now)
+        assert again == asked
+        session, _ = after(session, now, Posted(asked.transfer, None))
+        session, command = first_of(session, now)
+        assert isinstance(command, AskSwitch)
+
+
 def test_deadline_that_was_not_heard_of_is_ordered_again() -> None:
     session, now = left_alone(60)
     session, _ = first_of(session, now)
