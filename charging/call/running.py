@@ -171,8 +171,10 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         return Step(alive)  # the tick that is due finds out how far the money goes
     moved = alive.deadline_due or alive.doubtful_s or alive.caller_uid != session.caller_uid  # his leg may lack it
     placed = not moved and not is_misplaced(alive, event, context.now.mono_us)
-    stands, due = replace(alive, enforced_s=alive.covered_s), replace(alive, deadline_due=False)
-    after = Step(stands) if placed else _deadline(due, context)
+    if placed:
+        after = Step(alive if alive.enforced_s == alive.covered_s else replace(alive, enforced_s=alive.covered_s))
+    else:
+        after = _deadline(replace(alive, deadline_due=False) if alive.deadline_due else alive, context)
     strangers = tuple(HangUp(leg.uid, "not_paid_for") for leg in event.others if leg.bridged)
     return Step(after.session, (*strangers, *after.commands))
 

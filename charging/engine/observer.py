@@ -35,6 +35,9 @@ LEVELS: dict[type, int] = {
     **dict.fromkeys(get_args(told.Errors), logging.ERROR),
 }
 
+UNCOUNTED = (told.SessionRestored, call.DeadlineMoved)
+"""Of each call at a tick or a restart: for the log alone, and only where details are wanted."""
+
 TICKS_TOGETHER_S = 10
 """So long ticks are added up before they are told."""
 
@@ -63,6 +66,8 @@ class MeteredObserver:
 
     def __call__(self, what: told.Told, session: Record | None = None) -> None:
         level = LEVELS[type(what)]
+        if isinstance(what, UNCOUNTED) and not _level.isEnabledFor(level):
+            return
         if self._later is None:
             self._tell(level, what, session)
         elif level > logging.INFO:

@@ -7,11 +7,12 @@ from dataclasses import fields
 from typing import get_args
 
 import pytest
+from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
 from charging.call import told as call
 from charging.call.decide import Decision
-from charging.call.model import Proof, Short
+from charging.call.model import Proof, Short, State
 from charging.call.switch_events import TransferKind
 from charging.call.told import TickPosted
 from charging.engine import observer, told
@@ -20,6 +21,7 @@ from charging.engine.told import Told
 from charging.logs import HAPPENED_US
 from charging.metrics import Metrics
 from charging.records import replace
+from charging.tasks import Afterwards
 from tests.fakes.ami import eventually
 from tests.fakes.clock import FakeClock
 from tests.unit.call.test_table import running
@@ -235,3 +237,26 @@ def test_no_kind_has_a_field_that_the_log_uses_itself() -> None:
     taken = {"event", "level", "logger", "timestamp"}
     found = {kind.__name__: taken & {one.name for one in fields(kind)} for kind in get_args(told.Told)}
     assert {name: names for name, names in found.items() if names} == {}
+
+
+def counted(metrics: Metrics) -> list[str]:
+    """Our own series, without those of the process."""
+    return [line for line in generate_latest(metrics.registry).decode().splitlines() if line.startswith("charging_")]
+
+
+@pytest.mark.parametrize("what", [told.SessionRestored(State.RUNNING), call.DeadlineMoved(120)], ids=type)
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
+async def test_what_only_the_log_tells_of_each_call_costs_nothing_where_nobody_reads_it(what: Told, level: int) -> None:
+    """Thousands are restored and moved at a time. Where details are wanted they are logged; no number counts them."""
+    metrics, later = Metrics(), Afterwards()
+    before = counted(metrics)
+    logging.getLogger("charging.session").setLevel(level)
+    try:
+        with capture_logs() as lines:
+            MeteredObserver(metrics, later=later)(what)
+            assert bool(later._waiting) is (level == logging.DEBUG)
+            later.run()
+    finally:
+        logging.getLogger("charging.session").setLevel(logging.NOTSET)
+    assert len(lines) == (level == logging.DEBUG)
+    assert counted(metrics) == before
