@@ -18,6 +18,7 @@ from charging.fax.sending import session_of
 from charging.ledger.documents import Document, Put
 from charging.ledger.port import Store
 from charging.records import NEWER, Codec
+from charging.service.proven_time import dated, proven
 from charging.service.refusal import Code, Refused
 
 COLLECTION = "mailed-faxes"
@@ -47,6 +48,7 @@ class MailedFaxes:
     """All of them."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
         self._documents = store.documents
         self._clock = clock
 
@@ -72,10 +74,9 @@ class MailedFaxes:
         await self._change(key, lambda one: replace(one, replies=one.replies + 1))
 
     async def _change(self, key: str, changed: Callable[[Mailed], Mailed]) -> None:
-        now_us = self._clock.now().wall_us
-        for one in await self._documents.due_documents(COLLECTION, now_us, SWEPT):
+        for one in await self._documents.due_documents(COLLECTION, await proven(self._store, self._clock), SWEPT):
             await self._documents.delete_document(one)
-        due_us = now_us + KEPT_DAYS * 86_400 * MICROSECONDS
+        due_us = await dated(self._store, self._clock) + KEPT_DAYS * 86_400 * MICROSECONDS
         for _ in range(TRIES_MAX):
             found = await self._documents.get_document(COLLECTION, key)
             before = Mailed() if found is None else _stored(found)

@@ -7,6 +7,7 @@ import pytest
 from charging.fax.mailed import COLLECTION, KEPT_DAYS, REPLIES_MAX, MailedFaxes
 from charging.fax.sending import session_of
 from charging.ledger.memory import MemoryStore
+from charging.service.proven_time import confirm_time
 from tests.fakes.clock import FakeClock
 
 KEY = "mail-" + "0" * 32
@@ -57,8 +58,23 @@ async def test_what_is_over_goes_with_the_next(
 ) -> None:
     await mailed.faxed("anna", KEY)
     await clock.advance(seconds)
+    await confirm_time(store, clock)
     await mailed.answered(KEY[:-1] + "1")
     assert len(await store.documents.list_documents(COLLECTION)) == left
+
+
+@pytest.mark.parametrize("ahead_s", [-2 * KEPT_DAYS * DAY_S, 2 * KEPT_DAYS * DAY_S])
+async def test_a_clock_that_nobody_believes_forgets_nothing(
+    mailed: MailedFaxes, store: MemoryStore, clock: FakeClock, ahead_s: int
+) -> None:
+    """Else a copy could be faxed again as soon as a machine starts years ahead of the right time, or is set right."""
+    await confirm_time(store, clock)
+    clock.step_wall(min(0, ahead_s))
+    await mailed.faxed("anna", KEY)
+    clock.step_wall(abs(ahead_s))
+    await mailed.answered(KEY[:-1] + "1")
+    clock.step_wall(-max(0, ahead_s))
+    assert await mailed.hindrance("anna-2", KEY) is not None
 
 
 async def test_nothing_in_it_leads_to_a_person(mailed: MailedFaxes, store: MemoryStore) -> None:
