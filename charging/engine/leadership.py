@@ -20,8 +20,8 @@ from charging.tasks import end
 
 RENEWALS_PER_TTL = 4
 
-UNFIT_PAUSE_S = 1
-"""Between two looks whether this daemon has become fit."""
+UNFIT_PAUSE_S = 0.1
+"""Between two looks whether this daemon has become fit: at a start all calls wait for that."""
 
 
 class Follower(Protocol):
@@ -98,7 +98,7 @@ class LeaseKeeper:
             pause.cancel()
 
     async def _pause(self) -> None:
-        pause_us = self._ttl_us // RENEWALS_PER_TTL if self._fit() else UNFIT_PAUSE_S * MICROSECONDS
+        pause_us = self._ttl_us // RENEWALS_PER_TTL if self._fit() else round(UNFIT_PAUSE_S * MICROSECONDS)
         await self._clock.sleep_until(self._clock.now().mono_us + pause_us)
 
     async def turn(self, follower: Follower) -> None:
