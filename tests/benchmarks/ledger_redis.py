@@ -60,7 +60,7 @@ end
 _TEXTS = {
     Opened: """
 redis.call("HMGET", KEYS[1], "#lines", "p:credit", "r:credit", "p:calls", "r:calls")
-redis.call("HMGET", KEYS[2], ARGV[1])
+redis.call("HGET", KEYS[2], ARGV[1])
 redis.call("HGET", KEYS[4], ARGV[2])
 redis.call("HEXISTS", KEYS[6], ARGV[2])
 redis.call("RPUSH", KEYS[3], ARGV[3])
@@ -75,7 +75,7 @@ return {"created", "", "switch", 1000000000, 120, 0, 1}
 """,
     Kept: """
 redis.call("HMGET", KEYS[1], "#lines", "p:credit", "r:credit")
-redis.call("HMGET", KEYS[2], ARGV[1])
+redis.call("HGET", KEYS[2], ARGV[1])
 redis.call("HGET", KEYS[4], ARGV[2])
 redis.call("RPUSH", KEYS[3], ARGV[3])
 redis.call("HSET", KEYS[2], ARGV[1], ARGV[4])
@@ -85,7 +85,7 @@ return {"created", "", "switch", 999999940, 120}
 """,
     Closed: """
 redis.call("HMGET", KEYS[1], "#lines", "p:credit", "r:credit", "p:calls", "r:calls")
-redis.call("HMGET", KEYS[2], ARGV[1])
+redis.call("HGET", KEYS[2], ARGV[1])
 redis.call("HGET", KEYS[4], ARGV[2])
 redis.call("RPUSH", KEYS[3], ARGV[3])
 redis.call("HSET", KEYS[2], ARGV[1], ARGV[4])

@@ -22,7 +22,7 @@ from tests.integration.redis_load import (
     top_up,
 )
 from tests.integration.redis_replicated import Cluster
-from tests.integration.redis_servers import wait_until
+from tests.integration.redis_servers import RedisServer, wait_until
 
 
 @pytest.fixture
@@ -88,6 +88,26 @@ async def test_a_transfer_on_a_cluster_waits_for_its_replica(cluster: Cluster, o
             await store.apply(top_up("t2"))
     replica.thaw()
     assert (await insist(store, top_up("t2"))).outcome is Outcome.EXISTS
+
+
+async def test_transfers_on_a_cluster_that_wait_for_a_replica_need_no_connections_of_their_own(
+    cluster: Cluster, opened: Opener
+) -> None:
+    store = await opened(cluster.url + "&min_replicas_ack=1")
+    await add_account(store)
+    master, _ = await asyncio.to_thread(cluster.master_and_replica, "a")
+    await asyncio.gather(*(insist(store, top_up(f"before/{number}")) for number in range(20)))
+    before = _connections(master)
+    for number in range(20):
+        await insist(store, top_up(f"t{number}"))
+    assert _connections(master) - before <= 2  # one is that which asks
+    assert (await store.balances("a"))["credit"].posted == 40
+
+
+def _connections(server: RedisServer) -> int:
+    """So many were made to it until now."""
+    stats = server.cli("info", "stats")
+    return int(stats.partition("total_connections_received:")[2].split()[0])
 
 
 async def test_what_a_cluster_s_fail_over_lost_of_sessions_is_noticed_and_posted_again(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -16,8 +17,9 @@ from charging.ledger.documents import Put
 from charging.ledger.model import Applied, Kept, Kind, Leg, Opened, Outcome, Transfer
 from charging.ledger.open import open_store
 from charging.ledger.port import SOLE, Store
-from charging.ledger.redis.indexes import PAGE_ROWS, in_steps
-from charging.ledger.redis.pipeline import QUEUE_MAX
+from charging.ledger.redis.client import in_steps
+from charging.ledger.redis.indexes import PAGE_ROWS
+from charging.ledger.redis.pipeline import PIPELINES_MAX, QUEUE_MAX
 from tests.contract.scenario import add_account, run
 from tests.fakes.relay import Relay
 from tests.integration.redis_load import (
@@ -233,6 +235,27 @@ async def test_what_another_has_written_is_told_once_the_replicas_have_it(
             with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
                 await UNACKNOWLEDGED[act](store)
         replica.thaw()
+
+
+async def test_what_waits_for_replicas_at_the_same_time_waits_together(
+    server: RedisServer, tmp_path: Path, opened: Opener
+) -> None:
+    """Each on a connection of its own, and a WAIT each, took a round trip and a flush more for every transfer."""
+    with RedisServer(tmp_path, f"replicaof 127.0.0.1 {server.port}"):
+        store = await opened(server.url + "?min_replicas_ack=1")
+        await add_account(await opened(server.url))
+        await insist(store, top_up("first"))
+        server.cli("config", "resetstat")
+        found = await asyncio.gather(*(store.apply(top_up(f"t{number}")) for number in range(50)))
+        assert {one.outcome for one in found} == {Outcome.CREATED}
+        assert _calls(server, "wait") <= 2 * PIPELINES_MAX
+        assert (await store.balances("a"))["credit"].posted == 51
+
+
+def _calls(server: RedisServer, command: str) -> int:
+    """How often it was called since the statistics were reset."""
+    found = re.search(rf"cmdstat_{command}:calls=(\d+)", server.cli("info", "commandstats"))
+    return int(found[1]) if found else 0
 
 
 async def test_a_document_waits_for_its_replicas_also_when_it_exists(

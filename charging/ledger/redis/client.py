@@ -2,8 +2,9 @@
 
 No retries (its default of ten applied operations twice), short time-outs, RESP2, health checks, and a first-come,
 first-served limit in front of the connections (its own blocking pool lets waiters starve). Requests of the same moment
-share a pipeline, but in a cluster, where each goes to the node of its account. A script is sent by its
-digest; where the server does not know it (restarted, flushed, another node), it is sent whole, once.
+share a pipeline, but in a cluster, where each goes to the node of its account. What has to be on replicas before it is
+answered travels in pipelines of its own, in a cluster of its node, with one WAIT for all that travel together. A script
+is sent by its digest; where the server does not know it (restarted, flushed, another node), it is sent whole, once.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import asyncio
 import hashlib
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import hiredis
 import structlog
@@ -33,7 +36,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 from charging.ledger.redis.cures import cure_of
 from charging.ledger.redis.dump import dump
-from charging.ledger.redis.pipeline import Command, Pipelines
+from charging.ledger.redis.pipeline import Command, Pipelines, Word
 from charging.ledger.redis.url import RedisUrl
 
 CONNECTIONS_MAX = 32
@@ -48,6 +51,11 @@ _EXPECTED = (RedisError, RedisClusterException, OSError)
 
 _MASTER_LOST = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OSError)
 
+TOGETHER_MAX = 100
+"""Commands of one request, for which the server is busy for less than a millisecond."""
+
+T = TypeVar("T")
+
 log = structlog.get_logger(__name__)
 
 
@@ -55,18 +63,19 @@ class _Batching(AbstractConnection):
     """Asks in batches, and packs commands by hiredis, in C. redis-py does that only in its blocking client; its asyncio
     client packs in Python and sets a timer for each answer, and these two are most of what a command costs it."""
 
+    socket_timeout: float
     _parser: Any  # of the asyncio client, whatever redis-py says of its base class
 
     def pack_command(self, *words: Any) -> list[bytes]:
         first = words[0].split(" ") if isinstance(words[0], str) else words[:1]
         return [hiredis.pack_command((*first, *words[1:]))]
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+    async def ask(self, commands: Sequence[Command], more_s: float = 0) -> list[Any]:
         """The answers to commands that travel together; a command that Redis refuses has the error for its answer.
-        One deadline holds for all of them."""
+        One deadline holds for all of them, ``more_s`` later than that of the connection."""
         await self.send_packed_command([packed for command in commands for packed in self.pack_command(*command)])
         try:
-            async with asyncio.timeout(self.socket_timeout):
+            async with asyncio.timeout(self.socket_timeout + more_s):
                 return [await self._parser.read_response() for _ in commands]
         except BaseException:
             await self.disconnect(nowait=True)  # what comes after all belongs to nobody
@@ -81,6 +90,20 @@ class BatchingSSLConnection(_Batching, SSLConnection):
     """The same by TLS."""
 
 
+async def answer_of(asked: Awaitable[T]) -> T | LedgerError:
+    """What it answers, or what it raises because it could not: for one of several that are asked together."""
+    try:
+        return await asked
+    except LedgerError as error:
+        return error
+
+
+def in_steps(entries: Sequence[T], step: int) -> Iterator[Sequence[T]]:
+    """So many at a time: what may go by one command, or in one request."""
+    for start in range(0, len(entries), step):
+        yield entries[start : start + step]
+
+
 class Script:
     """A Lua script of ``charging/ledger/redis/lua``."""
 
@@ -92,6 +115,8 @@ class Script:
 def translate(error: Exception) -> LedgerError:
     """What the driver's error means for the ledger, to be raised from it. Of whatever type: redis-py also raises what
     it does not mean to (an AttributeError, if its connection is closed while it connects)."""
+    if isinstance(error, LedgerError):
+        return type(error)(str(error))
     if isinstance(error, ResponseError) and str(error).startswith(_CORRUPT):
         return LedgerCorrupt(f"the Redis ledger refused: {error}")
     if not isinstance(error, _EXPECTED):
@@ -108,6 +133,24 @@ def _nodes_of(redis: Redis | RedisCluster | None) -> dict[int, ClusterNode]:
     return {id(node): node for known in (manager.nodes_cache, manager.startup_nodes) for node in known.values()}
 
 
+async def _ask(redis: Redis, commands: Sequence[Command], more_s: float) -> list[Any]:
+    """The answers to commands that travel together, on one connection of the pool."""
+    connection = await redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+    try:
+        answers: list[Any] = await connection.ask(commands, more_s)
+        return answers
+    finally:
+        await redis.connection_pool.release(connection)
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A node of a cluster, asked without a look at whose slot it is."""
+
+    redis: Redis
+    acknowledged: Pipelines
+
+
 class RedisClient:
     """One Redis, one set of sentinels, or one cluster."""
 
@@ -115,6 +158,8 @@ class RedisClient:
         self._url = url
         self._turn = asyncio.Semaphore(CONNECTIONS_MAX)
         self._pipelines = Pipelines(self._send)
+        self._acknowledged = Pipelines(self._send_and_wait)
+        self._of_nodes: dict[tuple[str, int], _Node] = {}
         self._connecting = asyncio.Lock()
         self._redis: Redis | RedisCluster | None = None
         self._askers: Counter[Redis | RedisCluster | None] = Counter()
@@ -169,7 +214,10 @@ class RedisClient:
         }
 
     async def close(self) -> None:
-        await self._pipelines.close()
+        nodes = list(self._of_nodes.values())
+        for pipelines in (self._pipelines, self._acknowledged, *(node.acknowledged for node in nodes)):
+            await pipelines.close()
+        await asyncio.gather(*(node.redis.aclose() for node in nodes), return_exceptions=True)
         await self._forget(self._redis)
         for sentinel in self._sentinel.sentinels if self._sentinel else ():
             with suppress(RedisError, OSError):
@@ -195,13 +243,27 @@ class RedisClient:
                 return await redis.execute_command(*words)
         return self._checked((await self._pipelines.ask([words]))[0])
 
+    async def commands(self, many: Sequence[Command]) -> list[Any | LedgerError]:
+        """The answers to commands of which none needs another, or why there is none. They travel together, as one
+        request for each TOGETHER_MAX of them: what calls ask meanwhile waits for one such request, not for all."""
+        if self._url.is_cluster:
+            return list(await asyncio.gather(*(answer_of(self.command(*words)) for words in many)))
+        found: list[Any | LedgerError] = []
+        for some in in_steps(many, TOGETHER_MAX):
+            try:
+                answers = await self._pipelines.ask(some)
+            except LedgerError as error:
+                answers = [error] * len(some)
+            found += [translate(one) if isinstance(one, Exception) else one for one in answers]
+        return found
+
     async def pairs(self, key: str) -> dict[bytes, bytes]:
         """All of a hash; empty where there is none."""
         found: dict[bytes, bytes] = await self.command("HGETALL", key)
         return found
 
     async def script(
-        self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], before: Sequence[Command] = ()
+        self, script: Script, keys: Sequence[str], arguments: Sequence[Word], before: Sequence[Command] = ()
     ) -> Any:
         """What the script answered; its keys are of one slot. ``before``: commands to be carried out before it."""
         if self._url.is_cluster:
@@ -209,22 +271,28 @@ class RedisClient:
                 await self.command(*command)
             async with self._asking() as redis:
                 return await self._evaluate(redis, script, keys, arguments)
+        return await self._travel(self._pipelines, script, keys, arguments, before)
+
+    async def _travel(
+        self,
+        pipelines: Pipelines,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[Word],
+        before: Sequence[Command] = (),
+    ) -> Any:
         rest = (len(keys), *keys, *arguments)
-        *prepared, answer = await self._pipelines.ask([*before, ("EVALSHA", script.digest, *rest)])
+        *prepared, answer = await pipelines.ask([*before, ("EVALSHA", script.digest, *rest)])
         for one in prepared:
             self._checked(one)
         if isinstance(answer, NoScriptError):
-            (answer,) = await self._pipelines.ask([("EVAL", script.text, *rest)])
+            (answer,) = await pipelines.ask([("EVAL", script.text, *rest)])
         return self._checked(answer)
 
-    async def _send(self, commands: list[Command]) -> list[Any]:
+    async def _send(self, commands: list[Command], more_s: float = 0) -> list[Any]:
         async with self._asking() as redis:
             assert isinstance(redis, Redis)
-            connection = await redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
-            try:
-                answers = await connection.ask(commands)
-            finally:
-                await redis.connection_pool.release(connection)
+            answers = await _ask(redis, commands, more_s)
             if any(isinstance(answer, ReadOnlyError) for answer in answers):
                 await self._forget(redis)  # it is the master no more; the address may lead to another one by now
             told = redis.response_callbacks  # by which redis-py makes a dict of HGETALL's answer, say; a cluster's too
@@ -233,27 +301,68 @@ class RedisClient:
                 for words, answer in zip(commands, answers, strict=True)
             ]
 
+    async def _send_and_wait(self, commands: list[Command]) -> list[Any]:
+        return self._reached(await self._send([*commands, self._wait()], self._url.timeout_s / 2))
+
+    async def _send_to_node(self, node: Redis, commands: list[Command]) -> list[Any]:
+        async with self._asking() as redis:
+            try:
+                answers = await _ask(node, [*commands, self._wait()], self._url.timeout_s / 2)
+            except _MASTER_LOST:
+                await redis.aclose()  # so that it asks the cluster again who has the slot
+                raise
+            if any(isinstance(answer, (MovedError, ReadOnlyError)) for answer in answers):
+                await redis.aclose()
+            return self._reached(answers)
+
+    def _wait(self) -> Command:
+        """For the replicas, for all that the connection has written. The server counts from when it has read it: a
+        flush of its own disk is part of that time, and the answer has half as much again."""
+        return ("WAIT", self._url.min_replicas_ack, round(self._url.timeout_s * 1000))
+
+    def _reached(self, answers: Sequence[Any]) -> list[Any]:
+        """The answers before that of WAIT, and why they do not count where too few replicas have what was written.
+        Refusals stand: nothing was written for them."""
+        *own, reached = answers
+        wanted = self._url.min_replicas_ack
+        if isinstance(reached, Exception):
+            return [one if isinstance(one, Exception) else translate(reached) for one in own]
+        if reached < wanted:
+            why = f"only {reached} of {wanted} replicas have what was written so far; ask again"
+            return [one if isinstance(one, Exception) else LedgerUnavailable(why) for one in own]
+        return own
+
     def _checked(self, answer: Any) -> Any:
         if isinstance(answer, Exception):
             raise translate(answer) from answer
         return answer
 
     async def script_acknowledged(
-        self, script: Script, keys: Sequence[str], arguments: Sequence[str | int], before: Sequence[Command] = ()
+        self, script: Script, keys: Sequence[str], arguments: Sequence[Word], before: Sequence[Command] = ()
     ) -> Any:
         """As ``script``, once ``min_replicas_ack`` replicas have what it wrote or found written: WAIT on the same
         connection, which counts all that the server had written when the script ended. Raises LedgerError;
         LedgerUnavailable if too few have it in time."""
-        if not (wanted := self._url.min_replicas_ack):
+        if not self._url.min_replicas_ack:
             return await self.script(script, keys, arguments, before)
+        if not self._url.is_cluster:
+            return await self._travel(self._acknowledged, script, keys, arguments, before)
         for command in before:
             await self.command(*command)
-        async with self._asking() as redis, self._connection_for(redis, keys[0]) as single:
-            answer = await self._evaluate(single, script, keys, arguments)
-            reached = await single.wait(wanted, round(self._url.timeout_s * 500))
-        if reached < wanted:
-            raise LedgerUnavailable(f"only {reached} of {wanted} replicas have what was written so far; ask again")
-        return answer
+        return await self._travel((await self._node_of(keys[0])).acknowledged, script, keys, arguments)
+
+    async def _node_of(self, key: str) -> _Node:
+        """The node of a cluster that has the key."""
+        async with self._asking() as redis:
+            assert isinstance(redis, RedisCluster)
+            await redis.initialize()
+            if (node := redis.get_node_from_key(key)) is None:
+                raise LedgerUnavailable("no node of the Redis cluster covers the account's slot")
+            place = str(node.host), int(node.port)
+            if place not in self._of_nodes:
+                direct = Redis.from_pool(self._pool(*place))
+                self._of_nodes[place] = _Node(direct, Pipelines(partial(self._send_to_node, direct)))
+            return self._of_nodes[place]
 
     async def dump(self, path: Path) -> None:
         """Write the server's content to the file, as it is at one moment. Raises LedgerUnavailable, of a cluster
@@ -287,27 +396,8 @@ class RedisClient:
             answer = await redis.execute_command(*words, **options)
         return {str(node): one for node, one in answer.items()} if cluster else {"server": answer}
 
-    @asynccontextmanager
-    async def _connection_for(self, redis: Redis | RedisCluster, key: str) -> AsyncIterator[Redis]:
-        """A client that keeps to one connection, to the node of the key."""
-        if isinstance(redis, Redis):
-            async with redis.client() as single:
-                yield single
-            return
-        await redis.initialize()
-        node = redis.get_node_from_key(key)
-        if node is None:
-            raise LedgerUnavailable("no node of the Redis cluster covers the account's slot")
-        try:
-            direct = Redis(host=node.host, port=int(node.port), single_connection_client=True, **self._settings())
-            async with direct as single:
-                yield single
-        except (*_MASTER_LOST, MovedError):
-            await redis.aclose()  # so that it asks the cluster again who has the slot
-            raise
-
     async def _evaluate(
-        self, redis: Redis | RedisCluster, script: Script, keys: Sequence[str], arguments: Sequence[str | int]
+        self, redis: Redis | RedisCluster, script: Script, keys: Sequence[str], arguments: Sequence[Word]
     ) -> Any:
         try:
             return await redis.execute_command("EVALSHA", script.digest, len(keys), *keys, *arguments)

@@ -12,8 +12,8 @@ from charging.ledger.codec import dump_account, dump_number, load_account, load_
 from charging.ledger.documents import Documents, is_beyond
 from charging.ledger.model import Called
 from charging.ledger.port import SOLE
-from charging.ledger.redis.client import RedisClient, Script
-from charging.ledger.redis.indexes import PAGE_ROWS, RedisIndexes, in_steps
+from charging.ledger.redis.client import RedisClient, Script, in_steps
+from charging.ledger.redis.indexes import PAGE_ROWS, RedisIndexes
 from charging.ledger.redis.pipeline import Command
 from charging.ledger.redis.records import Keys, load_balances, mail_member
 from charging.ledger.redis.schema import known_schema

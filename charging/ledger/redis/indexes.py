@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TypeVar
 
+from charging.errors import LedgerError
 from charging.ledger.accounts import Account, Number
-from charging.ledger.redis.client import RedisClient
+from charging.ledger.redis.client import TOGETHER_MAX, RedisClient, in_steps
 from charging.ledger.redis.records import Keys
 
 PAGE_ROWS = 500
 """How many are asked about at a time, however many there are: what calls ask meanwhile waits for no more."""
 
-T = TypeVar("T")
 Record = TypeVar("Record", Account, Number)
 
 
@@ -78,16 +78,11 @@ class RedisIndexes:
         for field, account in of:
             by_account[account].append(field)
         found: dict[tuple[str, str], bytes] = {}
-        for some in in_steps(tuple(by_account.items()), PAGE_ROWS):
-            commands = (self._client.command("HMGET", self._keys.of(one, what), *fields) for one, fields in some)
-            for (one, fields), values in zip(some, await asyncio.gather(*commands), strict=True):
+        for some in in_steps(tuple(by_account.items()), TOGETHER_MAX):
+            commands = [("HMGET", self._keys.of(one, what), *fields) for one, fields in some]
+            for (one, fields), values in zip(some, await self._client.commands(commands), strict=True):
+                if isinstance(values, LedgerError):
+                    raise values
                 pairs = zip(fields, values, strict=True)
                 found |= {(field, one): value for field, value in pairs if value is not None}
         return found
-
-
-def in_steps(entries: Sequence[T], step: int) -> Iterator[Sequence[T]]:
-    """So many at a time: what may go by one command, or may be asked at a time of a client that lets only so much wait
-    (:data:`charging.ledger.redis.pipeline.QUEUE_MAX`)."""
-    for start in range(0, len(entries), step):
-        yield entries[start : start + step]

@@ -24,7 +24,8 @@ BATCH_MAX = 100
 QUEUE_MAX = 10_000
 """Requests waiting; one more is refused with LedgerUnavailable."""
 
-Command = tuple[str | int | bytes, ...]
+Word = str | int | bytes
+Command = tuple[Word, ...]
 
 log = structlog.get_logger(__name__)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,8 +23,11 @@ from charging.ledger.model import (
     Outcome,
     Snapshot,
     Transfer,
+    touched,
 )
+from charging.ledger.redis.pipeline import Word
 
+_pack_leg = struct.Struct("<B3d").pack
 _OUTCOMES = {outcome.value.encode(): outcome for outcome in Outcome}
 
 
@@ -127,16 +131,17 @@ def load_cdr(session: str, account: str, record: bytes) -> CdrRow:
         raise LedgerCorrupt(f"session {session} of {account}: not a CDR: {record[:100]!r}") from error
 
 
-def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], touch: str, indexes: str) -> list[str | int]:
+def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], touch: str, indexes: str) -> list[Word]:
     """The ARGV of ``apply.lua``, which its head explains; amounts are in their balances' units."""
     change, follows = _change_arguments(transfer)
-    news = "1" if any(one.kind.has_place for one in (*grants, transfer)) else ""
-    arguments: list[str | int] = [*change, touch, indexes, follows, transfer.actor, news, follows + 1]
-    for line in (*grants, transfer):
+    lines = (*grants, transfer)
+    news = "1" if any(one.kind.has_place for one in lines) else ""
+    names = touched(transfer, grants)
+    arguments: list[Word] = [*change, touch, indexes, follows, transfer.actor, news, follows + 1, ";".join(names)]
+    for line in lines:
         digest = line.digest
-        arguments += (line.id, digest, _dump_line(line, digest), len(line.legs))
-        for leg in line.legs:
-            arguments += (leg.balance, leg.posted, leg.reserved, leg.floor)
+        legs = b"".join([_pack_leg(names.index(leg.balance), leg.posted, leg.reserved, leg.floor) for leg in line.legs])
+        arguments += (line.id, digest, _dump_line(line, digest), legs)
     return arguments
 
 

@@ -8,7 +8,7 @@ cluster they are written before what they list, and everywhere read with suspici
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from heapq import nlargest, nsmallest
 from pathlib import Path
@@ -35,11 +35,11 @@ from charging.ledger.model import (
 )
 from charging.ledger.port import Wanted
 from charging.ledger.redis.check import RedisCheck
-from charging.ledger.redis.client import RedisClient, Script
+from charging.ledger.redis.client import RedisClient, Script, answer_of, in_steps
 from charging.ledger.redis.directory import RedisDirectory, RedisLeases
 from charging.ledger.redis.documents import RedisDocuments
 from charging.ledger.redis.feed import RedisFeed
-from charging.ledger.redis.indexes import PAGE_ROWS, RedisIndexes, in_steps
+from charging.ledger.redis.indexes import PAGE_ROWS, RedisIndexes
 from charging.ledger.redis.pipeline import Command
 from charging.ledger.redis.records import (
     Keys,
@@ -142,7 +142,7 @@ class RedisStore:
 
     async def apply_all(self, wanted: Sequence[Wanted]) -> Sequence[Applied | LedgerError]:
         """Asked in one turn of the loop, they travel together."""
-        return await asyncio.gather(*(_answer_of(self.apply(transfer, grants)) for transfer, grants in wanted))
+        return await asyncio.gather(*(answer_of(self.apply(transfer, grants)) for transfer, grants in wanted))
 
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         keys, arguments = [self._keys.of(account, "sessions")], (session, kept.state, kept.epoch, kept.follows)
@@ -153,7 +153,9 @@ class RedisStore:
         return load_balances(await self._client.pairs(self._keys.of(account, "books")))
 
     async def balances_of(self, accounts: Sequence[str]) -> Sequence[Mapping[str, Balance] | LedgerError]:
-        return await asyncio.gather(*(_answer_of(self.balances(account)) for account in accounts))
+        commands = [("HGETALL", self._keys.of(account, "books")) for account in accounts]
+        answers = await self._client.commands(commands)
+        return [one if isinstance(one, LedgerError) else load_balances(one) for one in answers]
 
     async def drop_balances(self, account: str, names: Sequence[str]) -> None:
         for some in in_steps(names, STEP_ENTRIES):
@@ -370,11 +372,3 @@ def _literally(text: str) -> str:
 
 def _place(row: CdrRow) -> tuple[int, str]:
     return row.ended_us, row.session
-
-
-async def _answer_of(asked: Awaitable[T]) -> T | LedgerError:
-    """What it answers, or what it raises because it could not: for one of several that are asked together."""
-    try:
-        return await asked
-    except LedgerError as error:
-        return error

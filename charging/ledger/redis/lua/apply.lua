@@ -16,56 +16,44 @@
 --       10 who has the transfer done, or ""
 --       11 "1": mark the account for the feed (tell.lua), if this script keeps the indexes
 --       12 follows + 1
---       13… the lines, the transfer last; of each: id, digest, its JSON for the journal, number of legs, and of each leg:
---         balance, posted, reserved, floor
+--       13 the names of all balances that are touched, each once, with ";" between them
+--       14… the lines, the transfer last; of each: id, digest, its JSON for the journal, and its legs: of each leg the
+--         place of its balance in 13, from 0 (one byte), posted, reserved and floor (doubles, the lowest byte first)
 -- Answer: outcome, detail (out_of_sequence: the session's record), the switch of the session, then posted and reserved of each of the transfer's legs.
 --
--- Amounts stay below 2^53, where doubles are exact; a sum of two that does not is still seen to pass the limit. Redis
--- writes and answers such numbers exactly; only where they become part of a text, they have to be formatted.
--- Tables and conversions are what a script spends its time on: amounts stand in arrays, each converted once; what is held
--- stays a text where it does not change; only what changes is written; tables are made with the room that most need.
+-- Amounts stay below 2^53, where doubles are exact; a sum of two that does not is still seen to pass the limit. Numbers
+-- become texts by "%d" alone, which is exact for all of them.
+-- Conversions between texts and numbers, and tables, are what a script spends its time on, far more than on what it decides.
+-- So legs come as doubles, each amount that is stored is converted once, what is held stays a text where it does not
+-- change, only what changes is written, and tables are made with the room that most need.
 
 local AMOUNT_MAX = 9007199254740991
-local call, tonumber = redis.call, tonumber
+local LEG = "<Bddd"
+local call, tonumber, format, take_apart = redis.call, tonumber, string.format, struct.unpack
 local books, ids, journal, sessions, cdrs, cdr, actors = unpack(KEYS)
-local change, session, epoch, switch, at_us, state, touch, indexes, follows, actor, news, sequence = unpack(ARGV, 1, 12)
-local last_arg = #ARGV
+local change, session, epoch, switch, at_us, state, touch, indexes, follows, actor, news, sequence, names = unpack(ARGV, 1, 13)
+local main = #ARGV - 3  -- where the transfer's own line begins
 
--- Where each line begins in ARGV; the fields of books to be read, and where among them the two of a balance are.
-local first_of, asked, field_of = {nil, nil}, {nil}, {}
-local fields = {"#lines", nil, nil, nil, nil, nil, nil}
-local next_arg, lines, last_field = 13, 0, 1
-while next_arg <= last_arg do
-    lines = lines + 1
-    first_of[lines], asked[lines] = next_arg, ARGV[next_arg]
-    local after = next_arg + 4 + 4 * ARGV[next_arg + 3]
-    for arg = next_arg + 4, after - 1, 4 do
-        local name = ARGV[arg]
-        if not field_of[name] then
-            field_of[name] = last_field + 1
-            fields[last_field + 1], fields[last_field + 2] = "p:" .. name, "r:" .. name
-            last_field = last_field + 2
-        end
-    end
-    next_arg = after
+local fields, last_field = {"#lines", nil, nil, nil, nil}, 1
+for name in names:gmatch("[^;]+") do
+    fields[last_field + 1], fields[last_field + 2] = "p:" .. name, "r:" .. name
+    last_field = last_field + 2
 end
-first_of[lines + 1] = next_arg
-local main = first_of[lines]
-
 local stored = call("HMGET", books, unpack(fields, 1, last_field))
-local digests = call("HMGET", ids, unpack(asked, 1, lines))
 
 local function answer(outcome, detail, told)
     local reply, last = {outcome, detail, switch, nil, nil, nil, nil, nil, nil}, 3
-    for arg = main + 4, last_arg, 4 do
-        local field = field_of[ARGV[arg]]
-        reply[last + 1], reply[last + 2] = tonumber(told[field] or 0), tonumber(told[field + 1] or 0)
+    local legs, next_byte = ARGV[main + 3], 1
+    while next_byte <= #legs do
+        local place, _
+        place, _, _, _, next_byte = take_apart(LEG, legs, next_byte)
+        reply[last + 1], reply[last + 2] = tonumber(told[2 * place + 2] or 0), tonumber(told[2 * place + 3] or 0)
         last = last + 2
     end
     return reply
 end
 
-local digest = digests[lines]
+local digest = call("HGET", ids, ARGV[main])
 if digest then
     if touch == "1" then
         call("HSET", books, "#lines", stored[1])
@@ -100,24 +88,56 @@ if change ~= "" then
         held, opened_us, switch = holding, held_opened, held_switch
     end
 end
-local closes = change == "close" or change == "once"
-local holds
-for arg = main + 6, last_arg, 4 do
-    local more = ARGV[arg]
-    if more ~= "0" then
-        if not holds then
-            holds = {}
-            for name, amount in held:gmatch("([^;=]+)=(%d+)") do
-                holds[name] = amount
+
+-- The money, and what the session holds. What is wrong with the latter is told first.
+local amounts, holds = {nil, nil, nil, nil, nil}, nil  -- by the place of their field; by name
+for field = 2, last_field do
+    amounts[field] = stored[field] and tonumber(stored[field]) or 0
+end
+local changed, last = {nil, nil, nil, nil, nil, nil, nil, nil}, 0
+local refused, short
+local known  -- which of the grants the journal has
+for line = 14, main, 4 do
+    local is_main = line == main
+    if not is_main then
+        known = known or {}
+        known[line] = call("HGET", ids, ARGV[line])
+    end
+    local legs, next_byte = ARGV[line + 3], 1
+    while next_byte <= #legs and (is_main or not known[line]) do
+        local place, moved, more, floor
+        place, moved, more, floor, next_byte = take_apart(LEG, legs, next_byte)
+        local field = 2 * place + 2
+        local posted, reserved = amounts[field] + moved, amounts[field + 1] + more
+        local available = posted - reserved
+        if refused then
+            -- only what is held is still looked at
+        elseif posted > AMOUNT_MAX or reserved > AMOUNT_MAX or -available > AMOUNT_MAX then  -- reserved is never below 0
+            refused, short = "exceeds_limit", fields[field]
+        elseif moved < more and available < floor then
+            refused, short = "insufficient", fields[field]
+        end
+        amounts[field], amounts[field + 1] = posted, reserved
+        if moved ~= 0 or not stored[field] then
+            changed[last + 1], changed[last + 2] = fields[field], format("%d", posted)
+            last = last + 2
+        end
+        if more ~= 0 then
+            changed[last + 1], changed[last + 2] = fields[field + 1], format("%d", reserved)
+            last = last + 2
+            if not holds then
+                holds = {}
+                for name, amount in held:gmatch("([^;=]+)=(%d+)") do
+                    holds[name] = amount
+                end
             end
+            local name = fields[field]:sub(3)
+            local amount = (holds[name] or 0) + more
+            if amount < 0 then
+                return answer("exceeds_reservation", name, stored)
+            end
+            holds[name] = amount > 0 and format("%d", amount) or nil
         end
-        local name = ARGV[arg - 2]
-        local before = holds[name]
-        local amount = (before or 0) + more
-        if amount < 0 then
-            return answer("exceeds_reservation", name, stored)
-        end
-        holds[name] = amount > 0 and (before and string.format("%.0f", amount) or more) or nil
     end
 end
 if holds then
@@ -128,55 +148,31 @@ if holds then
     end
     held = table.concat(each, ";")
 end
+local closes = change == "close" or change == "once"
 if closes and held ~= "" then
     return answer("exceeds_reservation", held:match("^[^=]+"), stored)
-end
-
--- The money.
-local amounts = {nil, nil, nil, nil, nil, nil, nil}  -- by the place of their field
-for field = 2, last_field do
-    amounts[field] = tonumber(stored[field] or 0)
-end
-local changed, last = {nil, nil, nil, nil, nil, nil, nil, nil}, 0
-for line = 1, lines do
-    if not digests[line] then
-        for arg = first_of[line] + 4, first_of[line + 1] - 1, 4 do
-            local field, moved, more = field_of[ARGV[arg]], tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
-            local posted, reserved = amounts[field] + moved, amounts[field + 1] + more
-            local available = posted - reserved
-            if posted > AMOUNT_MAX or reserved > AMOUNT_MAX or -available > AMOUNT_MAX then  -- reserved is never below 0
-                return answer("exceeds_limit", ARGV[arg], stored)
-            elseif moved < more and available < tonumber(ARGV[arg + 3]) then
-                return answer("insufficient", ARGV[arg], stored)
-            end
-            amounts[field], amounts[field + 1] = posted, reserved
-            if moved ~= 0 or not stored[field] then
-                changed[last + 1], changed[last + 2] = fields[field], posted
-                last = last + 2
-            end
-            if more ~= 0 then
-                changed[last + 1], changed[last + 2] = fields[field + 1], reserved
-                last = last + 2
-            end
-        end
-    end
+elseif refused then
+    return answer(refused, short:sub(3), stored)
 end
 
 -- Nothing is refused any more: write.
-local number = tonumber(stored[1])
-for line = 1, lines do
-    if not digests[line] then
-        local arg = first_of[line]
+local number, number_text = tonumber(stored[1]), nil
+for line = 14, main, 4 do
+    if line == main or not known[line] then
         number = number + 1
-        call("RPUSH", journal, number .. " " .. ARGV[arg + 2])
-        call("HSET", ids, ARGV[arg], ARGV[arg + 1])
+        number_text = format("%d", number)
+        call("RPUSH", journal, number_text .. " " .. ARGV[line + 2])
+        call("HSET", ids, ARGV[line], ARGV[line + 1])
     end
 end
-call("HSET", books, "#lines", number, unpack(changed, 1, last))
+call("HSET", books, "#lines", number_text, unpack(changed, 1, last))
 if actor ~= "" then
-    call("HSET", actors, string.format("%.0f", number), actor)
+    call("HSET", actors, number_text, actor)
 end
-local account = indexes ~= "" and books:sub(#indexes + 3, -8)  -- of INDEXES:{ACCOUNT}:books
+local account  -- whose entries in the indexes change
+if indexes ~= "" and (news == "1" or closes or change == "open") then
+    account = books:sub(#indexes + 3, -8)  -- of INDEXES:{ACCOUNT}:books
+end
 if news == "1" and account then
     local time = call("TIME")
     call("ZADD", indexes .. ":{#feed}:news", time[1] * 1000000 + time[2], account)
@@ -194,8 +190,7 @@ if closes then
         end
     end
 elseif change ~= "" then
-    local head = epoch .. " " .. opened_us .. " " .. sequence .. " "
-    call("HSET", sessions, session, head .. held .. "\n" .. switch .. "\n" .. state)
+    call("HSET", sessions, session, epoch .. " " .. opened_us .. " " .. sequence .. " " .. held .. "\n" .. switch .. "\n" .. state)
     if change == "open" and account then
         call("SADD", indexes .. ":switch:{" .. switch .. "}", session .. " " .. account)
         call("SADD", indexes .. ":switches", switch)

@@ -1,8 +1,10 @@
-"""A client of redis-py that has to be given up is closed for good, whoever still holds it."""
+"""A client of redis-py that has to be given up is closed for good, whoever still holds it. And no caller waits for what
+is read of thousands meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -10,7 +12,10 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.exceptions import RedisClusterException
 
 from charging.errors import LedgerUnavailable
-from charging.ledger.redis.client import RedisClient
+from charging.ledger.port import Store
+from charging.ledger.redis.client import TOGETHER_MAX, RedisClient
+from charging.ledger.redis.pipeline import Command
+from charging.ledger.redis.store import RedisStore
 from charging.ledger.redis.url import parse
 
 
@@ -101,3 +106,38 @@ async def test_cluster_that_is_closed_has_no_connection_left_whatever_it_has_jus
     await client.close()
     assert not stays.is_connected
     assert not leaves.is_connected
+
+
+MANY = 10 * TOGETHER_MAX
+READINGS: dict[str, Callable[[Store], Awaitable[object]]] = {
+    "the sessions of a switch": lambda store: store.sessions("asterisk"),
+    "the balances of many": lambda store: store.balances_of([f"a{number}" for number in range(MANY)]),
+}
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("reading", READINGS)
+async def test_who_asks_while_thousands_of_records_are_read_waits_for_one_request_of_them_at_most(
+    monkeypatch: pytest.MonkeyPatch, reading: str
+) -> None:
+    """A daemon on a shared ledger reads all that is open there now and then: its callers waited for that."""
+    store, sent = RedisStore(parse("redis://127.0.0.1:6379/0")), list[Command]()
+    answers: dict[object, Any] = {
+        "SMEMBERS": [f"s{number} a{number}".encode() for number in range(MANY)],
+        "HMGET": [None],
+        "HGETALL": {},
+    }
+
+    async def send(commands: list[Command]) -> list[Any]:
+        sent.extend(commands)
+        await asyncio.sleep(0)
+        return [answers[words[0]] for words in commands]
+
+    monkeypatch.setattr(store._client._pipelines, "_send", send)
+    read = asyncio.ensure_future(READINGS[reading](store))
+    while len(sent) < 2:  # noqa: ASYNC110 - the reading has no Event for us
+        await asyncio.sleep(0)
+    await store.balances("caller")
+    assert sent.index(("HGETALL", "charging:{caller}:books")) <= 1 + 2 * TOGETHER_MAX  # that on the way, and one more
+    await read
+    assert len(sent) > MANY
