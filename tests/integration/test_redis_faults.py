@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from charging.errors import LedgerUnavailable
+from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Put
 from charging.ledger.model import Applied, Kept, Kind, Leg, Opened, Outcome, Transfer
@@ -100,6 +100,24 @@ async def test_flushed_scripts_are_sent_again(server: RedisServer, opened: Opene
     await run(store, "t1 top_up credit=+1 -> created credit 1/0")
     server.cli("script", "flush", "sync")
     await run(store, "t2 top_up credit=+1 -> created credit 2/0")
+    server.cli("script", "flush", "sync")
+    found = await store.apply_all([(top_up(f"t{number}"), ()) for number in range(2, 5)])
+    assert [one.outcome for one in found if isinstance(one, Applied)] == [Outcome.EXISTS, *[Outcome.CREATED] * 2]
+
+
+async def test_of_many_transfers_each_is_told_why_it_was_not_booked(server: RedisServer, opened: Opener) -> None:
+    store = await opened(server.url)
+    await add_account(store)
+    await add_account(store, "spoilt")
+    server.cli("set", "charging:{spoilt}:books", "not a hash")
+    spoilt = Transfer("t", "spoilt", Kind.TOP_UP, 1, (Leg("credit", 1),))
+    first, refused, second = await store.apply_all([(top_up("t1"), ()), (spoilt, ()), (top_up("t2"), ())])
+    assert isinstance(refused, LedgerCorrupt)
+    assert isinstance(first, Applied) and isinstance(second, Applied)  # noqa: PT018 - for the types
+    assert (first.outcome, second.outcome, second.balances["credit"].posted) == (Outcome.CREATED, Outcome.CREATED, 2)
+    server.kill()
+    found = await store.apply_all([(top_up(f"dead/{number}"), ()) for number in range(2)])
+    assert [type(one) for one in found] == [LedgerUnavailable] * 2
 
 
 async def test_a_cancelled_caller_confuses_nobody(server: RedisServer, opened: Opener) -> None:

@@ -248,14 +248,17 @@ class RedisClient:
         request for each TOGETHER_MAX of them: what calls ask meanwhile waits for one such request, not for all."""
         if self._url.is_cluster:
             return list(await asyncio.gather(*(answer_of(self.command(*words)) for words in many)))
-        found: list[Any | LedgerError] = []
+        found: list[Any] = []
         for some in in_steps(many, TOGETHER_MAX):
-            try:
-                answers = await self._pipelines.ask(some)
-            except LedgerError as error:
-                answers = [error] * len(some)
-            found += [translate(one) if isinstance(one, Exception) else one for one in answers]
-        return found
+            found += await self._ask_all(some)
+        return [translate(one) if isinstance(one, Exception) else one for one in found]
+
+    async def _ask_all(self, commands: Sequence[Command]) -> list[Any]:
+        """What each is answered, or why it is not."""
+        try:
+            return await self._pipelines.ask(commands)
+        except LedgerError as error:
+            return [error] * len(commands)
 
     async def pairs(self, key: str) -> dict[bytes, bytes]:
         """All of a hash; empty where there is none."""
@@ -272,6 +275,22 @@ class RedisClient:
             async with self._asking() as redis:
                 return await self._evaluate(redis, script, keys, arguments)
         return await self._travel(self._pipelines, script, keys, arguments, before)
+
+    async def scripts(
+        self, script: Script, asked: Sequence[tuple[Sequence[str], Sequence[Word]]]
+    ) -> list[Any | LedgerError]:
+        """As ``script`` for each of many keys and arguments, in this order, or why there is no answer. They travel as
+        ``commands`` do. Not in a cluster."""
+        found: list[Any] = []
+        for some in in_steps(asked, TOGETHER_MAX):
+            rests = [(len(keys), *keys, *arguments) for keys, arguments in some]
+            answers = await self._ask_all([("EVALSHA", script.digest, *rest) for rest in rests])
+            unknown = [place for place, one in enumerate(answers) if isinstance(one, NoScriptError)]
+            again = await self._ask_all([("EVAL", script.text, *rests[place]) for place in unknown]) if unknown else []
+            for place, answer in zip(unknown, again, strict=True):
+                answers[place] = answer
+            found += answers
+        return [translate(one) if isinstance(one, Exception) else one for one in found]
 
     async def _travel(
         self,

@@ -23,7 +23,6 @@ from charging.ledger.model import (
     Outcome,
     Snapshot,
     Transfer,
-    touched,
 )
 from charging.ledger.redis.pipeline import Word
 
@@ -135,14 +134,18 @@ def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], touch: str, 
     """The ARGV of ``apply.lua``, which its head explains; amounts are in their balances' units."""
     change, follows = _change_arguments(transfer)
     lines = (*grants, transfer)
-    news = "1" if any(one.kind.has_place for one in lines) else ""
-    names = touched(transfer, grants)
-    arguments: list[Word] = [*change, touch, indexes, follows, transfer.actor, news, follows + 1, ";".join(names)]
+    news = "1" if any([one.kind.has_place for one in lines]) else ""
+    names: list[str] = []
+    told: list[Word] = []
     for line in lines:
+        legs = b""
+        for leg in line.legs:
+            if (name := leg.balance) not in names:
+                names.append(name)
+            legs += _pack_leg(names.index(name), leg.posted, leg.reserved, leg.floor)
         digest = line.digest
-        legs = b"".join([_pack_leg(names.index(leg.balance), leg.posted, leg.reserved, leg.floor) for leg in line.legs])
-        arguments += (line.id, digest, _dump_line(line, digest), legs)
-    return arguments
+        told += (line.id, digest, _dump_line(line, digest), legs)
+    return [*change, touch, indexes, follows, transfer.actor, news, follows + 1, ";".join(names), *told]
 
 
 def _change_arguments(transfer: Transfer) -> tuple[tuple[str | int, ...], int]:

@@ -141,8 +141,20 @@ class RedisStore:
         return []
 
     async def apply_all(self, wanted: Sequence[Wanted]) -> Sequence[Applied | LedgerError]:
-        """Asked in one turn of the loop, they travel together."""
-        return await asyncio.gather(*(answer_of(self.apply(transfer, grants)) for transfer, grants in wanted))
+        """Those of one moment travel together; where no replica and no index in another slot is waited for, as one
+        request."""
+        if self._url.is_cluster or self._url.min_replicas_ack:
+            return await asyncio.gather(*(answer_of(self.apply(transfer, grants)) for transfer, grants in wanted))
+        asked = []
+        for transfer, grants in wanted:
+            check_request(transfer, grants)
+            arguments = apply_arguments(transfer, grants, self._url.touch, indexes=self._url.prefix)
+            asked.append((self._keys.books(transfer.account), arguments))
+        answers = await self._client.scripts(self._scripts["apply"], asked)
+        return [
+            answer if isinstance(answer, LedgerError) else load_applied(answer, transfer)[0]
+            for answer, (transfer, _) in zip(answers, wanted, strict=True)
+        ]
 
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         keys, arguments = [self._keys.of(account, "sessions")], (session, kept.state, kept.epoch, kept.follows)
