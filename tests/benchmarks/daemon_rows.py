@@ -18,6 +18,7 @@ from typing import Self
 
 from tests.benchmarks.day import day
 from tests.benchmarks.figures import Table, median_ratio, percentile
+from tests.benchmarks.floor import floor
 from tests.benchmarks.ledger_load import at_least, at_most
 from tests.benchmarks.ledgers import Ledger
 from tests.benchmarks.played import PlayedAsterisk, PlayedCall, ask
@@ -257,9 +258,10 @@ async def offered(side: Side) -> None:
     meter = Meter(side)
     gc.collect()
     gc.disable()  # a rest of this process, of 50 ms, would be told as the daemon's
-    await side.offer(SETUPS_A_SECOND, 5, side.set_up)
+    async with floor(side.ledger, side.folder) as raw:
+        await side.offer(SETUPS_A_SECOND, 5, side.set_up)
     gc.enable()
-    _waited([side], f"{SETUPS_A_SECOND} set-ups a second", 10, **meter.read())
+    _waited([side], f"{SETUPS_A_SECOND} set-ups a second", 10, **raw.read(), **meter.read())
     await side.books("set-ups offered")
 
 
@@ -430,9 +432,11 @@ async def _mixed(sides: Sequence[Side], what: str = "", strike: Callable[[], Non
     before_kib, meter = _memory_kib(sides), Meter(*sides)
     a_second = rate / len(sides)
     asyncio.get_running_loop().call_later(TALK_S, strike)
-    await asyncio.gather(*(side.offer(a_second, 2 * TALK_S, partial(side.conversation, TALK_S)) for side in sides))
+    offers = [side.offer(a_second, 2 * TALK_S, partial(side.conversation, TALK_S)) for side in sides]
+    async with floor(sides[0].ledger, sides[0].folder) as raw:
+        await asyncio.gather(*offers)
     grew_mib = (_memory_kib(sides) - before_kib) / 1024
-    _waited(sides, name, 50, grew_mib=grew_mib, **meter.read())
+    _waited(sides, name, 50, grew_mib=grew_mib, **raw.read(), **meter.read())
     await _books(sides, name)
 
 

@@ -22,6 +22,12 @@ class Ledger:
     """Empty: each daemon has a file of its own."""
     kill: Callable[[], None] | None = None
     """Ends the server that answers (in a cluster: one of three), where another takes over."""
+    port: int | None = None
+    """A Redis that answers, before that one is ended; ``None``: the ledger is a file."""
+    replicas: int = 0
+    """So many have to have what is written."""
+    raw_key: str = "{a0000000}floor"
+    """In a cluster that server has it."""
 
 
 @contextmanager
@@ -32,19 +38,23 @@ def sqlite(_folder: Path) -> Iterator[Ledger]:
 @contextmanager
 def redis(folder: Path) -> Iterator[Ledger]:
     with RedisServer(folder) as server:
-        yield Ledger(server.url)
+        yield Ledger(server.url, port=server.port)
 
 
 @contextmanager
 def sentinel(folder: Path) -> Iterator[Ledger]:
     with Sentinels(folder, REPLICAS) as servers:
-        yield Ledger(_as_advised(servers.url), servers.master_and_replica()[0].kill)
+        master, _ = servers.master_and_replica()
+        yield Ledger(_as_advised(servers.url), master.kill, master.port, replicas=1)
 
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[Ledger]:
     with Cluster(folder, REPLICAS) as servers:
-        yield Ledger(_as_advised(servers.url), lambda: servers.master_and_replica("a0000000")[0].kill())
+        master, _ = servers.master_and_replica("a0000000")
+        yield Ledger(
+            _as_advised(servers.url), lambda: servers.master_and_replica("a0000000")[0].kill(), master.port, replicas=1
+        )
 
 
 def _as_advised(url: str) -> str:
