@@ -144,6 +144,7 @@ class Guest:
         if not self._is_in:
             return
         self._is_in = False
+        self._connection = None  # who holds us: both are freed at once, and leave the collector nothing to search for
         self._door.waiting.pop(self, None)
         self._door.busy.discard(self)
         self._door.owing.pop(self, None)
@@ -157,9 +158,10 @@ class Guest:
         return self in self._door.waiting
 
     def _abort(self) -> None:
+        connection = self._connection
         self.left()
-        if self._connection is not None:
-            self._connection.abort()
+        if connection is not None:
+            connection.abort()
 
 
 class Door:
