@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import socket
-import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -107,25 +105,6 @@ async def office(limits: AgiLimits) -> AsyncIterator[Office]:
     yield Office(server, desk, outcomes)
     await server.close()
     assert server.connections == 0
-
-
-async def test_a_conversation_that_has_ended_is_freed_at_once(office: Office) -> None:
-    """Else the collector has to search for it, and every few seconds all callers wait for that."""
-    begun: list[weakref.ref[Conversation]] = []
-
-    async def note() -> None:
-        begun.extend(weakref.ref(one) for one in office.server.open)
-
-    office.desk.meanwhile = note
-    gc.collect()
-    gc.disable()
-    try:
-        await office.incoming()
-        await office.ended()
-        assert len(begun) == 1
-        await eventually(lambda: begun[0]() is None)
-    finally:
-        gc.enable()
 
 
 async def test_a_forward_sets_every_variable_the_decision_last(office: Office) -> None:

@@ -1,6 +1,12 @@
-"""Whose places count together at a door."""
+"""Whose places count together at a door; and what is left of who has gone."""
 
 from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+
+import pytest
 
 from charging.clock import SystemClock
 from charging.door import Door, Guest, Turned
@@ -45,3 +51,32 @@ def test_customers_with_one_place_each_keep_it() -> None:
         owes(comes(place, f"2001:db8:0:{number:x}::1"))
     assert comes(place, "2001:db8:1::1") is None
     assert turned == [Turned.FULL]
+
+
+class Conversation:
+    """As those of FastAGI: it knows its guest, who knows it."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest = guest
+        guest.came(self)
+
+    def abort(self) -> None:
+        self.guest.left()
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("leaves", [Guest.left, Guest.make_room], ids=["by itself", "for another"])
+def test_connection_that_has_left_is_freed_at_once(leaves: Callable[[Guest], None]) -> None:
+    """Else the collector has to search for each, and every few seconds all callers wait for that."""
+    guest = comes(door([]), "2001:db8::1")
+    assert guest is not None
+    conversation = weakref.ref(Conversation(guest))
+    leaves(guest)
+    assert conversation() is None

@@ -133,6 +133,32 @@ def _nodes_of(redis: Redis | RedisCluster | None) -> dict[int, ClusterNode]:
     return {id(node): node for known in (manager.nodes_cache, manager.startup_nodes) for node in known.values()}
 
 
+def _pool(url: RedisUrl, host: str, port: int) -> ConnectionPool:
+    settings = _settings(url)
+    kind = BatchingSSLConnection if settings.pop("ssl", False) else BatchingConnection
+    return ConnectionPool(kind, host=host, port=port, db=url.database, **settings)
+
+
+def _common(url: RedisUrl) -> dict[str, Any]:
+    """For the servers and for the sentinels."""
+    tls = {"ssl": True, "ssl_ca_certs": url.ca_file or None} if url.tls else {}
+    return tls | {
+        "socket_timeout": url.timeout_s,
+        "socket_connect_timeout": url.timeout_s / 2,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+    }
+
+
+def _settings(url: RedisUrl) -> dict[str, Any]:
+    return _common(url) | {
+        "health_check_interval": HEALTH_CHECK_INTERVAL_S,
+        "max_connections": CONNECTIONS_MAX * 2,
+        "username": url.user or None,
+        "password": url.password or None,
+    }
+
+
 async def _ask(redis: Redis, commands: Sequence[Command], more_s: float) -> list[Any]:
     """The answers to commands that travel together, on one connection of the pool."""
     connection = await redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
@@ -141,6 +167,55 @@ async def _ask(redis: Redis, commands: Sequence[Command], more_s: float) -> list
         return answers
     finally:
         await redis.connection_pool.release(connection)
+
+
+def _checked(answer: Any) -> Any:
+    if isinstance(answer, Exception):
+        raise translate(answer) from answer
+    return answer
+
+
+async def _ask_all(pipelines: Pipelines, commands: Sequence[Command]) -> list[Any]:
+    """What each is answered, or why it is not."""
+    try:
+        return await pipelines.ask(commands)
+    except LedgerError as error:
+        return [error] * len(commands)
+
+
+async def _travel(
+    pipelines: Pipelines,
+    script: Script,
+    keys: Sequence[str],
+    arguments: Sequence[Word],
+    before: Sequence[Command] = (),
+) -> Any:
+    rest = (len(keys), *keys, *arguments)
+    *prepared, answer = await pipelines.ask([*before, ("EVALSHA", script.digest, *rest)])
+    for one in prepared:
+        _checked(one)
+    if isinstance(answer, NoScriptError):
+        (answer,) = await pipelines.ask([("EVAL", script.text, *rest)])
+    return _checked(answer)
+
+
+def _wait(url: RedisUrl) -> Command:
+    """For the replicas, for all that the connection has written. The server counts from when it has read it: a
+    flush of its own disk is part of that time, and the answer has half as much again."""
+    return ("WAIT", url.min_replicas_ack, round(url.timeout_s * 1000))
+
+
+def _reached(answers: Sequence[Any], url: RedisUrl) -> list[Any]:
+    """The answers before that of WAIT, and why they do not count where too few replicas have what was written.
+    Refusals stand: nothing was written for them."""
+    *own, reached = answers
+    wanted = url.min_replicas_ack
+    if isinstance(reached, Exception):
+        return [one if isinstance(one, Exception) else translate(reached) for one in own]
+    if reached < wanted:
+        why = f"only {reached} of {wanted} replicas have what was written so far; ask again"
+        return [one if isinstance(one, Exception) else LedgerUnavailable(why) for one in own]
+    return own
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +242,7 @@ class RedisClient:
         """Of a cluster: all that were its nodes when something failed."""
         self._sentinel: Sentinel | None = None
         if url.mode == "sentinel":
-            settings = self._common() | {
+            settings = _common(url) | {
                 "username": url.sentinel_user or None,
                 "password": url.sentinel_password or None,
             }
@@ -183,35 +258,12 @@ class RedisClient:
     async def _make(self) -> Redis | RedisCluster:
         if self._url.is_cluster:
             nodes = [ClusterNode(host, port) for host, port in self._url.hosts]
-            return RedisCluster(startup_nodes=nodes, **self._settings())
+            return RedisCluster(startup_nodes=nodes, **_settings(self._url))
         host, port = self._url.hosts[0]
         if self._sentinel is not None:
             # redis-py's own pool for a Sentinel leaks its connections to the old master at each fail-over.
             host, port = await self._sentinel.discover_master(self._url.master)
-        return Redis.from_pool(self._pool(host, port))
-
-    def _pool(self, host: str, port: int) -> ConnectionPool:
-        settings = self._settings()
-        kind = BatchingSSLConnection if settings.pop("ssl", False) else BatchingConnection
-        return ConnectionPool(kind, host=host, port=port, db=self._url.database, **settings)
-
-    def _common(self) -> dict[str, Any]:
-        """For the servers and for the sentinels."""
-        tls = {"ssl": True, "ssl_ca_certs": self._url.ca_file or None} if self._url.tls else {}
-        return tls | {
-            "socket_timeout": self._url.timeout_s,
-            "socket_connect_timeout": self._url.timeout_s / 2,
-            "retry": Retry(NoBackoff(), 0),
-            "protocol": 2,
-        }
-
-    def _settings(self) -> dict[str, Any]:
-        return self._common() | {
-            "health_check_interval": HEALTH_CHECK_INTERVAL_S,
-            "max_connections": CONNECTIONS_MAX * 2,
-            "username": self._url.user or None,
-            "password": self._url.password or None,
-        }
+        return Redis.from_pool(_pool(self._url, host, port))
 
     async def close(self) -> None:
         nodes = list(self._of_nodes.values())
@@ -241,7 +293,7 @@ class RedisClient:
         if self._url.is_cluster:
             async with self._asking() as redis:
                 return await redis.execute_command(*words)
-        return self._checked((await self._pipelines.ask([words]))[0])
+        return _checked((await self._pipelines.ask([words]))[0])
 
     async def commands(self, many: Sequence[Command]) -> list[Any | LedgerError]:
         """The answers to commands of which none needs another, or why there is none. They travel together, as one
@@ -250,15 +302,8 @@ class RedisClient:
             return list(await asyncio.gather(*(answer_of(self.command(*words)) for words in many)))
         found: list[Any] = []
         for some in in_steps(many, TOGETHER_MAX):
-            found += await self._ask_all(some)
+            found += await _ask_all(self._pipelines, some)
         return [translate(one) if isinstance(one, Exception) else one for one in found]
-
-    async def _ask_all(self, commands: Sequence[Command]) -> list[Any]:
-        """What each is answered, or why it is not."""
-        try:
-            return await self._pipelines.ask(commands)
-        except LedgerError as error:
-            return [error] * len(commands)
 
     async def pairs(self, key: str) -> dict[bytes, bytes]:
         """All of a hash; empty where there is none."""
@@ -274,7 +319,7 @@ class RedisClient:
                 await self.command(*command)
             async with self._asking() as redis:
                 return await self._evaluate(redis, script, keys, arguments)
-        return await self._travel(self._pipelines, script, keys, arguments, before)
+        return await _travel(self._pipelines, script, keys, arguments, before)
 
     async def scripts(
         self, script: Script, asked: Sequence[tuple[Sequence[str], Sequence[Word]]]
@@ -284,29 +329,14 @@ class RedisClient:
         found: list[Any] = []
         for some in in_steps(asked, TOGETHER_MAX):
             rests = [(len(keys), *keys, *arguments) for keys, arguments in some]
-            answers = await self._ask_all([("EVALSHA", script.digest, *rest) for rest in rests])
+            answers = await _ask_all(self._pipelines, [("EVALSHA", script.digest, *rest) for rest in rests])
             unknown = [place for place, one in enumerate(answers) if isinstance(one, NoScriptError)]
-            again = await self._ask_all([("EVAL", script.text, *rests[place]) for place in unknown]) if unknown else []
-            for place, answer in zip(unknown, again, strict=True):
-                answers[place] = answer
+            if unknown:
+                whole = await _ask_all(self._pipelines, [("EVAL", script.text, *rests[place]) for place in unknown])
+                for place, answer in zip(unknown, whole, strict=True):
+                    answers[place] = answer
             found += answers
         return [translate(one) if isinstance(one, Exception) else one for one in found]
-
-    async def _travel(
-        self,
-        pipelines: Pipelines,
-        script: Script,
-        keys: Sequence[str],
-        arguments: Sequence[Word],
-        before: Sequence[Command] = (),
-    ) -> Any:
-        rest = (len(keys), *keys, *arguments)
-        *prepared, answer = await pipelines.ask([*before, ("EVALSHA", script.digest, *rest)])
-        for one in prepared:
-            self._checked(one)
-        if isinstance(answer, NoScriptError):
-            (answer,) = await pipelines.ask([("EVAL", script.text, *rest)])
-        return self._checked(answer)
 
     async def _send(self, commands: list[Command], more_s: float = 0) -> list[Any]:
         async with self._asking() as redis:
@@ -321,40 +351,18 @@ class RedisClient:
             ]
 
     async def _send_and_wait(self, commands: list[Command]) -> list[Any]:
-        return self._reached(await self._send([*commands, self._wait()], self._url.timeout_s / 2))
+        return _reached(await self._send([*commands, _wait(self._url)], self._url.timeout_s / 2), self._url)
 
     async def _send_to_node(self, node: Redis, commands: list[Command]) -> list[Any]:
         async with self._asking() as redis:
             try:
-                answers = await _ask(node, [*commands, self._wait()], self._url.timeout_s / 2)
+                answers = await _ask(node, [*commands, _wait(self._url)], self._url.timeout_s / 2)
             except _MASTER_LOST:
                 await redis.aclose()  # so that it asks the cluster again who has the slot
                 raise
             if any(isinstance(answer, (MovedError, ReadOnlyError)) for answer in answers):
                 await redis.aclose()
-            return self._reached(answers)
-
-    def _wait(self) -> Command:
-        """For the replicas, for all that the connection has written. The server counts from when it has read it: a
-        flush of its own disk is part of that time, and the answer has half as much again."""
-        return ("WAIT", self._url.min_replicas_ack, round(self._url.timeout_s * 1000))
-
-    def _reached(self, answers: Sequence[Any]) -> list[Any]:
-        """The answers before that of WAIT, and why they do not count where too few replicas have what was written.
-        Refusals stand: nothing was written for them."""
-        *own, reached = answers
-        wanted = self._url.min_replicas_ack
-        if isinstance(reached, Exception):
-            return [one if isinstance(one, Exception) else translate(reached) for one in own]
-        if reached < wanted:
-            why = f"only {reached} of {wanted} replicas have what was written so far; ask again"
-            return [one if isinstance(one, Exception) else LedgerUnavailable(why) for one in own]
-        return own
-
-    def _checked(self, answer: Any) -> Any:
-        if isinstance(answer, Exception):
-            raise translate(answer) from answer
-        return answer
+            return _reached(answers, self._url)
 
     async def script_acknowledged(
         self, script: Script, keys: Sequence[str], arguments: Sequence[Word], before: Sequence[Command] = ()
@@ -365,10 +373,10 @@ class RedisClient:
         if not self._url.min_replicas_ack:
             return await self.script(script, keys, arguments, before)
         if not self._url.is_cluster:
-            return await self._travel(self._acknowledged, script, keys, arguments, before)
+            return await _travel(self._acknowledged, script, keys, arguments, before)
         for command in before:
             await self.command(*command)
-        return await self._travel((await self._node_of(keys[0])).acknowledged, script, keys, arguments)
+        return await _travel((await self._node_of(keys[0])).acknowledged, script, keys, arguments)
 
     async def _node_of(self, key: str) -> _Node:
         """The node of a cluster that has the key."""
@@ -379,7 +387,7 @@ class RedisClient:
                 raise LedgerUnavailable("no node of the Redis cluster covers the account's slot")
             place = str(node.host), int(node.port)
             if place not in self._of_nodes:
-                direct = Redis.from_pool(self._pool(*place))
+                direct = Redis.from_pool(_pool(self._url, *place))
                 self._of_nodes[place] = _Node(direct, Pipelines(partial(self._send_to_node, direct)))
             return self._of_nodes[place]
 
