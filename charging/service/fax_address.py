@@ -68,19 +68,24 @@ class FaxAddresses:
 
     async def renew(self, account: str) -> NewFaxAddress | Refused:
         """Make a new address; the one before stops working."""
-        before = await self._accounts.get(account)
-        if isinstance(before, Refused):
-            return before
+        stored = await self._accounts.get(account)
+        if isinstance(stored, Refused):
+            return stored
         secret = base64.b32encode(secrets.token_bytes(SECRET_BYTES)).decode().rstrip("=").lower()
         digest, made_us = digest_of(secret), self._clock.now().wall_us
         await self._store.documents.put_document(COLLECTION, digest, _CODEC.dump(Owner(account)))
-        changed = await self._accounts.edit(
-            account, lambda one: replace(one, fax_address=digest, fax_address_us=made_us)
-        )
+        before = ""
+
+        def renewed(one: Account) -> Account:
+            nonlocal before
+            before = one.fax_address  # which another may have made since
+            return replace(one, fax_address=digest, fax_address_us=made_us)
+
+        changed = await self._accounts.edit(account, renewed)
         if isinstance(changed, Refused):
             await forget(self._store, digest)
             return changed
-        await forget(self._store, before.fax_address)
+        await forget(self._store, before)
         return NewFaxAddress(account, made_us, NAME_PREFIX + secret)
 
     async def get(self, account: str) -> FaxAddress | Refused:
@@ -92,17 +97,19 @@ class FaxAddresses:
 
     async def withdraw(self, account: str) -> FaxAddress | Refused:
         """Take the address back: mails to it are dropped from now on. Answers what there was."""
-        before = await self._accounts.get(account)
-        if isinstance(before, Refused):
-            return before
-        known = _known(before)
-        if known is None:
-            return _none(account)
-        changed = await self._accounts.edit(account, lambda one: replace(one, fax_address="", fax_address_us=0))
+        before: Account | None = None
+
+        def withdrawn(one: Account) -> Account | Refused:
+            nonlocal before
+            before = one
+            return replace(one, fax_address="", fax_address_us=0) if one.fax_address else _none(account)
+
+        changed = await self._accounts.edit(account, withdrawn)
         if isinstance(changed, Refused):
             return changed
+        assert before is not None
         await forget(self._store, before.fax_address)
-        return known
+        return FaxAddress(account, before.fax_address_us)
 
     async def owner(self, digest: str) -> Account | None:
         """The account whose address has this digest; ``None`` if there is none or it is closed. Raises LedgerError."""

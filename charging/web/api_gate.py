@@ -30,7 +30,7 @@ from charging.service.tokens import Scope as Permission
 from charging.service.tokens import Token, Tokens, Unfit, token_id
 from charging.sources import neighbourhood
 from charging.sparing import Sparing
-from charging.web.limits import Places, number_edits
+from charging.web.limits import Places, edits
 from charging.web.multipart import ENVELOPE_BYTES, is_multipart
 from charging.web.problem import bad_file_response, ledger_response, problem_response
 from charging.web.public import RATE, REQUEST_ID, STANDS, Pace
@@ -125,7 +125,7 @@ class Gate:
         self._settings = limits
         self._requests = Limits(limits.requests_per_minute)
         self._failures = Limits(limits.failed_logins_per_minute)
-        self._edits = number_edits()
+        self._edits = edits()
         self._sparing = Sparing(service.clock)
         self._uploads = Places(UPLOADS_MAX, UPLOADS_MAX_EACH, UPLOADS_RESERVED)
 
@@ -192,18 +192,25 @@ class Gate:
             challenge = f'{REALM}, error="insufficient_scope", scope="{needed}"'
             raise Denied(problem_response(403, "forbidden", detail, advice), WWW_Authenticate=challenge)
         await self._check_account(operation, token, names, scope)
-        is_edit = bool(token.account) and operation.template == NUMBER and scope["method"] != "GET"
-        if is_edit and (wait_s := self._edits.take(token.account, now_us)) > 0:
-            raise _too_many(wait_s, "numbers of this account were changed too often")
         if scope["method"] != "GET":
-            log.info(
-                "api_change_asked",
-                token=token.id,
-                holder=token.name,
-                method=scope["method"],
-                request=scope.get(REQUEST_ID),
-            )
+            self._check_change(operation, token, now_us)
+            self._log_change(token, scope)
         return operation, token, names
+
+    def _check_change(self, operation: Operation, token: Token, now_us: int) -> None:
+        """A change leaves something for good: a note, a place in the feed, an event for each webhook."""
+        if not token.account:
+            return
+        wait_s = self._edits.take(f"{token.account} {operation.template}", now_us)
+        if wait_s > 0:
+            raise _too_many(wait_s, f"{operation.template} was asked too often for this account")
+
+    def _log_change(self, token: Token, scope: Scope) -> None:
+        more = self._sparing.more(f"api_change_asked {token.account}") if token.account else 0
+        if more is None:  # a customer, or whoever has his token, must not fill a disk by asking
+            return
+        asked = {"method": scope["method"], "request": scope.get(REQUEST_ID), "more": more}
+        log.info("api_change_asked", token=token.id, holder=token.name, **asked)
 
     async def _check_account(self, operation: Operation, token: Token, names: Names, scope: Scope) -> None:
         query, method = scope["query_string"], scope["method"]

@@ -5,8 +5,10 @@ Everything else is read in this process, so that no long read or count runs in t
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -44,6 +46,12 @@ needs some."""
 DOCUMENTS = re.compile(r"/accounts/[^/]+/(faxes|fax-checks)")
 """What is answered once a document has had its turn, minutes later perhaps. Were these on the connections of all other
 requests, some customers with slow documents would keep the payments of all from being credited."""
+PATH_MAX = 2_000
+QUERY_MAX = 16_000
+"""Characters: of a name of 500, each of which takes twelve."""
+PARAMETERS_MAX = 50
+VALUES_MAX = 200
+"""Of a body in JSON, with those within others. What is wrong with each is said in the answer, and that takes time."""
 _DAEMON, _OF_DOCUMENTS = "http://daemon", "http://documents"
 _OURS = (b"connection", b"transfer-encoding", b"content-length", b"date", b"server")
 """Headers that belong to a connection, not to what is handed on."""
@@ -98,9 +106,12 @@ class Forward:
         await response(scope, receive, send)
 
     async def _ask(self, request: Request) -> Response:
+        is_document = request.method == "POST" and DOCUMENTS.fullmatch(request.scope["path"]) is not None
+        body = await request.body()
+        if (why := _too_much(request.scope, b"" if is_document else body)) is not None:
+            return why
         # Rewritten from the path that the gate let pass: nothing in it may be read otherwise by the daemon.
         path = request.scope["path"]
-        is_document = request.method == "POST" and DOCUMENTS.fullmatch(path) is not None
         url = (_OF_DOCUMENTS if is_document else _DAEMON) + quote(path, safe="/").replace(".", "%2E")
         if query := request.scope["query_string"]:
             url += f"?{quote(query, safe=_QUERY_SAFE)}"
@@ -109,7 +120,7 @@ class Forward:
         if customer():
             headers.append((CUSTOMER.encode(), customer().encode()))
         try:
-            answer = await self._daemon.request(request.method, url, content=await request.body(), headers=headers)
+            answer = await self._daemon.request(request.method, url, content=body, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             response: Response = problem_response(
                 503, "unavailable", "the daemon does not answer", "nothing was done; ask again later"
@@ -126,3 +137,33 @@ class Forward:
             (b"content-length", str(len(answer.content)).encode()),
         ]
         return response
+
+
+def _too_much(scope: Scope, body: bytes) -> Response | None:
+    """Why the daemon is not asked; it decides calls, and would take its time to say what is wrong with all of it."""
+    query = scope["query_string"]
+    for found, most, what in (
+        (len(scope["path"]), PATH_MAX, "characters in the path"),
+        (len(query), QUERY_MAX, "characters in the query"),
+        (query.count(b"&") + 1, PARAMETERS_MAX, "parameters"),
+        (_values(body), VALUES_MAX, "values in the body"),
+    ):
+        if found > most:
+            detail = f"found {found} {what}, expected at most {most}"
+            return problem_response(400, "bad_request", detail, "nothing was done")
+    return None
+
+
+def _values(body: bytes) -> int:
+    """How many members and items there are in a body in JSON, in all; 0: it is none, as the daemon will say."""
+    try:
+        waiting: list[Any] = [json.loads(body)] if body else []
+    except (ValueError, RecursionError):
+        return 0
+    count = 0
+    while waiting:
+        one = waiting.pop()
+        within = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        count += len(within)
+        waiting += within
+    return count

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 
 from charging.limits import Limits
 
-NUMBER_EDITS_PER_MINUTE, NUMBER_EDITS_SAVED_MINUTES = 6, 60
+EDITS_PER_MINUTE, EDITS_SAVED_MINUTES = 6, 60
 """By a customer, of the numbers of his account: each leaves a note that is kept for good. An hour's worth may come at
 once: a company has hundreds of numbers, and forwards all of them when it closes in the evening."""
 
 
-def number_edits() -> Limits:
-    """By account: how often its customer may change its numbers."""
-    return Limits(NUMBER_EDITS_PER_MINUTE, saved_minutes=NUMBER_EDITS_SAVED_MINUTES)
+def edits() -> Limits:
+    """By account, or by account and what is asked: how often its customer may change something."""
+    return Limits(EDITS_PER_MINUTE, saved_minutes=EDITS_SAVED_MINUTES)
 
 
 class Places:

@@ -38,6 +38,8 @@ _STATUS = {
     Code.CONFLICT: HTTPStatus.CONFLICT,
     Code.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+ERRORS_MAX = 50
+"""Of one request, in its answer."""
 RETRY_AFTER_S = 30
 """When what is unavailable may be asked again."""
 
@@ -141,8 +143,11 @@ def refusal_response(refused: Refused) -> JSONResponse:
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    errors = [ErrorAt(detail=problem_of(one), pointer=pointer_of(one)) for one in error.errors()]
+    found = error.errors()
+    errors = [ErrorAt(detail=problem_of(one), pointer=pointer_of(one)) for one in found[:ERRORS_MAX]]
     problems = [one.detail for one in errors]
+    if (more := len(found) - len(errors)) > 0:
+        problems.append(f"and {more} more")
     return problem_response(422, Code.INVALID, "; ".join(problems)[:1000], problems=problems, errors=errors)
 
 

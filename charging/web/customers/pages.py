@@ -25,7 +25,7 @@ from charging.web.browser import CONTENT_POLICY
 from charging.web.customers.gate import CustomerGate, Page, Visit
 from charging.web.customers.shown import Shown
 from charging.web.customers.words import WORDS
-from charging.web.limits import number_edits
+from charging.web.limits import edits
 
 CALLS_SHOWN = 50
 CALLS_RECENT = 5
@@ -55,7 +55,7 @@ class Pages:
         self._shown = shown
         self._streams: Counter[str] = Counter()
         self._statements, self._prints = Limits(STATEMENTS_PER_MINUTE), Limits(PRINTS_PER_MINUTE)
-        self._edits = number_edits()
+        self._edits = edits()
         self._printing = asyncio.Lock()
         """One PDF is made at a time: they take longer than pages."""
 

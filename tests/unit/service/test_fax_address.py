@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -49,6 +50,11 @@ async def test_an_address_is_its_accounts_until_it_is_made_anew_or_withdrawn(add
     again = await addresses.withdraw("anna")
     assert isinstance(again, Refused)
     assert again.code is Code.NOT_FOUND
+
+
+async def test_of_addresses_made_at_the_same_time_one_stays(addresses: FaxAddresses, store: MemoryStore) -> None:
+    await asyncio.gather(*(addresses.renew("anna") for _ in range(20)))
+    assert len(await store.documents.list_documents(COLLECTION)) == 1
 
 
 async def test_nothing_that_is_stored_or_shown_has_the_secret(addresses: FaxAddresses, store: MemoryStore) -> None:

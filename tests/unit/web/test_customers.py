@@ -31,7 +31,7 @@ from charging.web.customers.own import CDRS_PAGE, PAGES_MAX, Own, Watch
 from charging.web.customers.pages import PRINTS_PER_MINUTE, STATEMENT_POLICY, STATEMENTS_PER_MINUTE
 from charging.web.customers.shown import cut_to_cents, euro, preferred
 from charging.web.customers.words import WORDS
-from charging.web.limits import NUMBER_EDITS_PER_MINUTE, NUMBER_EDITS_SAVED_MINUTES
+from charging.web.limits import EDITS_PER_MINUTE, EDITS_SAVED_MINUTES
 from charging.web.settings import CustomerPage
 from tests.fakes.rig import EURO
 from tests.unit.call.test_table import running
@@ -294,11 +294,11 @@ async def test_a_customer_sets_where_his_number_forwards_to_and_it_is_noted(plac
 async def test_a_customer_changes_where_he_is_forwarded_to_so_often_in_a_minute(place: Place) -> None:
     """Each change leaves a note that is kept for good, however many logins he has."""
     logins = [await place.visitor() for _ in range(8)]
-    at_once = NUMBER_EDITS_PER_MINUTE * NUMBER_EDITS_SAVED_MINUTES
+    at_once = EDITS_PER_MINUTE * EDITS_SAVED_MINUTES
     forms = [{"forward_to": f"+31612345{number:03}"} for number in range(at_once + 1)]
     codes = [(await logins[turn % 8].send(f"/numbers/{NUMBER}", form)).status_code for turn, form in enumerate(forms)]
     assert codes == [303] * at_once + [429]
-    await place.shop.clock.advance(60 / NUMBER_EDITS_PER_MINUTE)
+    await place.shop.clock.advance(60 / EDITS_PER_MINUTE)
     assert (await logins[0].send(f"/numbers/{NUMBER}", forms[-1])).status_code == 303
 
 

@@ -14,7 +14,17 @@ from fastapi import FastAPI, Request, Response
 
 from charging.service.actor import acting, actor, customer
 from charging.web.actor import CUSTOMER, Acting
-from charging.web.forward import CONNECTIONS_MAX, POOL_S, Forward, daemon_at, is_for_the_daemon
+from charging.web.forward import (
+    CONNECTIONS_MAX,
+    PARAMETERS_MAX,
+    PATH_MAX,
+    POOL_S,
+    QUERY_MAX,
+    VALUES_MAX,
+    Forward,
+    daemon_at,
+    is_for_the_daemon,
+)
 from charging.web.listen import serve_unix
 
 
@@ -73,14 +83,19 @@ async def get() -> AsyncIterator[Get]:
     app = Forward(FastAPI(), client)
 
     async def got(
-        ends: Exception | None = None, path: str = "/calls", query: bytes = b"", headers: Sequence[Any] = ()
+        ends: Exception | None = None,
+        path: str = "/calls",
+        query: bytes = b"",
+        headers: Sequence[Any] = (),
+        method: str = "GET",
+        body: bytes = b"",
     ) -> tuple[int, dict[str, Any]]:
         fate[:] = [ends or httpx.Response(200, json={})]
-        scope = {"type": "http", "method": "GET", "path": path, "query_string": query, "headers": list(headers)}
+        scope = {"type": "http", "method": method, "path": path, "query_string": query, "headers": list(headers)}
         sent: list[Any] = []
 
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": b"", "more_body": False}
+            return {"type": "http.request", "body": body, "more_body": False}
 
         async def send(message: Any) -> None:
             sent.append(message)
@@ -126,6 +141,40 @@ async def test_every_error_of_the_client_library_is_a_problem_document(get: Get,
 async def test_address_that_is_too_long_to_be_handed_on_is_a_bad_request(get: Get, path: str, query: bytes) -> None:
     status, document = await get(path=path, query=query)
     assert (status, document["code"]) == (400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "body"),
+    [
+        ("/calls/" + "x" * (PATH_MAX - 7), b"", b""),
+        ("/quotes", b"a=" + b"x" * (QUERY_MAX - 2), b""),
+        ("/quotes", b"&".join([b"a"] * PARAMETERS_MAX), b""),
+        ("/numbers/+3120", b"", json.dumps(dict.fromkeys(map(str, range(VALUES_MAX)))).encode()),
+        ("/numbers/+3120", b"", json.dumps([[0]] * (VALUES_MAX // 2)).encode()),
+    ],
+    ids=["path", "query", "parameters", "members", "items"],
+)
+async def test_the_daemon_is_asked_nothing_that_has_more_parts_than_anyone_sends(
+    get: Get, path: str, query: bytes, body: bytes
+) -> None:
+    """It decides calls, and says what is wrong with each part: a body of 9,000 unknown members took 60 ms of it."""
+    method = "PATCH" if body else "GET"
+    assert (await get(path=path, query=query, body=body, method=method))[0] == 200
+    more = {"path": path, "query": query, "body": body, "method": method}
+    if body:
+        more["body"] = body.replace(b"}", b', "one": 1}') if body[:1] == b"{" else body[:-1] + b",1]"
+    elif query:
+        more["query"] = query + (b"&a" if b"&" in query else b"x")
+    else:
+        more["path"] = path + "x"
+    status, document = await get(**more)
+    assert (status, document["code"]) == (400, "bad_request")
+    assert "expected at most" in document["detail"]
+
+
+@pytest.mark.parametrize("body", [b"", b"no JSON", b"[" * 60_000, b"\xff", b'{"a": 1}'])
+async def test_what_is_no_json_is_the_daemons_to_say(get: Get, body: bytes) -> None:
+    assert (await get(method="PATCH", path="/numbers/+3120", body=body))[0] == 200
 
 
 async def test_no_byte_in_a_query_is_an_error(get: Get) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 import pytest
+import structlog
 
 from charging.errors import ConfigError, Problem
 from charging.ledger.accounts import Number
@@ -15,7 +16,8 @@ from charging.ledger.model import Closed, Kind, Opened, Outcome, Transfer
 from charging.pricing.money import parse_euro
 from charging.service.numbers import NumberChanges
 from charging.service.tokens import Bounds, NewToken, Scope
-from charging.web.limits import NUMBER_EDITS_PER_MINUTE, NUMBER_EDITS_SAVED_MINUTES
+from charging.sparing import LINES
+from charging.web.limits import EDITS_PER_MINUTE, EDITS_SAVED_MINUTES
 from tests.fakes.ami import eventually
 from tests.fakes.clock import FakeClock
 from tests.unit.call.test_table import running
@@ -109,7 +111,7 @@ async def test_a_number_that_becomes_anothers_at_any_moment_is_not_changed_by_wh
 async def test_a_customer_leaves_so_many_notes_of_changes_a_minute(door: Door) -> None:
     """They are kept for good: by hundreds a minute he would fill the ledger's disk, or a Redis server's memory."""
     his = [await bound(door, Scope.NUMBERS, account="anna") for _ in range(20)]
-    at_once = NUMBER_EDITS_PER_MINUTE * NUMBER_EDITS_SAVED_MINUTES
+    at_once = EDITS_PER_MINUTE * EDITS_SAVED_MINUTES
     assert at_once >= 200, "a company has so many numbers, and forwards all of them when it closes"
     for number in range(at_once):
         await door(his[number % 20], "PATCH", f"/numbers/{ANNAS}", json={"forward_to": f"+31612345{number:03}"})
@@ -119,6 +121,18 @@ async def test_a_customer_leaves_so_many_notes_of_changes_a_minute(door: Door) -
     clerks = [await bound(door, Scope.NUMBERS) for _ in range(20)]
     for number in range(at_once + 1):
         await door(clerks[number % 20], "PATCH", f"/numbers/{ANNAS}", json={"forward_to": f"+31612345{number:03}"})
+
+
+async def test_a_customer_leaves_so_many_of_each_kind_of_note_and_line(door: Door) -> None:
+    """Not of numbers alone; and what he asks in vain is logged so often."""
+    his = [await bound(door, *Scope, account="anna") for _ in range(20)]
+    at_once = EDITS_PER_MINUTE * EDITS_SAVED_MINUTES
+    with structlog.testing.capture_logs() as logs:
+        for number in range(at_once):
+            await door(his[number % 20], "POST", "/accounts/anna/faxes/none/cancellation", 404)
+        await door(his[0], "POST", "/accounts/anna/faxes/none/cancellation", 429)
+    assert sum(one["event"] == "api_change_asked" for one in logs) <= LINES
+    await door(his[0], "PATCH", "/accounts/anna", json={"language": "en"})
 
 
 async def test_a_token_of_an_account_makes_nothing_for_another(door: Door) -> None:
