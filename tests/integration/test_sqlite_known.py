@@ -12,7 +12,7 @@ import pytest
 
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Account, Number, Status
-from charging.ledger.model import CALLS, CREDIT, Balance, Called, Kind, Leg, Opened, Outcome, Transfer
+from charging.ledger.model import CALLS, CREDIT, Balance, Called, Kept, Kind, Leg, Opened, Outcome, Transfer
 from charging.ledger.sqlite.reader import Reader
 from charging.ledger.sqlite.store import SqliteStore
 from charging.ledger.sqlite.writer import Writer
@@ -78,6 +78,21 @@ async def test_balances_of_many_are_read_where_they_are_not_known(store: SqliteS
     await store.apply(top_up("t1", "b"))
     assert await store.balances_of(accounts[:2]) == [{CREDIT: Balance(10, 0)}] * 2
     assert len(reads) == 1
+
+
+async def test_ticks_that_are_booked_together_leave_their_balances_known(
+    store: SqliteStore, reads: list[object]
+) -> None:
+    accounts = [f"t{number}" for number in range(6)]
+    for account in accounts:
+        await store.directory.put_account(Account(account, "light"))
+        await store.apply_all([(top_up("t1", account), ()), (reserve("s", account), ())])
+    kept = Kept("kept", 0, 1)
+    ticks = [Transfer("x1", account, Kind.EXTEND, 1, (Leg(CREDIT, -4),), "s", kept) for account in accounts]
+    await store.apply_all([(tick, ()) for tick in ticks])
+    after = {CREDIT: Balance(6, 4), CALLS: Balance(0, 1)}
+    assert await store.balances_of(accounts) == [after] * len(accounts)
+    assert not reads
 
 
 async def test_a_change_of_number_or_account_is_seen_by_the_next_call(store: SqliteStore) -> None:
