@@ -63,8 +63,8 @@ class Known:
     @property
     def age(self) -> int | None:
         """How many changes of the directory have begun or ended so far, to be given to :meth:`keep` after a read that
-        begins now; ``None``: what such a read finds may be out of date."""
-        return self._changes if self._writes and not self._changes_directory else None
+        begins now; ``None``: nothing is kept."""
+        return self._changes if self._writes else None
 
     def keep(self, called: Called, age: int | None) -> None:
         """Keep what was read of a number and its account, unless the directory has changed since."""
