@@ -41,7 +41,10 @@ class Floor:
             while True:
                 before = time.perf_counter()
                 await write()
-                self.waits.append(time.perf_counter() - before)
+                waited = time.perf_counter() - before
+                self.waits.append(waited)
+                while (waited := waited - PAUSE_S) > 0:  # who had come meanwhile would have waited the rest
+                    self.waits.append(waited)
                 await asyncio.sleep(PAUSE_S)
 
 
