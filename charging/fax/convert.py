@@ -22,7 +22,7 @@ import structlog
 
 from charging.call.fax import send_s
 from charging.fax import jpeg, letters, pdf, sandbox
-from charging.fax.tiff import blank_pages, doubtful_page, page_count
+from charging.fax.tiff import blank_pages, doubtful_page, page_count, page_places
 from charging.service.refusal import Code, Obstacle, Refused
 from charging.tasks import deaf_to_hangup
 
@@ -53,8 +53,8 @@ INFO_BYTES = 2_000_000
 LINE_BYTES_S = 1_800
 """What a fax machine takes at most: 14,400 bits a second (ITU-T V.17)."""
 
-_PYTHON = (os.path.realpath(sys.base_prefix), letters.__file__)
-"""What Python reads to look at fonts: its library, and what it is to do."""
+_PYTHON = (os.path.realpath(sys.base_prefix), letters.__file__, pdf.__file__)
+"""What Python reads to look into a document: its library, and what it is to do."""
 BLOCK_BYTES = 512
 """Of `st_blocks`, whatever the disk's own blocks are (stat(2))."""
 _WRITTEN = re.compile(r"^write_bytes: ([0-9]+)$", re.MULTILINE)
@@ -126,6 +126,9 @@ async def convert(room: Room, pages_max: int) -> Refused | None:
     except TimeoutError:
         log.warning("fax_document_slow", seconds=DOCUMENT_S)
         return _unreadable(f"found a document that cannot be read within {DOCUMENT_S} s")
+    except (ArithmeticError, LookupError, ValueError):  # a fault of ours, which would be met at each further try
+        log.exception("fax_document_fault")
+        return _unreadable("found a document that cannot be read")
 
 
 async def _converted(room: Room, pages_max: int) -> Refused | None:
@@ -138,7 +141,7 @@ async def _converted(room: Room, pages_max: int) -> Refused | None:
             return source
         return await _print(room, source, pages_max) or await _hidden(room, pages_max)
     if data[:4] in (b"II*\0", b"MM\0*"):
-        return await _print_tiff(room, await asyncio.to_thread(page_count, data), pages_max)
+        return await _print_tiff(room, await asyncio.to_thread(page_places, data), pages_max)
     if data[:4] in (b"II+\0", b"MM\0+"):
         return Refused(Code.INVALID, "found a BigTIFF", "save it as a TIFF, or as a PDF", Obstacle.UNREADABLE)
     message = "found a document that is neither PDF nor TIFF"
@@ -151,10 +154,12 @@ async def _with_loud_parts(room: Room, data: bytes) -> Path | Refused:
     pictures = await _damaged(room, data, await asyncio.to_thread(jpeg.pictures, data))
     if isinstance(pictures, Refused):
         return pictures
-    fonts = await _damaged_fonts(room)
+    fonts = await _found_by(room, letters.__file__)
     if isinstance(fonts, Refused):
         return fonts
-    hollow = await asyncio.to_thread(pdf.hollow, data)
+    hollow = await _found_by(room, pdf.__file__) if pdf.NULL in data else []
+    if isinstance(hollow, Refused):
+        return hollow
     if not (pictures or fonts or hollow):
         return room.document
     loud = bytearray(data)
@@ -167,14 +172,20 @@ async def _with_loud_parts(room: Room, data: bytes) -> Path | Refused:
     return copy
 
 
-async def _damaged_fonts(room: Room) -> Sequence[int] | Refused:
-    """Where the data of each damaged font begins. A document of which that cannot be said in time is taken as whole."""
-    python = ("-I", "-S", letters.__file__)
-    wrong = await _run(room, BETWEEN_BYTES, sys.executable, *python, str(room.document), is_a_look=True)
+async def _found_by(room: Room, program: str) -> Sequence[int] | Refused:
+    """At which bytes a program of ours finds something damaged: a font's data, a piece that is nothing. A document of
+    which that cannot be said in time is taken as whole."""
+    wrong = await _python(room, program)
     if wrong is not None and wrong.code is not Code.INVALID:
         return wrong
     told = await asyncio.to_thread(_said, room, INFO_BYTES)
     return [] if wrong is not None else [int(line) for line in told.split()]
+
+
+async def _python(room: Room, program: str, *arguments: str) -> Refused | None:
+    """Run one of ours on the document."""
+    python = ("-I", "-S", program, str(room.document), *arguments)
+    return await _run(room, BETWEEN_BYTES, sys.executable, *python, is_a_look=True)
 
 
 async def _damaged(room: Room, data: bytes, pictures: Sequence[slice]) -> Sequence[slice] | Refused:
@@ -203,21 +214,24 @@ async def _damaged(room: Room, data: bytes, pictures: Sequence[slice]) -> Sequen
     return found
 
 
-async def _print_tiff(room: Room, pages: int | None, pages_max: int) -> Refused | None:
-    """``pages``: how many the document says it has. It is decoded first, since tiff2pdf passes compressed strips on as
-    they are, which Ghostscript prints as blank paper where they are JPEG."""
-    if pages is None:
+async def _print_tiff(room: Room, places: Sequence[int] | None, pages_max: int) -> Refused | None:
+    """``places``: which of the document's pictures are its pages, by what it says. It is decoded first, since tiff2pdf
+    passes compressed strips on as they are, which Ghostscript prints as blank paper where they are JPEG."""
+    if places is None:
         return _unreadable("found a TIFF that is damaged, or was cut off on its way")
+    pages = len(places)
+    if not pages:
+        return _unreadable("found a TIFF without a page: each picture in it says that it is a smaller one, or a mask")
     if pages > pages_max:
         return too_many_pages(pages_max)
     data = await asyncio.to_thread(room.document.read_bytes)
     if (number := await asyncio.to_thread(doubtful_page, data)) is not None:
         return _unreadable(f"found a TIFF whose page {number} has a layer beside its colours")
     whole, pdf = room.output / "whole.tif", room.output / "document.pdf"
-    wrong = await _copied(room, str(room.document), whole, pages) or await _as_pdf(room, whole, pdf)
+    wrong = await _copied(room, places, whole) or await _as_pdf(room, whole, pdf)
     if wrong is not None and wrong.code is Code.INVALID:
         together = _unreadable("found a TIFF whose pages cannot be read together")
-        return await _unreadable_page(room, whole, pdf, pages) or together
+        return await _unreadable_page(room, whole, pdf, places) or together
     wrong = wrong or await _print(room, pdf, pages_max)
     if wrong is not None:
         return wrong
@@ -227,8 +241,11 @@ async def _print_tiff(room: Room, pages: int | None, pages_max: int) -> Refused 
     return None
 
 
-async def _copied(room: Room, source: str, whole: Path, pages: int) -> Refused | None:
-    """Decode the pages of a TIFF; ``source`` is its path, and behind a comma the one page that is meant (from 0)."""
+async def _copied(room: Room, places: Sequence[int], whole: Path) -> Refused | None:
+    """Decode the pages of the document that stand at these places, from 0."""
+    pages = len(places)
+    # As seen from the output, since a comma in the path means a page.
+    source = ",".join((f"../{room.document.name}", *map(str, places)))
     wrong = await _run(room, BETWEEN_BYTES, "tiffcp", "-c", "lzw", source, str(whole))
     if wrong is not None:
         return wrong
@@ -244,11 +261,10 @@ async def _as_pdf(room: Room, whole: Path, pdf: Path) -> Refused | None:
     return await _run(room, BETWEEN_BYTES, "tiff2pdf", "-o", str(pdf), str(whole))
 
 
-async def _unreadable_page(room: Room, whole: Path, pdf: Path, pages: int) -> Refused | None:
+async def _unreadable_page(room: Room, whole: Path, pdf: Path, places: Sequence[int]) -> Refused | None:
     """The first page that cannot be read by itself; ``None``: each can."""
-    for number in range(1, pages + 1):
-        one = f"../{room.document.name},{number - 1}"  # as seen from the output, since a comma in the path means a page
-        wrong = await _copied(room, one, whole, 1) or await _as_pdf(room, whole, pdf)
+    for number, place in enumerate(places, start=1):
+        wrong = await _copied(room, [place], whole) or await _as_pdf(room, whole, pdf)
         if wrong is not None:
             damaged = _unreadable(f"found a TIFF whose page {number} is damaged, or of a kind that cannot be read")
             return damaged if wrong.code is Code.INVALID else wrong
@@ -302,16 +318,21 @@ async def _hidden(room: Room, pages_max: int) -> Refused | None:
     if not hidden:
         return None
     whole, scratch = room.output / "uncropped.pdf", room.output / "uncropped.tif"
-    data = await asyncio.to_thread(room.document.read_bytes)
-    await asyncio.to_thread(whole.write_bytes, await asyncio.to_thread(pdf.uncropped, data))
     first, last = hidden[0], hidden[-1]
+    wrong = await _python(room, pdf.__file__, str(whole))
+    if wrong is not None:
+        return wrong if wrong.code is not Code.INVALID else _shows_nothing(first)
     wrong = await _drawn(room, whole, scratch, bytes_max(last - first + 1), first=first, last=last)
     empty = (
         set() if wrong is not None else {page + first - 1 for page in await asyncio.to_thread(_blank_pages, scratch)}
     )
     kept = await _cropped(room, whole)  # boxes that nobody has undone
     seen = next((page for page in hidden if page not in empty or page in kept), None)
-    return None if seen is None else _unreadable(f"found a PDF whose page {seen} shows nothing of what is drawn on it")
+    return None if seen is None else _shows_nothing(seen)
+
+
+def _shows_nothing(page: int) -> Refused:
+    return _unreadable(f"found a PDF whose page {page} shows nothing of what is drawn on it")
 
 
 async def _cropped(room: Room, pdf: Path) -> set[int]:
@@ -334,7 +355,9 @@ def _hides(crop: list[float], media: list[float]) -> bool:
     return crop[0] > media[0] or crop[1] > media[1] or crop[2] < media[2] or crop[3] < media[3]
 
 
-_BOX = rb"\[ *([-0-9.]+ [-0-9.]+ [-0-9.]+ [-0-9.]+) *\]"
+_FIGURE = rb"-?[0-9]{1,15}(?:[.][0-9]{0,15})?"
+_BOX = rb"\[ *(%b %b %b %b) *\]" % ((_FIGURE,) * 4)
+"""As Ghostscript writes it. A document's title stands in the same text, with line breaks and whatever else it has."""
 _BOXES = re.compile(rb"^Page ([0-9]{1,5}) MediaBox: " + _BOX + rb" CropBox: " + _BOX, re.MULTILINE)
 
 _LOST = re.compile(

@@ -1,7 +1,8 @@
 """How many pages a TIFF file has, and whether they are such that they can be printed. Pure.
 
 Each page is a directory that names the place of the next; a file whose chain leaves the file, bites its own tail, or
-has directories that overlap, is no file to send.
+has directories that overlap, is no file to send. A directory may also be a smaller picture of a page (a thumbnail), or
+say where a page is transparent: those are no pages.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ _ENTRY_BYTES = 12
 _COLOURS, _SAMPLES, _MORE = 262, 277, 338
 """Tags: what the samples of a dot mean, how many there are, and what those beyond its colour mean (TIFF 6.0)."""
 _ROWS, _STRIP, _STRIP_BYTES, _SHORT = 257, 273, 279, 3
+_KIND, _NO_PAGE = 254, 1 | 4
+"""NewSubfileType, and the bits of it that make a reduced picture of another one and a mask (TIFF 6.0)."""
 _RGB = 2
 _SAMPLES_OF = {0: 1, 1: 1, _RGB: 3, 3: 1, 5: 4, 6: 3}
 """Grey of either sense, RGB, a palette's number, CMYK, YCbCr."""
@@ -28,14 +31,33 @@ _ALPHA = (1, 2)
 
 def page_count(data: bytes | mmap) -> int | None:
     """The number of pages; ``None`` where the data is no TIFF, or a broken one."""
+    pages = page_places(data)
+    return None if pages is None else len(pages)
+
+
+def page_places(data: bytes | mmap) -> list[int] | None:
+    """Which of the file's directories, from 0, are pages; ``None`` as for :func:`page_count`."""
     directories = _directories(data)
-    return None if directories is None else len(directories)
+    if directories is None:
+        return None
+    return [place for place, one in enumerate(directories) if _is_page(data, one)]
+
+
+def _is_page(data: bytes | mmap, directory: range) -> bool:
+    """Its entries stand by their tags in ascending order."""
+    order = _ORDERS[data[:2]]
+    tag = at = 0
+    for at in directory:
+        if (tag := _whole(data, at, 2, order) or 0) >= _KIND:
+            break
+    return tag != _KIND or not _value(data, at, order) & _NO_PAGE
 
 
 def doubtful_page(data: bytes | mmap) -> int | None:
     """The number of the first page, from 1, that has more than its colour in a dot, but for transparency beside RGB:
     tiff2pdf takes such a page for one of more dots. ``None``: there is none, or the file is a broken one."""
-    for number, directory in enumerate(_directories(data) or (), start=1):
+    pages = (one for one in _directories(data) or () if _is_page(data, one))
+    for number, directory in enumerate(pages, start=1):
         order = _ORDERS[data[:2]]
         tags = {_whole(data, at, 2, order): _whole(data, at + 8, 2, order) for at in directory}
         colours, samples = tags.get(_COLOURS), tags.get(_SAMPLES) or 1

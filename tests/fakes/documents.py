@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def pdf(pages: int = 1) -> bytes:
     """A PDF of A4 pages, each with a line of text."""
@@ -29,8 +31,8 @@ def pdf(pages: int = 1) -> bytes:
     return f"{made}startxref\n{made.index('xref')}\n%%EOF\n".encode()
 
 
-def tiff(pages: int = 1, *, order: str = "little") -> bytes:
-    """A TIFF of white pages, 16 by 16 dots, one bit each, uncompressed."""
+def tiff(pages: int = 1, *, order: str = "little", kinds: Sequence[int] = ()) -> bytes:
+    """A TIFF of white pages, 16 by 16 dots, one bit each, uncompressed; ``kinds``: the NewSubfileType of each."""
 
     def whole(value: int, length: int) -> bytes:
         return value.to_bytes(length, "big" if order == "big" else "little")
@@ -44,7 +46,8 @@ def tiff(pages: int = 1, *, order: str = "little") -> bytes:
         start = len(made) + 4
         made += whole(start + 32, 4) + bytes(32)
         tags = ((256, 3, 16), (257, 3, 16), (258, 3, 1), (259, 3, 1), (262, 3, 0), (273, 4, start), (277, 3, 1))
-        entries = [entry(*one) for one in (*tags, (278, 3, 16), (279, 4, 32))]
+        kind = [(254, 4, kinds[page])] if kinds else []
+        entries = [entry(*one) for one in (*kind, *tags, (278, 3, 16), (279, 4, 32))]
         made += whole(len(entries), 2) + b"".join(entries)
         if page == pages - 1:
             made += whole(0, 4)

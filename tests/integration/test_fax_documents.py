@@ -22,7 +22,7 @@ from charging.fax.desk import Paper
 from charging.fax.folder import DocumentFolder, FolderSettings
 from charging.fax.tiff import page_count
 from charging.service.refusal import Code, Obstacle, Refused
-from tests.corpus.pdf import one, stream
+from tests.corpus.pdf import Pdf, one, stream
 from tests.fakes.clock import FakeClock
 from tests.fakes.documents import pdf, tiff
 
@@ -401,3 +401,54 @@ async def test_a_page_that_shows_nothing_of_what_is_drawn_is_refused_by_its_numb
     first = next(n for n, (boxes, _) in enumerate(pages, start=1) if boxes == BESIDE)
     assert f"page {first if packed else wrong} shows nothing" in answer.message
     assert answer.obstacle is Obstacle.UNREADABLE
+
+
+async def test_nothing_unpacks_a_strangers_document_where_calls_are_decided(
+    folder: DocumentFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """70 kB can hold 50 MB, over which one step takes a fifth of a second, and all calls with it."""
+
+    def here(_document: bytes) -> bytes:
+        raise AssertionError("it is looked into by a program of its own")
+
+    monkeypatch.setattr("charging.fax.pdf.uncropped", here)
+    monkeypatch.setattr("charging.fax.pdf.hollow", here)
+    monkeypatch.setattr("charging.fax.pdf._unpacked", here)
+    document = boxed([("", BLACK), (BESIDE, BLACK)], packed=True) + b"\n% null\n"
+    answer = await folder.prepare("anna", "fax-1", document)
+    assert isinstance(answer, Refused), answer
+    assert "shows nothing" in answer.message
+
+
+@pytest.mark.parametrize("figures", [". . . .", "- - - -", "1.2.3 0 0 0", "0 0 9 9"])
+async def test_title_in_the_words_of_the_program_that_reads_it_is_a_title(folder: DocumentFolder, figures: str) -> None:
+    """Ghostscript writes it as it stands, with its line breaks, among what it says of the pages."""
+    page = Pdf()
+    title = page.add(f"<< /Title (x\nPage 1 MediaBox: [{figures}] CropBox: [{figures}]\ny) >>")
+    document = page.page(b"", "/CropBox [-9 -9 900 900]").made(trailer=f"/Info {title} 0 R")
+    assert isinstance(await folder.prepare("anna", "fax-1", document), Paper)
+
+
+async def test_fault_of_ours_about_a_document_refuses_it(
+    folder: DocumentFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By mail it would be tried again for five days."""
+
+    def faulty(_document: bytes) -> bool:
+        raise ValueError("a fault")
+
+    monkeypatch.setattr("charging.fax.pdf.is_cut_off", faulty)
+    answer = await folder.prepare("anna", "fax-1", pdf(1))
+    assert isinstance(answer, Refused)
+    assert (answer.code, answer.obstacle) == (Code.INVALID, Obstacle.UNREADABLE)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "pages"),
+    [((0, 1), 1), ((1, 0), 1), ((2, 2, 5, 2), 3), ((0, 4), 1), ((1, 1), 0)],
+    ids=["thumbnail behind", "thumbnail before", "pages of a fax, one with a thumbnail", "mask", "nothing else"],
+)
+async def test_thumbnails_and_masks_are_no_pages(folder: DocumentFolder, kinds: tuple[int, ...], pages: int) -> None:
+    """NewSubfileType (TIFF 6.0)."""
+    paper = await folder.prepare("anna", "fax-1", tiff(len(kinds), kinds=kinds))
+    assert paper.pages == pages if isinstance(paper, Paper) else (pages == 0 and "without a page" in paper.message)

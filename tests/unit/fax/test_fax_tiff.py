@@ -76,7 +76,7 @@ def test_directories_may_touch_and_not_overlap(apart: int, count: int | None) ->
 def test_each_entry_of_a_sound_file_is_looked_at_once() -> None:
     data = Counted(tiff(30))
     assert doubtful_page(data) is None
-    assert data.reads < 30 * (2 * 9 + 5)
+    assert data.reads < 30 * (2 * 9 + 6)
 
 
 def test_the_page_that_has_more_than_its_colours_is_named() -> None:
