@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
 from charging.clock import MICROSECONDS, Instant
@@ -144,18 +145,29 @@ class FaxDesk:
     """Seconds for which faxes of one account may hold lines on one day and confirm no page for it."""
     unpaid_refused: Callable[[], None] = lambda: None
     """A fax was refused because its account has used these up."""
-    opening: int = 0
-    """Faxes whose price is being reserved: they are not open yet, and have their line already."""
+    opening: Counter[str] = field(default_factory=Counter)
+    """By account, faxes whose price is being reserved: they are not open yet, and have their line already."""
 
-    def hindrance(self, now: Instant) -> Refused | None:
-        """Why no fax can be sent now; ``None`` if faxes can."""
+    @property
+    def of_account(self) -> int:
+        """How many faxes one account may have at the same time: half of all, so that none keeps all others from it."""
+        return max(1, self.at_once // 2)
+
+    def hindrance(self, account: str, now: Instant) -> Refused | None:
+        """Why no fax of the account can be sent now; ``None`` if faxes can."""
         proven = self.line.proven_mono_us
         if proven is None or now.mono_us - proven > self.horizon_s * MICROSECONDS:
             return Refused(Code.UNAVAILABLE, "the switch is out of reach", "nothing was charged; send it again later")
         if not self.registry.leads():
             return Refused(Code.UNAVAILABLE, "another daemon leads this switch", "send it by that one")
-        if len(self.registry.open.faxes()) + self.opening >= self.at_once:
+        under_way = Counter(one.account for one in self.registry.open.faxes()) + self.opening
+        if under_way.total() >= self.at_once:
             message = f"all lines are busy: {self.at_once} faxes are being sent now"
+            return Refused(Code.UNAVAILABLE, message, "nothing was charged; send it again in a minute")
+        if under_way[account] >= self.of_account:
+            message = (
+                f"{self.of_account} faxes of account {account!r} are being sent now, which is all that one may have"
+            )
             return Refused(Code.UNAVAILABLE, message, "nothing was charged; send it again in a minute")
         return None
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -83,7 +84,7 @@ class Faxes:
             return wrong
         if desk is None:
             return no_desk()
-        if (hindrance := desk.hindrance(self._clock.now())) is not None:
+        if (hindrance := desk.hindrance(account, self._clock.now())) is not None:
             return hindrance
         opened = await self._open(desk, account, wish, key)
         return await self._dial(desk, *opened) if isinstance(opened, tuple) else opened
@@ -212,13 +213,14 @@ class Faxes:
         return found or Refused(Code.NOT_FOUND, f"account {payer.id!r} has no number {wanted[:40]!r}")
 
     async def _reserve(self, desk: FaxDesk, draft: Fax, paper: Paper) -> tuple[Fax, Paper] | FaxSent | Refused:
-        if (hindrance := desk.hindrance(self._clock.now())) is not None:  # the document took its time
+        hindrance = desk.hindrance(draft.account, self._clock.now())
+        if hindrance is not None:  # the document took its time
             return hindrance
-        desk.opening += 1
+        desk.opening[draft.account] += 1
         try:
             return await self._reserved(desk, draft, paper)
         finally:
-            desk.opening -= 1
+            desk.opening -= Counter((draft.account,))
 
     async def _reserved(self, desk: FaxDesk, draft: Fax, paper: Paper) -> tuple[Fax, Paper] | FaxSent | Refused:
         """Under the first attempt's id, or that after the last one which has dialled nobody."""

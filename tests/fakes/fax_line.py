@@ -53,5 +53,5 @@ class TakesAll:
         self.orders.append(order)
 
 
-def fax_desk(registry: Registry, line: FaxLine, at_once: int = 2) -> FaxDesk:
+def fax_desk(registry: Registry, line: FaxLine, at_once: int = 4) -> FaxDesk:
     return FaxDesk(registry, line, Paperless(), "test", "", horizon_s=60, at_once=at_once, max_bytes=MAX_BYTES)

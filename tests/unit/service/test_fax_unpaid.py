@@ -113,10 +113,11 @@ async def test_delivered_pages_pay_for_the_time_that_they_may_take(
 
 
 @pytest.mark.parametrize("status", ["BUSY", "NOANSWER"])
-async def test_a_machine_that_did_not_answer_held_no_line(office: Office, status: str) -> None:
+async def test_a_machine_that_rings_and_does_not_answer_holds_a_line_for_as_long(office: Office, status: str) -> None:
+    """Else the same numbers, rung again and again, would keep all others from sending, for nothing."""
     bounded(office)
     await fails(office, "a", 50, dial_status=status)
-    assert await unpaid(office) == Balance(0, 0)
+    assert await unpaid(office) == Balance(-50, 0)
 
 
 async def test_a_fax_that_the_dialplan_found_too_late_to_dial_held_no_line(office: Office) -> None:

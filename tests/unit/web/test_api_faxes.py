@@ -201,7 +201,7 @@ async def test_busy_lines_say_so_and_when_to_ask_again(office: FaxDoor) -> None:
 
 async def test_so_many_documents_are_taken_in_at_a_time_and_no_more(office: FaxDoor) -> None:
     taken = Held()
-    office.desk.papers, office.desk.at_once = taken, UPLOADS_MAX + 2
+    office.desk.papers, office.desk.at_once = taken, 2 * UPLOADS_MAX + 2
     waiting = [asyncio.create_task(office.upload(201, b"x", key=f"k{number}")) for number in range(UPLOADS_MAX)]
     await eventually(lambda: taken.count == UPLOADS_MAX, "all are taken in")
     crowded = await office.upload(503, key="one-more")
@@ -217,7 +217,7 @@ async def test_so_many_documents_are_taken_in_at_a_time_and_no_more(office: FaxD
 
 async def test_a_token_of_one_account_leaves_the_others_their_places(office: FaxDoor) -> None:
     taken = Held()
-    office.desk.papers, office.desk.at_once = taken, UPLOADS_MAX
+    office.desk.papers, office.desk.at_once = taken, 2 * UPLOADS_MAX
     bound = await office.door.tokens.add("his", [Scope.FAX], Bounds(account="anna"))
     assert isinstance(bound, NewToken)
     waiting = [
