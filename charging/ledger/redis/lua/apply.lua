@@ -22,7 +22,7 @@
 -- Answer: outcome, detail (out_of_sequence: the session's record), the switch of the session, then posted and reserved of each of the transfer's legs.
 --
 -- Amounts stay below 2^53, where doubles are exact; a sum of two that does not is still seen to pass the limit. Numbers
--- become texts by "%d" alone, which is exact for all of them.
+-- become texts by "%.0f" alone, which is exact for all of them; "%d" goes by a C long, which has 32 bits on some machines.
 -- Conversions between texts and numbers, and tables, are what a script spends its time on, far more than on what it decides.
 -- So legs come as doubles, each amount that is stored is converted once, what is held stays a text where it does not
 -- change, only what changes is written, and tables are made with the room that most need.
@@ -119,11 +119,11 @@ for line = 14, main, 4 do
         end
         amounts[field], amounts[field + 1] = posted, reserved
         if moved ~= 0 or not stored[field] then
-            changed[last + 1], changed[last + 2] = fields[field], format("%d", posted)
+            changed[last + 1], changed[last + 2] = fields[field], format("%.0f", posted)
             last = last + 2
         end
         if more ~= 0 then
-            changed[last + 1], changed[last + 2] = fields[field + 1], format("%d", reserved)
+            changed[last + 1], changed[last + 2] = fields[field + 1], format("%.0f", reserved)
             last = last + 2
             if not holds then
                 holds = {}
@@ -136,7 +136,7 @@ for line = 14, main, 4 do
             if amount < 0 then
                 return answer("exceeds_reservation", name, stored)
             end
-            holds[name] = amount > 0 and format("%d", amount) or nil
+            holds[name] = amount > 0 and format("%.0f", amount) or nil
         end
     end
 end
@@ -160,7 +160,7 @@ local number, number_text = tonumber(stored[1]), nil
 for line = 14, main, 4 do
     if line == main or not known[line] then
         number = number + 1
-        number_text = format("%d", number)
+        number_text = format("%.0f", number)
         call("RPUSH", journal, number_text .. " " .. ARGV[line + 2])
         call("HSET", ids, ARGV[line], ARGV[line + 1])
     end
