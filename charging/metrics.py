@@ -49,7 +49,18 @@ FAX_MAILS_DROPPED = ("automatic", "not_set_up", "unproven", "stranger", "unknown
 """`charging.service.refusal.Dropped`."""
 PAYMENTS = ("credited", "failed", "stuck", "taken_back")
 """What a payment on the customers' page becomes (`charging.service.payments.State`)."""
-SWITCH_TURNED = ("number", "caller", "all", "mailbox", "mailbox_caller", "fax", "fax_number")
+SWITCH_TURNED = (
+    "number",
+    "caller",
+    "all",
+    "mailbox",
+    "mailbox_caller",
+    "fax",
+    "fax_number",
+    "vain",
+    "vain_number",
+    "vain_caller",
+)
 """`charging.asterisk.variables.TURNED_AWAY`."""
 LISTENERS = ("agi", "api", "control", "http")
 TURNED = ("source", "full", "crowded_out", "silent", "no_descriptor")
@@ -325,7 +336,8 @@ class Metrics:
             "charging_switch_turned_away",
             "Callers whom the switch turned away by itself, one too many: of those who wait for a decision for one "
             "number, with one number (caller) or in all; at one mailbox, or one caller at it (mailbox_caller); of "
-            "those who send faxes, in all or to one number (fax_number).",
+            "those who send faxes, in all or to one number (fax_number); of those who ring in vain, in all, for one "
+            "number (vain_number) or with one (vain_caller).",
             "reason",
             known=[SWITCH_TURNED],
         )

@@ -103,7 +103,18 @@ HEARD = "CHARGING_HEARD"
 """Whether the far end of a rehearsal heard something: ``NOISE``, ``unmeasured``; empty until it does."""
 TURNED = "CHARGING_TURNED_"
 """With a word of `TURNED_AWAY`: the dialplan's count, since Asterisk's start, of whom it turned away by itself."""
-TURNED_AWAY = ("number", "caller", "all", "mailbox", "mailbox_caller", "fax", "fax_number")
+TURNED_AWAY = (
+    "number",
+    "caller",
+    "all",
+    "mailbox",
+    "mailbox_caller",
+    "fax",
+    "fax_number",
+    "vain",
+    "vain_number",
+    "vain_caller",
+)
 DIAL_PREFIXES = ("CHARGING_DIAL_PREFIX", "CHARGING_DIAL_PREFIX_2")
 DIAL_SUFFIXES = ("CHARGING_DIAL_SUFFIX", "CHARGING_DIAL_SUFFIX_2")
 """Of the first trunk, and of the second."""

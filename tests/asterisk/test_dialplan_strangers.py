@@ -178,6 +178,50 @@ async def test_whoever_is_put_in_the_place_of_a_caller_at_voicemail_keeps_that_p
         await lab.switch.cli("module unload res_pjsip_refer.so")
 
 
+async def test_who_leaves_voicemail_for_another_extension_gives_his_place_back(lab: Lab) -> None:
+    """By a key (operator, exitcontext) or a redirection: three who did kept a mailbox from all for five minutes."""
+    async with (
+        operator_sets(lab, "CHARGING_VOICEMAIL_A_MAILBOX", "1"),
+        serving(StubAgi({"incoming": decide("voicemail")}), lab.agi_port),
+        raw_call(lab, NUMBER, caller=number_of_caller(1)) as first,
+    ):
+        await first.is_answered("INVITE", 200)
+        assert not await is_taken_by_voicemail(lab, number_of_caller(8))
+        (channel,) = await lab.switch.channels()
+        elsewhere = {"Context": "charging-elsewhere", "Exten": "leg", "Priority": "1"}
+        await lab.switch.action("Redirect", {"Channel": channel["Channel"], **elsewhere})
+        await eventually(lambda: _hung_up(first), "the first call to be over")
+        await eventually(lambda: is_taken_by_voicemail(lab, number_of_caller(9)), "room for the next caller")
+
+
+@pytest.mark.parametrize(
+    ("setting", "most", "same", "why"),
+    [
+        ("CHARGING_VAIN_A_CALLER", "1", True, "vain_caller"),
+        ("CHARGING_VAIN_A_NUMBER", "1", False, "vain_number"),
+        ("CHARGING_VAIN_AT_ONCE", "1", False, "vain"),
+    ],
+)
+async def test_who_rings_in_vain_holds_no_more_lines_than_he_may(
+    lab: Lab, setting: str, most: str, same: bool, why: str
+) -> None:
+    """Nobody pays for them, and a trunk has few."""
+    stub = StubAgi({"incoming": decide("reject", "no_credit")})
+    async with (
+        operator_sets(lab, setting, most),
+        serving(stub, lab.agi_port),
+        raw_call(lab, NUMBER, caller=number_of_caller(1)) as first,
+    ):
+        assert await first.is_answered("INVITE", 180, 486) == 180
+        before = await turned_away(lab)
+        async with raw_call(lab, NUMBER, caller=number_of_caller(1 if same else 2)) as second:
+            assert await second.is_answered("INVITE", 180, 486) == 486
+        assert await turned_away(lab) == before + Counter({why: 1})
+        if same:
+            async with raw_call(lab, NUMBER, caller=number_of_caller(3)) as other:
+                assert await other.is_answered("INVITE", 180, 486) == 180
+
+
 async def test_callers_with_whom_the_switch_has_died_keep_no_place_at_a_mailbox(lab: Lab) -> None:
     async with (
         serving(StubAgi({"incoming": decide("voicemail")}), lab.agi_port),
