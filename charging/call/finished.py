@@ -87,7 +87,7 @@ def _smaller_ms(session: Session, box: BlackBoxRead, by_switch: int, tolerance_m
     anchored = session.answered is not None and session.anchored and not session.inferred
     heard = anchored and session.left is not None and session.left_us is not None
     late_ms = _heard_late_ms(session.left, session.left_us)
-    least_ms, most_ms = session.proven_ms, UNBOUND_MS if over is None else session.since_set_up_ms(over.mono_us)
+    least_ms, most_ms = session.proven_ms, UNBOUND_MS if over is None else _most_ms(session, over)
     elapsed_ms = min(by_switch, most_ms)
     if anchored and over is not None:
         elapsed_ms = min(session.elapsed_ms(over.mono_us), most_ms)
@@ -102,6 +102,13 @@ def _smaller_ms(session: Session, box: BlackBoxRead, by_switch: int, tolerance_m
         return min(most_ms, _even_ms(session, box, tolerance_ms))
     # The event of the end may have been late by less than what is a step: nobody pays for that.
     return min(by_switch, least_ms if heard_at_once else elapsed_ms, *lengths)
+
+
+def _most_ms(session: Session, over: Instant) -> int:
+    """Milliseconds from the set-up until the end was known. What another process knew is reckoned back from the wall
+    clock: by a step forward that came after it, it seems to have been known that much earlier."""
+    forward_us = sum(max(0, by_us) for _, by_us in session.steps) if session.revived else 0
+    return session.since_set_up_ms(over.mono_us + forward_us)
 
 
 def _even_ms(session: Session, box: BlackBoxRead, tolerance_ms: int) -> int:

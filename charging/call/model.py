@@ -243,6 +243,8 @@ class Session:
     begun_mono_us: int | None = None
     """When it was set up, by the monotonic clock of ``boot``: no call has lasted longer than since then. ``None``: not
     known, as another boot has kept it since, or the record is one of before."""
+    revived: Annotated[bool, VOLATILE] = False
+    """Another process has kept it before."""
     even_mono_us: int | None = None
     """Until when, by the same clock, no step was seen since the set-up; ``None``: none was seen at all."""
     technology: str = ""
@@ -436,6 +438,7 @@ def from_json(text: str, now: Instant, epoch: int, boot: str = "") -> Session:
         confirmed=False,
         vouched=stored.confirmed and is_own,
         stepped_mono_us=seen_us,
+        revived=True,
     )
 
 

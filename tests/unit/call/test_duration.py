@@ -180,6 +180,15 @@ def test_call_has_lasted_no_longer_than_since_its_set_up_by_our_own_clock(answer
     assert (duration.used_ms, duration.proof is Proof.CLOCK_JUMP) == (used_ms, used_ms != answered_ms)
 
 
+@pytest.mark.parametrize(("revived", "used_ms"), [(True, 20_000), (False, 0)])
+def test_end_that_another_process_knew_seems_as_much_earlier_as_the_clock_was_stepped_since(
+    revived: bool, used_ms: int
+) -> None:
+    """It is reckoned back from the time of day: a call of 20 s seems to have ended before it began."""
+    session = replace(away(20, (0, 1, 40)), ended=NOW.plus(-40), revived=revived)
+    assert decide_duration(session, by_leg(20_000), NOW.wall_us, POLICY).used_ms == used_ms
+
+
 def test_set_up_on_another_boot_bounds_nothing() -> None:
     session = replace(away(20), begun_mono_us=None)
     assert decide_duration(session, by_leg(22_001), NOW.wall_us, POLICY).used_ms == 22_001
