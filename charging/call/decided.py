@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 from agi.port import Answer, IncomingCall
 from charging.call.decide import Decision, Reason, Subscriber, Turned, Unsold
@@ -64,6 +64,10 @@ class TurnedAway(StrEnum):
     NO_NUMBER = "no_number"
     CROWD = "crowd"
 
+
+FLOODED: Final = (Fallback.UNPROVEN, Reason.UNKNOWN_NUMBER, Reason.TOO_MANY_WAIT, Reason.TOO_MANY_GIVEN_UP)
+"""What strangers can bring about in any number, and what holds no line for long: the first without a call, whoever
+reaches FastAGI, the others any caller. So few of each are kept and logged."""
 
 FALLBACK = "fallback"
 """The outcome of what was not decided; the others are those of :class:`Decision`."""
@@ -355,7 +359,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     ),
     TurnedAway.CROWD: (
         "too many came at once: the switch turned this one away by itself",
-        "a flood, or a daemon that stands still? See docs/monitor.md, and CHARGING_ASKING_… in charging-globals.conf",
+        "a flood, or a daemon that stands still? See docs/monitor.md, CHARGING_ASKING_… and CHARGING_VAIN_…",
     ),
     Fallback.UNDECIDED: (
         "no daemon gave the switch a decision (this is the switch's own note, at the call's end)",

@@ -12,6 +12,7 @@ import structlog
 
 from charging.call import told as call
 from charging.call.decide import Reason
+from charging.call.decided import FLOODED
 from charging.call.model import Short
 from charging.call.storage import Record
 from charging.clock import Clock, SystemClock
@@ -20,6 +21,7 @@ from charging.ledger.balances import is_free_seconds, is_money
 from charging.limits import Limits
 from charging.logs import HAPPENED_US
 from charging.metrics import Metrics
+from charging.sparing import Sparing
 from charging.tasks import Afterwards
 
 log = structlog.get_logger("charging.session")
@@ -63,6 +65,7 @@ class MeteredObserver:
         self._ticks = _NO_TICKS
         self._postponed = 0
         self._told = Limits(TOLD_A_MINUTE)
+        self._sparing = Sparing(self._clock)
 
     def __call__(self, what: told.Told, session: Record | None = None) -> None:
         level = LEVELS[type(what)]
@@ -78,11 +81,18 @@ class MeteredObserver:
 
     def _tell(self, level: int, what: told.Told, session: Record | None, happened_us: int | None = None) -> None:
         is_wanted = level > logging.DEBUG or _level.isEnabledFor(level)
-        if is_wanted and not self._is_told_enough(what, session):
+        if is_wanted and not self._is_told_enough(what, session) and (more := self._more(what)) is not None:
             bound = {} if session is None else {"session": session.id, "account": session.account}
             when = {} if happened_us is None else {HAPPENED_US: happened_us}
-            log.log(level, told.name_of(type(what)), **{**when, **bound, **told.fields_of(what)})
+            passed = {"more": more} if more else {}
+            log.log(level, told.name_of(type(what)), **{**when, **bound, **told.fields_of(what), **passed})
         self._count(what)
+
+    def _more(self, what: told.Told) -> int | None:
+        """How many of a flood's decisions the log has passed over since the last; ``None``: pass over this one, too."""
+        if isinstance(what, told.CallDecided) and what.reason in FLOODED:
+            return self._sparing.more(what.reason)
+        return 0
 
     def _is_told_enough(self, what: told.Told, session: Record | None) -> bool:
         """Whether the log has the same of this session already, of less than a minute ago."""

@@ -21,8 +21,7 @@ from typing import Final, NoReturn
 
 import structlog
 
-from charging.call.decide import Reason
-from charging.call.decided import Decided, Fallback, bodies, body
+from charging.call.decided import FLOODED, Decided, bodies, body
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
 from charging.ledger.documents import Document, Documents
@@ -33,10 +32,8 @@ COLLECTION = "decisions"
 QUEUE_MAX = 10_000
 """Decisions that wait to be written: some minutes of a store that is away, with busy calls."""
 FLOODED_PER_MINUTE = 60
-"""Of each reason that a flood brings no more are kept: it could push the others out, and fill a disk until it is
-pruned."""
-FLOODED: Final = (Fallback.UNPROVEN, Reason.TOO_MANY_WAIT, Reason.TOO_MANY_GIVEN_UP)
-"""Whoever reaches FastAGI brings the first about without a call; any caller the others."""
+"""Of each reason of `charging.call.decided.FLOODED` no more are kept: it could push the others out, and fill a disk
+until it is pruned."""
 BATCH_DECISIONS = 16
 """Of a document, at most: some 8 KiB, which is read in well below a millisecond, and at their longest half of what a
 store takes."""

@@ -21,6 +21,7 @@ from charging.engine.told import Told
 from charging.logs import HAPPENED_US
 from charging.metrics import Metrics
 from charging.records import replace
+from charging.sparing import LINES, LINES_S
 from charging.tasks import Afterwards
 from tests.fakes.ami import eventually
 from tests.fakes.clock import FakeClock
@@ -108,6 +109,27 @@ async def test_what_another_call_meets_or_what_is_something_else_is_told_beside_
         observe(call.EndUnproven(7), session)
         observe(call.EndUnproven(7), session)
     assert len(logs) == 6
+
+
+@pytest.mark.parametrize(("after_s", "more"), [(LINES_S - 1, None), (LINES_S, 3)])
+@pytest.mark.parametrize("reason", ["unknown_number", "too_many_wait", "too_many_given_up"])
+async def test_of_what_a_flood_brings_the_log_has_some_lines_and_how_many_more(
+    reason: str, after_s: int, more: int | None
+) -> None:
+    """The numbers have them all, and other decisions are logged however many they are."""
+    clock, metrics = FakeClock(), Metrics()
+    observe = MeteredObserver(metrics, clock)
+    with capture_logs() as logs:
+        for _ in range(LINES + 3):
+            observe(told.CallDecided(Decision.REJECT, reason))
+            observe(told.CallDecided(Decision.REJECT, "no_credit"))
+        await clock.advance(after_s)
+        observe(told.CallDecided(Decision.REJECT, reason))
+    lines = [line.get("more") for line in logs if line["reason"] == reason]
+    assert lines == [None] * LINES + ([] if more is None else [more])
+    assert len(logs) - len(lines) == LINES + 3
+    counted = f'charging_setups_total{{decision="reject",reason="{reason}"}} {LINES + 4}.0'
+    assert counted.encode() in metrics.render()
 
 
 async def test_the_numbers_have_all_that_has_happened() -> None:

@@ -174,7 +174,7 @@ async def test_a_daemon_that_stops_writes_what_waits_or_says_how_many_are_lost(s
 
 
 @pytest.mark.parametrize(("after_s", "more"), [(59.9, 0), (60, 1)])
-@pytest.mark.parametrize("reason", ["unproven", "too_many_wait", "too_many_given_up"])
+@pytest.mark.parametrize("reason", ["unproven", "unknown_number", "too_many_wait", "too_many_given_up"])
 async def test_what_a_flood_brings_does_not_push_the_others_out(
     store: Moody, clock: FakeClock, reason: str, after_s: float, more: int
 ) -> None:
