@@ -15,7 +15,7 @@ from charging.service.accounts import EDIT_TRIES_MAX
 from charging.service.actor import customer
 from charging.service.changes import Act, Changes, differences, number_facts
 from charging.service.refusal import Code, Refused, closed_account, unknown_account
-from charging.tariff.numbering import expected, is_certain
+from charging.tariff.numbering import expected, is_certain, service_of
 from charging.tariff.tariff import Refusal, Tariff
 
 PAGE = 500
@@ -201,6 +201,9 @@ class Numbers:
             message = f"{target} is a short code, which means another thing in another network"
             return Refused(Code.NOT_ALLOWED, message, "forward to a telephone number such as +31612345678")
         odd = () if tariff.exists(target) else (f"{target} is no number that its country gives out: look for a slip",)
+        if service := service_of(target):
+            dear = f"{target} is a {service} number of its country: look what the carrier takes for it"
+            odd = (*odd, f"{dear}, and whether the tariff should refuse it")
         match tariff.rate_for(account.plan, target, self._clock.now().wall_us):
             case Refusal.BLOCKED | Refusal.PREMIUM as refusal:
                 message = f"the tariff refuses calls to {target} ({refusal})"

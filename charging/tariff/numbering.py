@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 import phonenumbers
-from phonenumbers import PhoneNumber, PhoneNumberFormat
+from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
 _NO_NUMBER = re.compile(r"[\x00-\x08]|[0-9][eExX][+-]?[0-9]|[.,]0\Z")
 """What programs make of numbers that they take for amounts: 3.1201234567E10, 31201234567.0, 0x31. Read as digits it
@@ -21,6 +21,12 @@ _PLAIN = re.compile(
 )
 """Numbers whose country code (ITU-T E.164) is followed by a digit with which no trunk prefix or carrier's code of that
 country begins: nothing can be left of one, so they need no second reading. (Brazil's 90 is one.)"""
+_SERVICES = {
+    PhoneNumberType.PREMIUM_RATE: "premium",
+    PhoneNumberType.PERSONAL_NUMBER: "personal",
+    PhoneNumberType.SHARED_COST: "shared-cost",
+    PhoneNumberType.PAGER: "pager",
+}
 NUMBER_CHARACTERS = 40
 """No number with its punctuation is longer; the time to read one is bounded by it."""
 NUMBERS_KEPT = 8_192
@@ -47,6 +53,14 @@ def is_certain(number: str) -> bool:
     a short code, and never dialled.)"""
     plain = not number.startswith("+") or _PLAIN.fullmatch(number) is not None
     return plain or e164(number, "") == number
+
+
+def service_of(number: str) -> str:
+    """What kind of service a normalised number is, by its country's numbering plan, where calls may cost much more than
+    to a person: ``premium``, ``personal``, ``shared-cost``, ``pager``; empty: none of them."""
+    if not number.startswith("+"):
+        return ""
+    return _SERVICES.get(phonenumbers.number_type(phonenumbers.parse(number)), "")
 
 
 def _parsed(text: str, region: str) -> PhoneNumber | None:

@@ -318,3 +318,17 @@ async def test_very_many_numbers_that_are_no_certain_ones_are_told_in_part(shop:
         await shop.store.directory.put_number(Number(f"+31020{each:07}", "anna"), None)
     told = await shop.service.ledger_warnings()
     assert (len(told), told[-1]) == (WARNINGS_MAX + 1, "there are more of them")
+
+
+@pytest.mark.parametrize(
+    ("target", "service"),
+    [("+39 899 123456", "premium"), ("+44 70 1234 5678", "personal"), ("+44 7640 123456", "pager"), (TARGET, "")],
+)
+async def test_forwarding_to_a_dear_service_that_the_tariff_prices_is_stored_with_a_warning(
+    shop: Shop, target: str, service: str
+) -> None:
+    """A list of prefixes to be refused is never complete; the country's numbering plan knows what the number is."""
+    await shop.anna()
+    made = await shop.service.numbers.add("anna", NUMBER, {"forward_to": target})
+    assert isinstance(made, NumberSet)
+    assert any(f"is a {service} number of its country" in one for one in made.warnings) is bool(service)

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneMetadata, PhoneNumberFormat
 
+from charging.pricing.rate import Rate
+from charging.tariff.file import load_tariff
 from charging.tariff.numbering import expected, is_certain
 from charging.tariff.tariff import Refusal, Tariff
-from tests.unit.tariff.tariffs import small
+from tests.unit.tariff.tariffs import SHIPPED, small
 
 AT_US = 1_793_790_000_000_000
 COUNTRIES = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
@@ -158,3 +160,20 @@ def test_a_stored_number_that_is_no_certain_one_has_no_price(tariff: Tariff, num
     assert not is_certain(number)
     assert tariff.rate_for("light", number, AT_US) is Refusal.NOT_A_NUMBER
     assert tariff.fax_page_for("light", number, AT_US) is Refusal.NOT_A_NUMBER
+
+
+def test_the_shipped_tariff_prices_no_premium_personal_shared_cost_or_pager_number() -> None:
+    """By the examples of the numbering plans. Some of them stood at nine cents, and in the free minutes of a plan."""
+    shipped = load_tariff(SHIPPED)
+    dear = examples(["premium_rate", "personal_number", "shared_cost", "pager"])
+    priced = {number for _, number in dear if isinstance(shipped.rate_for("voice_pro", number, AT_US), Rate)}
+    assert priced == set()
+
+
+def test_the_shipped_tariff_prices_ordinary_numbers_as_before() -> None:
+    shipped = load_tariff(SHIPPED)
+    regions = "NL BE FR ES LU IE IT AT GB DK SE NO PL DE PT FI US CA IM".split()
+    ordinary = [number for region, number in examples(["fixed_line", "mobile"]) if region in regions]
+    refused = [one for one in ordinary if not isinstance(shipped.rate_for("voice_pro", one, AT_US), Rate)]
+    assert refused == []
+    assert len(ordinary) == 2 * len(regions)
