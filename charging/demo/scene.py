@@ -44,6 +44,7 @@ rounding: {{rule: half_up, decimals: 2}}
 top_up: {{minimum: 10.00, amounts: [10.00, 25.00, 50.00]}}
 destinations:
   nl_mobile: {{title: "Netherlands, mobile", prefixes: ["+316"]}}
+  nl_pagers: {{title: "Netherlands, pagers", prefixes: ["+3166"], refuse: blocked}}
 rates:
   standard:
     destinations:

@@ -22,9 +22,10 @@ from charging.tariff.deck import Deck
 from charging.tariff.deck_file import DeckFile, read_deck
 from charging.tariff.misfits import deck_files, doubtful_commas, misfits
 from charging.tariff.model import DAYS, PackModel, PlanModel, TableModel, TariffModel, WindowModel
+from charging.tariff.numbering import country_code_of, examples_of
 from charging.tariff.plans import Pack, Plan
 from charging.tariff.prices import price_of
-from charging.tariff.tariff import Destination, RateTable, Refusal, Tariff, TopUps, Vat
+from charging.tariff.tariff import Destination, Prefixes, RateTable, Refusal, Tariff, TopUps, Vat
 from charging.yaml_model import sorted_problems, validate
 from charging.yaml_text import Document, parse_document
 
@@ -59,6 +60,7 @@ def load_tariff(path: Path, *, deck_reader: DeckReader = read_deck, data: bytes 
         *_oddities(document, model),
         *_first_increments(document, model),
         *_overlaps(document, model, decks),
+        *_dear_services(document, model),
     )
     return _tariff(model, {file: one.deck for file, one in decks.items()}, digest, warnings)
 
@@ -193,6 +195,25 @@ def _overlaps(document: Document, model: TariffModel, decks: Mapping[Path, DeckF
                     found = f"{len(common)} prefixes that {earlier.name} has too, such as {min(common)}"
                     path = ("rates", name, "decks", index)
                     yield document.problem(path, found, "each prefix in one deck of a table; the first one counts")
+
+
+def _dear_services(document: Document, model: TariffModel) -> Iterator[Problem]:
+    """Destinations that price premium, personal, shared-cost or pager numbers of a country as its ordinary ones, by the
+    examples that the numbering plans give. A destination of their own, whatever it costs, is meant so."""
+    owner = Prefixes((prefix, name) for name, one in model.destinations.items() for prefix in one.prefixes)
+    priced = {name for table in model.rates.values() for name in table.destinations}
+    codes = {country_code_of(prefix) for name in priced for prefix in model.destinations[name].prefixes}
+    dear: dict[str, list[str]] = {}
+    for code in sorted(one for one in codes if one is not None):
+        owned = [(hit[1], number, service) for number, service in examples_of(code) if (hit := owner.match(number))]
+        ordinary = {name for name, _, service in owned if not service}
+        for name, number, service in owned:
+            if service and name in priced & ordinary:
+                dear.setdefault(name, []).append(f"{number} ({service})")
+    for owner_name, numbers in dear.items():
+        found = f"a price that is also that of {', '.join(numbers)}"
+        expected = "their prefixes in a destination of their own, refused or with their price"
+        yield document.problem(("destinations", owner_name, "prefixes"), found, expected, at_key=True)
 
 
 # ---- building

@@ -7,6 +7,7 @@ is refused, never guessed.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 import phonenumbers
@@ -61,6 +62,22 @@ def service_of(number: str) -> str:
     if not number.startswith("+"):
         return ""
     return _SERVICES.get(phonenumbers.number_type(phonenumbers.parse(number)), "")
+
+
+def examples_of(code: int) -> Iterator[tuple[str, str]]:
+    """A number of each kind that there is in a country by its code, and the kind: of :func:`service_of`, and empty for
+    ordinary ones, fixed and mobile."""
+    region = phonenumbers.region_code_for_country_code(code)
+    ordinary = dict.fromkeys((PhoneNumberType.FIXED_LINE, PhoneNumberType.MOBILE), "")
+    for kind, service in (ordinary | _SERVICES).items():
+        if (number := phonenumbers.example_number_for_type(region, kind)) is not None:
+            yield _written(number), service
+
+
+def country_code_of(prefix: str) -> int | None:
+    """The number of the country (E.164) with which a prefix (``+316``) begins; ``None`` if there is none."""
+    codes = (int(prefix[1:end]) for end in range(2, min(len(prefix), 4) + 1))
+    return next((code for code in codes if code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE), None)
 
 
 def _parsed(text: str, region: str) -> PhoneNumber | None:

@@ -48,7 +48,7 @@ top_up: {{minimum: 0.01, amounts: []}}
 destinations:
   nl_mobile: {{prefixes: ["+316"]}}
   nl_fax: {{prefixes: ["+3120000"]}}
-  premium: {{prefixes: ["+31900"], refuse: premium}}
+  premium: {{prefixes: ["+31900", "+3166"], refuse: premium}}
 rates:
   standard:
     destinations:

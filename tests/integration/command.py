@@ -38,7 +38,7 @@ vat: {percent: 21, included: yes}
 top_up: {minimum: 10.00, amounts: [10.00, 25.00]}
 destinations:
   nl: {prefixes: ["+31"]}
-  premium: {prefixes: ["+31900"], refuse: premium}
+  premium: {prefixes: ["+31900", "+31906", "+3166"], refuse: premium}
 rates:
   standard:
     destinations:

@@ -32,7 +32,7 @@ rounding: {{rule: half_up, decimals: 6}}
 top_up: {{minimum: 10, amounts: []}}
 destinations:
   nl_mobile: {{prefixes: ["+316"]}}
-  premium: {{prefixes: ["+31900"], refuse: premium}}
+  premium: {{prefixes: ["+31900", "+3166"], refuse: premium}}
 rates:
   standard:
     destinations:

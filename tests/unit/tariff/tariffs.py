@@ -21,7 +21,7 @@ bands:
 destinations:
   nl: {prefixes: ["+31"]}
   nl_mobile: {prefixes: ["+316"]}
-  premium: {prefixes: ["+31900"], refuse: premium}
+  premium: {prefixes: ["+31900", "+31906", "+3166"], refuse: premium}
   own: {prefixes: ["+3185888"], refuse: loop}
   help: {short_codes: ["1233"]}
   emergency: {short_codes: ["112"], refuse: blocked}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import phonenumbers
 import pytest
@@ -177,3 +178,37 @@ def test_the_shipped_tariff_prices_ordinary_numbers_as_before() -> None:
     refused = [one for one in ordinary if not isinstance(shipped.rate_for("voice_pro", one, AT_US), Rate)]
     assert refused == []
     assert len(ordinary) == 2 * len(regions)
+
+
+@pytest.mark.parametrize(
+    ("destinations", "told"),
+    [
+        ('nl: {prefixes: ["+31"]}', ["+319061234 (premium)", "+31662345678 (pager)"]),
+        ('nl: {prefixes: ["+31"]}\n  dear: {prefixes: ["+31906", "+3166"]}', []),
+        ('nl: {prefixes: ["+31"]}\n  dear: {prefixes: ["+31906", "+3166"], refuse: premium}', []),
+        ('nl: {prefixes: ["+316"]}', ["+31662345678 (pager)"]),
+    ],
+    ids=["with ordinary numbers", "priced by themselves", "refused", "mobile alone"],
+)
+def test_a_tariff_that_prices_dear_services_as_ordinary_numbers_is_warned_of(
+    tmp_path: Path, destinations: str, told: list[str]
+) -> None:
+    """Lists of what is refused are never complete: at check it costs nothing, at the carrier's bill it does."""
+    dear = "      dear: {price: 2.00}\n" if "dear: {prefixes" in destinations and "refuse" not in destinations else ""
+    text = f"""\
+revision: dear-1
+zone: Europe/Amsterdam
+region: NL
+vat: {{percent: 21, included: yes}}
+destinations:
+  {destinations}
+rates:
+  standard:
+    destinations:
+      nl: {{price: 0.05}}
+{dear}plans:
+  light: {{rates: standard, paid_subscription: yes, voicemail: {{paid: no}}}}
+"""
+    warnings = [one for one in small(tmp_path, text).warnings if one.found.startswith("a price that is also")]
+    assert [one.path for one in warnings] == (["destinations.nl.prefixes"] if told else [])
+    assert all(number in warnings[0].found for number in told)
