@@ -13,7 +13,7 @@ import re
 import sys
 import zlib
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 HEAD, HEAD_WITHIN = b"%PDF-", 1024
@@ -75,15 +75,16 @@ def hollow(document: bytes) -> list[int]:
             nulls[int(head[1]), int(head[2])] = at
     if not nulls:
         return []
-    named = {one for text in (document, *_unpacked(document)) for one in _named(text)}
+    looks = iter(range(LOOKS_MAX))  # of the document, however many texts are packed in it
+    named = {one for text in chain((document,), _unpacked(document)) for one in _named(text, looks)}
     found = sorted((nulls[one], one) for one in nulls.keys() & named)[:HOLLOW_MAX]
     return [at for at, (number, generation) in found if document.find(b"\n%d %d obj" % (number, generation), at) < 0]
 
 
-def _named(text: bytes) -> Iterator[tuple[int, int]]:
-    """The objects that pages and drawn fonts name as their pieces."""
+def _named(text: bytes, looks: Iterator[int]) -> Iterator[tuple[int, int]]:
+    """The objects that pages and drawn fonts name as their pieces, at as many places as there are ``looks``."""
     for name in _NAMING:
-        for at in places(text, name):
+        for at, _ in zip(places(text, name), looks, strict=False):
             piece = text[at + len(name) : at + len(name) + _NAMED_BYTES].lstrip()
             end = piece.find(b"]") if piece.startswith(b"[") else piece.find(b">>")
             for found in _REFERENCE.finditer(piece[:end] if end >= 0 else piece):
