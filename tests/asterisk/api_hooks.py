@@ -18,8 +18,9 @@ from tests.fakes.documents import pdf
 ONE_PAGE = pdf(1)
 
 BEYOND_FORM = re.compile(
-    "expected a telephone number|found plan|found the pack|expected a day such as|expected a day within"
-    "|expected one of account and plan|expected an amount, since no account|expected an amount of nothing"
+    "expected a telephone number|expected the number itself behind|found plan|found the pack|expected a day such as"
+    "|expected a day within|expected one of account and plan"
+    "|expected an amount, since no account|expected an amount of nothing"
     "|found an amount of nothing|found '', expected a reason|expected the earlier one as since"
     "|found at beside since or until"
 )
