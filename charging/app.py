@@ -34,7 +34,7 @@ from charging.app_surroundings import (
     unusable_fax_folder,
     wrong_templates,
 )
-from charging.app_switch import switch_of
+from charging.app_switch import recordings_ender, switch_of
 from charging.asterisk.control import CallControl
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
@@ -258,7 +258,8 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     recovery, black_boxes = _recovery(registry, store, tariff, decisions)
     _count_sessions(metrics, registry.open)
     load = LoadWatch(clock, observe, metrics.loop_lag_seconds.observe)
-    spool = SpoolWatch(clock, observe, spool_free_of(settings), metrics.set_spool_free)
+    ender = recordings_ender(link, settings.switch.voicemail_dir_on_switch)
+    spool = SpoolWatch(clock, observe, spool_free_of(settings), metrics.set_spool_free, ender)
     desk = Desk(
         store=store,
         tariff=tariff.current,

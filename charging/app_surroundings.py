@@ -47,6 +47,14 @@ def spool_free(folder: str) -> int | None:
         return None
 
 
+def on_one_disk(folder: str | Path, other: str | Path) -> bool:
+    """Whether both are there, on one file system of this machine."""
+    try:
+        return os.stat(folder).st_dev == os.stat(other).st_dev
+    except (OSError, ValueError):
+        return False
+
+
 def spool_free_of(settings: Settings) -> Callable[[], int | None]:
     """Return a function that measures it in bytes, by the settings."""
     return partial(spool_free, settings.switch.voicemail_dir_on_switch)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from charging.asterisk.control import CallControl
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from charging.app_surroundings import on_one_disk
+from charging.asterisk import variables
+from charging.asterisk.control import CAUSE_NORMAL, CallControl
 from charging.asterisk.link import AmiLink
-from charging.asterisk.reply import LinkSettings, LinkState
+from charging.asterisk.message import AmiMessage
+from charging.asterisk.reply import LinkSettings, LinkState, Order, Orders
 from charging.asterisk.switch import AsteriskSwitch
 from charging.clock import Clock
+from charging.engine.spool import nobody
+from charging.errors import SwitchError
 from charging.metrics import Metrics
 from charging.sandbox.switch import PlayedSwitch
 from charging.settings import Config
@@ -59,3 +68,34 @@ def switch_of(
     link = _link(config, clock, metrics)
     control = CallControl(link, clock)
     return link, control, AsteriskSwitch(link, control, clock, settings.prompts_dir_on_switch, settings.id)
+
+
+def recordings_ender(link: Orders | PlayedSwitch, folder: str) -> Callable[[], Awaitable[int]]:
+    """Return a function that hangs up who leaves a message in the switch's ``folder``, and who sends a fax to the same
+    disk, and returns how many did. It raises SwitchError."""
+    if isinstance(link, PlayedSwitch):
+        return nobody
+
+    async def fills_it(other: str) -> bool:
+        return await asyncio.to_thread(on_one_disk, folder, other)
+
+    return partial(_end_recordings, link, fills_it)
+
+
+async def _end_recordings(link: Orders, fills_it: Callable[[str], Awaitable[bool]]) -> int:
+    """Hang up everyone who leaves a message, no matter whose call it is, and everyone who sends a fax if ``fills_it``
+    says so of the folder for these. Returns how many. Raises SwitchError if the switch does not tell who is there."""
+    reply = await link.action("Getvar", {"Variable": variables.FAX_IN})
+    contexts = {variables.VOICEMAIL_CONTEXT}
+    if await fills_it(reply.headers.get("Value")):
+        contexts.add(variables.FAX_IN_CONTEXT)
+    found: list[str] = []
+
+    def heard(entry: AmiMessage) -> None:
+        if not contexts.isdisjoint(entry.all("Context")):
+            found.append(entry.get("Uniqueid"))
+
+    fields = {"Variables": variables.LEG, "AllVariables": "false"}
+    await link.action("Status", fields, timeout_s=10.0, list_end="StatusComplete", each=heard)
+    orders: list[Order] = [("Hangup", {"Channel": uid, "Cause": str(CAUSE_NORMAL)}) for uid in found]
+    return sum(not isinstance(one, SwitchError) for one in await link.actions(orders))

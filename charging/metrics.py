@@ -277,7 +277,8 @@ class Metrics:
         self.messages_refused = self._counter(
             "charging_messages_refused",
             "Callers who could leave no message, by reason: no_credit or day_limit (the plan's credit_a_day), because "
-            "no paid one could be reserved; no_room, because the switch found its disk nearly full.",
+            "no paid one could be reserved; no_room, because the switch found its disk nearly full, or the daemon did "
+            "while they spoke, and hung up.",
             "reason",
             known=[("no_credit", "day_limit", "no_room")],
         )

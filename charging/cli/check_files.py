@@ -14,6 +14,7 @@ from charging.app_surroundings import (
     PROMPTS,
     mail_trouble,
     missing_prompts,
+    on_one_disk,
     taken_addresses,
     tariff_that_counts,
     too_few_descriptors,
@@ -38,6 +39,8 @@ from charging.web.settings import OPENID_BACK
 from charging.yaml_model import sorted_problems, validate
 from charging.yaml_text import read_document
 
+ASTDB_FOLDER = Path("/var/lib/asterisk")
+"""Where Asterisk keeps it, unless ``astdbdir`` says otherwise."""
 NUMBERS_MAX = 20_000
 """Of so many it is looked whether they have a mailbox."""
 DNS_SECONDS = 5.0
@@ -76,6 +79,8 @@ def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Fin
     yield from _mail(config, settings.mail)
     yield from _places(settings)
     yield from _ledger(settings)
+    if not settings.sandbox:
+        yield from _spool(settings)
     yield from _customer_page(settings)
     yield from _payments(config, settings)
     yield from _webhooks(config, settings)
@@ -170,6 +175,16 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     else:
         yield from (warning("ledger", text) for text in warnings)
         yield ok("ledger", f"{settings.ledger.url}: {how}")
+
+
+def _spool(settings: Settings) -> Iterator[Finding]:
+    """Whether callers who fill the disk with messages or faxes fill what all calls need."""
+    folder, file = settings.switch.voicemail_dir_on_switch, settings.ledger.sqlite_file
+    needed = {"the ledger": file and file.parent, "Asterisk's AstDB (the black box)": ASTDB_FOLDER}
+    if beside := [what for what, where in needed.items() if where and on_one_disk(folder, where)]:
+        what = f"{folder}: strangers write to the same file system as {' and '.join(beside)}"
+        cure = "give it, and CHARGING_FAX_IN, a file system or a quota of their own"
+        yield warning("switch", f"{what}, and can send audio faster than time; {cure}")
 
 
 def _openid(settings: Settings) -> Iterator[Finding]:

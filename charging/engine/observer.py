@@ -121,6 +121,8 @@ class MeteredObserver:
                 metrics.messages_refused.labels(reason).inc()
             case told.SwitchHadNoRoom():
                 metrics.messages_refused.labels(Reason.NO_ROOM).inc()
+            case told.RecordingsEnded(calls):
+                metrics.messages_refused.labels(Reason.NO_ROOM).inc(calls)
             case call.VoicemailSettled(settled):
                 metrics.charged.labels("voicemail").inc(_money(settled))
             case told.LeftMessageCharged(charged_micro_euro=charged):

@@ -271,6 +271,14 @@ class SpoolFull:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingsEnded:
+    """The disk for voicemail is so nearly full that who left messages or faxes was hung up."""
+
+    calls: int
+    free_mb: int
+
+
+@dataclass(frozen=True, slots=True)
 class SwitchHadNoRoom:
     """The switch itself found its disk nearly full, and took no message of a caller who was sent to voicemail."""
 
@@ -345,6 +353,7 @@ Errors = (
     | LedgerFailed
     | ClockJumped
     | SpoolFull
+    | RecordingsEnded
     | SwitchHadNoRoom
 )
 

@@ -15,6 +15,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -332,3 +333,33 @@ def test_what_root_makes_belongs_to_the_owner_of_the_folder(place: Place, capsys
         os.chown(place.folder, 65534, 65534)
     assert Command(place, capsys)("account", "add", "anna", "--plan", "pro").code == 0
     assert {one.stat().st_uid for one in place.folder.glob("ledger.db*")} == {place.folder.stat().st_uid}
+
+
+@pytest.mark.parametrize("astdb", [True, False])
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_disk_that_strangers_fill_and_all_calls_need_is_told(
+    place: Place,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    beside: bool,
+    astdb: bool,
+) -> None:
+    """They can send audio faster than time, so no bound in seconds bounds what it takes."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    named = f"switch:\n  voicemail_dir_on_switch: {spool}"
+    place.config.write_text(place.config.read_text().replace("switch:", named, 1))
+    usual = os.stat
+
+    def stat(path: Any, *args: Any, **more: Any) -> os.stat_result:
+        found = usual(path, *args, **more)
+        is_apart = not beside and Path(str(path)) == spool
+        return os.stat_result((*found[:2], found.st_dev + is_apart, *found[3:10])) if is_apart else found
+
+    monkeypatch.setattr("charging.app_surroundings.os.stat", stat)
+    monkeypatch.setattr("charging.cli.check_files.ASTDB_FOLDER", tmp_path if astdb else tmp_path / "none")
+    ran = Command(place, capsys)("check")
+    told = [line for line in graded(ran, "warning") if "strangers write to the same file system" in line]
+    assert len(told) == beside
+    assert [("AstDB" in line, str(spool) in line) for line in told] == [(astdb, True)] * beside

@@ -10,7 +10,8 @@ from charging.call.events import BlackBoxRead
 from charging.engine import told
 from charging.engine.desk import Desk
 from charging.engine.observer import MeteredObserver
-from charging.engine.spool import FULL_BYTES, ROOM_BYTES, SpoolWatch
+from charging.engine.spool import AGAIN_BYTES, END_BYTES, FULL_BYTES, ROOM_BYTES, SpoolWatch
+from charging.errors import LinkDown
 from charging.ledger.accounts import Account, Number
 from charging.metrics import Metrics
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
@@ -35,6 +36,74 @@ async def test_it_is_full_below_one_mark_has_room_from_another_on_and_says_each_
             seen.append(spool.has_room)
         assert seen == [True, False, False, False, True, True]
         assert heard == [told.SpoolFull(499), told.SpoolHasRoom(600)]
+
+
+@pytest.mark.parametrize(
+    ("looks", "ended"),
+    [
+        ([END_BYTES], []),
+        ([END_BYTES - 1], [249]),
+        # Nobody is left who records; a log may still grow.
+        ([END_BYTES - 1, END_BYTES - AGAIN_BYTES], [249]),
+        ([END_BYTES - 1, END_BYTES - 1 - AGAIN_BYTES], [249, 248]),
+        # Some room was made, and someone records again.
+        ([100_000_000, 200_000_000, 200_000_001 - AGAIN_BYTES], [100]),
+        ([100_000_000, 200_000_000, 200_000_000 - AGAIN_BYTES], [100, 199]),
+        ([END_BYTES - 1, END_BYTES, END_BYTES - 1], [249, 249]),
+        ([END_BYTES - 1, None, END_BYTES - 1], [249, 249]),
+        ([None], []),
+    ],
+)
+async def test_who_records_is_hung_up_before_the_disk_is_full(looks: list[int | None], ended: list[int]) -> None:
+    """Asterisk writes all audio that comes, also what comes faster than time."""
+    async with make_rig() as rig:
+        heard: list[told.Told] = []
+        frees = iter(looks)
+
+        async def end() -> int:
+            return 3
+
+        observe = lambda what, _session=None: heard.append(what)  # noqa: E731
+        spool = SpoolWatch(rig.clock, observe, lambda: next(frees), lambda _free: None, end)
+        for _ in looks:
+            await spool.look()
+        assert [one for one in heard if isinstance(one, told.RecordingsEnded)] == [
+            told.RecordingsEnded(3, free_mb) for free_mb in ended
+        ]
+
+
+async def test_a_switch_that_cannot_be_told_to_end_them_is_told_at_the_next_look() -> None:
+    async with make_rig() as rig:
+        heard: list[told.Told] = []
+        answers: list[int | LinkDown] = [LinkDown("lost"), 2]
+
+        async def end() -> int:
+            answer = answers.pop(0)
+            if isinstance(answer, LinkDown):
+                raise answer
+            return answer
+
+        observe = lambda what, _session=None: heard.append(what)  # noqa: E731
+        spool = SpoolWatch(rig.clock, observe, lambda: END_BYTES - 1, lambda _free: None, end)
+        for _ in range(3):
+            await spool.look()
+        assert (heard, answers) == ([told.SpoolFull(249), told.RecordingsEnded(2, 249)], [])
+
+
+async def test_where_nobody_recorded_nothing_is_said() -> None:
+    async with make_rig() as rig:
+        heard: list[told.Told] = []
+        spool = SpoolWatch(
+            rig.clock, lambda what, _session=None: heard.append(what), lambda: END_BYTES - 1, lambda _free: None
+        )
+        await spool.look()
+        assert heard == [told.SpoolFull(249)]
+
+
+def test_who_was_hung_up_counts_as_one_who_could_leave_no_message() -> None:
+    metrics = Metrics()
+    MeteredObserver(metrics)(told.RecordingsEnded(3, 249))
+    assert b'charging_messages_refused_total{reason="no_room"} 3.0' in metrics.render()
 
 
 def test_what_is_not_known_looks_neither_full_nor_empty() -> None:
