@@ -7,10 +7,8 @@ can share this work, and one goes on with what another was killed over.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import reduce
+from dataclasses import replace
 from typing import NoReturn
 
 import structlog
@@ -38,14 +36,6 @@ TRIES_MAX = 20
 log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """Calls of one account that are not stored yet."""
-
-    calls: list[Call] = field(default_factory=list)
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
 class MissedDesk:
     """Takes missed calls in, and hands what is due to the outbox."""
 
@@ -66,31 +56,13 @@ class MissedDesk:
         self._clock = clock
         self._pause_s = pause_s
         self._bell = Bell(clock)
-        self._waiting: dict[str, _Waiting] = {}
-        """By account."""
 
     async def record(self, account: Account, call: Call) -> None:
         """The call waits in the store from now on; once, however often it is recorded. Raises LedgerError."""
         if account.email:
-            await self._recorded(account.id, replace(call, caller=plain(call.caller)))
+            bounded = replace(call, caller=plain(call.caller))
+            await self._change(account.id, lambda missed: missed.with_call(bounded), surely=True)
             self._bell.ring()
-
-    async def _recorded(self, account: str, call: Call) -> None:
-        """Calls of an account that come together are stored together: each by itself they would outdo one another, and
-        of some dozen at a time the last would find no turn."""
-        waiting = self._waiting.setdefault(account, _Waiting())
-        waiting.calls.append(call)
-        try:
-            async with waiting.turn:
-                if call in waiting.calls:  # else it was stored with one before it
-                    together = tuple(waiting.calls)
-                    await self._change(account, lambda missed: reduce(Missed.with_call, together, missed), surely=True)
-                    waiting.calls = [one for one in waiting.calls if one not in together]
-        finally:
-            if call in waiting.calls:
-                waiting.calls.remove(call)
-            if not waiting.calls:
-                self._waiting.pop(account, None)
 
     async def run(self) -> NoReturn:
         """Tell what is due, rest, for ever."""

@@ -343,12 +343,3 @@ async def test_r13_a_call_that_stands_there_already_is_stored_again_for_what_is_
     after = await house.kept()
     assert before is not None
     assert after == replace(before, version=before.version + 1), "written, and not only read"
-
-
-async def test_r13_calls_that_come_together_are_all_recorded_each_once(house: House) -> None:
-    """Each by itself they outdid one another: of 96 at once 74 were not recorded, and the callers' decisions failed."""
-    await asyncio.gather(*(house.missed(f"+3161200{number:04}") for number in range(96)))
-    await house.desk.tell_due()
-    (notice,) = await house.notices()
-    assert isinstance(notice.facts, MissedCalls)
-    assert notice.facts.calls == 96
