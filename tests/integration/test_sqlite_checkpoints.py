@@ -92,23 +92,6 @@ async def test_a_checkpoint_that_fails_is_tried_again_and_stops_nobody(
     await eventually(lambda: carried(tmp_path) == 2 * ROWS)
 
 
-def test_it_ends_though_it_is_stopped_just_as_one_is_due(tmp_path: Path) -> None:
-    """A daemon that ends waits for it."""
-    due_and_stopped = Checkpoints(tmp_path / "any.db", 1)
-
-    class Stopping(threading.Event):
-        def clear(self) -> None:
-            due_and_stopped._stopping = True
-            self.set()
-            super().clear()
-
-    due_and_stopped._due = Stopping()
-    due_and_stopped.start()
-    due_and_stopped.written(ROWS * checkpoints.ROWS)
-    due_and_stopped._thread.join(10)
-    assert not due_and_stopped._thread.is_alive()
-
-
 async def test_log_is_used_again_from_its_beginning(writer: Writer, tmp_path: Path) -> None:
     """It does not grow for ever beside a writer that never rests."""
     log = tmp_path / "any.db-wal"

@@ -49,10 +49,8 @@ class Checkpoints:
             self._due.set()
 
     def _run(self) -> None:
-        while self._due.wait():
+        while self._due.wait() and not self._stopping:
             self._due.clear()
-            if self._stopping:  # looked at after it is cleared: whoever stops it sets both, this one first
-                return
             with suppress(*DRIVER_ERRORS):  # the writer meets it too, and says so
                 self._carry_over()
 
