@@ -24,7 +24,6 @@ from typing import Any, TypeVar
 
 from charging.clock import Deadlines
 from charging.errors import LedgerError, LedgerUnavailable
-from charging.ledger.sqlite.checkpoints import Checkpoints
 from charging.ledger.sqlite.file import DRIVER_ERRORS, connect, translate
 from charging.ledger.sqlite.known import Known
 
@@ -83,11 +82,9 @@ class Writer:
         self._connection: sqlite3.Connection | None = None
         self._deadlines: Deadlines[asyncio.Future[None]] = Deadlines(timeout_s, self._time_out)
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
-        self._checkpoints = Checkpoints(path, timeout_s)
 
     def start(self) -> None:
         self._thread.start()
-        self._checkpoints.start()
 
     async def stop(self) -> None:
         """Carry out what is queued, then end the thread, if it was started."""
@@ -96,7 +93,6 @@ class Writer:
             self._wake.notify()
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join)
-            await asyncio.to_thread(self._checkpoints.stop)
 
     async def submit(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What ``work`` returned, once it is durable. ``work`` runs in the writer's thread, inside a transaction."""
@@ -169,7 +165,6 @@ class Writer:
         job of the batch has failed without them."""
         try:
             connection = self._connection = self._connection or connect(self._path, self._timeout_s / 2)
-            rows = connection.total_changes
             connection.execute("BEGIN IMMEDIATE")
             if not self._run_together(connection, batch):
                 connection.execute("ROLLBACK")
@@ -177,7 +172,6 @@ class Writer:
                 connection.execute("BEGIN IMMEDIATE")
                 self._run_apart(connection, batch)
             connection.execute("COMMIT")
-            self._checkpoints.written(connection.total_changes - rows)
             self._known.committed()
         except Exception as error:  # noqa: BLE001  of whatever type: this thread ends with the store alone
             # What a failed flush left behind is not to be trusted: begin again with a new connection, which reads
