@@ -78,7 +78,7 @@ def leg_left(session: Session, event: BridgeLeft, context: Context) -> Step:
         seen |= {"caller_left": True, "kept_alone": session.prompting and event.remaining == 1}
     if session.left is None:
         check = context.in_s(BRIDGE_LEFT_GRACE_S)
-        seen |= {"left": context.now, "left_us": event.at_us, "check_mono_us": check}
+        seen |= {"left": context.now, "left_us": event.at_us, "check_mono_us": check, "reckoned": False}
     return Step(replace(session, **seen) if seen else session)
 
 
@@ -115,6 +115,7 @@ def begin_ending(session: Session, context: Context) -> Step:
         session,
         state=State.ENDING,
         ended=context.now,
+        reckoned=session.reckoned and session.left is not None,
         check_mono_us=context.in_s(wait_s),
         tick_mono_us=None,
         retry_mono_us=None if session.pending is None else session.retry_mono_us,  # a deadline is not set any more
@@ -133,7 +134,7 @@ def bridge_left(session: Session, event: BridgeLeft, context: Context) -> Step:
     """BridgeLeave may arrive after Hangup when a reconcile ran in between."""
     if session.left is not None:
         return Step(session)
-    return Step(replace(session, left=context.now, left_us=event.at_us))
+    return Step(replace(session, left=context.now, left_us=event.at_us, reckoned=False))
 
 
 def woke(session: Session, _event: Woke, context: Context) -> Step:
@@ -175,7 +176,7 @@ def _not_over(session: Session, context: Context) -> Step:
     state = State.RINGING if session.answered is None else State.RUNNING
     tick = None if session.answered is None else context.now.mono_us
     back = replace(session, state=state, ended=None, left=None, left_us=None, caller_gone=False, tick_mono_us=tick)
-    back = replace(back, check_mono_us=context.in_s(context.policy.setup_timeout_s))
+    back = replace(back, check_mono_us=context.in_s(context.policy.setup_timeout_s), reckoned=False)
     return Step(back, (Tell(told.EventContradicted("end")), AskSwitch()))
 
 

@@ -29,6 +29,10 @@ from charging.pricing.packs import shown_pieces
 from charging.records import VOLATILE, replace
 
 SERVICE = "fax"
+ANSWERED = "ANSWER"
+TRUNK_AWAY = ("CHANUNAVAIL", "CONGESTION")
+RINGS_TO_ONE = 4
+"""Seconds of ringing in vain that count as one that was held unpaid: of a company's faxes some are not answered."""
 RING_S = 60
 """How long the switch lets it ring."""
 RECORD_RETRY_S = 1
@@ -179,13 +183,15 @@ def _box_read(fax: Fax, event: BlackBoxRead, now: Instant, policy: Policy) -> An
 
 
 def _unpaid_s(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int) -> int:
-    """For how many seconds it held a line beyond what its delivered pages may take: all of them where none was, also
-    where nobody answered. From the order on, for the record has no time of the answer. No longer than the switch
+    """For how many seconds it held a line beyond what its delivered pages may take: all of them where none was, and a
+    part where nobody answered. From the order on, for the record has no time of the answer. No longer than the switch
     allows: while that is away, or its clock is wrong, time passes that its customer has not held. Where there is no
-    record nobody knows of a line."""
-    has_held = box.found and not box.undialled
+    record nobody knows of a line, and what the trunk did not take is the operator's."""
+    has_held = box.found and not box.undialled and box.dial_status not in TRUNK_AWAY
     most_s = (fax.dial_by.wall_us - fax.opened.wall_us) // MICROSECONDS + RING_S + send_s(fax.pages)
     held_s = min(max(0, ended_us - fax.opened.wall_us) // MICROSECONDS, most_s)
+    if box.dial_status not in ("", ANSWERED):
+        held_s //= RINGS_TO_ONE
     return max(0, held_s - (send_s(sent) if sent else 0)) if has_held else 0
 
 

@@ -105,9 +105,9 @@ def _smaller_ms(session: Session, box: BlackBoxRead, by_switch: int, tolerance_m
 
 
 def _most_ms(session: Session, over: Instant) -> int:
-    """Milliseconds from the set-up until the end was known. What another process knew is reckoned back from the wall
-    clock: by a step forward that came after it, it seems to have been known that much earlier."""
-    forward_us = sum(max(0, by_us) for _, by_us in session.steps) if session.revived else 0
+    """Milliseconds from the set-up until the end was known. If another process knew it, that is reckoned back from the
+    wall clock: by a step forward that came after it, it seems to have been known that much earlier."""
+    forward_us = sum(max(0, by_us) for _, by_us in session.steps) if session.reckoned else 0
     return session.since_set_up_ms(over.mono_us + forward_us)
 
 

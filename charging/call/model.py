@@ -243,8 +243,8 @@ class Session:
     begun_mono_us: int | None = None
     """When it was set up, by the monotonic clock of ``boot``: no call has lasted longer than since then. ``None``: not
     known, as another boot has kept it since, or the record is one of before."""
-    revived: Annotated[bool, VOLATILE] = False
-    """Another process has kept it before."""
+    reckoned: Annotated[bool, VOLATILE] = False
+    """Another process knew of its end, and when that was is reckoned back from the time of day."""
     even_mono_us: int | None = None
     """Until when, by the same clock, no step was seen since the set-up; ``None``: none was seen at all."""
     technology: str = ""
@@ -438,7 +438,7 @@ def from_json(text: str, now: Instant, epoch: int, boot: str = "") -> Session:
         confirmed=False,
         vouched=stored.confirmed and is_own,
         stepped_mono_us=seen_us,
-        revived=True,
+        reckoned=stored.left is not None or stored.ended is not None,
     )
 
 

@@ -234,7 +234,7 @@ def _not_bridged(session: Session, event: SwitchSaid, context: Context) -> Step:
     if not session.technology and session.elapsed_ms(context.now.mono_us) < ANSWER_GRACE_MS:
         return Step(replace(session, check_mono_us=check))
     if session.left is None:
-        return Step(replace(session, left=context.now, check_mono_us=check))
+        return Step(replace(session, left=context.now, check_mono_us=check, reckoned=False))
     if context.now.mono_us - session.left.mono_us < BRIDGE_LEFT_GRACE_S * MICROSECONDS:
         return Step(replace(session, check_mono_us=session.left.plus(BRIDGE_LEFT_GRACE_S).mono_us))
     moved = replace(session, hangup_reason="moved", cut_by="moved", left=None, left_us=None)

@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from charging.settings import Fax
 
 FALLBACK_FROM = "fax@localhost"
-READY_MAX_S = 600
-"""A document takes 90 s at most to be made ready, behind others. To give up sooner would have the mail come again, and
-its document be made ready again, for as many days as a mail server tries."""
+READY_MAX_S = 200
+"""A document takes 90 s at most to be made ready, and another of its account may go before. To give up sooner would
+have the mail come again, and its document be made ready again, for as many days as a mail server tries."""
 UNKNOWN = 500
 """HTTP's statuses from here on say that nothing was decided."""
 TRY_AGAIN = 75
@@ -159,7 +159,8 @@ def submit_mail(
         if ctx.args:
             raise Refusal("found several recipients, expected one; set chargingfax_destination_recipient_limit = 1")
         if by_header and not (recipient := original_recipient(data)):
-            raise Refusal("found no X-Original-To above the mail, expected it; set flags=ORq in master.cf")
+            advice = "set flags=ORq in master.cf, and leave enable_original_recipient as it is"
+            raise Refusal(f"found no X-Original-To above the mail, expected it; {advice}")
         if reply_by is ReplyBy.SMTP and settings.mail is None:
             raise Refusal("--reply-by smtp needs a section `mail` in charging.yaml")
         letter = read_letter(data, envelope_sender=sender, recipient=recipient) if len(data) <= MAIL_BYTES_MAX else None
@@ -169,7 +170,7 @@ def submit_mail(
         if reply is not None:
             from_ = reply_from or (settings.mail.sender_address if settings.mail else "") or reply.from_
             _reply(reply, from_, settings.mail if reply_by is ReplyBy.SMTP else None, tell)
-            with connected(settings) as client, suppress(Refusal):  # one more reply is better than none
+            with suppress(ChargingError), connected(settings) as client:  # one more reply is better than none
                 client.send("POST", path("mailed-faxes", reply.key, "replies"))
     except Exception as error:  # noqa: BLE001  on any other code the mail would be bounced: lost, and told to a stranger
         tell(f"{error}; to be tried again later" if isinstance(error, ChargingError) else fault(error))
@@ -182,9 +183,13 @@ def _by_syslog(socket: Path) -> Tell:
     """To whoever reads the mail server's log (facility ``mail``). Where no syslog listens the line is lost: the daemon
     still counts what is dropped, by its reason."""
 
+    def passed_over(record: LogRecord) -> None:
+        """Nothing goes to standard error, which whoever sent the mail would see."""
+
     def tell(line: str) -> None:
         with suppress(OSError):
             handler = SysLogHandler(str(socket), SysLogHandler.LOG_MAIL)
+            handler.handleError = passed_over  # type: ignore[method-assign]
             handler.ident = "charging: "
             handler.handle(LogRecord("charging", INFO, "", 0, one_line(line), None, None))
             handler.close()

@@ -198,8 +198,9 @@ class Gate:
         return operation, token, names
 
     def _check_change(self, operation: Operation, token: Token, now_us: int) -> None:
-        """A change leaves something for good: a note, a place in the feed, an event for each webhook."""
-        if not token.account:
+        """A change leaves something for good: a note, a place in the feed, an event for each webhook. Documents have
+        bounds of their own: places, turns, lines, and credit."""
+        if not token.account or operation.body_bytes is not None:
             return
         wait_s = self._edits.take(f"{token.account} {operation.template}", now_us)
         if wait_s > 0:

@@ -1,4 +1,4 @@
-"""What one customer or one stranger of many may take of the web's doors: edits of numbers, places. Pure."""
+"""What one customer or one stranger of many may take of the web's doors: changes, places. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from charging.limits import Limits
 
 EDITS_PER_MINUTE, EDITS_SAVED_MINUTES = 6, 60
-"""By a customer, of the numbers of his account: each leaves a note that is kept for good. An hour's worth may come at
+"""By a customer, of his account, of each kind: each leaves a note that is kept for good. An hour's worth may come at
 once: a company has hundreds of numbers, and forwards all of them when it closes in the evening."""
 
 

@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -94,6 +94,14 @@ async def answer_of(asked: Awaitable[T]) -> T | LedgerError:
     """What it answers, or what it raises because it could not: for one of several that are asked together."""
     try:
         return await asked
+    except LedgerError as error:
+        return error
+
+
+def or_error(read: Callable[..., T], *answer: Any) -> T | LedgerError:
+    """What it reads of an answer, or what it raises because that is damaged: for one of several that came together."""
+    try:
+        return read(*answer)
     except LedgerError as error:
         return error
 

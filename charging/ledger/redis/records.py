@@ -229,7 +229,10 @@ def load_snapshot(account: str, books: Sequence[bytes], sessions: Sequence[bytes
 
 
 def load_balances(fields: dict[bytes, bytes]) -> dict[str, Balance]:
-    """The balances in a ``books`` hash."""
-    amounts = {name.decode(): int(amount) for name, amount in fields.items()}
+    """The balances in a ``books`` hash. Raises LedgerCorrupt."""
+    try:
+        amounts = {name.decode(): int(amount) for name, amount in fields.items()}
+    except ValueError as error:
+        raise LedgerCorrupt(f"found a balance that is no number: {error}") from error
     names = sorted({name[2:] for name in amounts if name != "#lines"})
     return {name: Balance(amounts.get(f"p:{name}", 0), amounts.get(f"r:{name}", 0)) for name in names}

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from heapq import nlargest, nsmallest
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from charging.clock import MICROSECONDS
 from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
@@ -35,7 +35,7 @@ from charging.ledger.model import (
 )
 from charging.ledger.port import Wanted
 from charging.ledger.redis.check import RedisCheck
-from charging.ledger.redis.client import RedisClient, Script, answer_of, in_steps
+from charging.ledger.redis.client import RedisClient, Script, answer_of, in_steps, or_error
 from charging.ledger.redis.directory import RedisDirectory, RedisLeases
 from charging.ledger.redis.documents import RedisDocuments
 from charging.ledger.redis.feed import RedisFeed
@@ -152,7 +152,7 @@ class RedisStore:
             asked.append((self._keys.books(transfer.account), arguments))
         answers = await self._client.scripts(self._scripts["apply"], asked)
         return [
-            answer if isinstance(answer, LedgerError) else load_applied(answer, transfer)[0]
+            answer if isinstance(answer, LedgerError) else or_error(_applied, answer, transfer)
             for answer, (transfer, _) in zip(answers, wanted, strict=True)
         ]
 
@@ -167,7 +167,7 @@ class RedisStore:
     async def balances_of(self, accounts: Sequence[str]) -> Sequence[Mapping[str, Balance] | LedgerError]:
         commands = [("HGETALL", self._keys.of(account, "books")) for account in accounts]
         answers = await self._client.commands(commands)
-        return [one if isinstance(one, LedgerError) else load_balances(one) for one in answers]
+        return [one if isinstance(one, LedgerError) else or_error(load_balances, one) for one in answers]
 
     async def drop_balances(self, account: str, names: Sequence[str]) -> None:
         for some in in_steps(names, STEP_ENTRIES):
@@ -384,3 +384,7 @@ def _literally(text: str) -> str:
 
 def _place(row: CdrRow) -> tuple[int, str]:
     return row.ended_us, row.session
+
+
+def _applied(answer: Any, transfer: Transfer) -> Applied:
+    return load_applied(answer, transfer)[0]

@@ -96,8 +96,8 @@ class Known:
                 _put(self._balances, account, balances, ACCOUNTS_MAX)
         self._changed.clear()
         if self._changes_directory:
+            self._changes += 1  # first: what `keep` puts after this it takes back itself
             self._forget_directory()
-            self._changes += 1
             self._changes_directory = False
 
     def rolled_back(self) -> None:
@@ -109,8 +109,8 @@ class Known:
         """What became of the transaction is not known."""
         self.rolled_back()
         self._balances = {}
-        self._forget_directory()
         self._changes += 1
+        self._forget_directory()
 
     def _forget_directory(self) -> None:
         """By new dictionaries: the other thread may be at the old ones."""

@@ -9,6 +9,7 @@ import pytest
 from charging.call.events import BlackBoxRead, SwitchSaid
 from charging.call.finished import contradicting_ms, decide_duration
 from charging.call.model import STEPS_MAX, Proof, Session, State, from_json
+from charging.call.switch_events import BridgeLeft
 from charging.clock import Instant
 from tests.unit.call.test_table import NOW, POLICY, leg, running, step
 
@@ -180,13 +181,24 @@ def test_call_has_lasted_no_longer_than_since_its_set_up_by_our_own_clock(answer
     assert (duration.used_ms, duration.proof is Proof.CLOCK_JUMP) == (used_ms, used_ms != answered_ms)
 
 
-@pytest.mark.parametrize(("revived", "used_ms"), [(True, 20_000), (False, 0)])
+@pytest.mark.parametrize(("reckoned", "used_ms"), [(True, 20_000), (False, 0)])
 def test_end_that_another_process_knew_seems_as_much_earlier_as_the_clock_was_stepped_since(
-    revived: bool, used_ms: int
+    reckoned: bool, used_ms: int
 ) -> None:
     """It is reckoned back from the time of day: a call of 20 s seems to have ended before it began."""
-    session = replace(away(20, (0, 1, 40)), ended=NOW.plus(-40), revived=revived)
+    session = replace(away(20, (0, 1, 40)), ended=NOW.plus(-40), reckoned=reckoned)
     assert decide_duration(session, by_leg(20_000), NOW.wall_us, POLICY).used_ms == used_ms
+
+
+def test_end_that_this_process_knows_is_bound_by_its_own_clock_also_after_a_restart() -> None:
+    kept = replace(running(), boot="here", begun_mono_us=NOW.plus(-12).mono_us, apart_us=NOW.apart_us)
+    for changes, reckoned in (({}, False), ({"left": NOW}, True), ({"ended": NOW}, True)):
+        text = replace(kept, **changes).to_json()  # type: ignore[arg-type]
+        assert from_json(text, NOW, 1, "here").reckoned is reckoned
+    taken_over = replace(kept, reckoned=True)
+    assert not step(taken_over, BridgeLeft("s-1", "callee", "PJSIP/m", "callee", "b", NOW.wall_us), NOW, POLICY)[
+        0
+    ].reckoned
 
 
 def test_set_up_on_another_boot_bounds_nothing() -> None:

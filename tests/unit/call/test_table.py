@@ -560,7 +560,7 @@ def test_record_survives_its_storage() -> None:
     )
     restored = from_json(session.to_json(), NOW, 3, "here")
     volatile = {"check_mono_us": None, "tick_mono_us": None, "epoch": 0, "anchored": True, "confirmed": True}
-    volatile |= {"stepped_mono_us": None, "vouched": False, "revived": False}
+    volatile |= {"stepped_mono_us": None, "vouched": False, "reckoned": False}
     assert replace(restored, **volatile) == replace(session, **volatile)  # type: ignore[arg-type]
     assert restored.epoch == 3
 

@@ -112,12 +112,17 @@ async def test_delivered_pages_pay_for_the_time_that_they_may_take(
     assert json.loads((await office.rig.store.cdrs())[0].document)["unpaid_s"] == counted_s
 
 
-@pytest.mark.parametrize("status", ["BUSY", "NOANSWER"])
-async def test_a_machine_that_rings_and_does_not_answer_holds_a_line_for_as_long(office: Office, status: str) -> None:
-    """Else the same numbers, rung again and again, would keep all others from sending, for nothing."""
+@pytest.mark.parametrize(
+    ("status", "counted_s"), [("BUSY", 12), ("NOANSWER", 12), ("CHANUNAVAIL", 0), ("CONGESTION", 0), ("ANSWER", 50)]
+)
+async def test_a_machine_that_rings_and_does_not_answer_counts_by_a_quarter(
+    office: Office, status: str, counted_s: int
+) -> None:
+    """Else the same numbers, rung again and again, would keep all others from sending, for nothing. What the trunk does
+    not take is none of the customer's."""
     bounded(office)
     await fails(office, "a", 50, dial_status=status)
-    assert await unpaid(office) == Balance(-50, 0)
+    assert await unpaid(office) == Balance(-counted_s, 0)
 
 
 async def test_a_fax_that_the_dialplan_found_too_late_to_dial_held_no_line(office: Office) -> None:
