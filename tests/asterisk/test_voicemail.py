@@ -68,7 +68,7 @@ async def test_r13_strangers_who_leave_messages_spend_no_more_than_the_days_cred
         refused = await live.call()
         told = await live.heard("message_not_sold", deadline_s=20)
         assert told["reason"] == "day_limit"
-        await refused.wait_end(20)
+        await refused.wait_end(40)
         assert not refused.was_answered, "the caller pays nothing"
         await live.nothing_reserved()
         assert await live.posted() == CREDIT - PRICE
