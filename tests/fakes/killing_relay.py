@@ -55,7 +55,7 @@ class KillingRelay:
                 command = await _message(reader)
                 words = command.split(b"\r\n")[2::2]
                 writes = words[0].decode().upper() not in READING and words[1] not in self._read_only
-                told = b" ".join(words).decode()[:TOLD_CHARACTERS]
+                told = b" ".join(words).decode(errors="backslashreplace")[:TOLD_CHARACTERS]
                 writer.write(await (self._reaper.write(told, carry_out) if writes else carry_out()))
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass  # the daemon has closed its connection, or the whole life is over

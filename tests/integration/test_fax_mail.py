@@ -21,7 +21,7 @@ import pytest
 
 from charging.call.model import Policy
 from charging.cli.client import Client, Params, client
-from charging.cli.failure import Refusal
+from charging.cli.failure import Refusal, say
 from charging.cli.fax_mail import TRY_AGAIN, Drop, Payer, Proof, _payer, _submit
 from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused, ActionTimeout
@@ -569,6 +569,7 @@ def test_same_mail_handed_over_twice_has_the_same_reply(command: Command, monkey
 def test_reply_that_is_refused_for_now_is_tried_again_and_for_good_is_not(
     command: Command, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
 ) -> None:
+    monkeypatch.setattr("charging.cli.fax_mail._by_syslog", lambda _: say)
     with mail_server(Mailbox(at_rcpt={"Anna@Example.nl": answer})) as port:
         with_mail(command, port)
         _, why = submitted(command, monkeypatch, genuine(), "--reply-by", "smtp", code=code)
@@ -576,6 +577,7 @@ def test_reply_that_is_refused_for_now_is_tried_again_and_for_good_is_not(
 
 
 def test_reply_without_a_mail_server_is_tried_again(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charging.cli.fax_mail._by_syslog", lambda _: say)
     _, why = submitted(command, monkeypatch, genuine(), "--reply-by", "smtp", code=TRY_AGAIN)
     assert "needs a section `mail`" in why
     with_mail(command, free_port())

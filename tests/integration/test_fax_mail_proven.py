@@ -73,14 +73,14 @@ def test_operator_can_have_signatures_alone_prove_mails(
 
 
 @pytest.mark.parametrize("fault", [MemoryError(), ValueError("nobody thought of this")])
-@pytest.mark.parametrize("where", ["read_letter", "why_unproven"])
+@pytest.mark.parametrize("where", ["cli.fax_mail.read_letter", "fax.proven.why_unproven"])
 def test_mail_with_which_the_program_has_a_fault_waits_and_is_not_bounced(
     command: Command, monkeypatch: pytest.MonkeyPatch, where: str, fault: Exception
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise fault
 
-    monkeypatch.setattr(f"charging.cli.fax_mail.{where}", fail)
+    monkeypatch.setattr(f"charging.{where}", fail)
     out, why = submitted(command, monkeypatch, genuine(), code=TRY_AGAIN)
     assert (out, f"a fault in the program ({type(fault).__name__}" in why) == ("", True)
 

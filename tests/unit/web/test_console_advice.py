@@ -22,6 +22,7 @@ ONLY_COMMANDS = {
     "charging number add ACCOUNT +31201234567",
     "charging tariff quote",
     "charging drain --end",
+    "charging check",
     "charging check --live",
 }
 """What the console cannot do."""
