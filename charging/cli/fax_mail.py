@@ -171,7 +171,7 @@ def submit_mail(
             from_ = reply_from or (settings.mail.sender_address if settings.mail else "") or reply.from_
             _reply(reply, from_, settings.mail if reply_by is ReplyBy.SMTP else None, tell)
             with suppress(ChargingError), connected(settings) as client:  # one more reply is better than none
-                client.send("POST", path("mailed-faxes", reply.key, "replies"))
+                client.send("POST", path("mailed-faxes", reply.note, "replies"))
     except Exception as error:  # noqa: BLE001  on any other code the mail would be bounced: lost, and told to a stranger
         tell(f"{error}; to be tried again later" if isinstance(error, ChargingError) else fault(error))
         if reply_by is ReplyBy.SMTP:
@@ -206,7 +206,7 @@ class Reply:
     """Its sender is who gets the reply."""
     from_: str
     """Where the settings name no sender."""
-    key: str
+    note: str
     """Of the mail."""
 
 
@@ -220,12 +220,12 @@ def _taken(client: Client, letter: Letter | None, proof: Proof | None, mail: Mai
     said = _submit(client, letter, payer, mail, tell) if isinstance(payer, Payer) else payer
     if said is None:
         return None
-    if not client.get(path("mailed-faxes", letter.key))["may_be_answered"]:
+    if not client.get(path("mailed-faxes", letter.note))["may_be_answered"]:
         tell(f"no reply was made: copies of this mail of {letter.sender}'s have been answered often enough")
         return None
     to = payer.reply_to if isinstance(payer, Payer) else letter.sender
     own = "" if letter.secret else letter.recipient  # which else would be told to all who see the reply
-    return Reply(said, replace(letter, sender=to), own or FALLBACK_FROM, letter.key)
+    return Reply(said, replace(letter, sender=to), own or FALLBACK_FROM, letter.note)
 
 
 def _drop(client: Client, drop: Drop, tell: Tell) -> None:
@@ -281,7 +281,7 @@ def _submit(client: Client, letter: Letter, payer: Payer, mail: Mail | None, tel
         return words(number, language)
     if isinstance(document, Wrong):
         return words(document, language)
-    params: Params = {"target": number, "name": letter.name[:500]}
+    params: Params = {"target": number, "name": letter.name[:500], "note": letter.note}
     try:
         where = path("accounts", account, "mailed-faxes")
         client.send("POST", where, params=params, content=document, key=letter.key, timeout_s=READY_MAX_S)

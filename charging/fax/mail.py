@@ -29,6 +29,8 @@ from enum import StrEnum
 from functools import partial
 from typing import TypeVar
 
+from charging.unguessable import digest_of
+
 MAIL_BYTES_MAX = 50_000_000
 ADDRESS_LENGTH_MAX = 254
 SUBJECT_LENGTH_MAX = 500
@@ -146,7 +148,17 @@ class Letter:
         the body as it stands, not of the document, which the headers of the mail may have read in another way."""
         sent = self.date or self.message_id
         parts = (self.sender.casefold(), sent, str(self.target), self.body)
-        return KEY_PREFIX + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+        return _key("\n".join(parts))
+
+    @property
+    def note(self) -> str:
+        """The key under which is noted what became of the mail (`charging.fax.mailed`). Each secret address has notes
+        of its own: whoever hands a copy in to his own must not have the customer's mail taken for a copy of it."""
+        return _key(f"{self.key}\n{digest_of(self.secret)}") if self.secret else self.key
+
+
+def _key(text: str) -> str:
+    return KEY_PREFIX + hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: str = "") -> Letter | None:

@@ -2,7 +2,8 @@
 whoever has a copy of it cannot have it faxed again where its sender has another account by now; and how often it was
 answered, so that copies do not fill his mailbox.
 
-It stands under the mail's key (`charging.fax.mail.Letter.key`), a digest that the mail alone leads to. Of the account
+It stands under a digest that the mail alone leads to, with the secret address that it was sent to
+(`charging.fax.mail.Letter.note`). Of the account
 there is a digest too. Nothing in it leads to a person.
 """
 
@@ -14,7 +15,6 @@ from typing import Annotated, Any
 
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerCorrupt
-from charging.fax.sending import session_of
 from charging.ledger.documents import Document, Put
 from charging.ledger.port import Store
 from charging.records import NEWER, Codec
@@ -52,39 +52,38 @@ class MailedFaxes:
         self._documents = store.documents
         self._clock = clock
 
-    async def hindrance(self, account: str, key: str) -> Refused | None:
-        """Refuse a mail that was faxed for another account. Raises LedgerError."""
-        found = await self._documents.get_document(COLLECTION, key)
-        if found is None or _stored(found).fax in ("", session_of(account, key)):
+    async def hindrance(self, note: str, fax: str) -> Refused | None:
+        """Refuse a mail that has become another fax than this one: that of another account. Raises LedgerError."""
+        found = await self._documents.get_document(COLLECTION, note)
+        if found is None or _stored(found).fax in ("", fax):
             return None
         return Refused(Code.KEY_REUSED, "this mail was faxed before, for another account of its sender's")
 
-    async def faxed(self, account: str, key: str) -> None:
-        """Note that the mail was faxed for this account. Raises LedgerError."""
-        fax = session_of(account, key)
-        await self._change(key, lambda one: replace(one, fax=fax))
+    async def faxed(self, note: str, fax: str) -> None:
+        """Note that the mail was faxed, and as which fax. Raises LedgerError."""
+        await self._change(note, lambda one: replace(one, fax=fax))
 
-    async def may_be_answered(self, key: str) -> bool:
+    async def may_be_answered(self, note: str) -> bool:
         """Whether it was answered less than `REPLIES_MAX` times. Raises LedgerError."""
-        found = await self._documents.get_document(COLLECTION, key)
+        found = await self._documents.get_document(COLLECTION, note)
         return found is None or _stored(found).replies < REPLIES_MAX
 
-    async def answered(self, key: str) -> None:
+    async def answered(self, note: str) -> None:
         """Count a reply. Raises LedgerError."""
-        await self._change(key, lambda one: replace(one, replies=one.replies + 1))
+        await self._change(note, lambda one: replace(one, replies=one.replies + 1))
 
-    async def _change(self, key: str, changed: Callable[[Mailed], Mailed]) -> None:
+    async def _change(self, note: str, changed: Callable[[Mailed], Mailed]) -> None:
         for one in await self._documents.due_documents(COLLECTION, await proven(self._store, self._clock), SWEPT):
             await self._documents.delete_document(one)
         due_us = await dated(self._store, self._clock) + KEPT_DAYS * 86_400 * MICROSECONDS
         for _ in range(TRIES_MAX):
-            found = await self._documents.get_document(COLLECTION, key)
+            found = await self._documents.get_document(COLLECTION, note)
             before = Mailed() if found is None else _stored(found)
             if (after := changed(before)) == before:
                 return
             body = _CODEC.dump(after)
             if found is None:
-                if await self._documents.put_document(COLLECTION, key, body, due_us) is Put.CREATED:
+                if await self._documents.put_document(COLLECTION, note, body, due_us) is Put.CREATED:
                     return
             elif await self._documents.update_document(replace(found, body=body, due_us=due_us)):
                 return

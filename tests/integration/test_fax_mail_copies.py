@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
 from email.utils import format_datetime
 
 import pytest
 
 from charging.cli.client import Client
-from charging.cli.fax_mail import TRY_AGAIN
-from charging.fax.mailed import REPLIES_MAX
+from charging.cli.fax_mail import TRY_AGAIN, Payer, _payer, _submit
+from charging.fax.mailed import COLLECTION, REPLIES_MAX
+from charging.fax.reply import Words
 from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from tests.fakes.fax_line import TakesAll
@@ -26,6 +28,7 @@ from tests.integration.test_fax_mail import (
     gave_way,
     genuine,
     line,
+    new_address,
     rig,
     submitted,
     submitted_to,
@@ -33,7 +36,7 @@ from tests.integration.test_fax_mail import (
     with_mail,
     zone,
 )
-from tests.unit.fax.test_fax_mail import letter, mail
+from tests.unit.fax.test_fax_mail import PDF, letter, mail
 
 __all__ = ["command", "daemon", "desk", "gave_way", "line", "rig", "zone"]
 
@@ -62,6 +65,63 @@ def test_mail_that_was_faxed_is_not_faxed_again_where_its_sender_has_another_acc
     assert len(line.orders) == 1
     assert submitted_to(daemon, refused) is None
     assert len(line.orders) == 2, "what was not faxed may be"
+
+
+def own_address(daemon: Client, account: str) -> str:
+    return f"{daemon.send('POST', f'/accounts/{account}/fax-address')['name']}@fax.example"
+
+
+def faxed_from(daemon: Client, address: str, message: EmailMessage) -> Words | None:
+    """What the owner of a secret address is answered."""
+    found = letter(message, recipient=address)
+    payer = _payer(daemon, found, None)
+    assert isinstance(payer, Payer)
+    return _submit(daemon, found, payer, None)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_copy_that_another_customer_hands_in_to_his_own_address_takes_nothing_from_the_mails_sender(
+    daemon: Client, rig: Rig, line: TakesAll, own: bool
+) -> None:
+    """His own mail was taken for a copy of that fax: it was not sent, and nobody told him. ``own``: he writes to his
+    own secret address, too."""
+    for account in ("anna", "carl-2"):
+        top_up = Transfer(f"top-up/1/{account}", account, Kind.TOP_UP, 0, (Leg(CREDIT, EURO),))
+        assert asyncio.run(rig.store.apply(top_up)).outcome.applied
+    message = mail(subject="+31612345678")
+    his, anothers = own_address(daemon, "anna"), own_address(daemon, "carl-2")
+    assert faxed_from(daemon, anothers, message) is None
+    for _ in range(2):
+        assert (faxed_from(daemon, his, message) if own else submitted_to(daemon, letter(message))) is None
+    assert [order.number for order in line.orders] == ["+31201234568", "+31201234567"]
+
+
+def test_copies_that_another_customer_has_answered_take_no_reply_from_the_mails_sender(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    his, anothers = new_address(command, "anna-1"), new_address(command, "anna-2")
+    given = mail(subject="no number").as_bytes()
+    answered = [
+        submitted(command, monkeypatch, given, "--recipient", address)[0] != ""
+        for address in (*[anothers] * (REPLIES_MAX + 1), his, "fax@example.nl")
+    ]
+    assert answered == [True, True, True, False, True, False], "the last one is nobody's: it is not proven"
+
+
+def test_mail_that_was_faxed_before_an_upgrade_is_not_faxed_again_after_it(
+    daemon: Client, rig: Rig, line: TakesAll
+) -> None:
+    """What is stored of it has the key that it always had, of a secret address too."""
+    asyncio.run(rig.credit(EURO))
+    message, address = mail(subject="+31612345678"), own_address(daemon, "anna")
+    key = "mail-895b1b86c17026ffe1794437dc22e8ff"
+    params = {"target": "+31612345678", "name": "offer-0.pdf"}
+    daemon.send("POST", "/accounts/anna/mailed-faxes", params=params, content=PDF, key=key)  # as version 1 asked
+    documents = asyncio.run(rig.store.documents.list_documents(COLLECTION))
+    assert [(one.id, one.body) for one in documents] == [(key, '{"fax":"fax-4e261e39c343bd616b60f7e9","replies":0}')]
+    assert faxed_from(daemon, address, message) is None
+    assert submitted_to(daemon, letter(message)) is None
+    assert len(line.orders) == 1
 
 
 def test_copies_of_a_mail_are_answered_three_times(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

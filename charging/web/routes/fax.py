@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from charging.fax.desk import FaxCheck, FaxSent, FaxWish, TooLittle
+from charging.fax.sending import session_of
 from charging.fax.views import FaxView
 from charging.ledger.accounts import Account
 from charging.pricing.money import format_euro
@@ -41,7 +42,14 @@ Sending = Annotated[
         json_schema_extra={"pattern": rf"^$|{NUMBER}"},
     ),
 ]
-MailKey = Annotated[str, Path(pattern=r"^mail-[0-9a-f]{32}$", description="made of what its sender has written")]
+MailKey = Annotated[str, Path(pattern=r"^mail-[0-9a-f]{32}$", description="under which a mail is noted")]
+Note = Annotated[
+    str,
+    Query(
+        pattern=r"^(mail-[0-9a-f]{32})?$",
+        description="under which it is noted that the mail was faxed; left out: under the idempotency key",
+    ),
+]
 Name = Annotated[str, Query(max_length=500, description="what the sender calls the document")]
 
 
@@ -226,15 +234,17 @@ async def send_mailed_fax(
     idempotency_key: IdempotencyKey,
     target: Target,
     name: Name = "",
+    note: Note = "",
 ) -> FaxOut | JSONResponse:
     """Send a document that came by mail: the same, but that it counts towards what the plan lets a day cost."""
     data = await _document(request, granted(service.faxes.document_limit()))
     wish = FaxWish(_typed(target), data, name, by_mail=True)
-    if (hindrance := await service.mailed_faxes.hindrance(account, idempotency_key)) is not None:
+    note, fax = note or idempotency_key, session_of(account, idempotency_key)
+    if (hindrance := await service.mailed_faxes.hindrance(note, fax)) is not None:
         raise Refusal(hindrance)
     sent = await service.faxes.send(account, wish, idempotency_key)
     if isinstance(sent, FaxSent):
-        await service.mailed_faxes.faxed(account, idempotency_key)
+        await service.mailed_faxes.faxed(note, fax)
     return told_of(sent, response)
 
 

@@ -11,6 +11,7 @@ from charging.service.proven_time import confirm_time
 from tests.fakes.clock import FakeClock
 
 KEY = "mail-" + "0" * 32
+ANNA, ANNA_2 = session_of("anna", KEY), session_of("anna-2", KEY)
 DAY_S = 86_400
 
 
@@ -30,18 +31,18 @@ def mailed(store: MemoryStore, clock: FakeClock) -> MailedFaxes:
 
 
 async def test_a_mail_that_was_faxed_is_one_accounts(mailed: MailedFaxes) -> None:
-    assert await mailed.hindrance("anna-2", KEY) is None
-    await mailed.faxed("anna", KEY)
-    assert await mailed.hindrance("anna", KEY) is None
-    assert await mailed.hindrance("anna-2", KEY) is not None
-    assert await mailed.hindrance("anna-2", KEY[:-1] + "1") is None
+    assert await mailed.hindrance(KEY, ANNA_2) is None
+    await mailed.faxed(KEY, ANNA)
+    assert await mailed.hindrance(KEY, ANNA) is None
+    assert await mailed.hindrance(KEY, ANNA_2) is not None
+    assert await mailed.hindrance(KEY[:-1] + "1", ANNA_2) is None
 
 
 async def test_a_mail_that_was_answered_alone_may_be_faxed_for_any_account(mailed: MailedFaxes) -> None:
     await mailed.answered(KEY)
-    assert await mailed.hindrance("anna-2", KEY) is None
-    await mailed.faxed("anna", KEY)
-    assert await mailed.hindrance("anna-2", KEY) is not None
+    assert await mailed.hindrance(KEY, ANNA_2) is None
+    await mailed.faxed(KEY, ANNA)
+    assert await mailed.hindrance(KEY, ANNA_2) is not None
 
 
 async def test_a_mail_is_answered_so_often_and_no_more(mailed: MailedFaxes) -> None:
@@ -56,7 +57,7 @@ async def test_a_mail_is_answered_so_often_and_no_more(mailed: MailedFaxes) -> N
 async def test_what_is_over_goes_with_the_next(
     mailed: MailedFaxes, store: MemoryStore, clock: FakeClock, seconds: int, left: int
 ) -> None:
-    await mailed.faxed("anna", KEY)
+    await mailed.faxed(KEY, ANNA)
     await clock.advance(seconds)
     await confirm_time(store, clock)
     await mailed.answered(KEY[:-1] + "1")
@@ -70,15 +71,15 @@ async def test_a_clock_that_nobody_believes_forgets_nothing(
     """Else a copy could be faxed again as soon as a machine starts years ahead of the right time, or is set right."""
     await confirm_time(store, clock)
     clock.step_wall(min(0, ahead_s))
-    await mailed.faxed("anna", KEY)
+    await mailed.faxed(KEY, ANNA)
     clock.step_wall(abs(ahead_s))
     await mailed.answered(KEY[:-1] + "1")
     clock.step_wall(-max(0, ahead_s))
-    assert await mailed.hindrance("anna-2", KEY) is not None
+    assert await mailed.hindrance(KEY, ANNA_2) is not None
 
 
 async def test_nothing_in_it_leads_to_a_person(mailed: MailedFaxes, store: MemoryStore) -> None:
-    await mailed.faxed("anna", KEY)
+    await mailed.faxed(KEY, ANNA)
     (document,) = await store.documents.list_documents(COLLECTION)
     assert "anna" not in document.body + document.id
-    assert session_of("anna", KEY) in document.body
+    assert ANNA in document.body
