@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from enum import StrEnum
 from logging import INFO, LogRecord
 from logging.handlers import SysLogHandler
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -56,7 +57,6 @@ UNKNOWN = 500
 TRY_AGAIN = 75
 """EX_TEMPFAIL of sysexits.h: the mail server keeps the mail and hands it over again. The same mail is the same fax, so
 none is sent twice."""
-NO_LETTER = "a mail that no person has sent, that is too large, or that has no single plain sender"
 UNKNOWN_ADDRESS = "its secret fax address is nobody's (any more)"
 NOT_SET_UP = (
     "fax.mail_from_counts is not set in charging.yaml, and it went to no secret address (`charging fax address new`)"
@@ -81,6 +81,10 @@ SYSLOG_SOCKET = typer.Option(
 
 Tell = Callable[[str], None]
 """Tells the operator one line."""
+T = TypeVar("T")
+_OF_THE_MACHINE = (ChargingError, ImportError, OSError, MemoryError)
+"""Faults for which no mail can do anything (the program is being replaced, …): it is kept, and tried again."""
+FRAMES_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,11 @@ class Drop:
     why: str
 
 
+NO_LETTER = Drop(
+    Dropped.AUTOMATIC, "a mail that no person has sent, that is too large, or that has no single plain sender"
+)
+
+
 def submit_mail(
     ctx: typer.Context,
     sender: str | None = typer.Option(
@@ -163,7 +172,7 @@ def submit_mail(
             raise Refusal(f"found no X-Original-To above the mail, expected it; {advice}")
         if reply_by is ReplyBy.SMTP and settings.mail is None:
             raise Refusal("--reply-by smtp needs a section `mail` in charging.yaml")
-        letter = read_letter(data, envelope_sender=sender, recipient=recipient) if len(data) <= MAIL_BYTES_MAX else None
+        letter = _letter(data, sender, recipient)
         proof = Proof.of(settings.fax, recipient, data, Envelope(sender or "", client_address, helo))
         with connected(settings) as client:
             reply = _taken(client, letter, proof, settings.mail, tell)
@@ -177,6 +186,20 @@ def submit_mail(
         if reply_by is ReplyBy.SMTP:
             say(KEPT)
         raise typer.Exit(TRY_AGAIN) from None
+
+
+def _read(what: str, read: Callable[[], T]) -> T | Drop:
+    """What is read of a mail. One over which the program has a fault is dropped, loudly: it would meet it again at each
+    try, for days, and at their end a bounce would go to whoever the envelope names."""
+    try:
+        return read()
+    except _OF_THE_MACHINE:
+        raise
+    except Exception as error:  # noqa: BLE001  of whatever kind
+        frames = traceback.extract_tb(error.__traceback__)[-FRAMES_MAX:]
+        places = " < ".join(f"{Path(one.filename).name}:{one.lineno}" for one in reversed(frames))
+        wrong = f"a fault in the program ({type(error).__name__}: {error}) at {places}; please report it"
+        return Drop(Dropped.FAULT, f"{what}: {wrong}")
 
 
 def _by_syslog(socket: Path) -> Tell:
@@ -210,13 +233,20 @@ class Reply:
     """Of the mail."""
 
 
-def _taken(client: Client, letter: Letter | None, proof: Proof | None, mail: Mail | None, tell: Tell) -> Reply | None:
+def _letter(data: bytes, sender: str | None, recipient: str) -> Letter | Drop:
+    if len(data) > MAIL_BYTES_MAX:
+        return NO_LETTER
+    found = _read("a mail", lambda: read_letter(data, envelope_sender=sender, recipient=recipient))
+    return NO_LETTER if found is None else found
+
+
+def _taken(client: Client, letter: Letter | Drop, proof: Proof | None, mail: Mail | None, tell: Tell) -> Reply | None:
     """Send the fax or drop the mail; else what to reply."""
-    payer = Drop(Dropped.AUTOMATIC, NO_LETTER) if letter is None else _payer(client, letter, proof)
-    if letter is None or isinstance(payer, Drop):
-        assert isinstance(payer, Drop)
+    payer = letter if isinstance(letter, Drop) else _payer(client, letter, proof)
+    if isinstance(payer, Drop):
         _drop(client, payer, tell)
         return None
+    assert isinstance(letter, Letter), "of another there is no payer"
     said = _submit(client, letter, payer, mail, tell) if isinstance(payer, Payer) else payer
     if said is None:
         return None
@@ -250,8 +280,9 @@ def _payer(client: Client, letter: Letter, proof: Proof | None) -> Payer | Words
     found = client.get("/fax-senders", {"email": letter.sender})["items"]
     if not found:  # first: the DNS is asked about customers' domains alone, or any stranger could have us ask for names
         return Drop(Dropped.STRANGER, f"a mail from {letter.sender}: no customer of ours has this address")
-    if why := _unproven(letter, proof):
-        return Drop(Dropped.UNPROVEN, f"a mail that says to be from {letter.sender}: {why}")
+    mail = f"a mail that says to be from {letter.sender}"
+    if why := _read(mail, lambda: _unproven(letter, proof)):
+        return why if isinstance(why, Drop) else Drop(Dropped.UNPROVEN, f"{mail}: {why}")
     from charging.fax.reply import words
     from charging.ledger.accounts import Language
 
@@ -276,7 +307,7 @@ def _submit(client: Client, letter: Letter, payer: Payer, mail: Mail | None, tel
     from charging.fax.reply import words
 
     account, language = payer.account, payer.language
-    number, document = _number(client, letter), letter.document
+    number, document = _number(client, letter, tell), letter.document
     if isinstance(number, Wrong):
         return words(number, language)
     if isinstance(document, Wrong):
@@ -298,14 +329,19 @@ def _submit(client: Client, letter: Letter, payer: Payer, mail: Mail | None, tel
     return None
 
 
-def _number(client: Client, letter: Letter) -> str | Wrong:
+def _number(client: Client, letter: Letter, tell: Tell) -> str | Wrong:
     """The one number that the letter names, as the tariff's country reads it: here, and not where calls are decided,
     for a subject full of digits takes 50 ms."""
     if isinstance(letter.target, Wrong):
         return letter.target
     from charging.tariff.written_numbers import written_numbers
 
-    return the_number(sorted(written_numbers(letter.target, client.get("/tariff")["region"])))
+    text, region = letter.target, client.get("/tariff")["region"]
+    found = _read("no number in a mail", lambda: written_numbers(text, region))
+    if isinstance(found, Drop):
+        tell(found.why)
+        return Wrong.NO_NUMBER
+    return the_number(sorted(found))
 
 
 def _reply(reply: Reply, sender: str, mail: Mail | None, tell: Tell) -> None:

@@ -7,6 +7,8 @@ time, memory and output. If a document cannot be read, the answer is a Refused, 
 from __future__ import annotations
 
 import asyncio
+import errno
+import hashlib
 import mmap
 import os
 import re
@@ -57,6 +59,11 @@ _PYTHON = (os.path.realpath(sys.base_prefix), letters.__file__, pdf.__file__)
 """What Python reads to look into a document: its library, and what it is to do."""
 BLOCK_BYTES = 512
 """Of `st_blocks`, whatever the disk's own blocks are (stat(2))."""
+_OF_THE_MACHINE = frozenset(
+    (*(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO), *(errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM))
+)
+"""Errors for which no document can do anything: another time it may be read. A program that a document has taken over
+can have its output found in any other state."""
 _WRITTEN = re.compile(r"^write_bytes: ([0-9]+)$", re.MULTILINE)
 """In /proc/PID/io (proc(5))."""
 _TIFF_TOOLS = "libtiff-tools"
@@ -100,33 +107,46 @@ class Room:
         self.document.write_bytes(data[max(0, data.find(pdf.HEAD, 0, pdf.HEAD_WITHIN)) :])
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a document has become."""
+
+    pages: int
+    digest: str
+    """The SHA-256, in hexadecimal."""
+
+
 def bytes_max(pages: int) -> int:
     """What can be sent of so many pages before the switch ends it: more bytes would be cut off, and charged in part."""
     return send_s(pages) * LINE_BYTES_S
 
 
-def too_dense() -> Refused:
+def _too_dense() -> Refused:
     """More bytes than `bytes_max`."""
     message = "found pages so full of grey or of pictures that they cannot be sent in the time that a fax has"
     return Refused(Code.INVALID, message, "send it in parts, or with fewer pictures", Obstacle.TOO_LARGE)
 
 
-def too_many_pages(pages_max: int) -> Refused:
+def _too_many_pages(pages_max: int) -> Refused:
     """More pages than the operator allows."""
     message = f"found more than {pages_max} pages"
     return Refused(Code.INVALID, message, "send it in parts", Obstacle.TOO_MANY_PAGES)
 
 
-async def convert(room: Room, pages_max: int) -> Refused | None:
+async def convert(room: Room, pages_max: int) -> Made | Refused:
     """Convert the room's ``document`` (PDF or TIFF, recognised by its first bytes) to its ``paper``. It converts at
-    most one page more than ``pages_max``, enough to notice that there are too many. ``None``: done."""
+    most one page more than ``pages_max``, enough to notice that there are too many. Raises OSError where the machine
+    is short of something."""
     try:
         async with asyncio.timeout(DOCUMENT_S):
-            return await _converted(room, pages_max)
+            wrong = await _converted(room, pages_max)
+            return wrong if wrong is not None else await asyncio.to_thread(_looked_at, room.paper, pages_max)
     except TimeoutError:
         log.warning("fax_document_slow", seconds=DOCUMENT_S)
         return _unreadable(f"found a document that cannot be read within {DOCUMENT_S} s")
-    except (ArithmeticError, LookupError, ValueError):  # a fault of ours, which would be met at each further try
+    except Exception as error:  # a fault of ours, of whatever kind: it would be met at each further try
+        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+            raise
         log.exception("fax_document_fault")
         return _unreadable("found a document that cannot be read")
 
@@ -146,6 +166,16 @@ async def _converted(room: Room, pages_max: int) -> Refused | None:
         return Refused(Code.INVALID, "found a BigTIFF", "save it as a TIFF, or as a PDF", Obstacle.UNREADABLE)
     message = "found a document that is neither PDF nor TIFF"
     return Refused(Code.INVALID, message, "send it as a PDF", Obstacle.UNREADABLE)
+
+
+def _looked_at(paper: Path, pages_max: int) -> Made | Refused:
+    data = paper.read_bytes() if paper.exists() else b""
+    pages = page_count(data)
+    if pages is None:
+        return _unreadable("found a document without a page")
+    if pages > pages_max:
+        return _too_many_pages(pages_max)
+    return _too_dense() if len(data) > bytes_max(pages) else Made(pages, hashlib.sha256(data).hexdigest())
 
 
 async def _with_loud_parts(room: Room, data: bytes) -> Path | Refused:
@@ -223,7 +253,7 @@ async def _print_tiff(room: Room, places: Sequence[int] | None, pages_max: int) 
     if not pages:
         return _unreadable("found a TIFF without a page: each picture in it says that it is a smaller one, or a mask")
     if pages > pages_max:
-        return too_many_pages(pages_max)
+        return _too_many_pages(pages_max)
     data = await asyncio.to_thread(room.document.read_bytes)
     if (number := await asyncio.to_thread(doubtful_page, data)) is not None:
         return _unreadable(f"found a TIFF whose page {number} has a layer beside its colours")
@@ -279,7 +309,7 @@ async def _print(room: Room, pdf: Path, pages_max: int) -> Refused | None:
     if wrong is not None and wrong.code is not Code.INVALID:
         return wrong
     if room.paper.exists() and room.paper.stat().st_size >= most:
-        return too_dense()
+        return _too_dense()
     if wrong is None:
         return await _lost_in(room, pdf, pages_max) if _LOST.search(_said(room)) else None
     if b"requires a password" in _said(room):

@@ -6,7 +6,6 @@ The switch reads them from this folder, which belongs to the daemon and to a gro
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import secrets
 import shutil
@@ -24,10 +23,9 @@ from charging.call.told import FaxSettled
 from charging.clock import MICROSECONDS, Clock
 from charging.engine.ports import Observer
 from charging.engine.told import Told
-from charging.fax.convert import Room, bytes_max, convert, too_dense, too_many_pages
+from charging.fax.convert import Room, convert
 from charging.fax.desk import Paper
-from charging.fax.tiff import page_count
-from charging.service.refusal import Code, Obstacle, Refused
+from charging.service.refusal import Refused
 from charging.service.turns import Turns
 
 SWEEP_S = 3600
@@ -79,17 +77,9 @@ class DocumentFolder:
         with tempfile.TemporaryDirectory(dir=chosen.folder, prefix=MAKING) as work:
             room = Room(Path(work), chosen.sandbox_required)
             await asyncio.to_thread(room.furnish, data)
-            wrong = await convert(room, chosen.max_pages)
-            if wrong is not None:
-                return wrong
-            made = await asyncio.to_thread(_looked_at, room.paper)
-            if made is None:
-                advice = "print it to a new PDF and send that"
-                return Refused(Code.INVALID, "found a document without a page", advice, Obstacle.UNREADABLE)
-            if made.pages > chosen.max_pages:
-                return too_many_pages(chosen.max_pages)
-            if made.size > bytes_max(made.pages):
-                return too_dense()
+            made = await convert(room, chosen.max_pages)
+            if isinstance(made, Refused):
+                return made
             name = f"{session}-{made.digest}-{secrets.token_hex(4)}"
             room.paper.chmod(FILE_MODE)
             # A link, which never takes the place of a file: what was counted is what is sent.
@@ -184,19 +174,3 @@ def _make(folder: Path) -> None:
     for one in reversed(missing):
         one.mkdir(exist_ok=True)
         one.chmod(FOLDER_MODE)
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What a document has become."""
-
-    pages: int
-    size: int
-    digest: str
-
-
-def _looked_at(paper: Path) -> _Made | None:
-    """``None``: there is no page."""
-    data = paper.read_bytes() if paper.exists() else b""
-    pages = page_count(data)
-    return None if pages is None else _Made(pages, len(data), hashlib.sha256(data).hexdigest())

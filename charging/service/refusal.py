@@ -73,6 +73,8 @@ class Dropped(StrEnum):
     STRANGER = "stranger"
     UNKNOWN_ADDRESS = "unknown_address"
     """It was sent to a secret fax address that belongs to no account (any more)."""
+    FAULT = "fault"
+    """To read it met a fault of ours."""
 
 
 @dataclass(frozen=True, slots=True)

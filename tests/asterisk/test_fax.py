@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from charging.fax.convert import Room, convert
+from charging.fax.convert import Made, Room, convert
 from charging.fax.tiff import page_count
 from charging.lab import Lab, fax_machine
 from charging.lab.errors import LabError
@@ -144,7 +144,7 @@ async def test_r3_r9_received_fax_is_free_and_needs_neither_credit_nor_a_daemon(
 ) -> None:
     room, paper = Room(tmp_path), lab.world.recording_folder() / "letter.tif"
     room.furnish(pdf(2))
-    assert await convert(room, pages_max=2) is None
+    assert isinstance(await convert(room, pages_max=2), Made)
     shutil.copy(room.paper, paper)
     known, before = fax_machine.delivered(lab), await t38_faxes(lab)
     async with engine(lab, tmp_path, credit="0", plan="voice_free", paid_voicemail=True) as live:

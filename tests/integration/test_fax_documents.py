@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -13,6 +14,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from PIL import Image
@@ -429,18 +431,41 @@ async def test_title_in_the_words_of_the_program_that_reads_it_is_a_title(folder
     assert isinstance(await folder.prepare("anna", "fax-1", document), Paper)
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(
+            ValueError("x"),
+            struct.error("x"),
+            zlib.error("x"),
+            TypeError("x"),
+            RecursionError("x"),
+            AssertionError("x"),
+        ),
+        *(MemoryError(), FileNotFoundError(errno.ENOENT, "x"), PermissionError(errno.EACCES, "x"), OSError("x")),
+    ],
+    ids=repr,
+)
 async def test_fault_of_ours_about_a_document_refuses_it(
-    folder: DocumentFolder, monkeypatch: pytest.MonkeyPatch
+    folder: DocumentFolder, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
-    """By mail it would be tried again for five days."""
+    """Of whatever kind. By mail it would be tried again for five days."""
+    for place in ("charging.fax.pdf.is_cut_off", "charging.fax.convert._looked_at"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, Mock(side_effect=fault))
+            answer = await folder.prepare("anna", "fax-1", pdf(1))
+        assert isinstance(answer, Refused)
+        assert (answer.code, answer.obstacle) == (Code.INVALID, Obstacle.UNREADABLE)
 
-    def faulty(_document: bytes) -> bool:
-        raise ValueError("a fault")
 
-    monkeypatch.setattr("charging.fax.pdf.is_cut_off", faulty)
-    answer = await folder.prepare("anna", "fax-1", pdf(1))
-    assert isinstance(answer, Refused)
-    assert (answer.code, answer.obstacle) == (Code.INVALID, Obstacle.UNREADABLE)
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.EIO])
+async def test_fault_of_the_machine_refuses_no_document(
+    folder: DocumentFolder, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Its mail waits."""
+    monkeypatch.setattr("charging.fax.pdf.is_cut_off", Mock(side_effect=OSError(number, "x")))
+    with pytest.raises(OSError, match="x"):
+        await folder.prepare("anna", "fax-1", pdf(1))
 
 
 @pytest.mark.parametrize(

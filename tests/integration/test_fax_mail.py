@@ -15,6 +15,7 @@ from email.policy import default
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -263,6 +264,16 @@ def test_the_daemon_reads_no_subject(daemon: Client) -> None:
         patch.setattr(daemon, "get", noted)
         assert submitted_to(daemon, letter(mail(subject="Fax to +31612345678")), operator()) is not None
     assert not any("612345678" in one for one in asked)
+
+
+def test_customer_is_told_of_a_subject_over_which_the_program_has_a_fault(
+    daemon: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("charging.tariff.written_numbers.written_numbers", Mock(side_effect=TypeError("x")))
+    answer = submitted_to(daemon, letter(mail(subject="+31612345678")), operator())
+    assert answer is not None
+    assert "no valid fax number" in answer.text
+    assert "a fault in the program (TypeError: x)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("subject", ["Offerte 2026-11-22", "Factuur 12345678", "Invoice 2026112233"])

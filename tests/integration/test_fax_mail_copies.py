@@ -10,7 +10,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from charging.cli.client import Client
+from charging.cli.client import Client, Params
 from charging.cli.fax_mail import TRY_AGAIN, Payer, _payer, _submit
 from charging.fax.mailed import COLLECTION, REPLIES_MAX
 from charging.fax.reply import Words
@@ -115,7 +115,7 @@ def test_mail_that_was_faxed_before_an_upgrade_is_not_faxed_again_after_it(
     asyncio.run(rig.credit(EURO))
     message, address = mail(subject="+31612345678"), own_address(daemon, "anna")
     key = "mail-895b1b86c17026ffe1794437dc22e8ff"
-    params = {"target": "+31612345678", "name": "offer-0.pdf"}
+    params: Params = {"target": "+31612345678", "name": "offer-0.pdf"}
     daemon.send("POST", "/accounts/anna/mailed-faxes", params=params, content=PDF, key=key)  # as version 1 asked
     documents = asyncio.run(rig.store.documents.list_documents(COLLECTION))
     assert [(one.id, one.body) for one in documents] == [(key, '{"fax":"fax-4e261e39c343bd616b60f7e9","replies":0}')]

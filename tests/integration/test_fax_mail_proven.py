@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
+from unittest.mock import Mock
+
 import pytest
 
 from charging.cli.fax_mail import TRY_AGAIN
@@ -72,17 +75,38 @@ def test_operator_can_have_signatures_alone_prove_mails(
     submitted(command, monkeypatch, genuine(), "--client", CLIENT, code=TRY_AGAIN)
 
 
-@pytest.mark.parametrize("fault", [MemoryError(), ValueError("nobody thought of this")])
+def failing(monkeypatch: pytest.MonkeyPatch, where: str, fault: Exception) -> None:
+    monkeypatch.setattr(f"charging.{where}", Mock(side_effect=fault))
+
+
+@pytest.mark.parametrize("fault", [MemoryError(), OSError("disk"), ImportError("is being replaced")])
 @pytest.mark.parametrize("where", ["cli.fax_mail.read_letter", "fax.proven.why_unproven"])
-def test_mail_with_which_the_program_has_a_fault_waits_and_is_not_bounced(
+def test_mail_waits_where_the_machine_lacks_something(
     command: Command, monkeypatch: pytest.MonkeyPatch, where: str, fault: Exception
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise fault
-
-    monkeypatch.setattr(f"charging.{where}", fail)
+    failing(monkeypatch, where, fault)
     out, why = submitted(command, monkeypatch, genuine(), code=TRY_AGAIN)
     assert (out, f"a fault in the program ({type(fault).__name__}" in why) == ("", True)
+
+
+@pytest.mark.parametrize(
+    "fault", [ValueError("x"), TypeError("x"), zlib.error("x"), AssertionError(), RecursionError()]
+)
+@pytest.mark.parametrize(
+    ("where", "begins"),
+    [
+        ("cli.fax_mail.read_letter", "dropped a mail: a fault"),
+        ("fax.proven.why_unproven", "dropped a mail that says to be from Anna@Example.nl: a fault"),
+    ],
+)
+def test_mail_over_which_the_program_has_a_fault_comes_once(
+    command: Command, monkeypatch: pytest.MonkeyPatch, where: str, begins: str, fault: Exception
+) -> None:
+    """It would come again for five days, and then be bounced to whoever its envelope names."""
+    failing(monkeypatch, where, fault)
+    out, why = submitted(command, monkeypatch, genuine())
+    assert (out, why.startswith(f"charging: {begins} in the program ({type(fault).__name__}")) == ("", True)
+    assert "at mock.py:" in why, "where it was"
 
 
 def test_dns_that_does_not_answer_makes_a_mail_wait_and_what_it_does_not_know_does_not(

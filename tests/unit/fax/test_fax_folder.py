@@ -18,7 +18,7 @@ from charging.clock import MICROSECONDS
 from charging.engine.told import SessionRestored, Told
 from charging.fax import convert
 from charging.fax.folder import DocumentFolder, FolderSettings
-from charging.service.refusal import Code, Obstacle
+from charging.service.refusal import Code, Obstacle, Refused
 from tests.fakes.clock import FakeClock
 from tests.fakes.documents import pdf
 
@@ -204,6 +204,6 @@ async def test_document_has_so_long_for_all_programs_together(tmp_path: Path, mo
     room.furnish(pdf(1))
     async with asyncio.timeout(10):
         refused = await convert.convert(room, 3)
-    assert refused is not None
+    assert isinstance(refused, Refused)
     assert (refused.code, refused.obstacle) == (Code.INVALID, Obstacle.UNREADABLE)
     assert "cannot be read within" in refused.message
