@@ -279,6 +279,13 @@ def log_events_that_are_sentences(module: Module) -> Iterator[str]:
             yield f"{module.name}:{call.lineno}: {ast.unparse(event)} is no snake_case event"
 
 
+def headers_read_by_a_library(module: Module) -> Iterator[str]:
+    """Starlette has the standard library unquote each cookie that a stranger sends: by the square of its length."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute) and node.attr == "cookies" and last_name(node.value) == "request":
+            yield f"{module.name}:{node.lineno}: {ast.unparse(node)}, expected charging.web.browser.cookie"
+
+
 LEFT_OUT = {"skip", "skipif", "xfail", "importorskip", "skipTest"}
 MAY_LEAVE_OUT = ("tests.asterisk.conftest",)
 """Without CI, one hook leaves out what needs the real Asterisk where none can be had."""
@@ -302,6 +309,7 @@ CODE_RULES: tuple[Callable[[Module], Iterator[str]], ...] = (
     long_files,
     long_functions,
     log_events_that_are_sentences,
+    headers_read_by_a_library,
     many_methods,
     many_parameters,
     stored_by_hand,
@@ -419,6 +427,7 @@ BAD = [
     (long_functions, "charging.x", LONG_FUNCTION),
     (log_events_that_are_sentences, "charging.x", "log.info('Call answered')"),
     (log_events_that_are_sentences, "charging.x", "self._log.warning(f'lost {x}')"),
+    (headers_read_by_a_library, "charging.web.x", "x = self.request.cookies.get(NAME)"),
     (
         many_methods,
         "charging.x",

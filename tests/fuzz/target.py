@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Protocol, cast
 
 CORPUS = Path(__file__).parent / "corpus"
-TARGETS = ("agi", "ami", "yaml", "deck", "fax_mail", "sender", "api", "black_box")
+TARGETS = ("agi", "ami", "yaml", "deck", "fax_mail", "sender", "api", "page", "black_box")
 
 GROWTH_MAX = 2.3
 """How much longer an input of twice the size may take."""

@@ -9,10 +9,6 @@ import asyncio
 import atexit
 import json
 from typing import Any
-from urllib.parse import unquote
-
-import h11
-from starlette.types import Message
 
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, JournalLine, Kind
@@ -21,6 +17,7 @@ from charging.web.api import api_app
 from charging.web.settings import Api
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import make_tariff
+from tests.fuzz.asgi import Answer, asked, parsed
 from tests.unit.service.conftest import Shop
 
 LOOP = asyncio.new_event_loop()
@@ -67,85 +64,24 @@ async def _secrets(tokens: Tokens) -> dict[str, str]:
 WORLD = _World()
 
 
-class _Answer:
-    """What an application answers."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.headers: dict[str, str] = {}
-        self.body = b""
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            assert self.status == 0, "two answers"
-            self.status = message["status"]
-            self.headers = {name.decode().lower(): value.decode() for name, value in message["headers"]}
-        else:
-            self.body += message.get("body", b"")
-
-
 def read(data: bytes) -> None:
     """Asked once, with a token, as a path, as a header and as a body: what grows is anywhere."""
     head = f"POST /accounts HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {WORLD.secrets['operate']}\r\n".encode()
-    request = _parsed(WORLD.with_tokens(data)) or _parsed(head + b"Content-Length: %d\r\n\r\n" % len(data) + data)
+    request = parsed(WORLD.with_tokens(data)) or parsed(head + b"Content-Length: %d\r\n\r\n" % len(data) + data)
     if request is not None:
-        LOOP.run_until_complete(_asked(*request))
+        LOOP.run_until_complete(asked(WORLD.app, *request))
 
 
 def check(data: bytes) -> None:
-    request = _parsed(WORLD.with_tokens(data))
+    request = parsed(WORLD.with_tokens(data))
     if request is not None:
         LOOP.run_until_complete(_check(*request))
-
-
-def _parsed(data: bytes) -> tuple[dict[str, Any], bytes] | None:
-    """The scope and body of the first request, as uvicorn makes them; ``None``: HTTP's parser refuses it."""
-    connection = h11.Connection(h11.SERVER, 65_536)
-    try:
-        connection.receive_data(data)
-        event = connection.next_event()
-        if not isinstance(event, h11.Request):
-            return None
-        body = b""
-        while isinstance(part := connection.next_event(), h11.Data):
-            body += part.data
-        if not isinstance(part, h11.EndOfMessage):
-            return None
-    except h11.RemoteProtocolError:
-        return None
-    path, _, query = event.target.partition(b"?")
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "server": ("127.0.0.1", 9479),
-        "client": ("192.0.2.1", 1),
-        "scheme": "http",
-        "method": event.method.decode(),
-        "root_path": "",
-        "path": unquote(path.decode("ascii")),
-        "raw_path": path,
-        "query_string": query,
-        "headers": [(bytes(name).lower(), bytes(value)) for name, value in event.headers],
-        "state": {},
-    }, body
-
-
-async def _asked(scope: dict[str, Any], body: bytes) -> _Answer:
-    waiting = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive() -> Message:
-        return waiting.pop() if waiting else {"type": "http.disconnect"}
-
-    answer = _Answer()
-    await WORLD.app(dict(scope), receive, answer.send)
-    return answer
 
 
 async def _check(scope: dict[str, Any], body: bytes) -> None:
     await WORLD.again()
     before = await WORLD.journal()
-    answer = await _asked(scope, body)
+    answer = await asked(WORLD.app, scope, body)
     after = await WORLD.journal()
     _check_answer(scope, answer)
     token = _scope_of(scope)
@@ -160,11 +96,11 @@ async def _check(scope: dict[str, Any], body: bytes) -> None:
     posted = sum(leg.posted for line in after for leg in line.legs if leg.balance == CREDIT)
     assert (balance.posted if balance else 0) == posted, "the balance is not the sum of the journal"
     if added and dict(scope["headers"]).get(b"idempotency-key"):
-        again = await _asked(scope, body)
+        again = await asked(WORLD.app, scope, body)
         assert again.status < 300 and await WORLD.journal() == after, "asked again with the same key: charged again"
 
 
-def _check_answer(scope: dict[str, Any], answer: _Answer) -> None:
+def _check_answer(scope: dict[str, Any], answer: Answer) -> None:
     assert 200 <= answer.status < 500 or answer.status in (501, 503), f"{answer.status}: {answer.body[:500]!r}"
     if answer.status >= 400 and scope["method"] != "HEAD":
         assert answer.headers["content-type"] == "application/problem+json", answer.headers

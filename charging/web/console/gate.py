@@ -28,7 +28,7 @@ from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits
 from charging.sources import neighbourhood
 from charging.sparing import Sparing
-from charging.web.browser import Form, FormSeal, is_click, read_form, same, set_cookie
+from charging.web.browser import Form, FormSeal, cookie, is_click, read_form, same, set_cookie
 from charging.web.console.openid import ACTOR, NotLetIn, OpenId, ProviderAway
 from charging.web.sessions import Session, Sessions
 from charging.web.settings import Console
@@ -121,7 +121,7 @@ class ConsoleGate:
 
     async def _session(self, request: Request) -> Session[Operator] | None:
         """Raises LedgerUnavailable."""
-        session = self.sessions.find(request.cookies.get(COOKIE, ""), by_click=is_click(request))
+        session = self.sessions.find(cookie(request, COOKIE), by_click=is_click(request))
         if session is None:
             return None
         if wait_s := self._requests.take(session.csrf, self._clock.now().mono_us):
@@ -171,7 +171,7 @@ class ConsoleGate:
     async def _known_browser(self, request: Request, name: str) -> str:
         """What a browser is known by in which this name has logged in, since it has its password; else empty. Nothing
         limits how often a stranger asks, so the same is done for each name: the time it takes tells no names."""
-        told = request.cookies.get(KNOWN, "")
+        told = cookie(request, KNOWN)
         if _BROWSER.fullmatch(told) is None:
             return ""
         async with self._reading_known:
@@ -180,7 +180,7 @@ class ConsoleGate:
         return told if name in [one.name for one in everyone if same(told, _browser_of(one, nonce))] else ""
 
     def _entered(self, request: Request, operator: Operator) -> str:
-        if (old := self.sessions.find(request.cookies.get(COOKIE, ""), by_click=False)) is not None:
+        if (old := self.sessions.find(cookie(request, COOKIE), by_click=False)) is not None:
             self.sessions.close(old)
         log.info("console_login", operator=operator.name, address=_address(request))
         return self.sessions.open(operator)
@@ -197,7 +197,7 @@ class ConsoleGate:
     async def from_provider(self, request: Request, openid: OpenId) -> tuple[str, str, str]:
         """The new session's id and the page to go on to; or, last, why there is none."""
         try:
-            operator, place = await openid.come_back(request.query_params, request.cookies.get(OPENID, ""))
+            operator, place = await openid.come_back(request.query_params, cookie(request, OPENID))
         except ProviderAway as away:
             return "", "", self._away(away)
         except NotLetIn as why:

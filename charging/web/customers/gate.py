@@ -17,7 +17,7 @@ from charging.service.page_tokens import Use
 from charging.sources import neighbourhood
 from charging.sparing import Sparing
 from charging.web.asks import Asks, Problem, path
-from charging.web.browser import Form, FormSeal, read_form, read_upload, same, set_cookie
+from charging.web.browser import Form, FormSeal, cookie, read_form, read_upload, same, set_cookie
 from charging.web.customers.own import Own, Watch
 from charging.web.guesses import Guesses
 from charging.web.limits import Places
@@ -101,7 +101,7 @@ class CustomerGate:
         of up to ``document_bytes``."""
 
         async def endpoint(request: Request) -> Response:
-            session = self.sessions.find(request.cookies.get(COOKIE, ""), by_click=not by_itself)
+            session = self.sessions.find(cookie(request, COOKIE), by_click=not by_itself)
             if session is None:
                 return await self._stranger(request)
             if wait_s := self._requests.take(session.csrf, self._clock.now().mono_us):
@@ -131,11 +131,11 @@ class CustomerGate:
 
     def is_over(self, session: Session[Customer], request: Request) -> bool:
         """Whether a session that was good for this request has ended since."""
-        return self.sessions.find(request.cookies.get(COOKIE, ""), by_click=False) is not session
+        return self.sessions.find(cookie(request, COOKIE), by_click=False) is not session
 
     def language_of(self, request: Request) -> Language | None:
         """The one that whoever asks has chosen; ``None``: he is not logged in."""
-        session = self.sessions.find(request.cookies.get(COOKIE, ""), by_click=False)
+        session = self.sessions.find(cookie(request, COOKIE), by_click=False)
         return None if session is None else session.holder.language
 
     def keep(self, response: Response, id: str) -> None:
@@ -168,7 +168,7 @@ class CustomerGate:
             if problem.status != 404:  # else another browser was quicker
                 raise
             return None
-        if (old := self.sessions.find(request.cookies.get(COOKIE, ""), by_click=False)) is not None:
+        if (old := self.sessions.find(cookie(request, COOKIE), by_click=False)) is not None:
             self.sessions.close(old)
         own = Own(self._asks, self._watch, account)
         language = Language((await own.get())["language"])
