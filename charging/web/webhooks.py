@@ -1,19 +1,18 @@
 """Webhooks: what happens is posted to the operator's own programs (`charging.web.signed_post`), in the process that
 does not decide calls.
 
-An endpoint gets each account's events one after the other, and those of several accounts at the same time. The stored
-place is the one up to which all accounts were served, so a process that is killed sends some events twice. While the
-receiver does not answer, one event is tried and all others wait in the stream: none is lost. An event that the
-receiver refuses becomes a letter, which is tried again, later each time; meanwhile the other accounts go on
-(`charging.service.webhooks`).
+An endpoint gets each account's events one after the other, and those of several accounts at the same time, in turns
+(`charging.web.webhook_lanes`). The stored place is the one up to which all accounts were served, so a process that is
+killed sends some events twice. While the receiver does not answer, one event is tried and all others wait in the
+stream: none is lost. An event that the receiver refuses becomes a letter, which is tried again, later each time;
+meanwhile the other accounts go on (`charging.service.webhooks`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import NoReturn, Protocol
 
@@ -30,6 +29,7 @@ from charging.tasks import together
 from charging.web.asks import path
 from charging.web.forward import PING_S
 from charging.web.signed_post import Failure, Kind, Receiver, message, message_id
+from charging.web.webhook_lanes import LANE_EVENTS_MAX, Lane, Lanes
 
 FIRST_WAIT_S = 5
 AWAY_WAIT_S = 300
@@ -65,7 +65,7 @@ class Stream(Protocol):
     """The events of all accounts (`charging.service.events.Events`)."""
 
     async def of_all(
-        self, after: Place, limit: int, *, over_gaps: bool = False
+        self, after: Place, limit: int, *, over_gaps: bool = False, account: str | None = None
     ) -> tuple[list[Event], Place] | Refused: ...
 
 
@@ -129,35 +129,123 @@ class TurnLostError(ChargingError):
     """Another process sends to this endpoint now, or it was switched off."""
 
 
-class _Read:
-    """The events that were read last, some of them told."""
+class _Turn:
+    """Kept for as long as it is written; and how far the events were told meanwhile."""
 
-    def __init__(self, place: Place, told_us: int) -> None:
-        self.place = place
-        """Behind all that was told from the first on."""
-        self.told_us = told_us
-        """Wall clock: all that happened before was told."""
-        self._untold: deque[Event] = deque()
-        """From the first on that is not told yet."""
-        self._told: set[str] = set()
-        """Of these, by id: what was told before the first was."""
+    def __init__(self, name: str, book: Book, clock: Clock) -> None:
+        self.name, self.book, self._clock = name, book, clock
+        self.lanes = Lanes(Place(), 0)
+        self.seen = Report(0)
+        self._unwritten = 0
+        """So many were told since the place was written."""
+        self._writing = asyncio.Lock()
+        self._written_us = 0
+        """Monotonic."""
 
-    def begin(self, found: Sequence[Event]) -> None:
-        """These come next."""
-        self._untold, self._told = deque(found), set()
-        self._go_on()
+    async def take(self) -> None:
+        """Raises TurnLostError, LedgerError."""
+        endpoint = _mine(await self.book.take(self.name))
+        log.info("webhook_turn_taken", webhook=self.name, place=endpoint.place)
+        now, place = self._clock.now(), endpoint.begins
+        self.lanes = Lanes(place, min(place.place, now.wall_us))  # it is at least its time
+        self.seen, self._written_us, self._unwritten = Report(0), now.mono_us, 0
 
-    def told(self, event: Event) -> None:
-        """This one was delivered, or has become a letter."""
-        self._told.add(event.id)
-        self._go_on()
+    async def write_if_old(self) -> None:
+        """Whoever was frozen for so long may have lost the turn. Raises TurnLostError, LedgerError."""
+        if _is_old(self._clock, self._written_us):
+            await self.write(only_if_old=True)
 
-    def _go_on(self) -> None:
-        while self._untold and self._untold[0].id in self._told:
-            event = self._untold.popleft()
-            self.place = Place(event.number, event.part)
-        if self._untold:
-            self.told_us = self._untold[0].at_us
+    async def told(self, count: int) -> None:
+        """So many more were told: write it, if they are many, or all."""
+        self._unwritten += count
+        if self._unwritten >= ROWS or (self._unwritten and self.lanes.is_empty):
+            self._unwritten = 0
+            await self.write()
+        else:
+            await self.write_if_old()
+
+    async def write(self, *, off: bool = False, only_if_old: bool = False) -> None:
+        """Remember the place. ``only_if_old``: unless another has written it meanwhile."""
+        async with self._writing:
+            if only_if_old and not _is_old(self._clock, self._written_us):
+                return
+            dead = self.lanes.dead_letters()
+            report = replace(self.seen, told_us=self.lanes.told_us(), waiting=self.lanes.letters - dead, dead=dead)
+            self.seen = replace(self.seen, taken=0, failed=0)
+            _mine(await self.book.move(self.name, str(self.lanes.place), report, off=off))
+            self._written_us = self._clock.now().mono_us
+
+    async def wait(self, seconds: float) -> None:
+        """It is kept meanwhile."""
+        end_us = self._clock.now().plus(seconds).mono_us
+        while (now := self._clock.now()).mono_us < end_us:
+            await self.write()
+            await self._clock.sleep_until(min(end_us, now.plus(RENEW_S).mono_us))
+
+
+class _Post:
+    """Posts events, however long it takes."""
+
+    def __init__(
+        self, receiver: Receiver, turn: _Turn, clock: Clock, jitter: Callable[[], float], *, sandbox: bool
+    ) -> None:
+        self._receiver, self._turn, self._clock = receiver, turn, clock
+        self._jitter, self._sandbox = jitter, sandbox
+        self._alone = asyncio.Lock()
+        """Held by who tries alone, while the receiver is away."""
+        self._answers = 0
+        """That the receiver has given, since it was away last."""
+
+    async def deliver(self, event: Event) -> Failure | None:
+        """However long it takes; or why it is to become a letter. While the receiver is away one event is tried, for
+        all."""
+        async with self._alone:
+            before = self._answers
+        failure = await self._post(event)
+        if failure is None or failure.kind is Kind.REFUSED:
+            return failure
+        async with self._alone:
+            return await self._try_alone(event, failure, is_back=self._answers != before)
+
+    async def once(self, event: Event) -> Failure | None:
+        """Try once, when nobody tries alone."""
+        async with self._alone:
+            pass
+        return await self._post(event)
+
+    async def _try_alone(self, event: Event, failure: Failure, *, is_back: bool) -> Failure | None:
+        """Until the receiver says something to it, or for half an hour if it can be reached; for an hour if it asks for
+        time. ``is_back``: it has answered to another meanwhile."""
+        failures, held_s = 1, 0.0
+        while failure.kind is Kind.UNREACHED or (
+            failure.kind is Kind.AWAY and failures < AWAY_TRIES and held_s < AWAY_HOLD_S
+        ):
+            if not is_back:
+                pause_s = max(wait_s(failures, AWAY_WAIT_S, self._jitter()), failure.after_s)
+                self._turn.seen = replace(self._turn.seen, next_us=self._clock.now().plus(pause_s).wall_us)
+                await self._turn.wait(pause_s)
+                failures, held_s = failures + 1, held_s + pause_s
+            is_back = False
+            if (again := await self._post(event)) is None:
+                return None
+            failure = again
+        return failure
+
+    async def _post(self, event: Event) -> Failure | None:
+        """Try once. Raises TurnLostError if the endpoint is gone."""
+        turn = self._turn
+        await turn.write_if_old()
+        failure = await self._receiver.post(message_id(event), message(event, sandbox=self._sandbox))
+        self._answers += failure is None or failure.kind is Kind.REFUSED
+        if failure is None:
+            turn.seen = replace(turn.seen, taken=turn.seen.taken + 1, why="", next_us=None)
+            return None
+        turn.seen = replace(turn.seen, failed=turn.seen.failed + 1, why=failure.why, next_us=None)
+        log.warning("webhook_failed", webhook=turn.name, event_id=event.id, why=failure.why)
+        if failure.kind is Kind.GONE:
+            log.error("webhook_off", webhook=turn.name, why="the receiver answered 410 Gone")
+            await turn.write(off=True)
+        return failure
 
 
 class Sender:
@@ -173,200 +261,152 @@ class Sender:
         sandbox: bool = False,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._name, self._receiver = receiver.hook.name, receiver
+        self._name, self._hook = receiver.hook.name, receiver.hook
         self._stream, self._book, self._clock = stream, book, clock
-        self._sandbox = sandbox
         self._jitter = jitter
-        self._read = _Read(Place(), 0)
-        self._alone = asyncio.Lock()
-        """Held by who tries alone, while the receiver is away."""
-        self._writing = asyncio.Lock()
-        self._answers = 0
-        """That the receiver has given, since it was away last."""
-        self._written_us = self._looked_us = 0
-        """Monotonic."""
-        self._held: set[str] = set()
-        """Accounts with letters."""
-        self._seen = Report(0)
+        self._turn = _Turn(self._name, book, clock)
+        self._post = _Post(receiver, self._turn, clock, jitter, sandbox=sandbox)
+        self._letters = asyncio.Lock()
+        """Held while they are written, or all are read."""
+        self._changed = asyncio.Event()
+        """Set for whoever waits for something in the lanes to change."""
 
     async def keep_sending(self) -> NoReturn:
         """For ever. A ledger or a daemon that does not answer, and a turn that is another's, are waited for."""
         while True:
             try:
                 with acting(f"token:webhook-{self._name}"):  # as a program's that may not see who did what
-                    await self._turn()
+                    await self._send()
             except TurnLostError as lost:
                 log.debug("webhook_turn_elsewhere", webhook=self._name, why=str(lost))
             except LedgerError as error:
                 log.warning("webhook_waits", webhook=self._name, why=str(error))
             await _sleep(self._clock, PAUSE_S)
 
-    async def _turn(self) -> NoReturn:
-        """Send for as long as the turn is ours. Raises TurnLostError, LedgerError."""
-        endpoint = _mine(await self._book.take(self._name))
-        log.info("webhook_turn_taken", webhook=self._name, place=endpoint.place)
-        now, place = self._clock.now(), endpoint.begins
-        self._read, self._written_us = (
-            _Read(place, min(place.place, now.wall_us)),
-            now.mono_us,
-        )  # it is at least its time
-        self._seen = Report(0)
-        await self._send_letters()
-        while True:
-            if self._clock.now().mono_us - self._looked_us >= LETTERS_LOOK_S * MICROSECONDS:
-                await self._send_letters()
-            found, following = await self._next()
-            await self._tell_all(found)
-            if following == self._read.place and not found:
-                await self._write_if_old()
-                await _sleep(self._clock, LOOK_S)
-            else:
-                self._read.place = following
-                await self._write()
+    async def _send(self) -> None:
+        """For as long as the turn is ours. Raises TurnLostError, LedgerError."""
+        await self._turn.take()
+        await self._look_at_letters()
+        works = (self._keep_reading(), self._keep_looking(), *(self._keep_telling() for _ in range(LANES)))
+        await together(works, "webhook")
 
-    async def _next(self) -> tuple[Sequence[Event], Place]:
-        """The next events, and the place behind them."""
-        if self._seen.waiting + self._seen.dead >= LETTERS_MAX:
-            return (), self._read.place
-        answer = await self._stream.of_all(self._read.place, ROWS)
+    async def _keep_reading(self) -> NoReturn:
+        """The stream, for as long as the lanes have room."""
+        while True:
+            lanes = self._turn.lanes
+            if lanes.is_full:
+                await self._change()
+            elif lanes.letters >= LETTERS_MAX or not await self._read_on(lanes):
+                await self._turn.write_if_old()
+                await _sleep(self._clock, LOOK_S)
+
+    async def _read_on(self, lanes: Lanes) -> bool:
+        """Read a page; is there more?"""
+        found, following = await self._read(lanes.read)
+        if following == lanes.read:
+            lanes.ends(self._clock.now().wall_us)
+            return False
+        wanted = self._wanted(found)
+        lanes.add(wanted, following)
+        self._changed.set()
+        await self._turn.told(max(1, len(found)) - len(wanted))
+        return True
+
+    async def _read(self, after: Place, limit: int = ROWS, account: str | None = None) -> tuple[list[Event], Place]:
+        """The next events, of all accounts or of one, and the place behind them."""
+        answer = await self._stream.of_all(after, limit, account=account)
         if isinstance(answer, Refused):
-            log.error("webhook_gap", webhook=self._name, place=str(self._read.place), why=answer.message)
-            answer = await self._stream.of_all(self._read.place, ROWS, over_gaps=True)
+            log.error("webhook_gap", webhook=self._name, place=str(after), why=answer.message)
+            answer = await self._stream.of_all(after, limit, over_gaps=True, account=account)
         if isinstance(answer, Refused):
             raise TurnLostError(answer.message)
-        if answer[1] == self._read.place:
-            self._read.told_us = self._clock.now().wall_us
         return answer
 
-    async def _send_letters(self) -> None:
-        """Letters that are due, each account's in order; and count the others."""
-        self._looked_us = self._clock.now().mono_us
-        held: set[str] = set()
-        waiting = dead = 0
-        is_away = False
-        async for letter in self._book.letters(self._name):
-            if letter.account not in held and not is_away and _is_due(letter, self._clock.now().wall_us):
-                failure = await self._send_letter(letter)
-                await self._write_if_old()
-                if failure is None:
-                    continue
-                is_away = failure.kind is not Kind.REFUSED
-                if failure.kind is not Kind.UNREACHED:
-                    letter = _tried(self._name, letter, failure, self._clock.now().wall_us, self._jitter())
-                    await self._book.failed(self._name, letter)
-            held.add(letter.account)
-            waiting, dead = waiting + (letter.next_us is not None), dead + (letter.next_us is None)
-        self._held = held
-        self._seen = replace(self._seen, waiting=waiting, dead=dead)
+    def _wanted(self, found: Sequence[Event]) -> list[Event]:
+        return [one for one in found if self._hook.wants(one.what.value)]
 
-    async def _send_letter(self, letter: Letter) -> Failure | None:
-        """``None``: it was taken, or is in the ledger no more."""
+    async def _keep_looking(self) -> NoReturn:
+        """At the letters: which are due, and what someone has said of them."""
+        while True:
+            await _sleep(self._clock, LETTERS_LOOK_S)
+            await self._look_at_letters()
+
+    async def _look_at_letters(self) -> None:
+        async with self._letters:
+            found = [one async for one in self._book.letters(self._name)]
+            self._turn.lanes.hold(found, self._is_due)
+        self._changed.set()
+
+    def _is_due(self, letter: Letter) -> bool:
+        """One that is due later than any can be was written before a clock was set back."""
+        if letter.next_us is None:
+            return False
+        return not 0 < letter.next_us - self._clock.now().wall_us <= LETTER_WAIT_S * MICROSECONDS
+
+    async def _keep_telling(self) -> NoReturn:
+        """The lanes in turns. Several of these run."""
+        while True:
+            lanes = self._turn.lanes
+            lane = lanes.take(over=lanes.letters < LETTERS_MAX)
+            if lane is None:
+                await self._change()
+                continue
+            told = await self._serve(lane)
+            lanes.give_back(lane)
+            self._changed.set()
+            await self._turn.told(told)
+
+    async def _serve(self, lane: Lane) -> int:
+        """Tell its next letter or event, or read for it; how many events were told?"""
+        if lane.is_due:
+            await self._send_letter(lane, lane.letters[0])
+            return 0
+        if lane.events:
+            await self._tell(lane, lane.events[0][1])
+            lane.told()
+            return 1
+        assert lane.passed is not None, "else it has nothing to do"
+        found, following = await self._read(lane.passed, LANE_EVENTS_MAX, lane.account)
+        self._turn.lanes.refill(lane, self._wanted(found), following)
+        return 0
+
+    async def _send_letter(self, lane: Lane, letter: Letter) -> None:
+        """One that is in the ledger no more is dropped."""
         place, _, part = letter.event.partition(".")
         before = Place(int(place), int(part) - 1) if int(part or 0) > 1 else Place(int(place) - 1)
         answer = await self._stream.of_all(before, 1, over_gaps=True)
         found = [] if isinstance(answer, Refused) else [one for one in answer[0] if one.id == letter.event]
+        failure = await self._post.once(found[0]) if found else None
         if not found:
             log.error("webhook_letter_gone", webhook=self._name, event_id=letter.event)
-        elif failure := await self._post(found[0]):
-            return failure
-        await self._book.taken(self._name, letter.event)
-        return None
+        lanes = self._turn.lanes
+        async with self._letters:
+            if failure is None:
+                await self._book.taken(self._name, letter.event)
+                lanes.remove(lane, letter, self._is_due)
+            elif failure.kind is not Kind.UNREACHED:
+                letter = _tried(self._name, letter, failure, self._clock.now().wall_us, self._jitter())
+                await self._book.failed(self._name, letter)
+                lanes.change(lane, letter)
+        if failure is not None and failure.kind is not Kind.REFUSED:
+            lanes.put_off()
 
-    async def _tell_all(self, found: Sequence[Event]) -> None:
-        """Tell these, each account's in their order, some accounts at a time."""
-        of_accounts: dict[str, list[Event]] = {}
-        for event in found:
-            of_accounts.setdefault(event.account, []).append(event)
-        self._read.begin(found)
-        waiting = iter(of_accounts.values())
-        await together((self._lane(waiting) for _ in range(min(LANES, len(of_accounts)))), "webhook-lane")
-
-    async def _lane(self, waiting: Iterator[Sequence[Event]]) -> None:
-        """Tell one account's after another's."""
-        for events in waiting:
-            for event in events:
-                await self._tell(event)
-                self._read.told(event)
-                await self._write_if_old()
-
-    async def _tell(self, event: Event) -> None:
-        """Deliver an event, however long it takes; or make a letter of it."""
-        if not self._receiver.hook.wants(event.what.value):
-            return
+    async def _tell(self, lane: Lane, event: Event) -> None:
+        """Deliver it, however long that takes; or make a letter of it."""
         letter = Letter(event.id, event.account, event.what.value, event.at_us, "one before it was not taken")
-        if event.account not in self._held:
-            failure = await self._deliver(event)
+        if not lane.letters:
+            failure = await self._post.deliver(event)
             if failure is None:
                 return
             letter = _tried(self._name, letter, failure, self._clock.now().wall_us, self._jitter())
-        await self._book.bury(self._name, letter)
-        self._held.add(event.account)
-        self._seen = replace(self._seen, waiting=self._seen.waiting + 1)
+        async with self._letters:
+            await self._book.bury(self._name, letter)
+            self._turn.lanes.put(lane, letter)
 
-    async def _deliver(self, event: Event) -> Failure | None:
-        """However long it takes; or why it is to become a letter. While the receiver is away one event is tried, for
-        all."""
-        async with self._alone:
-            before = self._answers
-        failure = await self._post(event)
-        if failure is None or failure.kind is Kind.REFUSED:
-            return failure
-        async with self._alone:
-            return await self._try_alone(event, failure, is_back=self._answers != before)
-
-    async def _try_alone(self, event: Event, failure: Failure, *, is_back: bool) -> Failure | None:
-        """Until the receiver says something to it, or for half an hour if it can be reached; for an hour if it asks for
-        time. ``is_back``: it has answered to another meanwhile."""
-        failures, held_s = 1, 0.0
-        while failure.kind is Kind.UNREACHED or (
-            failure.kind is Kind.AWAY and failures < AWAY_TRIES and held_s < AWAY_HOLD_S
-        ):
-            if not is_back:
-                pause_s = max(wait_s(failures, AWAY_WAIT_S, self._jitter()), failure.after_s)
-                self._seen = replace(self._seen, next_us=self._clock.now().plus(pause_s).wall_us)
-                await self._wait(pause_s)
-                failures, held_s = failures + 1, held_s + pause_s
-            is_back = False
-            if (again := await self._post(event)) is None:
-                return None
-            failure = again
-        return failure
-
-    async def _post(self, event: Event) -> Failure | None:
-        """Try once. Raises TurnLostError where the endpoint is gone."""
-        await self._write_if_old()  # whoever was frozen for so long may have lost the turn
-        failure = await self._receiver.post(message_id(event), message(event, sandbox=self._sandbox))
-        self._answers += failure is None or failure.kind is Kind.REFUSED
-        if failure is None:
-            self._seen = replace(self._seen, taken=self._seen.taken + 1, why="", next_us=None)
-            return None
-        self._seen = replace(self._seen, failed=self._seen.failed + 1, why=failure.why, next_us=None)
-        log.warning("webhook_failed", webhook=self._name, event_id=event.id, why=failure.why)
-        if failure.kind is Kind.GONE:
-            log.error("webhook_off", webhook=self._name, why="the receiver answered 410 Gone")
-            await self._write(off=True)
-        return failure
-
-    async def _wait(self, seconds: float) -> None:
-        """The turn is kept meanwhile."""
-        end_us = self._clock.now().plus(seconds).mono_us
-        while (now := self._clock.now()).mono_us < end_us:
-            await self._write()
-            await self._clock.sleep_until(min(end_us, now.plus(RENEW_S).mono_us))
-
-    async def _write_if_old(self) -> None:
-        if _is_old(self._clock, self._written_us):
-            await self._write(only_if_old=True)
-
-    async def _write(self, *, off: bool = False, only_if_old: bool = False) -> None:
-        """Remember the place. ``only_if_old``: unless another lane has written it meanwhile."""
-        async with self._writing:
-            if only_if_old and not _is_old(self._clock, self._written_us):
-                return
-            report = replace(self._seen, told_us=self._read.told_us)
-            self._seen = replace(self._seen, taken=0, failed=0)
-            _mine(await self._book.move(self._name, str(self._read.place), report, off=off))
-            self._written_us = self._clock.now().mono_us
+    async def _change(self) -> None:
+        """Return when something in the lanes has changed."""
+        self._changed.clear()
+        await self._changed.wait()
 
 
 def _is_old(clock: Clock, written_us: int) -> bool:
@@ -390,13 +430,6 @@ def _tried(name: str, letter: Letter, failure: Failure, now_us: int, jitter: flo
         return replace(letter, tries=tries, why=failure.why, next_us=None)
     wait_us = round(max(wait_s(tries, LETTER_WAIT_S, jitter), failure.after_s) * MICROSECONDS)
     return replace(letter, tries=tries, why=failure.why, next_us=now_us + wait_us)
-
-
-def _is_due(letter: Letter, now_us: int) -> bool:
-    """One that is due later than any can be was written before a clock was set back."""
-    if letter.next_us is None:
-        return False
-    return not 0 < letter.next_us - now_us <= LETTER_WAIT_S * MICROSECONDS
 
 
 async def _sleep(clock: Clock, seconds: float) -> None:

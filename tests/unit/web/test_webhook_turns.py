@@ -15,6 +15,7 @@ from charging.service.webhooks import BEHIND_S, FAILURES, TURN_S, Endpoint, Lett
 from charging.web.control import control_app
 from charging.web.routes.webhooks import WebhookOut
 from charging.web.signed_post import wanted_s
+from charging.web.webhook_lanes import LANE_EVENTS_MAX
 from charging.web.webhooks import (
     LANES,
     RENEW_S,
@@ -83,12 +84,87 @@ async def test_several_accounts_are_told_at_a_time_and_each_one_after_the_other(
         assert slow.got == names[:LANES]
         slow.answer("a03")
         await shop.clock.rest()
-        assert slow.got[LANES:] == ["a03"], "its second"
+        assert slow.got[LANES:] == [names[LANES]], "each account's first comes before one's second"
         for _ in range(len(names)):
             for account, _, _ in list(slow.waiting):
                 slow.answer(account)
             await shop.clock.advance(2)
     assert sorted(slow.got) == sorted([*names, *names])
+
+
+async def test_one_accounts_many_events_hold_up_no_other_account(shop: Shop, desk: Desk) -> None:
+    """As callers do who ring one account's numbers and give up, all the time."""
+    slow = Slow()
+    names = await several(shop, desk, 2)
+    async with sending(desk, slow, TOP_UPS):
+        slow.answer(names[1])
+        for number in range(10 * LANE_EVENTS_MAX):
+            await pay(shop, names[0], f"more-{number}")
+        await pay(shop, names[1], "later")
+        await shop.clock.advance(10)
+        assert slow.got == [*names, names[1]], "the first account's first is not answered yet"
+        slow.answer(names[1])
+        while slow.waiting:
+            slow.answer(names[0])
+            await shop.clock.rest()
+        await shop.clock.advance(2 * RENEW_S)
+        assert slow.waiting == []
+        told = slow.ids(names[0])
+        assert len(set(told)) == len(told) == 10 * LANE_EVENTS_MAX + 1, "each once"
+        assert told == sorted(told)
+        assert desk.behind_s <= RENEW_S + 1
+
+
+async def test_while_one_account_is_behind_a_sender_that_is_killed_leaves_none_of_its_events_out(
+    shop: Shop, desk: Desk
+) -> None:
+    slow = Slow()
+    names = await several(shop, desk, 2)
+    for number in range(3 * LANE_EVENTS_MAX):
+        await pay(shop, names[0], f"more-{number}")
+    await pay(shop, names[1], "later")
+    async with sending(desk, slow, TOP_UPS):
+        for _ in range(2):
+            slow.answer(names[1])
+            await shop.clock.advance(2)
+        for _ in range(LANE_EVENTS_MAX + 5):
+            slow.answer(names[0])
+            await shop.clock.rest()
+        await shop.clock.advance(2 * RENEW_S)
+    assert len(slow.ids(names[1])) == 2
+    program = Program()
+    async with sending(desk, program, TOP_UPS):
+        await shop.clock.advance(5)
+    told = program.of(names[0])
+    assert told[-1] == max(told)
+    assert told == sorted(told)
+    left = set(told) - set(slow.ids(names[0])[:-1])
+    assert len(left) == 3 * LANE_EVENTS_MAX + 1 - (LANE_EVENTS_MAX + 5)
+
+
+async def test_an_accounts_many_letters_hold_up_no_other_account(shop: Shop, desk: Desk) -> None:
+    """As after `charging webhook resend`: they are tried one after the other, beside what happens to others."""
+    refusing, slow = Program(), Slow()
+    refusing.answer = lambda _account: 400
+    names = await several(shop, desk, 1, each=9)
+    await shop.service.accounts.add("bert", "light")
+    async with sending(desk, refusing, TOP_UPS):
+        await shop.clock.advance(4)
+    assert len(await desk.letters()) == 9
+    await desk.book.resend("site", "", 100)
+    async with sending(desk, slow, TOP_UPS):
+        for number in range(3):
+            await pay(shop, "bert", f"b-{number}")
+            await shop.clock.advance(6)
+            assert slow.got == [*names, *["bert"] * (number + 1)], "the first letter is not answered yet"
+            slow.answer("bert")
+        for _ in range(9):
+            slow.answer(names[0])
+            await shop.clock.rest()
+    told = slow.ids(names[0])
+    assert len(told) == 9
+    assert told == sorted(told)
+    assert await desk.letters() == []
 
 
 async def test_one_that_hangs_is_told_again_and_nothing_is_left_out_if_its_sender_is_killed(
@@ -200,7 +276,7 @@ async def test_of_the_lanes_that_find_the_place_old_one_writes_it(
 
     monkeypatch.setattr(desk.writes, "move", dawdles)
     async with sending(desk, slow, TOP_UPS):
-        await shop.clock.advance(RENEW_S + 1)
+        shop.clock.pass_unseen(RENEW_S + 1)
         moves.clear()
         for name in names:
             slow.answer(name)

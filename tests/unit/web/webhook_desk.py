@@ -151,12 +151,18 @@ class Slow:
         self.waiting: list[tuple[str, str, asyncio.Future[int]]] = []
         """Account, id, and the answer to come."""
         self.got: list[str] = []
+        self._ids: list[tuple[str, str]] = []
+
+    def ids(self, account: str) -> list[str]:
+        """Of the messages of an account, in the order in which they came."""
+        return [id for of, id in self._ids if of == account]
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         told, answer = json.loads(request.content), asyncio.get_running_loop().create_future()
         one = (told["data"]["account"], request.headers["webhook-id"], answer)
         self.waiting.append(one)
         self.got.append(one[0])
+        self._ids.append(one[:2])
         try:
             return httpx.Response(await answer)
         finally:
