@@ -33,6 +33,8 @@ class Lane:
     letters: list[Letter] = field(default_factory=list)
     is_due: bool = False
     """The first letter is to be tried."""
+    counted: int = 0
+    """So many letters of it are among those of all lanes."""
     events: deque[tuple[Place, Event]] = field(default_factory=deque)
     """Each with the place before it."""
     passed: Place | None = None
@@ -57,6 +59,27 @@ class Lane:
         """The first event was delivered, or has become a letter."""
         _, event = self.events.popleft()
         self.oldest_us = self.events[0][1].at_us if self.events else event.at_us
+
+    def append(self, before: Place, event: Event) -> None:
+        """It comes next, behind the place ``before``."""
+        if not self.events:
+            self.oldest_us = event.at_us
+        self.events.append((before, event))
+
+    def put(self, letter: Letter) -> None:
+        """One more, in the order of the events. One that is there already stays as it is."""
+        if all(one.event != letter.event for one in self.letters):
+            self.letters = sorted((*self.letters, letter), key=_order)
+
+    def change(self, letter: Letter) -> None:
+        """It was tried in vain; nothing, if someone has dropped it meanwhile."""
+        self.letters = [letter if one.event == letter.event else one for one in self.letters]
+        self.is_due = False
+
+    def remove(self, letter: Letter, is_due: Callable[[Letter], bool]) -> None:
+        """It was taken."""
+        self.letters = [one for one in self.letters if one.event != letter.event]
+        self.is_due = bool(self.letters) and is_due(self.letters[0])
 
 
 class Lanes:
@@ -113,7 +136,8 @@ class Lanes:
             if lane.passed is None and len(lane.events) >= LANE_EVENTS_MAX:
                 lane.passed = before
             if lane.passed is None:
-                self._append(lane, before, event)
+                lane.append(before, event)
+                self._settle(lane)
             before = Place(event.number, event.part)
         self.read = following
 
@@ -124,14 +148,13 @@ class Lanes:
         for event in found:
             if (event.number, event.part) > read:
                 break  # the stream will come to it
-            self._append(lane, before, event)
+            lane.append(before, event)
             before = Place(event.number, event.part)
         is_end = following == lane.passed  # also before what was read: a copy of the ledger was restored
         lane.passed = None if is_end or _reach(following) >= read else following
 
     def hold(self, letters: Sequence[Letter], is_due: Callable[[Letter], bool]) -> None:
         """These are all letters, in the order of their events."""
-        self.letters = len(letters)
         of_accounts: dict[str, list[Letter]] = {}
         for letter in letters:
             of_accounts.setdefault(letter.account, []).append(letter)
@@ -141,24 +164,6 @@ class Lanes:
             lane.letters = of_accounts.get(lane.account, [])
             lane.is_due = bool(lane.letters) and is_due(lane.letters[0])
             self._settle(lane)
-
-    def put(self, lane: Lane, letter: Letter) -> None:
-        """One more, in the order of the events. One that is there already stays as it is."""
-        if all(one.event != letter.event for one in lane.letters):
-            lane.letters = sorted((*lane.letters, letter), key=_order)
-            self.letters += 1
-
-    def change(self, lane: Lane, letter: Letter) -> None:
-        """It was tried in vain; nothing, if someone has dropped it meanwhile."""
-        lane.letters = [letter if one.event == letter.event else one for one in lane.letters]
-        lane.is_due = False
-
-    def remove(self, lane: Lane, letter: Letter, is_due: Callable[[Letter], bool]) -> None:
-        """It was taken."""
-        left = [one for one in lane.letters if one.event != letter.event]
-        self.letters -= len(lane.letters) - len(left)
-        lane.letters = left
-        lane.is_due = bool(left) and is_due(left[0])
 
     def put_off(self) -> None:
         """No letter is tried until `hold` is called again: the receiver is away."""
@@ -187,14 +192,10 @@ class Lanes:
         untold = ((_reach(one.before), one) for one in self._lanes.values() if one.before is not None)
         return min(untold, key=lambda one: one[0], default=(None, None))[1]
 
-    def _append(self, lane: Lane, before: Place, event: Event) -> None:
-        if not lane.events:
-            lane.oldest_us = event.at_us
-        lane.events.append((before, event))
-        self._settle(lane)
-
     def _settle(self, lane: Lane) -> None:
         """It waits for its turn if it has something to do, and is forgotten if it never has."""
+        self.letters += len(lane.letters) - lane.counted
+        lane.counted = len(lane.letters)
         if lane.is_idle:
             if self._lanes.get(lane.account) is lane:
                 del self._lanes[lane.account]

@@ -379,17 +379,16 @@ class Sender:
         failure = await self._post.once(found[0]) if found else None
         if not found:
             log.error("webhook_letter_gone", webhook=self._name, event_id=letter.event)
-        lanes = self._turn.lanes
         async with self._letters:
             if failure is None:
                 await self._book.taken(self._name, letter.event)
-                lanes.remove(lane, letter, self._is_due)
+                lane.remove(letter, self._is_due)
             elif failure.kind is not Kind.UNREACHED:
                 letter = _tried(self._name, letter, failure, self._clock.now().wall_us, self._jitter())
                 await self._book.failed(self._name, letter)
-                lanes.change(lane, letter)
+                lane.change(letter)
         if failure is not None and failure.kind is not Kind.REFUSED:
-            lanes.put_off()
+            self._turn.lanes.put_off()
 
     async def _tell(self, lane: Lane, event: Event) -> None:
         """Deliver it, however long that takes; or make a letter of it."""
@@ -401,7 +400,7 @@ class Sender:
             letter = _tried(self._name, letter, failure, self._clock.now().wall_us, self._jitter())
         async with self._letters:
             await self._book.bury(self._name, letter)
-            self._turn.lanes.put(lane, letter)
+            lane.put(letter)
 
     async def _change(self) -> None:
         """Return when something in the lanes has changed."""
