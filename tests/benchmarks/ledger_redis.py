@@ -62,7 +62,7 @@ _TEXTS = {
 redis.call("HMGET", KEYS[1], "#lines", "p:credit", "r:credit", "p:calls", "r:calls")
 redis.call("HGET", KEYS[2], ARGV[1])
 redis.call("HGET", KEYS[4], ARGV[2])
-redis.call("HEXISTS", KEYS[6], ARGV[2])
+redis.call("HEXISTS", KEYS[5], ARGV[2])
 redis.call("RPUSH", KEYS[3], ARGV[3])
 redis.call("HSET", KEYS[2], ARGV[1], ARGV[4])
 redis.call("HSET", KEYS[1], "#lines", "1", "r:credit", "120", "r:calls", "1")
@@ -93,8 +93,8 @@ redis.call("HSET", KEYS[1], "#lines", "3", "p:credit", "999999910", "r:credit", 
 local time = redis.call("TIME")
 redis.call("ZADD", "bare:{#feed}:news", time[1] * 1000000 + time[2], "account-0000001")
 redis.call("HDEL", KEYS[4], ARGV[2])
-redis.call("ZADD", KEYS[5], "3", ARGV[2])
-redis.call("HSET", KEYS[6], ARGV[2], ARGV[6])
+redis.call("ZADD", KEYS[6], "3", ARGV[2])
+redis.call("HSET", KEYS[5], ARGV[2], ARGV[6])
 redis.call("SREM", "bare:switch:{switch}", ARGV[2] .. " account-0000001")
 redis.call("ZADD", "bare:cdrs", "3", ARGV[2] .. " account-0000001 3")
 return {"created", "", "switch", 999999910, 0, 0, 0}
@@ -199,12 +199,12 @@ class Side:
     async def _together(self, transfer: Transfer) -> None:
         assert transfer.session is not None
         arguments = (transfer.id, transfer.session, *_CONSTANTS)
-        await self._client.script(SCRIPTS[type(transfer.change)], self._keys.books(transfer.account), arguments)
+        await self._client.script(SCRIPTS[type(transfer.change)], self._keys.needed(transfer), arguments)
 
     async def _alone(self, transfer: Transfer) -> None:
         assert transfer.session is not None
         arguments = (transfer.id, transfer.session, *_CONSTANTS)
-        keys, script = self._keys.books(transfer.account), SCRIPTS[type(transfer.change)]
+        keys, script = self._keys.needed(transfer), SCRIPTS[type(transfer.change)]
         async with self._turn:
             await self._redis.evalsha(script.digest, len(keys), *keys, *arguments)
 

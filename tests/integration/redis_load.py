@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from typing import TypeVar
 
 import httpx
 from pydantic import SecretStr
@@ -27,6 +28,7 @@ from tests.integration.redis_servers import RedisServer, wait_until
 
 TASKS = 20
 DEADLINE_S = 40
+T = TypeVar("T")
 NOT_THANKED = (10, 90)
 """Of a webhook's requests."""
 
@@ -37,17 +39,22 @@ def top_up(name: str) -> Transfer:
 
 async def insist(store: Store, transfer: Transfer) -> Applied:
     """Ask with the same id until there is an answer, as the daemon does."""
+    return await answered(lambda: store.apply(transfer), transfer.id)
+
+
+async def answered(ask: Callable[[], Awaitable[T]], what: str) -> T:
+    """Ask until there is an answer."""
     reason = "asked once"
     try:
         async with asyncio.timeout(DEADLINE_S):
             while True:
                 try:
-                    return await store.apply(transfer)
+                    return await ask()
                 except LedgerUnavailable as error:
                     reason = str(error)
                     await asyncio.sleep(0.02)
     except TimeoutError as error:
-        raise TimeoutError(f"{transfer.id} had no answer; last: {reason}") from error
+        raise TimeoutError(f"{what} had no answer; last: {reason}") from error
 
 
 class Opener:

@@ -14,6 +14,7 @@ from tests.contract.scenario import add_account, assert_sound
 from tests.fakes.relay import Relay
 from tests.integration.redis_load import (
     Opener,
+    answered,
     has_all,
     insist,
     lose_the_master_and_nothing,
@@ -88,6 +89,37 @@ async def test_a_transfer_on_a_cluster_waits_for_its_replica(cluster: Cluster, o
             await store.apply(top_up("t2"))
     replica.thaw()
     assert (await insist(store, top_up("t2"))).outcome is Outcome.EXISTS
+
+
+async def test_the_name_of_an_open_session_on_a_cluster_waits_for_its_own_replica(
+    cluster: Cluster, opened: Opener
+) -> None:
+    """It is in another slot than the session. Without it no daemon that starts would find the call."""
+    store = await opened(cluster.url + "&min_replicas_ack=1")
+    await add_account(store)
+    await insist(store, Transfer("t1", "a", Kind.TOP_UP, 1, (Leg("credit", 100),)))
+    switch, (master, replica) = await asyncio.to_thread(_elsewhere, cluster)
+    opens = _change("s1", 1, Opened(switch, "opened"), 30)
+    await insist(store, _change("s0", 1, Opened(switch, "opened"), 30))  # the switch is known from now on
+    await asyncio.to_thread(wait_until, lambda: has_all(master), "the replica has not said that it has all")
+    replica.freeze()
+    master.cli("client", "kill", "type", "replica")  # else what follows waits for it in a socket's buffer
+    with pytest.raises(LedgerUnavailable, match="only 0 of 1 replicas"):
+        await store.apply(opens)
+    master.kill()
+    replica.thaw()
+    await asyncio.to_thread(wait_until, lambda: promoted(replica), "the replica was not promoted")
+    later = await opened(cluster.url)
+    assert (await insist(later, opens)).outcome is Outcome.CREATED
+    found = await answered(lambda: later.sessions(switch), "what is open")
+    assert sorted(session.id for session in found) == ["s0", "s1"]
+
+
+def _elsewhere(cluster: Cluster) -> tuple[str, tuple[RedisServer, RedisServer]]:
+    """A switch whose sessions another node names than that of the account, and that node and its replica."""
+    of_account = cluster.master_and_replica("a")
+    each = ((switch, cluster.master_and_replica(switch)) for switch in "xyzvwtu")
+    return next((switch, servers) for switch, servers in each if servers != of_account)
 
 
 async def test_transfers_on_a_cluster_that_wait_for_a_replica_need_no_connections_of_their_own(

@@ -73,7 +73,8 @@ class _Batching(AbstractConnection):
     async def ask(self, commands: Sequence[Command], more_s: float = 0) -> list[Any]:
         """The answers to commands that travel together; a command that Redis refuses has the error for its answer.
         One deadline holds for all of them, ``more_s`` later than that of the connection."""
-        await self.send_packed_command([packed for command in commands for packed in self.pack_command(*command)])
+        # Whatever the stub of hiredis says, of a command of more than one word too.
+        await self.send_packed_command([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type]
         try:
             async with asyncio.timeout(self.socket_timeout + more_s):
                 return [await self._parser.read_response() for _ in commands]
@@ -191,20 +192,19 @@ async def _ask_all(pipelines: Pipelines, commands: Sequence[Command]) -> list[An
         return [error] * len(commands)
 
 
-async def _travel(
-    pipelines: Pipelines,
-    script: Script,
-    keys: Sequence[str],
-    arguments: Sequence[Word],
-    before: Sequence[Command] = (),
-) -> Any:
+async def _travel(pipelines: Pipelines, script: Script, keys: Sequence[str], arguments: Sequence[Word]) -> Any:
     rest = (len(keys), *keys, *arguments)
-    *prepared, answer = await pipelines.ask([*before, ("EVALSHA", script.digest, *rest)])
-    for one in prepared:
-        _checked(one)
+    (answer,) = await pipelines.ask([("EVALSHA", script.digest, *rest)])
     if isinstance(answer, NoScriptError):
         (answer,) = await pipelines.ask([("EVAL", script.text, *rest)])
     return _checked(answer)
+
+
+async def _evaluate(redis: Redis | RedisCluster, script: Script, keys: Sequence[str], arguments: Sequence[Word]) -> Any:
+    try:
+        return await redis.execute_command("EVALSHA", script.digest, len(keys), *keys, *arguments)
+    except NoScriptError:
+        return await redis.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
 
 
 def _wait(url: RedisUrl) -> Command:
@@ -321,13 +321,14 @@ class RedisClient:
     async def script(
         self, script: Script, keys: Sequence[str], arguments: Sequence[Word], before: Sequence[Command] = ()
     ) -> Any:
-        """What the script answered; its keys are of one slot. ``before``: commands to be carried out before it."""
+        """What the script answered; its keys are of one slot. ``before``: commands that must have been carried out
+        before it, else it is not sent."""
+        for command in before:
+            await self.command(*command)
         if self._url.is_cluster:
-            for command in before:
-                await self.command(*command)
             async with self._asking() as redis:
-                return await self._evaluate(redis, script, keys, arguments)
-        return await _travel(self._pipelines, script, keys, arguments, before)
+                return await _evaluate(redis, script, keys, arguments)
+        return await _travel(self._pipelines, script, keys, arguments)
 
     async def scripts(
         self, script: Script, asked: Sequence[tuple[Sequence[str], Sequence[Word]]]
@@ -377,17 +378,25 @@ class RedisClient:
     ) -> Any:
         """As ``script``, once ``min_replicas_ack`` replicas have what it wrote or found written: WAIT on the same
         connection, which counts all that the server had written when the script ended. Raises LedgerError;
-        LedgerUnavailable if too few have it in time."""
+        LedgerUnavailable if too few have it in time. What goes ``before`` has to be there first: what would name it
+        must not outlive it."""
         if not self._url.min_replicas_ack:
             return await self.script(script, keys, arguments, before)
-        if not self._url.is_cluster:
-            return await _travel(self._acknowledged, script, keys, arguments, before)
         for command in before:
-            await self.command(*command)
-        return await _travel((await self._node_of(keys[0])).acknowledged, script, keys, arguments)
+            await self.command_acknowledged(*command)
+        return await _travel(await self._waiting(keys[0]), script, keys, arguments)
 
-    async def _node_of(self, key: str) -> _Node:
-        """The node of a cluster that has the key."""
+    async def command_acknowledged(self, *words: Word) -> Any:
+        """As ``command`` with a key, which stands behind its name, once ``min_replicas_ack`` replicas have what it
+        wrote; as ``script_acknowledged``."""
+        if not self._url.min_replicas_ack:
+            return await self.command(*words)
+        return _checked((await (await self._waiting(str(words[1]))).ask([words]))[0])
+
+    async def _waiting(self, key: str) -> Pipelines:
+        """Those that wait for the replicas of the server that has the key."""
+        if not self._url.is_cluster:
+            return self._acknowledged
         async with self._asking() as redis:
             assert isinstance(redis, RedisCluster)
             await redis.initialize()
@@ -397,7 +406,7 @@ class RedisClient:
             if place not in self._of_nodes:
                 direct = Redis.from_pool(_pool(self._url, *place))
                 self._of_nodes[place] = _Node(direct, Pipelines(partial(self._send_to_node, direct)))
-            return self._of_nodes[place]
+            return self._of_nodes[place].acknowledged
 
     async def dump(self, path: Path) -> None:
         """Write the server's content to the file, as it is at one moment. Raises LedgerUnavailable, of a cluster
@@ -430,14 +439,6 @@ class RedisClient:
             options = {"target_nodes": RedisCluster.PRIMARIES} if cluster else {}
             answer = await redis.execute_command(*words, **options)
         return {str(node): one for node, one in answer.items()} if cluster else {"server": answer}
-
-    async def _evaluate(
-        self, redis: Redis | RedisCluster, script: Script, keys: Sequence[str], arguments: Sequence[Word]
-    ) -> Any:
-        try:
-            return await redis.execute_command("EVALSHA", script.digest, len(keys), *keys, *arguments)
-        except NoScriptError:
-            return await redis.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[Redis | RedisCluster]:

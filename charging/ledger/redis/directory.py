@@ -174,7 +174,7 @@ class RedisLeases:
 
     async def acquire_lease(self, switch: str, owner: str, ttl_s: float) -> int | None:
         await known_schema(self._client, self._keys)  # who stood by while a newer program upgraded it leads no more
-        await self._indexes.know(switch)
+        await self._indexes.know(switch, waits=False)
         epoch = await self._lease("acquire", switch, owner, ttl_s)
         # In this order: who wants to be alone takes its lease first and looks for others second, so one of the two sees
         # the other.

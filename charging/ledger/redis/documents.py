@@ -52,7 +52,7 @@ class RedisDocuments:
         news, mark = "", f"#{document.collection}/{document.id}"
         if what != "delete" and takes_place(document, is_new=what == "put"):
             if self._url.is_cluster:
-                await self._client.script(self._mark_news, [self._keys.news], (mark,))
+                await self._client.script_acknowledged(self._mark_news, [self._keys.news], (mark,))
             else:
                 news = self._keys.news
         arguments = (what, document.id, document.version, due, document.body, self._url.touch, news, mark)

@@ -27,11 +27,15 @@ class RedisIndexes:
         self._known_switches: set[str] = set()
         """Those that this process has put into the index of switches."""
 
-    async def know(self, switch: str) -> None:
-        """Put the switch into the index of switches, once."""
-        if switch not in self._known_switches:
-            await self._client.command("SADD", self._keys.switches, switch)
+    async def know(self, switch: str, *, waits: bool = True) -> None:
+        """Put the switch into the index of switches, once; again each time by whoever ``waits`` for no replica."""
+        if switch in self._known_switches:
+            return
+        if waits:
+            await self._client.command_acknowledged("SADD", self._keys.switches, switch)
             self._known_switches.add(switch)
+        else:
+            await self._client.command("SADD", self._keys.switches, switch)
 
     async def members(self, key: str) -> list[str]:
         """All of a set, in no order."""

@@ -26,7 +26,12 @@ from charging.ledger.model import (
 )
 from charging.ledger.redis.pipeline import Word
 
+_HEAD, _LINE = 13, 4
+"""How many words of ARGV come before the lines, and how many a line has (``apply.lua``)."""
 _pack_leg = struct.Struct("<B3d").pack
+_BOOKS = "books", "ids", "journal", "sessions", "cdr", "cdrs", "actors"
+_NEEDED = {type(None): 3, Kept: 4, Opened: 5, Closed: 6}
+"""Of those, by what becomes of the session."""
 _OUTCOMES = {outcome.value.encode(): outcome for outcome in Outcome}
 
 
@@ -63,9 +68,16 @@ class Keys:
         return f"{self._prefix}:{{{account}}}:{what}"
 
     def books(self, account: str) -> list[str]:
-        """The keys of ``apply.lua``, in its order."""
+        """All that ``apply.lua`` may need, in its order."""
+        return self._books(account, len(_BOOKS))
+
+    def needed(self, transfer: Transfer) -> list[str]:
+        """The keys of ``apply.lua`` for this transfer."""
+        return self._books(transfer.account, len(_BOOKS) if transfer.actor else _NEEDED[type(transfer.change)])
+
+    def _books(self, account: str, first: int) -> list[str]:
         stem = self.of(account, "")
-        return [stem + what for what in ("books", "ids", "journal", "sessions", "cdrs", "cdr", "actors")]
+        return [stem + what for what in _BOOKS[:first]]
 
     def number(self, number: str) -> str:
         return f"{self._prefix}:number:{{{number}}}"
@@ -135,17 +147,17 @@ def apply_arguments(transfer: Transfer, grants: Sequence[Transfer], touch: str, 
     change, follows = _change_arguments(transfer)
     lines = (*grants, transfer)
     news = "1" if any([one.kind.has_place for one in lines]) else ""
-    names: list[str] = []
+    # The transfer's own balances come first, so that the answer begins with them.
+    names = list(dict.fromkeys([leg.balance for line in (transfer, *grants) for leg in line.legs]))
     told: list[Word] = []
     for line in lines:
-        legs = b""
-        for leg in line.legs:
-            if (name := leg.balance) not in names:
-                names.append(name)
-            legs += _pack_leg(names.index(name), leg.posted, leg.reserved, leg.floor)
+        legs = b"".join([_pack_leg(names.index(leg.balance), leg.posted, leg.reserved, leg.floor) for leg in line.legs])
         digest = line.digest
         told += (line.id, digest, _dump_line(line, digest), legs)
-    return [*change, touch, indexes, follows, transfer.actor, news, follows + 1, ";".join(names), *told]
+    for name in names:
+        told += (f"p:{name}", f"r:{name}")
+    main = _HEAD + 1 + _LINE * len(grants)
+    return [*change, touch, indexes, follows, transfer.actor, news, follows + 1, main, *told]
 
 
 def _change_arguments(transfer: Transfer) -> tuple[tuple[str | int, ...], int]:
@@ -164,8 +176,10 @@ def _change_arguments(transfer: Transfer) -> tuple[tuple[str | int, ...], int]:
 def load_applied(reply: Sequence[Any], transfer: Transfer) -> tuple[Applied, str]:
     """The answer, and the switch of the session that the transfer changed."""
     outcome, detail, switch, *amounts = reply
-    each = zip(transfer.legs, amounts[::2], amounts[1::2], strict=True)
-    balances = {leg.balance: Balance(posted, reserved) for leg, posted, reserved in each}
+    own = dict.fromkeys([leg.balance for leg in transfer.legs])
+    amounts = amounts[: 2 * len(own)]  # those of the grants come behind
+    each = zip(own, amounts[::2], amounts[1::2], strict=True)
+    balances = {name: Balance(posted, reserved) for name, posted, reserved in each}
     if (told := _OUTCOMES[outcome]) is Outcome.OUT_OF_SEQUENCE:
         stored = load_session(transfer.account, transfer.session or "", detail)
         return Applied(told, balances, session=stored), switch.decode()

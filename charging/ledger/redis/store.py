@@ -115,7 +115,7 @@ class RedisStore:
         apart = self._url.is_cluster
         arguments = apply_arguments(transfer, grants, self._url.touch, indexes="" if apart else self._url.prefix)
         before = await self._indexed(transfer, grants) if apart else ()
-        keys = self._keys.books(transfer.account)
+        keys = self._keys.needed(transfer)
         reply = await self._client.script_acknowledged(self._scripts["apply"], keys, arguments, before)
         applied, switch = load_applied(reply, transfer)
         closes = isinstance(transfer.change, Closed) and not transfer.change.opens
@@ -149,7 +149,7 @@ class RedisStore:
         for transfer, grants in wanted:
             check_request(transfer, grants)
             arguments = apply_arguments(transfer, grants, self._url.touch, indexes=self._url.prefix)
-            asked.append((self._keys.books(transfer.account), arguments))
+            asked.append((self._keys.needed(transfer), arguments))
         answers = await self._client.scripts(self._scripts["apply"], asked)
         return [
             answer if isinstance(answer, LedgerError) else or_error(_applied, answer, transfer)
@@ -300,8 +300,10 @@ class RedisStore:
 
     async def restore_lines(self, account: str, lines: Sequence[JournalLine], balances: Mapping[str, Balance]) -> None:
         await self.feed.begin_behind(lines[-1])
-        keys = [*self._keys.books(account)[:3], self._keys.of(account, "actors")]
-        await self._client.script(self._scripts["restore"], keys, restore_arguments(lines, balances))
+        books, ids, journal, *_, actors = self._keys.books(account)
+        await self._client.script(
+            self._scripts["restore"], [books, ids, journal, actors], restore_arguments(lines, balances)
+        )
 
     async def restore_cdrs(self, cdrs: Sequence[CdrRow]) -> None:
         for cdr in cdrs:

@@ -5,9 +5,10 @@
 --       2 ids      hash   transfer id -> digest
 --       3 journal  list   "NUMBER JSON"
 --       4 sessions hash   session -> "EPOCH OPENED_US SEQUENCE HOLDS\nSWITCH\nSTATE", HOLDS being "NAME=AMOUNT;…"
---       5 cdrs     zset   session by the end of its call
---       6 cdr      hash   session -> "ENDED_US DOCUMENT"
+--       5 cdr      hash   session -> "ENDED_US DOCUMENT"
+--       6 cdrs     zset   session by the end of its call
 --       7 actors   hash   number of a line -> who had it written; only of lines that name someone
+--       So many of them as the transfer needs: three without a session, then keep 4, open 5, close and once 6; with an actor all.
 -- ARGV  1 change ("", open, keep, close, once: it opens and closes)   2 session   3 epoch   4 switch
 --       5 at_us (close, once: ended_us)   6 state (close, once: the CDR or "")     7 "1": write something even where nothing changes, for WAIT to wait for
 --       8 how the names of the indexes begin, for this script to keep them; "": the caller does (in a cluster they are in
@@ -15,40 +16,33 @@
 --       9 follows: the number of the session's last transfer, by the caller's books
 --       10 who has the transfer done, or ""
 --       11 "1": mark the account for the feed (tell.lua), if this script keeps the indexes
---       12 follows + 1
---       13 the names of all balances that are touched, each once, with ";" between them
+--       12 follows + 1   13 where in ARGV the transfer's own line begins
 --       14… the lines, the transfer last; of each: id, digest, its JSON for the journal, and its legs: of each leg the
---         place of its balance in 13, from 0 (one byte), posted, reserved and floor (doubles, the lowest byte first)
--- Answer: outcome, detail (out_of_sequence: the session's record), the switch of the session, then posted and reserved of each of the transfer's legs.
+--         place of its balance, from 0 (one byte), posted, reserved and floor (doubles, the lowest byte first)
+--       and behind them the fields of all balances that are touched, each balance once: "p:NAME", "r:NAME", …
+-- Answer: outcome, detail (out_of_sequence: the session's record), the switch of the session, then posted and reserved of
+--       each balance that is touched.
 --
 -- Amounts stay below 2^53, where doubles are exact; a sum of two that does not is still seen to pass the limit. Numbers
 -- become texts by "%.0f" alone, which is exact for all of them; "%d" goes by a C long, which has 32 bits on some machines.
 -- Conversions between texts and numbers, and tables, are what a script spends its time on, far more than on what it decides.
--- So legs come as doubles, each amount that is stored is converted once, what is held stays a text where it does not
--- change, only what changes is written, and tables are made with the room that most need.
+-- So legs come as doubles, the names of fields as they are stored, each amount that is stored is converted once, what is
+-- held stays a text where it does not change, only what changes is written, tables are made with the room that most need,
+-- and the function below has no variables of its surroundings, each of which would have to be kept for it.
 
 local AMOUNT_MAX = 9007199254740991
 local LEG = "<Bddd"
-local call, tonumber, format, take_apart = redis.call, tonumber, string.format, struct.unpack
-local books, ids, journal, sessions, cdrs, cdr, actors = unpack(KEYS)
-local change, session, epoch, switch, at_us, state, touch, indexes, follows, actor, news, sequence, names = unpack(ARGV, 1, 13)
-local main = #ARGV - 3  -- where the transfer's own line begins
+local call, tonumber, format, take_apart, ARGV = redis.call, tonumber, string.format, struct.unpack, ARGV
+local books, ids, journal, sessions, cdr, cdrs, actors = unpack(KEYS)
+local change, session, epoch, switch, at_us, state, touch, indexes, follows, actor, news, sequence, main = unpack(ARGV, 1, 13)
+main = main + 0
+local before, last = main + 2, #ARGV - main - 2  -- in the field ARGV[before + n] is stored[n]; the first is 2, so many there are
+local stored = call("HMGET", books, "#lines", unpack(ARGV, main + 4, before + last))
 
-local fields, last_field = {"#lines", nil, nil, nil, nil}, 1
-for name in names:gmatch("[^;]+") do
-    fields[last_field + 1], fields[last_field + 2] = "p:" .. name, "r:" .. name
-    last_field = last_field + 2
-end
-local stored = call("HMGET", books, unpack(fields, 1, last_field))
-
-local function answer(outcome, detail, told)
-    local reply, last = {outcome, detail, switch, nil, nil, nil, nil, nil, nil}, 3
-    local legs, next_byte = ARGV[main + 3], 1
-    while next_byte <= #legs do
-        local place, _
-        place, _, _, _, next_byte = take_apart(LEG, legs, next_byte)
-        reply[last + 1], reply[last + 2] = tonumber(told[2 * place + 2] or 0), tonumber(told[2 * place + 3] or 0)
-        last = last + 2
+local function refusal(outcome, detail, switch, stored, last)
+    local reply = {outcome, detail, switch, nil, nil, nil, nil}
+    for field = 2, last do
+        reply[field + 2] = (stored[field] or 0) + 0
     end
     return reply
 end
@@ -59,12 +53,12 @@ if digest then
         call("HSET", books, "#lines", stored[1])
     end
     if digest == ARGV[main + 1] then
-        return answer("exists", "", stored)
+        return refusal("exists", "", switch, stored, last)
     end
-    return answer("differs", "the journal has " .. digest .. ", not " .. ARGV[main + 1], stored)
+    return refusal("differs", "the journal has " .. digest .. ", not " .. ARGV[main + 1], switch, stored, last)
 end
 if not stored[1] then
-    return answer("account_not_found", "", stored)
+    return refusal("account_not_found", "", switch, stored, last)
 end
 
 -- The session. What it holds is taken apart only where that changes.
@@ -73,17 +67,17 @@ if change ~= "" then
     local record = call("HGET", sessions, session)
     if change == "open" or change == "once" then
         if record or call("HEXISTS", cdr, session) == 1 then
-            return answer("session_exists", "", stored)
+            return refusal("session_exists", "", switch, stored, last)
         end
     elseif not record then
-        return answer("session_not_open", "", stored)
+        return refusal("session_not_open", "", switch, stored, last)
     else
         local held_epoch, held_opened, held_sequence, holding, held_switch =
             record:match("^(%d+) (%-?%d+) (%d+) ([^\n]*)\n([^\n]*)\n")
         if epoch ~= held_epoch and tonumber(epoch) < tonumber(held_epoch) then
-            return answer("fenced", "", stored)
+            return refusal("fenced", "", switch, stored, last)
         elseif held_sequence ~= "0" and held_sequence ~= follows then
-            return answer("out_of_sequence", record, stored)
+            return refusal("out_of_sequence", record, switch, stored, last)
         end
         held, opened_us, switch = holding, held_opened, held_switch
     end
@@ -91,10 +85,10 @@ end
 
 -- The money, and what the session holds. What is wrong with the latter is told first.
 local amounts, holds = {nil, nil, nil, nil, nil}, nil  -- by the place of their field; by name
-for field = 2, last_field do
-    amounts[field] = stored[field] and tonumber(stored[field]) or 0
+for field = 2, last do
+    amounts[field] = stored[field] and stored[field] + 0 or 0
 end
-local changed, last = {nil, nil, nil, nil, nil, nil, nil, nil}, 0
+local changed, words = {nil, nil, nil, nil, nil, nil, nil, nil}, 0
 local refused, short
 local known  -- which of the grants the journal has
 for line = 14, main, 4 do
@@ -113,28 +107,28 @@ for line = 14, main, 4 do
         if refused then
             -- only what is held is still looked at
         elseif posted > AMOUNT_MAX or reserved > AMOUNT_MAX or -available > AMOUNT_MAX then  -- reserved is never below 0
-            refused, short = "exceeds_limit", fields[field]
+            refused, short = "exceeds_limit", ARGV[before + field]
         elseif moved < more and available < floor then
-            refused, short = "insufficient", fields[field]
+            refused, short = "insufficient", ARGV[before + field]
         end
         amounts[field], amounts[field + 1] = posted, reserved
         if moved ~= 0 or not stored[field] then
-            changed[last + 1], changed[last + 2] = fields[field], format("%.0f", posted)
-            last = last + 2
+            changed[words + 1], changed[words + 2] = ARGV[before + field], format("%.0f", posted)
+            words = words + 2
         end
         if more ~= 0 then
-            changed[last + 1], changed[last + 2] = fields[field + 1], format("%.0f", reserved)
-            last = last + 2
+            changed[words + 1], changed[words + 2] = ARGV[before + field + 1], format("%.0f", reserved)
+            words = words + 2
             if not holds then
                 holds = {}
                 for name, amount in held:gmatch("([^;=]+)=(%d+)") do
                     holds[name] = amount
                 end
             end
-            local name = fields[field]:sub(3)
+            local name = ARGV[before + field]:sub(3)
             local amount = (holds[name] or 0) + more
             if amount < 0 then
-                return answer("exceeds_reservation", name, stored)
+                return refusal("exceeds_reservation", name, switch, stored, last)
             end
             holds[name] = amount > 0 and format("%.0f", amount) or nil
         end
@@ -150,9 +144,9 @@ if holds then
 end
 local closes = change == "close" or change == "once"
 if closes and held ~= "" then
-    return answer("exceeds_reservation", held:match("^[^=]+"), stored)
+    return refusal("exceeds_reservation", held:match("^[^=]+"), switch, stored, last)
 elseif refused then
-    return answer(refused, short:sub(3), stored)
+    return refusal(refused, short:sub(3), switch, stored, last)
 end
 
 -- Nothing is refused any more: write.
@@ -165,7 +159,7 @@ for line = 14, main, 4 do
         call("HSET", ids, ARGV[line], ARGV[line + 1])
     end
 end
-call("HSET", books, "#lines", number_text, unpack(changed, 1, last))
+call("HSET", books, "#lines", number_text, unpack(changed, 1, words))
 if actor ~= "" then
     call("HSET", actors, number_text, actor)
 end
@@ -196,4 +190,4 @@ elseif change ~= "" then
         call("SADD", indexes .. ":switches", switch)
     end
 end
-return answer("created", "", amounts)
+return {"created", "", switch, unpack(amounts, 2, last)}
