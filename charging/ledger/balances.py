@@ -21,7 +21,8 @@ balances alone show what a plan still has to grant. The next user of the month's
 ledger operation (rule 5 of the port). The seconds of a larger plan therefore cannot get lost once the plan is stored:
 they are due until they are granted.
 
-A grant's id is made of what was granted before. If two grants are made at the same time, the ledger takes one, and the
+A grant's id is made of what was granted before; the first one's is the month alone, also if a gift has made the bundle
+before it. If two grants are made at the same time, the ledger takes one, and the
 caller of the other reads the balances again.
 
 **A bundle keeps the rules of the plan that granted it** (which destinations it pays for, in which increments), even if
@@ -190,6 +191,8 @@ def due_grant(
     if not seconds:
         return None
     before = balances.get(granted(month, sort), Balance()).posted
+    if not before:  # the bundle is a gift: who knows no balances makes the first grant by the same id
+        return grant(account, month, free_seconds, at_us, plan, sort)
     known = balances.get(raised_by(month, plan, sort), Balance()).posted
     raised = Leg(raised_by(month, plan, sort), free_seconds - known)
     return _grant(account, (month, sort), f"/after-{before}", seconds, at_us, "plan_changed", raised)

@@ -9,12 +9,13 @@ from types import MappingProxyType
 import pytest
 
 from charging.ledger.balances import bundle, grant, granted
-from charging.ledger.model import Applied, Balance, Kind, Transfer
+from charging.ledger.model import Applied, Balance, Kind, Leg, Transfer
 from charging.tariff.plans import Plan
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
 
 MONTH = "2026-11"
 PLANS = {
+    "light": Plan("light", "table", is_paid=True),
     "pro": Plan("pro", "table", is_paid=True, free_seconds=600),
     "max": Plan("max", "table", is_paid=True, free_seconds=1500),
 }
@@ -53,6 +54,18 @@ async def test_r11_a_call_after_an_upgrade_that_was_not_granted_brings_its_secon
     assert await rig.balance(granted(MONTH)) == Balance(1500)
     await call(rig, 30.1)
     assert (await rig.balance(bundle(MONTH))).posted == 870
+
+
+async def test_r11_after_a_gift_an_upgrade_is_granted_once(rig: Rig) -> None:
+    await rig.subscriber(plan="light")
+    gift = (Leg(bundle(MONTH), 60), Leg(granted(MONTH), 0))
+    await rig.store.apply(Transfer("correct/sorry", "anna", Kind.CORRECT, 1, gift))
+    await move_to(rig, "pro")
+    for _ in range(2):
+        await call(rig, 30.1)
+    assert await grants(rig) == [f"grant/{MONTH}"]
+    assert await rig.balance(granted(MONTH)) == Balance(600)
+    assert (await rig.balance(bundle(MONTH))).posted == 600
 
 
 async def test_r11_a_running_call_shares_the_seconds_that_another_brought(rig: Rig) -> None:

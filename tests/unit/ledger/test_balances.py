@@ -35,6 +35,12 @@ def test_r11_what_a_plan_gives_beyond_what_was_granted_is_due(plan: int, due: in
         )
 
 
+def test_r11_the_first_grant_to_a_bundle_that_a_gift_has_made_is_the_months_own() -> None:
+    """A call's end makes the month's grant again, knowing no balances: the ledger skips it by its id."""
+    gift = {KEY: Balance(60), ALL: Balance(0)}
+    assert due_grant("anna", MONTH, gift, 600, 5, "max") == grant("anna", MONTH, 600, 5, "max")
+
+
 def test_r11_a_month_that_has_expired_is_not_granted_again() -> None:
     balances = {KEY: Balance(0), ALL: Balance(600)}
     assert due_grant("anna", MONTH, balances, 600, 5, "max") is None
