@@ -144,19 +144,25 @@ def _bundle_pools(
     session: Session, balances: Mapping[str, Balance], fixed: Mapping[str, int], target_s: int
 ) -> dict[str, int]:
     """Free seconds by month beyond the settled part: what is left, the grant that is due, and what the call holds
-    unused. A month whose bundle does not pay for this destination is left out."""
+    unused. A month whose bundle does not pay for this destination is left out, unless it pays for this call already:
+    then a larger plan of other rules, which raised it meanwhile, changes nothing (R10, R11)."""
     until_us = session.start_us + target_s * MICROSECONDS
     pools: dict[str, int] = {}
     if session.rate.packs:
         pools |= pack_pools(session, balances, fixed)
     for month in months_between(session.rate.zone_info, session.start_us, until_us):
-        if not session.rate.paid_by(ruled_by(balances, month, session.granted_as, session.free_seconds)):
-            continue
         key = bundle(month)
+        if not _pays(session, balances, month) and key not in bundle_use(session.funding):
+            continue
         available = left(balances, month, session.free_seconds).available
         own = session.held.get(key, 0) + session.posted.get(key, 0) - fixed.get(key, 0)
         pools[key] = max(0, available + own)
     return pools
+
+
+def _pays(session: Session, balances: Mapping[str, Balance], month: str) -> bool:
+    """Whether a month's bundle pays for a call of these rules that would begin to use it now."""
+    return session.rate.paid_by(ruled_by(balances, month, session.granted_as, session.free_seconds))
 
 
 def pack_pools(session: Session, balances: Mapping[str, Balance], fixed: Mapping[str, int] = {}) -> dict[str, int]:

@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from charging.clock import MICROSECONDS
-from charging.ledger.balances import bundle, grant, raised_by
+from charging.ledger.balances import bundle, grant, granted, raised_by
 from charging.ledger.given_packs import COLLECTION
-from charging.ledger.model import Transfer
+from charging.ledger.model import Kind, Leg, Outcome, Transfer
 from charging.pricing.packs import PackTerms
 from charging.service.ledger_contents import LedgerContents
 from charging.service.money import Money
@@ -68,6 +68,28 @@ async def call(rig: Rig, seconds: float) -> None:
     one = await rig.talking()
     await rig.clock.advance(seconds)
     await rig.hang_up(one)
+
+
+@pytest.mark.parametrize("credit", [0, EURO])
+@pytest.mark.parametrize("given_s", [0, 120])
+async def test_r10_a_larger_plan_of_other_rules_takes_no_minutes_from_a_call_that_runs(
+    rig: Rig, credit: int, given_s: int
+) -> None:
+    """Whether they are its plan's, or were given: Pro's minutes pay for no call to America."""
+    await rig.subscriber(credit=credit, plan="light" if given_s else "small")
+    if given_s:
+        gift = Leg(bundle(NOVEMBER), given_s), Leg(granted(NOVEMBER), 0)
+        assert (await rig.store.apply(Transfer("gift", "anna", Kind.CORRECT, 1, gift))).outcome is Outcome.CREATED
+    await forward_to(rig, AMERICA)
+    one = await rig.talking()
+    await rig.clock.advance(10)
+    await move_to(rig, "pro")
+    await Months(rig.store, lambda: rig.tariff, rig.clock).raise_to_plan("anna")
+    assert (await rig.balance(granted(NOVEMBER))).posted == 600
+    await rig.clock.advance(80.1)
+    await rig.hang_up(one)
+    assert (await rig.balance()).posted == credit
+    assert (await rig.balance(bundle(NOVEMBER))).posted == 600 + given_s - 90
 
 
 def before_midnight(rig: Rig, seconds: int) -> None:
