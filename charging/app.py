@@ -29,12 +29,13 @@ from charging.app_surroundings import (
     accepted_of,
     connections,
     mail_trouble,
+    memory_of,
     missing_prompts,
     spool_free_of,
     unusable_fax_folder,
     wrong_templates,
 )
-from charging.app_switch import recordings_ender, switch_of
+from charging.app_switch import faxes_ender, recordings_ender, switch_of
 from charging.asterisk.control import CallControl
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
@@ -53,7 +54,7 @@ from charging.engine.overload import CrowdWatch, LoadWatch
 from charging.engine.ports import Observer
 from charging.engine.recovery import Recovery
 from charging.engine.sessions import OpenSessions, Registry
-from charging.engine.spool import SpoolWatch
+from charging.engine.spool import MemoryWatch, SpoolWatch
 from charging.engine.undecided import Undecided
 from charging.errors import ChargingError, LedgerError
 from charging.fax import sandbox
@@ -111,6 +112,7 @@ class Engine:
     black_boxes: BlackBoxes
     load: LoadWatch
     spool: SpoolWatch
+    memory: MemoryWatch
     lease: LeaseKeeper
     sources: Sources
     agi: AgiServer
@@ -260,6 +262,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     load = LoadWatch(clock, observe, metrics.loop_lag_seconds.observe)
     ender = recordings_ender(link, settings.switch.voicemail_dir_on_switch)
     spool = SpoolWatch(clock, observe, spool_free_of(settings), metrics.set_spool_free, ender)
+    memory = MemoryWatch(clock, observe, memory_of(settings), faxes_ender(link))
     desk = Desk(
         store=store,
         tariff=tariff.current,
@@ -280,7 +283,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     telephones = Telephones(desk, switch, clock) if isinstance(switch, PlayedSwitch) else None
     time = ProvenTime(store, clock, metrics.expiry_held.set)
     caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed, believed=time.believed)
-    calls = link, control, registry, recovery, black_boxes, load, spool, lease, sources, agi, fax
+    calls = link, control, registry, recovery, black_boxes, load, spool, memory, lease, sources, agi, fax
     rest = caretaker, decisions, notices, Supervisor(), telephones
     return Engine(config, clock, metrics, store, health, tariff, *calls, *rest)
 
@@ -397,6 +400,7 @@ def _fax(
         horizon_s=config.settings.charging.horizon_s,
         at_once=fax.at_once,
         max_bytes=fax.max_bytes,
+        at_once_of_account=fax.at_once_of_account,
         unpaid_max_s=fax.unpaid_line_s,
         unpaid_refused=metrics.fax_unpaid_refusals.inc,
     )
@@ -425,6 +429,7 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
         "black-boxes": engine.black_boxes.run(),
         "load-watch": engine.load.run(),
         "spool-watch": engine.spool.run(),
+        "memory-watch": engine.memory.run(),
         "lease": engine.lease.run(engine.recovery),
         "ami-link": engine.follow_switch(),
         "switch-address": engine.sources.watch(engine.clock),

@@ -18,6 +18,7 @@ from charging.call.running import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
 from charging.clock import Clock
 from charging.descriptors import raise_limit, shares, wanted
 from charging.door import listen
+from charging.engine.spool import RESERVE_BYTES, RESERVE_PART, Memory
 from charging.errors import ChargingError, ConfigError
 from charging.fax.folder import why_unwritable
 from charging.ledger.accounts import Language
@@ -58,6 +59,26 @@ def on_one_disk(folder: str | Path, other: str | Path) -> bool:
 def spool_free_of(settings: Settings) -> Callable[[], int | None]:
     """Return a function that measures it in bytes, by the settings."""
     return partial(spool_free, settings.switch.voicemail_dir_on_switch)
+
+
+def memory_of(settings: Settings) -> Memory:
+    """The memory of the switch's machine, if that has the switch's folders here."""
+    total = _meminfo("MemTotal") or 0
+    free = partial(_memory_free, settings.switch.voicemail_dir_on_switch)
+    return Memory(free, min(RESERVE_BYTES, total // RESERVE_PART))
+
+
+def _memory_free(folder: str) -> int | None:
+    return _meminfo("MemAvailable") if os.path.isdir(folder) else None
+
+
+def _meminfo(name: str) -> int | None:
+    """In bytes, of proc(5)."""
+    with suppress(OSError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return None
 
 
 def accepted_of(settings: Settings) -> Accepted:

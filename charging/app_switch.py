@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
 from functools import partial
 
 from charging.app_surroundings import on_one_disk
@@ -89,6 +90,18 @@ async def _end_recordings(link: Orders, fills_it: Callable[[str], Awaitable[bool
     contexts = {variables.VOICEMAIL_CONTEXT}
     if await fills_it(reply.headers.get("Value")):
         contexts.add(variables.FAX_IN_CONTEXT)
+    return await _hang_up(link, contexts)
+
+
+def faxes_ender(link: Orders | PlayedSwitch) -> Callable[[], Awaitable[int]]:
+    """Return a function that hangs up who sends a fax to the switch, and returns how many did. It raises
+    SwitchError."""
+    return nobody if isinstance(link, PlayedSwitch) else partial(_hang_up, link, {variables.FAX_IN_CONTEXT})
+
+
+async def _hang_up(link: Orders, contexts: AbstractSet[str]) -> int:
+    """Everyone who is in one of these contexts of the dialplan. Returns how many. Raises SwitchError if the switch does
+    not tell who is there."""
     found: list[str] = []
 
     def heard(entry: AmiMessage) -> None:

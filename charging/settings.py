@@ -246,6 +246,7 @@ class Fax(Section):
     max_pages: Annotated[int, whole(1, 500, "pages")] = 50
     max_bytes: Annotated[int, whole(1024, 100_000_000, "bytes")] = 10_000_000
     at_once: Annotated[int, whole(1, 1000, "faxes")] = 10
+    at_once_of_account: Annotated[int, whole(1, 1000, "faxes")] | None = None
     unpaid_line_s: Annotated[int, whole(300, 86_400, "seconds")] = 3600
     keep_days: Annotated[int, whole(1, 3650, "days")] = 7
     mail_from_counts: MailFrom = False

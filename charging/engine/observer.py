@@ -121,7 +121,7 @@ class MeteredObserver:
                 metrics.messages_refused.labels(reason).inc()
             case told.SwitchHadNoRoom():
                 metrics.messages_refused.labels(Reason.NO_ROOM).inc()
-            case told.RecordingsEnded(calls):
+            case told.RecordingsEnded(calls) | told.FaxesEnded(calls):
                 metrics.messages_refused.labels(Reason.NO_ROOM).inc(calls)
             case call.VoicemailSettled(settled):
                 metrics.charged.labels("voicemail").inc(_money(settled))

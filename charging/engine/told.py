@@ -279,6 +279,14 @@ class RecordingsEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class FaxesEnded:
+    """So little memory of the switch's machine was free that who sent faxes to it was hung up."""
+
+    calls: int
+    free_mb: int
+
+
+@dataclass(frozen=True, slots=True)
 class SwitchHadNoRoom:
     """The switch itself found its disk nearly full, and took no message of a caller who was sent to voicemail."""
 
@@ -354,6 +362,7 @@ Errors = (
     | ClockJumped
     | SpoolFull
     | RecordingsEnded
+    | FaxesEnded
     | SwitchHadNoRoom
 )
 

@@ -141,6 +141,8 @@ class FaxDesk:
     """Faxes on their way at the same time."""
     max_bytes: int
     """Of a document as it is handed in."""
+    at_once_of_account: int | None = None
+    """Of one account; ``None``: half of all."""
     unpaid_max_s: int = UNPAID_MAX_S
     """Seconds for which faxes of one account may hold lines on one day and confirm no page for it."""
     unpaid_refused: Callable[[], None] = lambda: None
@@ -150,8 +152,8 @@ class FaxDesk:
 
     @property
     def of_account(self) -> int:
-        """How many faxes one account may have at the same time: half of all, so that none keeps all others from it."""
-        return max(1, self.at_once // 2)
+        """How many faxes one account may have at the same time, so that none keeps all others from it."""
+        return self.at_once_of_account or max(1, self.at_once // 2)
 
     def hindrance(self, account: str, now: Instant) -> Refused | None:
         """Why no fax of the account can be sent now; ``None`` if faxes can."""

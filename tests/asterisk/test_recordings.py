@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from charging.app_switch import recordings_ender
+from charging.app_switch import faxes_ender, recordings_ender
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkSettings
@@ -75,3 +75,4 @@ async def test_who_fills_the_disk_is_hung_up_and_a_forwarded_call_goes_on(
             still: list[RawCall] = [forwarded, *[message, fax][ended:]]
             assert [call.asked for call in still] == [[] for _ in still]
             assert await recordings_ender(link, folder)() == 0
+            assert await faxes_ender(link)() == 2 - ended, "for memory, whatever the disk"

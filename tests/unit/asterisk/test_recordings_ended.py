@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from charging.app_switch import recordings_ender
+from charging.app_switch import faxes_ender, recordings_ender
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import Reply
 from charging.errors import ActionTimeout
@@ -36,6 +36,12 @@ async def test_who_leaves_a_message_is_hung_up_and_who_sends_a_fax_to_the_same_d
     assert ended(link) == uids
 
 
+async def test_who_sends_a_fax_is_hung_up_for_memory_and_nobody_else(link: RecordingLink) -> None:
+    listed(link)
+    assert await faxes_ender(link)() == 1
+    assert ended(link) == ["1.2"]
+
+
 async def test_who_was_gone_by_then_is_not_counted(link: RecordingLink) -> None:
     listed(link)
     link.refuse["Hangup 1.1"] = gone("Hangup")
@@ -49,4 +55,5 @@ async def test_a_switch_that_does_not_answer_is_an_error(link: RecordingLink) ->
 
 
 async def test_a_played_switch_has_no_disk() -> None:
-    assert await recordings_ender(PlayedSwitch(FakeClock(), "main"), "/")() == 0
+    played = PlayedSwitch(FakeClock(), "main")
+    assert [await recordings_ender(played, "/")(), await faxes_ender(played)()] == [0, 0]

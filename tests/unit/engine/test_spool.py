@@ -10,7 +10,7 @@ from charging.call.events import BlackBoxRead
 from charging.engine import told
 from charging.engine.desk import Desk
 from charging.engine.observer import MeteredObserver
-from charging.engine.spool import AGAIN_BYTES, END_BYTES, FULL_BYTES, ROOM_BYTES, SpoolWatch
+from charging.engine.spool import AGAIN_BYTES, END_BYTES, FULL_BYTES, ROOM_BYTES, Memory, MemoryWatch, SpoolWatch
 from charging.errors import LinkDown
 from charging.ledger.accounts import Account, Number
 from charging.metrics import Metrics
@@ -90,6 +90,39 @@ async def test_a_switch_that_cannot_be_told_to_end_them_is_told_at_the_next_look
         assert (heard, answers) == ([told.SpoolFull(249), told.RecordingsEnded(2, 249)], [])
 
 
+@pytest.mark.parametrize(
+    ("looks", "ended"),
+    [
+        ([200], []),
+        ([199], [199]),
+        ([199, 199], [199]),
+        ([199, 196], [199, 196]),
+        ([199, 200, 199], [199, 199]),
+        ([None], []),
+    ],
+)
+async def test_who_sends_a_fax_is_hung_up_before_it_has_taken_all_memory(
+    looks: list[int | None], ended: list[int]
+) -> None:
+    """Asterisk keeps every dot of a page that never ends; the kernel ended Asterisk, and all calls with it."""
+    async with make_rig() as rig:
+        heard: list[told.Told] = []
+        frees = iter(looks)
+
+        def free() -> int | None:
+            megabytes = next(frees)
+            return None if megabytes is None else megabytes * 1_000_000
+
+        async def end() -> int:
+            return 2
+
+        observe = lambda what, _session=None: heard.append(what)  # noqa: E731
+        memory = MemoryWatch(rig.clock, observe, Memory(free, 200_000_000), end)
+        for _ in looks:
+            await memory.look()
+        assert heard == [told.FaxesEnded(2, free_mb) for free_mb in ended]
+
+
 async def test_where_nobody_recorded_nothing_is_said() -> None:
     async with make_rig() as rig:
         heard: list[told.Told] = []
@@ -100,9 +133,10 @@ async def test_where_nobody_recorded_nothing_is_said() -> None:
         assert heard == [told.SpoolFull(249)]
 
 
-def test_who_was_hung_up_counts_as_one_who_could_leave_no_message() -> None:
+@pytest.mark.parametrize("what", [told.RecordingsEnded(3, 249), told.FaxesEnded(3, 249)])
+def test_who_was_hung_up_counts_as_one_who_could_leave_no_message(what: told.Told) -> None:
     metrics = Metrics()
-    MeteredObserver(metrics)(told.RecordingsEnded(3, 249))
+    MeteredObserver(metrics)(what)
     assert b'charging_messages_refused_total{reason="no_room"} 3.0' in metrics.render()
 
 

@@ -58,3 +58,12 @@ async def test_an_account_has_half_of_the_lines_and_at_least_one(office: Office,
     office.at_once = at_once
     office.opened()
     assert office.desk.of_account == of_account
+
+
+async def test_an_account_has_as_many_lines_as_the_settings_say(office: Office) -> None:
+    office.faxes = office.opened()
+    office.desk.at_once_of_account = 1
+    await office.sent("one")
+    assert "1 faxes of account 'anna'" in refused(await office.send("two"), Code.UNAVAILABLE).message
+    office.desk.at_once_of_account = 2
+    await office.sent("two")

@@ -113,15 +113,20 @@ async def test_delivered_pages_pay_for_the_time_that_they_may_take(
 
 
 @pytest.mark.parametrize(
-    ("status", "counted_s"), [("BUSY", 12), ("NOANSWER", 12), ("CHANUNAVAIL", 0), ("CONGESTION", 0), ("ANSWER", 50)]
+    ("status", "held_s", "counted_s"),
+    [
+        *(("BUSY", 50, 12), ("NOANSWER", 50, 12), ("ANSWER", 50, 50)),
+        *(("CHANUNAVAIL", 5, 0), ("CONGESTION", 5, 0)),
+        *(("CHANUNAVAIL", 6, 1), ("CONGESTION", 6, 1), ("CONGESTION", 58, 14)),
+    ],
 )
 async def test_a_machine_that_rings_and_does_not_answer_counts_by_a_quarter(
-    office: Office, status: str, counted_s: int
+    office: Office, status: str, held_s: int, counted_s: int
 ) -> None:
     """Else the same numbers, rung again and again, would keep all others from sending, for nothing. What the trunk does
-    not take is none of the customer's."""
+    not take is none of the customer's; but a far end that rings and then says so is no trunk."""
     bounded(office)
-    await fails(office, "a", 50, dial_status=status)
+    await fails(office, "a", held_s, dial_status=status)
     assert await unpaid(office) == Balance(-counted_s, 0)
 
 
