@@ -29,13 +29,11 @@ from charging.app_surroundings import (
     accepted_of,
     connections,
     mail_trouble,
-    memory_of,
     missing_prompts,
-    spool_free_of,
     unusable_fax_folder,
     wrong_templates,
 )
-from charging.app_switch import faxes_ender, recordings_ender, switch_of
+from charging.app_switch import switch_of, watches_of
 from charging.asterisk.control import CallControl
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
@@ -260,9 +258,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     recovery, black_boxes = _recovery(registry, store, tariff, decisions)
     _count_sessions(metrics, registry.open)
     load = LoadWatch(clock, observe, metrics.loop_lag_seconds.observe)
-    ender = recordings_ender(link, settings.switch.voicemail_dir_on_switch)
-    spool = SpoolWatch(clock, observe, spool_free_of(settings), metrics.set_spool_free, ender)
-    memory = MemoryWatch(clock, observe, memory_of(settings), faxes_ender(link))
+    spool, memory = watches_of(config, clock, observe, metrics, link)
     desk = Desk(
         store=store,
         tariff=tariff.current,

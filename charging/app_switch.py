@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from functools import partial
 
-from charging.app_surroundings import on_one_disk
+from charging.app_surroundings import memory_of, on_one_disk, spool_free_of
 from charging.asterisk import variables
 from charging.asterisk.control import CAUSE_NORMAL, CallControl
 from charging.asterisk.link import AmiLink
@@ -15,7 +15,8 @@ from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkSettings, LinkState, Order, Orders
 from charging.asterisk.switch import AsteriskSwitch
 from charging.clock import Clock
-from charging.engine.spool import nobody
+from charging.engine.ports import Observer
+from charging.engine.spool import MemoryWatch, SpoolWatch, nobody
 from charging.errors import SwitchError
 from charging.metrics import Metrics
 from charging.sandbox.switch import PlayedSwitch
@@ -69,6 +70,16 @@ def switch_of(
     link = _link(config, clock, metrics)
     control = CallControl(link, clock)
     return link, control, AsteriskSwitch(link, control, clock, settings.prompts_dir_on_switch, settings.id)
+
+
+def watches_of(
+    config: Config, clock: Clock, observe: Observer, metrics: Metrics, link: Orders | PlayedSwitch
+) -> tuple[SpoolWatch, MemoryWatch]:
+    """Of what strangers who call can use up on the switch's machine."""
+    settings = config.settings
+    ender = recordings_ender(link, settings.switch.voicemail_dir_on_switch)
+    spool = SpoolWatch(clock, observe, spool_free_of(settings), metrics.set_spool_free, ender)
+    return spool, MemoryWatch(clock, observe, memory_of(settings), faxes_ender(link))
 
 
 def recordings_ender(link: Orders | PlayedSwitch, folder: str) -> Callable[[], Awaitable[int]]:

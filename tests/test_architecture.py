@@ -69,6 +69,7 @@ DOMAIN = (
     "charging.fax.listed",
     "charging.fax.mailed",
     "charging.fax.sending",
+    "charging.fax.slow_proofs",
     "charging.fax.views",
     "agi.port",
 )

@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from charging.settings import Fax
 
 FALLBACK_FROM = "fax@localhost"
-READY_MAX_S = 200
-"""A document takes 90 s at most to be made ready, and another of its account may go before. To give up sooner would
-have the mail come again, and its document be made ready again, for as many days as a mail server tries."""
+READY_MAX_S = 150
+"""A document takes 90 s at most to be made ready, and its turn comes within 15 s, or the mail comes again. To give up
+sooner would have its document be made ready again, for as many days as a mail server tries."""
 UNKNOWN = 500
 """HTTP's statuses from here on say that nothing was decided."""
 TRY_AGAIN = 75
@@ -281,7 +281,7 @@ def _payer(client: Client, letter: Letter, proof: Proof | None) -> Payer | Words
     if not found:  # first: the DNS is asked about customers' domains alone, or any stranger could have us ask for names
         return Drop(Dropped.STRANGER, f"a mail from {letter.sender}: no customer of ours has this address")
     mail = f"a mail that says to be from {letter.sender}"
-    if why := _read(mail, lambda: _unproven(letter, proof)):
+    if why := _read(mail, lambda: _unproven(client, letter, proof)):
         return why if isinstance(why, Drop) else Drop(Dropped.UNPROVEN, f"{mail}: {why}")
     from charging.fax.reply import words
     from charging.ledger.accounts import Language
@@ -292,14 +292,24 @@ def _payer(client: Client, letter: Letter, proof: Proof | None) -> Payer | Words
     return Payer(found[0]["account"], languages.pop(), letter.sender)
 
 
-def _unproven(letter: Letter, proof: Proof) -> str:
+def _unproven(client: Client, letter: Letter, proof: Proof) -> str:
     """Why the sender may be another; empty: it is he. His signature stays good whoever hands his mail in, also one
-    that he wrote to another operator's ``fax@``. Raises Unanswered."""
+    that he wrote to another operator's ``fax@``. Raises Unanswered; and Refusal where the domain's name servers were
+    slow, so that its mails are proven one at a time."""
     if not proof.domains:
         return "neither --recipient nor fax.mail_domains tells where faxes are taken"
     if proof.domains.isdisjoint(letter.addressed_at):
         return "its To does not name this address, so another may have handed in what was written to someone else"
-    return proof.why_unproven(letter)
+    domain, clock = letter.domain.lower(), SystemClock()
+    if not client.send("POST", "/fax-proofs", {"domain": domain})["may_begin"]:
+        raise Refusal(f"the DNS is slow about {domain}, and was asked about another mail of it just now")
+    begun = clock.now()
+    try:
+        return proof.why_unproven(letter)
+    finally:
+        took_s = min(3600, begun.seconds_until(clock.now()))
+        with suppress(ChargingError):
+            client.send("POST", "/fax-proofs/ended", {"domain": domain, "took_s": took_s})
 
 
 def _submit(client: Client, letter: Letter, payer: Payer, mail: Mail | None, tell: Tell = say) -> Words | None:

@@ -28,8 +28,9 @@ class Paper:
 class Papers(Protocol):
     """Where documents are made ready and kept."""
 
-    async def prepare(self, account: str, session: str, data: bytes) -> Paper | Refused:
-        """Wait for the account's turn, then convert a PDF or TIFF and keep it for the fax ``session``."""
+    async def prepare(self, account: str, session: str, data: bytes, *, patient: bool = True) -> Paper | Refused:
+        """Wait for the account's turn, then convert a PDF or TIFF and keep it for the fax ``session``. Who is not
+        ``patient`` waits for seconds at most."""
 
     def remove(self, name: str) -> None:
         """Forget a document that is not sent, or not any more."""

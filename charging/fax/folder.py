@@ -6,10 +6,12 @@ The switch reads them from this folder, which belongs to the daemon and to a gro
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import secrets
 import shutil
 import tempfile
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +27,17 @@ from charging.engine.ports import Observer
 from charging.engine.told import Told
 from charging.fax.convert import Room, convert
 from charging.fax.desk import Paper
-from charging.service.refusal import Refused
+from charging.service.refusal import Code, Refused
 from charging.service.turns import Turns
 
 SWEEP_S = 3600
 DAY_US = 86_400 * MICROSECONDS
 SUFFIX = ".tif"
 MAKING = ".making-"
+REFUSED_S = 600
+"""So long a document that was refused is not tried again: whoever has a copy of a mail can hand it in at will. No
+longer, for what is at fault may be the machine (a document that took too long), or be mended."""
+REFUSED_MAX = 1_000
 MAKING_DAYS_MAX = 1
 """What is older was left by a daemon that was killed: a conversion takes minutes at most."""
 FOLDER_MODE = 0o750
@@ -62,14 +68,23 @@ class DocumentFolder:
         self._settings = settings
         self._clock = clock
         self._turns = Turns(clock)
+        self._refused = _Refused(clock)
 
-    async def prepare(self, account: str, session: str, data: bytes) -> Paper | Refused:
+    async def prepare(self, account: str, session: str, data: bytes, *, patient: bool = True) -> Paper | Refused:
         """Convert a document when it is the account's turn, and keep it for the fax ``session`` (an id of ours:
-        letters, digits and dashes)."""
-        if (hindrance := self._turns.hindrance(account)) is not None:
+        letters, digits and dashes). Who is not ``patient`` waits for seconds at most."""
+        digest = await asyncio.to_thread(_digest, data)
+        if (refused := self._refused.of(digest)) is not None:
+            return refused
+        if (hindrance := self._turns.hindrance(account, patient=patient)) is not None:
             return hindrance
-        async with self._turns.turn(account) as is_turn:
-            return await self._prepare(session, data) if is_turn else self._turns.crowded()
+        async with self._turns.turn(account, patient=patient) as is_turn:
+            if not is_turn:
+                return self._turns.crowded()
+            made = self._refused.of(digest) or await self._prepare(session, data)
+            if isinstance(made, Refused) and made.code is Code.INVALID:
+                self._refused.note(digest, made)
+            return made
 
     async def _prepare(self, session: str, data: bytes) -> Paper | Refused:
         chosen = self._settings
@@ -131,6 +146,31 @@ class DocumentFolder:
             oldest_us = self._clock.now().wall_us - days * DAY_US
             removed += sum(_removed(path, oldest_us, remove) for path in folder.glob(pattern))
         return removed
+
+
+class _Refused:
+    """Documents that could not be made ready, and why: copies of them need not be tried for a while."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._kept: OrderedDict[str, tuple[int, Refused]] = OrderedDict()
+        """By the document's digest: until when, on the monotonic clock, and the answer. The oldest stands first."""
+
+    def of(self, digest: str) -> Refused | None:
+        """The answer to the document; ``None``: it is to be tried."""
+        until_us, refused = self._kept.get(digest, (0, None))
+        return refused if until_us > self._clock.now().mono_us else None
+
+    def note(self, digest: str, refused: Refused) -> None:
+        """Keep an answer."""
+        self._kept[digest] = self._clock.now().plus(REFUSED_S).mono_us, refused
+        self._kept.move_to_end(digest)
+        if len(self._kept) > REFUSED_MAX:
+            self._kept.popitem(last=False)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _removed(path: Path, oldest_us: int, remove: Callable[[Path], object]) -> bool:

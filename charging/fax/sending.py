@@ -119,7 +119,7 @@ class Faxes:
             return Refused(Code.KEY_REUSED, message, "make another key for another fax")
         if (early := await self._without_the_document(desk, draft)) is not None:
             return early
-        paper = await desk.papers.prepare(account, draft.id, wish.data)
+        paper = await desk.papers.prepare(account, draft.id, wish.data, patient=not wish.by_mail)
         if isinstance(paper, Refused):
             return paper
         opened: tuple[Fax, Paper] | FaxSent | Refused | None = None
@@ -131,19 +131,18 @@ class Faxes:
                 desk.papers.remove(paper.name)
 
     async def _without_the_document(self, desk: FaxDesk, draft: Fax) -> FaxSent | Refused | None:
-        """What can be answered before anything is made of the document: it is being sent already, or not one page of
-        it could be paid. The latter only spares work: what counts is checked where the price is reserved."""
+        """What can be answered before anything is made of the document: it is being sent already, or was, or not one
+        page of it could be paid. All but the first only spares work: what counts is checked where the price is
+        reserved."""
         under_way = [view for view in await self._listed.under_way(draft.account) if is_attempt(view.session, draft.id)]
         if under_way:
             return self._repeated(desk, under_way[-1], draft)
-        balances = await self._store.balances(draft.account)
-        one_page = replace(await self._with_allowance(draft, balances), pages=1)
-        if _suffices(one_page, balances):
-            return None
         known = await self._listed.last_attempt(draft.account, draft.id)
         if known is not None and known.dialled:
             return self._repeated(desk, known, draft)
-        return _short_of(desk, one_page, balances)
+        balances = await self._store.balances(draft.account)
+        one_page = replace(await self._with_allowance(draft, balances), pages=1)
+        return None if _suffices(one_page, balances) else _short_of(desk, one_page, balances)
 
     async def _draft(self, desk: FaxDesk, account: str, wish: FaxWish, key: str) -> Fax | Refused:
         """Everything about the fax but its pages."""

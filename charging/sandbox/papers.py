@@ -27,12 +27,12 @@ class PlayedPapers:
     """For documents that are some."""
     switch: PlayedSwitch
 
-    async def prepare(self, account: str, session: str, data: bytes) -> Paper | Refused:
+    async def prepare(self, account: str, session: str, data: bytes, *, patient: bool = True) -> Paper | Refused:
         if (match := _SAID.fullmatch(data)) is not None:
             pages, confirmed, page_s = map(int, match.groups())
             self.switch.faxes.expect(session, FaxScript(min(pages, confirmed), page_s, succeeds=confirmed >= pages))
             return Paper(pages, session, session)
-        paper = await self.papers.prepare(account, session, data)
+        paper = await self.papers.prepare(account, session, data, patient=patient)
         if isinstance(paper, Paper):
             self.switch.faxes.expect(session, FaxScript(paper.pages, PAGE_S, succeeds=True))
         return paper

@@ -17,6 +17,7 @@ from charging.fax.desk import FaxDesk
 from charging.fax.listed import ListedFaxes
 from charging.fax.mailed import MailedFaxes
 from charging.fax.sending import Faxes
+from charging.fax.slow_proofs import SlowProofs
 from charging.ledger.accounts import Language
 from charging.ledger.books.verify import verify
 from charging.ledger.model import CdrRow
@@ -87,9 +88,8 @@ class Service:
             touched(account)
 
         self.mail_dropped = mail_dropped
-        self.tariff = tariff
+        self.tariff, self.clock = tariff, clock
         self.default_language = default_language
-        self.clock = clock
         self.accounts = Accounts(store, tariff, clock, touched, default_language)
         self.numbers = Numbers(store, tariff, clock, touched)
         self.money = Money(store, tariff, clock, credit_changed)
@@ -103,6 +103,7 @@ class Service:
         self.statements = Statements(store, tariff, clock)
         self.fax_addresses, self.mailed_faxes = FaxAddresses(store, self.accounts, clock), MailedFaxes(store, clock)
         self.faxes, self.listed_faxes = Faxes(store, tariff, clock, fax), ListedFaxes(store, clock)
+        self.slow_proofs = SlowProofs(clock)
         self.imports = AccountImport(store, tariff, clock, self.accounts, self.numbers)
         self.people = People(store, clock)
         self.rehearsals = Rehearsals(store, self.accounts, self.numbers, self.money, self.calls)

@@ -2,6 +2,9 @@
 
 Two accounts whose documents take as long as they may would keep all others waiting. So an account with a document that
 took longer than SLOW_S is slow for a while, and slow accounts leave one place to the others.
+
+Who waits for a mail's document holds one of the mail server's few places meanwhile, which all customers share: he is
+impatient. He does not wait behind a slow account's document if his own account is slow, nor for longer than SLOW_S.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 
 from charging.clock import MICROSECONDS, Clock
 from charging.service.refusal import Code, Refused
+from charging.tasks import first_of
 
 SLOW_S = 15
 """Longer than documents take that people send, on a machine that has other work."""
@@ -49,8 +53,11 @@ class Turns:
         self._slow_until_us: dict[str, int] = {}
         """By account, on the same clock."""
 
-    def hindrance(self, account: str) -> Refused | None:
+    def hindrance(self, account: str, *, patient: bool = True) -> Refused | None:
         """Why another document of the account cannot wait now."""
+        if not patient and self._is_slow(account) and any(map(self._is_slow, (*self._working, *self._waiting))):
+            message = f"{self._bounds.what} of account {account!r} take long, and others that do are being made ready"
+            return Refused(Code.UNAVAILABLE, message, self._bounds.advice)
         if self._count[account] >= self._bounds.of_account:
             most = f"{self._bounds.of_account} {self._bounds.what}"
             message = f"{most} of account {account!r} are being made ready already"
@@ -63,9 +70,9 @@ class Turns:
         return Refused(Code.UNAVAILABLE, message, self._bounds.advice)
 
     @asynccontextmanager
-    async def turn(self, account: str) -> AsyncIterator[bool]:
-        """Wait for the account's turn, and have it; ``False``: it had to go, for one of an account that has fewer. Ask
-        `hindrance` first."""
+    async def turn(self, account: str, *, patient: bool = True) -> AsyncIterator[bool]:
+        """Wait for the account's turn, and have it; ``False``: it had to go, for one of an account that has fewer, or
+        since it did not come in time for who is not ``patient``. Ask `hindrance` first."""
         if self._is_full() and (goes := self._who_goes(account)) is not None:
             goes.set_result(False)
         self._count[account] += 1
@@ -73,14 +80,21 @@ class Turns:
         self._waiting.setdefault(account, deque()).append(mine)
         self._call_next()
         try:
-            yield await mine
+            yield await mine if patient else await self._called_soon(mine)
         finally:
-            if mine.done() and not mine.cancelled() and mine.result():
+            if not mine.cancel() and not mine.cancelled() and mine.result():
                 self._note(account)
                 del self._working[account]
             self._count[account] -= 1
             self._count += Counter()  # forget accounts without documents
             self._call_next()
+
+    async def _called_soon(self, mine: asyncio.Future[bool]) -> bool:
+        async def called() -> None:
+            await mine
+
+        await first_of(called(), self._clock.sleep_until(self._clock.now().plus(SLOW_S).mono_us))
+        return mine.done() and not mine.cancelled() and mine.result()
 
     def _is_full(self) -> bool:
         return self._count.total() >= self._bounds.at_once + self._bounds.waiting

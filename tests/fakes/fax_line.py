@@ -21,7 +21,7 @@ FAX_TABLES = {"table": RateTable("table", {"nl_mobile": Price((Step(0, 60_000, 6
 class Paperless:
     """A folder that finds a page in every ten bytes begun, and keeps nothing."""
 
-    async def prepare(self, account: str, session: str, data: bytes) -> Paper:
+    async def prepare(self, account: str, session: str, data: bytes, *, patient: bool = True) -> Paper:
         return Paper(max(1, -(-len(data) // 10)), f"/fax/{session}.tif", session)
 
     def remove(self, name: str) -> None:

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from unittest.mock import Mock
 
 import pytest
 
-from charging.cli.fax_mail import TRY_AGAIN
+from charging.cli.client import Client
+from charging.cli.failure import Refusal
+from charging.cli.fax_mail import TRY_AGAIN, Drop, Payer, Proof, _payer
+from charging.fax.mail import Letter
+from charging.fax.reply import Words
+from charging.fax.slow_proofs import PAUSE_S, SLOW_S
+from tests.fakes.clock import FakeClock
+from tests.fakes.fax_line import TakesAll
+from tests.fakes.rig import EURO, Rig
 from tests.fakes.signing import DOMAIN, KEY_AT, signed
 from tests.integration.command import Command
 from tests.integration.dns_server import Zone
-from tests.integration.test_fax_mail import CLIENT, command, gave_way, genuine, submitted, unsigned, zone
+from tests.integration.test_fax_mail import (
+    CLIENT,
+    command,
+    daemon,
+    desk,
+    gave_way,
+    genuine,
+    line,
+    rig,
+    submitted,
+    unsigned,
+    zone,
+)
+from tests.unit.fax.test_fax_mail import letter, mail
 
-__all__ = ["command", "gave_way", "zone"]  # fixtures
+__all__ = ["command", "daemon", "desk", "gave_way", "line", "rig", "zone"]  # fixtures
 
 
 @pytest.mark.parametrize(
@@ -123,6 +145,30 @@ def test_dns_that_does_not_answer_makes_a_mail_wait_and_what_it_does_not_know_do
     zone.records.clear()
     out, why = submitted(command, monkeypatch, genuine(), "--client", CLIENT)
     assert (out, "no key at k1._domainkey.example.nl; SPF of" in why) == ("", True)
+
+
+def test_mails_of_a_domain_that_was_slow_wait(
+    daemon: Client, rig: Rig, line: TakesAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each holds a place of the mail server's while its owner's name server takes its time."""
+    asyncio.run(rig.credit(EURO))
+    takes_s = iter((SLOW_S, 0.0))
+    clock = FakeClock()
+    monkeypatch.setattr("charging.cli.fax_mail.SystemClock", lambda: clock)
+
+    def proof(letter: Letter) -> str:
+        asyncio.run(clock.advance(next(takes_s)))
+        return ""
+
+    def payer(subject: str) -> Payer | Words | Drop:
+        given = letter(mail(subject=subject))
+        return _payer(daemon, given, Proof(frozenset(given.addressed_at), proof))
+
+    assert isinstance(payer("+31612345678"), Payer)
+    with pytest.raises(Refusal, match="the DNS is slow about example"):
+        payer("+31612345679")
+    asyncio.run(rig.clock.advance(PAUSE_S))
+    assert isinstance(payer("+31612345679"), Payer)
 
 
 def test_strangers_have_nobody_asked(command: Command, monkeypatch: pytest.MonkeyPatch, zone: Zone) -> None:

@@ -126,6 +126,24 @@ class Sender(BaseModel):
         return cls(account=account.id, language=account.language.value, email=account.email)
 
 
+class Proof(Body):
+    """Of a mail's sender, by the DNS."""
+
+    domain: Annotated[str, Field(max_length=254, description="the sender's, in small letters")]
+
+
+class ProofBegun(BaseModel):
+    """A proof that someone would begin."""
+
+    may_begin: Annotated[bool, Field(description="false: the domain's name servers are slow, and it was asked lately")]
+
+
+class ProofEnded(Proof):
+    """A proof that is over."""
+
+    took_s: Annotated[float, Field(ge=0, le=3600, description="seconds")]
+
+
 class DroppedMail(Body):
     """A mail for a fax that was neither faxed nor answered."""
 
@@ -216,6 +234,19 @@ async def cancel_fax(account: str, session: str, service: TheService) -> FaxOut:
 async def list_senders(service: TheService, email: Annotated[str, Query(max_length=254)]) -> Page[Sender]:
     """The accounts, but closed ones, that have a mail address."""
     return Page(items=[Sender.of(one) for one in await service.listed_faxes.senders(email)])
+
+
+@by_mail.post("/fax-proofs", status_code=201)
+async def begin_proof(service: TheService, body: Proof) -> ProofBegun:
+    """Whether it may be asked now who sent a mail of this domain. Tell the end of it."""
+    return ProofBegun(may_begin=service.slow_proofs.may_begin(body.domain))
+
+
+@by_mail.post("/fax-proofs/ended", status_code=201)
+async def end_proof(service: TheService, body: ProofEnded) -> ProofEnded:
+    """Who sent a mail was asked, whatever came of it."""
+    service.slow_proofs.ended(body.domain, body.took_s)
+    return body
 
 
 @by_mail.get("/fax-addresses/{digest}")

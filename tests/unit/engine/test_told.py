@@ -42,8 +42,8 @@ WARNINGS = (
 )
 ERRORS = (
     "booking_contradicted clock_jumped event_contradicted faxes_ended ledger_failed leg_without_session "
-    "mailbox_overflowed quota_overrun recordings_ended session_lost session_reasserted session_reasserted_short session_unreadable "
-    "sessions_not_restored spool_full switch_had_no_room unexpected_event_met"
+    "mailbox_overflowed quota_overrun recordings_ended session_lost session_reasserted session_reasserted_short "
+    "session_unreadable sessions_not_restored spool_full switch_had_no_room unexpected_event_met"
 )
 
 

@@ -17,7 +17,7 @@ from charging.call.told import FaxSettled
 from charging.clock import MICROSECONDS
 from charging.engine.told import SessionRestored, Told
 from charging.fax import convert
-from charging.fax.folder import DocumentFolder, FolderSettings
+from charging.fax.folder import REFUSED_S, DocumentFolder, FolderSettings
 from charging.service.refusal import Code, Obstacle, Refused
 from tests.fakes.clock import FakeClock
 from tests.fakes.documents import pdf
@@ -189,6 +189,32 @@ def test_document_that_cannot_be_removed_ends_no_session(folder: DocumentFolder,
     with capture_logs() as logs:
         folder.watching(lambda *_told: None)(FaxSettled({}), a_fax("x-1"))
     assert [one["event"] for one in logs] == ["fax_document_not_removed"]
+
+
+async def test_copy_of_a_document_that_was_refused_is_not_read_again_for_a_while(
+    folder: DocumentFolder, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each could take a minute and a half of what reads documents."""
+    read: list[bytes] = []
+
+    async def converted(room: convert.Room, _pages_max: int) -> Refused:
+        read.append(room.document.read_bytes())
+        is_ours = room.document.read_bytes() == b"ours"
+        return Refused(Code.UNAVAILABLE if is_ours else Code.INVALID, "why", "")
+
+    monkeypatch.setattr("charging.fax.folder.convert", converted)
+    for name in ("a", "b"):
+        for data in (b"bad", b"ours"):
+            answer = await folder.prepare("anna", name, data)
+            assert isinstance(answer, Refused)
+            assert answer.message == "why"
+    assert read == [b"bad", b"ours", b"ours"], "what we lack may be there by now"
+    await clock.advance(REFUSED_S - 1)
+    await folder.prepare("anna", "c", b"bad")
+    assert len(read) == 3
+    await clock.advance(1)
+    await folder.prepare("anna", "d", b"bad")
+    assert len(read) == 4
 
 
 async def test_document_has_so_long_for_all_programs_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,7 @@ class Office:
     """What the switch answers to an order, which it carries out all the same unless it refuses."""
     orders: list[FaxOrder] = field(default_factory=list)
     prepared: list[str] = field(default_factory=list)
+    patient: list[bool] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     at_once: int = 4
     ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -76,8 +77,9 @@ class Office:
         if self.trouble is not None:
             raise self.trouble
 
-    async def prepare(self, account: str, session: str, data: bytes) -> Paper | Refused:
+    async def prepare(self, account: str, session: str, data: bytes, *, patient: bool = True) -> Paper | Refused:
         self.prepared.append(session)
+        self.patient.append(patient)
         await self.ready.wait()
         return Paper(self.pages, f"/fax/{session}.tif", session)
 

@@ -23,15 +23,15 @@ class Documents:
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
     async def bring(self, *names: str) -> None:
-        """Each is of the account that is its first letter."""
+        """Each is of the account that is its first letter; who brings one that ends with ``!`` is not patient."""
         for name in names:
-            assert self.turns.hindrance(name[0]) is None
+            assert self.turns.hindrance(name[0], patient=not name.endswith("!")) is None
             self.ends[name] = asyncio.Event()
             self.tasks[name] = asyncio.create_task(self._work(name))
             await asyncio.sleep(0)
 
     async def _work(self, name: str) -> None:
-        async with self.turns.turn(name[0]) as is_turn:
+        async with self.turns.turn(name[0], patient=not name.endswith("!")) as is_turn:
             if not is_turn:
                 self.gone.append(name)
                 return
@@ -165,3 +165,49 @@ async def test_where_the_queue_is_full_the_last_of_who_brought_most_makes_room_f
     for name in ("a1", "b1", "c1", "d1", "e1"):
         await documents.end(name)
     assert documents.begun == ["a1", "b1", "c1", "d1", "e1"]
+
+
+async def test_who_is_not_patient_waits_for_seconds_and_no_longer() -> None:
+    """He holds one of the mail server's places, which all customers share."""
+    documents = Documents(QueueBounds(at_once=1))
+    await documents.bring("a1", "b1!", "c1")
+    await documents.clock.advance(SLOW_S - 1)
+    assert documents.gone == []
+    await documents.clock.advance(1)
+    assert documents.gone == ["b1!"]
+    await documents.end("a1")
+    assert documents.begun == ["a1", "c1"]
+    await documents.end("c1")
+    await documents.bring("b2!")
+    await eventually(lambda: documents.begun[2:] == ["b2!"], "its turn")
+
+
+async def test_who_is_not_patient_does_not_wait_behind_slow_documents_with_one_that_may_be_slow_too() -> None:
+    documents = Documents(QueueBounds(at_once=2))
+    await documents.bring("a1!")
+    assert documents.turns.hindrance("a", patient=False) is None, "most documents are quick"
+    await documents.clock.advance(SLOW_S + 1)
+    refused = documents.turns.hindrance("a", patient=False)
+    assert refused is not None
+    assert (refused.code, "take long" in refused.message) == (Code.UNAVAILABLE, True)
+    assert documents.turns.hindrance("a") is None
+    assert documents.turns.hindrance("b", patient=False) is None, "others are not kept waiting"
+    await documents.end("a1!")
+    await documents.bring("a2!")
+    assert documents.turns.hindrance("a", patient=False) is not None, "it is known to be slow"
+    await documents.end("a2!")
+    await documents.clock.advance(SLOW_FOR_S + 1)
+    await documents.bring("a3!")
+    assert documents.turns.hindrance("a", patient=False) is None
+
+
+async def test_who_is_not_patient_and_goes_at_once_leaves_his_place() -> None:
+    documents = Documents(QueueBounds(at_once=1))
+    await documents.bring("a1", "b1!")
+    await documents.drop("b1!")
+    await documents.bring("b2!")
+    await documents.end("a1")
+    await eventually(lambda: documents.begun == ["a1", "b2!"], "its turn")
+    await documents.end("b2!")
+    await documents.bring("c1")
+    assert documents.begun[2:] == ["c1"]

@@ -34,7 +34,7 @@ class Held(Paperless):
         self.go = asyncio.Event()
         self.count = 0
 
-    async def prepare(self, account: str, session: str, data: bytes) -> Paper:
+    async def prepare(self, account: str, session: str, data: bytes, *, patient: bool = True) -> Paper:
         self.count += 1
         await self.go.wait()
         return await super().prepare(account, session, data)

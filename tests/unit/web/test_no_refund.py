@@ -83,6 +83,8 @@ TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("DELETE", "/accounts/{account}/fax-address"): ("/accounts/anna/fax-address", {}),
     ("POST", "/accounts/{account}/mailed-faxes"): ("/accounts/anna/mailed-faxes", {"content": b"%PDF-1.4"}),
     ("POST", "/mailed-faxes/{key}/replies"): (f"/mailed-faxes/mail-{'0' * 32}/replies", {}),
+    ("POST", "/fax-proofs"): ("/fax-proofs", {"json": {"domain": "example.nl"}}),
+    ("POST", "/fax-proofs/ended"): ("/fax-proofs/ended", {"json": {"domain": "example.nl", "took_s": 9}}),
     ("POST", "/dropped-fax-mails"): ("/dropped-fax-mails", {"json": {"reason": "stranger"}}),
     ("POST", "/ledger/time-confirmations"): ("/ledger/time-confirmations", {}),
     ("POST", "/ledger/redactions"): ("/ledger/redactions", {"json": {"before": "2026-01-01"}}),
