@@ -115,6 +115,23 @@ async def test_the_name_of_an_open_session_on_a_cluster_waits_for_its_own_replic
     assert sorted(session.id for session in found) == ["s0", "s1"]
 
 
+async def test_the_names_of_calls_that_were_refused_or_ended_twice_leave_the_list_of_open_ones(
+    cluster: Cluster, opened: Opener
+) -> None:
+    """Each that stayed was looked at by every look at the open calls, for good."""
+    store = await opened(cluster.url)
+    await add_account(store)
+    assert (await store.apply(_change("s1", 1, Opened("x", ""), 30))).outcome is Outcome.INSUFFICIENT
+    assert (await store.apply(_change("s2", 1, Opened("x", ""), 0))).outcome is Outcome.CREATED
+    end = _change("s2", 2, Closed("{}", 5, 0, 1), 0)
+    assert (await store.apply(end)).outcome is Outcome.CREATED
+    of_switch, _ = cluster.master_and_replica("x")
+    assert of_switch.cli("smembers", "charging:switch:{x}").split() == []
+    of_switch.cli("sadd", "charging:switch:{x}", "s2 a")  # as where the daemon has heard no answer
+    assert (await store.apply(end)).outcome is Outcome.EXISTS
+    assert of_switch.cli("smembers", "charging:switch:{x}").split() == []
+
+
 def _elsewhere(cluster: Cluster) -> tuple[str, tuple[RedisServer, RedisServer]]:
     """A switch whose sessions another node names than that of the account, and that node and its replica."""
     of_account = cluster.master_and_replica("a")

@@ -67,6 +67,9 @@ STEP_ENTRIES = 5_000
 SCAN_ENTRIES = 1000
 """Looked through by one command."""
 
+_NEVER_OPENED = {Outcome.INSUFFICIENT, Outcome.EXCEEDS_LIMIT, Outcome.ACCOUNT_NOT_FOUND}
+"""Answers to a transfer that would open a session, after which there is none of its id."""
+
 T = TypeVar("T")
 
 
@@ -118,9 +121,8 @@ class RedisStore:
         keys = self._keys.needed(transfer)
         reply = await self._client.script_acknowledged(self._scripts["apply"], keys, arguments, before)
         applied, switch = load_applied(reply, transfer)
-        closes = isinstance(transfer.change, Closed) and not transfer.change.opens
-        if apart and closes and applied.outcome is Outcome.CREATED:
-            await self._forget_open(transfer, switch)
+        if apart:
+            await self._forget_open(transfer, applied.outcome, switch)
         return applied
 
     async def _indexed(self, transfer: Transfer, grants: Sequence[Transfer]) -> list[Command]:
@@ -371,12 +373,21 @@ class RedisStore:
 
     # -- small helpers
 
-    async def _forget_open(self, transfer: Transfer, switch: str) -> None:
-        """Take a closed session out of the index. What fails here leaves an entry that readers pass over. (A session
-        that is reopened at this very moment would be missed; a daemon never opens an id twice.)"""
+    async def _forget_open(self, transfer: Transfer, outcome: Outcome, switch: str) -> None:
+        """Take out of the index what is closed by now, or was never opened. What fails here leaves an entry that
+        readers pass over. (A session that is reopened at this very moment would be missed; a daemon never opens an id
+        twice.)"""
+        change = transfer.change
+        if isinstance(change, Opened) and outcome in _NEVER_OPENED:
+            switches = [change.switch]
+        elif isinstance(change, Closed) and not change.opens and outcome.applied:
+            switches = [switch] if switch else []  # of one that was closed by an earlier attempt it is not told
+        else:
+            return
         member = index_member(transfer.session or "", transfer.account)
         with suppress(LedgerUnavailable):
-            await self._client.command("SREM", self._keys.switch(switch), member)
+            for one in switches or await self._indexes.members(self._keys.switches):
+                await self._client.command("SREM", self._keys.switch(one), member)
 
 
 def _literally(text: str) -> str:
