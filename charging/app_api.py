@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import pickle
 import signal
@@ -28,7 +29,7 @@ from starlette.types import ASGIApp
 
 from charging.app_surroundings import accepted_of
 from charging.clock import MICROSECONDS, Clock, SystemClock, iso
-from charging.door import Turned, listen
+from charging.door import CannotServe, Turned, listen
 from charging.errors import ChargingError, ConfigError
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
@@ -67,7 +68,12 @@ ALIVE_S = 3
 """The process says so often that its loop turns."""
 FROZEN_S = 30
 """After so long a silence it is ended, and restarted with the next connection. Also the time that it may take to
-start on a busy machine."""
+start. It is the process's own time: while others have the processor it is not frozen."""
+LOOKS = 10
+"""So often within it, so that a daemon that was itself frozen counts little of that time."""
+PORTS_WAIT_S = 10
+"""Who has the ports may be the process of a daemon that was killed just before: it ends once it has seen that."""
+PORTS_LOOK_S = 0.2
 END_S = 4
 """For requests in flight when the daemon ends; longer than the server itself gives them."""
 
@@ -101,7 +107,8 @@ async def keep_api(
         listeners: dict[str, list[socket.socket]] = {}
         for front, listening in ({"api": asyncio.Event()} if fronts is None else fronts).items():
             section = getattr(config.settings, front)
-            listeners[front] = [held.enter_context(one) for one in listen(section.host, section.port, front)]
+            found = await _listen(section.host, section.port, front, clock)
+            listeners[front] = [held.enter_context(one) for one in found]
             for one in listeners[front]:
                 one.setblocking(False)
             listening.set()
@@ -116,6 +123,22 @@ async def keep_api(
             code = await _run(told, listeners, turned, program)
             (log.error if code else log.info)("api_process_ended", code=code)
             await clock.sleep_until(clock.now().mono_us + PAUSE_S * MICROSECONDS)
+
+
+async def _listen(host: str, port: int, front: str, clock: Clock) -> list[socket.socket]:
+    """As `listen`, but a port that is taken is waited for for PORTS_WAIT_S. Raises CannotServe."""
+    until_us, is_told = clock.now().plus(PORTS_WAIT_S).mono_us, False
+    while True:
+        try:
+            return listen(host, port, front)
+        except CannotServe as error:
+            is_taken = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+            if not is_taken or clock.now().mono_us >= until_us:
+                raise
+            if not is_told:
+                log.warning("port_waited_for", front=front, port=port, seconds=PORTS_WAIT_S, why=str(error))
+            is_told = True
+        await clock.sleep_until(clock.now().plus(PORTS_LOOK_S).mono_us)
 
 
 def _finding_tariff(config: Config, folder: Path) -> Config:
@@ -162,7 +185,7 @@ async def _run(
     try:
         process.stdin.write(pickle.dumps(config))
         log.info("api_process_started", pid=process.pid)
-        if not await _speaks_to_the_end(process.stdout, turned):
+        if not await _speaks_to_the_end(process.stdout, process.pid, turned):
             log.error("api_process_frozen", silent_s=FROZEN_S)
             process.kill()
         return await process.wait()
@@ -176,19 +199,34 @@ async def _run(
             await process.wait()
 
 
-async def _speaks_to_the_end(process: asyncio.StreamReader, turned: Turning) -> bool:
+async def _speaks_to_the_end(process: asyncio.StreamReader, pid: int, turned: Turning) -> bool:
     """Listen to the process until it ends. ``False`` if it has been silent for so long that it must be frozen."""
+    look_s, silent_s, starved_s = FROZEN_S / LOOKS, 0.0, starved_for_s(pid)
     while True:
         try:
-            async with asyncio.timeout(FROZEN_S):
+            async with asyncio.timeout(look_s):
                 line = await process.readline()
         except TimeoutError:
-            return False
+            before_s, starved_s = starved_s, starved_for_s(pid)
+            silent_s += max(0.0, look_s - (starved_s - before_s))
+            if silent_s >= FROZEN_S:
+                return False
+            continue
         if not line:
             return True
+        silent_s, starved_s = 0.0, starved_for_s(pid)
         front, _, why = line.decode().strip().partition(" ")
         if why in _WHYS:
             turned(front, why)
+
+
+def starved_for_s(pid: int) -> float:
+    """For how many seconds, from 0, a process's first thread has waited for a processor since it began. Linux tells it
+    (/proc/PID/schedstat, Documentation/scheduler/sched-stats.rst); 0 if it does not."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 # --- in the process --------------------------------------------------------------------------------------------------

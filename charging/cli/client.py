@@ -36,7 +36,7 @@ UNKNOWN_OUTCOME = ("ledger_unavailable", "bug")
 LOOK = "look, then ask again"
 
 _READS_MUCH = re.compile(
-    r"/(accounts|numbers|cdrs|changes|decisions|payments|webhooks(/[^/]+/letters)?|ledger/(findings|contradictions|people/[^/]+)|accounts/[^/]+/(numbers|journal|faxes|statements/[^/]+))"
+    r"/(accounts|numbers|cdrs|changes|decisions|payments|webhooks(/[^/]+/letters)?|ledger/(findings|contradictions|warnings|people/[^/]+)|accounts/[^/]+/(numbers|journal|faxes|statements/[^/]+))"
 )
 
 Params = dict[str, str | int | None]

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,11 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from charging import app_api, priority
 from charging.clock import SystemClock
+from charging.door import CannotServe
 from charging.lab.ports import free_port
 from charging.settings import load_config
 from tests.fakes.ami import eventually
@@ -220,6 +223,54 @@ async def test_a_process_of_the_api_whose_loop_stands_is_ended_and_started_anew(
     assert not is_there(first)
     keeping.cancel()
     await asyncio.wait([keeping])
+
+
+@pytest.mark.parametrize(("starved", "goes_on"), [(True, True), (False, False)])
+async def test_a_process_of_the_api_that_others_keep_from_the_processor_is_not_frozen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starved: bool, goes_on: bool
+) -> None:
+    monkeypatch.setattr(app_api, "FROZEN_S", 0.5)
+    monkeypatch.setattr(app_api, "starved_for_s", lambda _pid: time.monotonic() if starved else 0.0)
+    port = free_port()
+    config = load_config(place_with(tmp_path, f"api: {{port: {port}}}\n").config, {"TEST_AMI_SECRET": "x"})
+    spoken = tmp_path / "spoken"
+    program = ("sh", "-c", f"echo alive; sleep 3; touch {spoken}; cat >/dev/null")
+    keeping = asyncio.create_task(app_api.keep_api(config, SystemClock(), lambda front, why: None, program))
+    await eventually(lambda: is_served(port), "it is listened on")
+    with capture_logs() as logs:
+        await eventually(lambda: spoken.exists() or any(one["event"] == "api_process_frozen" for one in logs), "either")
+    assert spoken.exists() is goes_on
+    keeping.cancel()
+    await asyncio.wait([keeping])
+
+
+def test_linux_tells_for_how_long_a_process_has_waited_for_a_processor() -> None:
+    assert app_api.starved_for_s(os.getpid()) > 0
+    assert app_api.starved_for_s(2**22 + 1) == 0, "there is no such process"
+
+
+async def test_ports_that_the_process_of_a_killed_daemon_has_still_are_waited_for(tmp_path: Path) -> None:
+    port = free_port()
+    config = load_config(place_with(tmp_path, f"api: {{port: {port}}}\n").config, {"TEST_AMI_SECRET": "x"})
+    with socket.socket() as still, capture_logs() as logs:
+        still.bind(("127.0.0.1", port))
+        still.listen()
+        keeping = asyncio.create_task(app_api.keep_api(config, SystemClock(), lambda front, why: None, ("true",)))
+        await eventually(lambda: any(one["event"] == "port_waited_for" for one in logs), "it says so")
+    await eventually(lambda: is_served(port), "it is listened on")
+    keeping.cancel()
+    await asyncio.wait([keeping])
+
+
+async def test_ports_that_stay_taken_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_api, "PORTS_WAIT_S", 0.3)
+    port = free_port()
+    config = load_config(place_with(tmp_path, f"api: {{port: {port}}}\n").config, {"TEST_AMI_SECRET": "x"})
+    with socket.socket() as another:
+        another.bind(("127.0.0.1", port))
+        another.listen()
+        with pytest.raises(CannotServe, match=r"api\.port: cannot listen"):
+            await app_api.keep_api(config, SystemClock(), lambda front, why: None, ("true",))
 
 
 async def test_daemon_that_is_told_to_stop_takes_the_process_of_the_api_with_it(website: Website) -> None:

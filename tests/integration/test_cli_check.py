@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from charging.app import build
@@ -15,6 +16,7 @@ from charging.asterisk.dialplan import Line, contexts, shipped_lines
 from charging.asterisk.message import AmiMessage
 from charging.cli.check_live import AT_WORK
 from charging.cli.check_look import shipped, shipped_globals
+from charging.cli.client import _reads_much
 from charging.lab.ports import free_port
 from charging.settings import load_config
 from tests.fakes import openid
@@ -587,3 +589,8 @@ async def test_a_dialplan_that_names_another_switch_id_is_a_warning(
 def _prompts(place: Place) -> str:
     (line,) = [one for one in place.config.read_text().splitlines() if "prompts_dir" in one]
     return line.split(": ", 1)[1]
+
+
+def test_the_warnings_of_a_ledger_read_every_number_beside_the_process_that_decides_calls() -> None:
+    assert _reads_much(httpx.Request("GET", "http://charging/ledger/warnings"))
+    assert not _reads_much(httpx.Request("POST", "http://charging/ledger/time-confirmations"))

@@ -1,0 +1,104 @@
+"""Whoever takes over a forwarded leg (INVITE with Replaces, RFC 3891) in the moment of its answer, before it is in its
+bridge, has no free call: Asterisk puts him into the leg's channel then, and the leg's own hang-up handler leaves with
+the phone that had answered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+import pytest_asyncio
+
+from charging.lab import Lab
+from tests.asterisk.engine import NUMBER, engine
+from tests.asterisk.raw_call import raw_call, sdp
+from tests.asterisk.waiting import eventually
+
+pytestmark = pytest.mark.asterisk
+
+TIMES = 3
+"""The moment lasts some milliseconds: of as many tries on the dialplan before this, each was in it."""
+
+
+class Mobile(asyncio.DatagramProtocol):
+    """Answers, and has ``answered`` run with the header that takes its call's place."""
+
+    def __init__(self, lab: Lab, taken_over: asyncio.Future[str]) -> None:
+        self._lab, self._taken_over = lab, taken_over
+        self.asked: list[str] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)
+        self.port: int = transport.get_extra_info("sockname")[1]
+
+    def datagram_received(self, data: bytes, peer: tuple[str | object, int]) -> None:
+        head, *lines = data.decode("latin-1").partition("\r\n\r\n")[0].split("\r\n")
+        method = head.partition(" ")[0]
+        self.asked.append(method)
+        if method == "ACK":
+            return
+        taken = [one for one in lines if one.lower().startswith(("via:", "from:", "to:", "call-id:", "cseq:"))]
+        body = sdp(39_998) if method == "INVITE" else ""
+        said = [re.sub(r"^(To: [^;]*)$", r"\1;tag=mobile", one) for one in taken]
+        kind = ["Content-Type: application/sdp"] if body else []
+        contact = f"Contact: <sip:mobile@127.0.0.1:{self.port}>"
+        whole = ["SIP/2.0 200 OK", *said, contact, *kind, f"Content-Length: {len(body)}", "", body]
+        self._transport.sendto("\r\n".join(whole).encode(), peer)
+        if method == "INVITE" and not self._taken_over.done():
+            told = dict(line.split(": ", 1) for line in lines if ": " in line)
+            ours = told["From"].partition("tag=")[2]
+            self._taken_over.set_result(f"Replaces: {told['Call-ID']};to-tag={ours};from-tag=mobile")
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+@contextlib.asynccontextmanager
+async def mobile_at_hand(lab: Lab) -> AsyncIterator[tuple[Mobile, asyncio.Future[str]]]:
+    """The forward reaches this one in the place of the lab's."""
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[str] = loop.create_future()
+    _, mobile = await loop.create_datagram_endpoint(lambda: Mobile(lab, answered), local_addr=("127.0.0.1", 0))
+    await lab.switch.cli("dialplan set global CHARGING_DIAL_PREFIX PJSIP/world/sip:")
+    await lab.switch.cli(f"dialplan set global CHARGING_DIAL_SUFFIX @127.0.0.1:{mobile.port}")
+    try:
+        yield mobile, answered
+    finally:
+        mobile.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def replacing(lab: Lab) -> AsyncIterator[Lab]:
+    """A switch that knows INVITE with Replaces, as an operator's does."""
+    await lab.switch.cli("module load res_pjsip_refer.so")
+    yield lab
+    await lab.reset()
+    await lab.switch.cli("module unload res_pjsip_refer.so")
+
+
+async def test_whoever_takes_over_the_forward_as_it_is_answered_talks_to_nobody(replacing: Lab, tmp_path: Path) -> None:
+    async with engine(replacing, tmp_path) as live:
+        for _ in range(TIMES):
+            async with (
+                mobile_at_hand(replacing) as (mobile, answered),
+                raw_call(replacing, "+31850000077", invites=False) as stranger,
+                raw_call(replacing, NUMBER) as caller,
+            ):
+                stranger.ask("INVITE", await answered, "Require: replaces", body=sdp(39_990))
+                await stranger.is_answered("INVITE", 200, 481, 487)
+
+                async def all_are_gone() -> bool:
+                    return not await replacing.switch.channels()
+
+                await eventually(all_are_gone, "the call is over, at once")
+                assert "BYE" in mobile.asked
+                assert caller.answers[-1][1] >= 400 or "BYE" in caller.asked
+        for cdr in await live.cdrs(TIMES):
+            assert cdr["billed_s"] <= 1, cdr
+        await live.nothing_reserved()
+        assert not live.daemon.events("booking_contradicted")
