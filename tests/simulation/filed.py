@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 CUT_WITHIN_S = 5
 A_MOMENT = 0.002
 """Days."""
+ROWS_TO_A_REST = 40
+"""So many are written, and the log is carried over into the file: often, for the power to fail in the middle."""
 
 
 class _AtOnce:
@@ -71,6 +73,8 @@ class _NextTurn:
             batch = self._writer._next_batch()
             self._writer._carry_out(batch)
             answer(batch)
+        if self._writer._rows_in_log >= ROWS_TO_A_REST:
+            self._writer._carry_over()
 
 
 class FiledLedger(SqliteStore):

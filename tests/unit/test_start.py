@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
@@ -13,7 +16,7 @@ from typing import Any
 import pytest
 
 from charging.app import Engine
-from charging.app_start import CALLS_FIRST_S, ROUNDS_WAIT_S, calls_come_first
+from charging.app_start import CALLS_FIRST_S, ROUNDS_WAIT_S, YOUNG_S, calls_come_first, collect_often
 from tests.fakes.clock import FakeClock
 
 FOR_PEOPLE = ("fastapi", "starlette", "uvicorn", "httpx", "charging.web.server", "charging.app_api")
@@ -122,3 +125,34 @@ async def test_a_daemon_that_is_stopped_before_looks_at_no_account(waiting: Wait
     assert not await waiting.looks_after(1)
     waiting.looking.cancel()
     assert not await waiting.looks_after(ROUNDS_WAIT_S)
+
+
+class Circle:
+    """Refers to itself: only a search frees it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture
+def no_other_search() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_other_search")
+async def test_new_garbage_is_searched_for_every_two_seconds_among_new_objects_alone() -> None:
+    clock = FakeClock()
+    searching = asyncio.create_task(collect_often(clock))
+    kept = Circle()
+    new, old = weakref.ref(Circle()), weakref.ref(kept)
+    await clock.advance(YOUNG_S - 0.001)
+    assert new() is not None
+    await clock.advance(0.001)
+    assert new() is None
+    del kept
+    await clock.advance(10 * YOUNG_S)
+    assert old() is not None, "thousands of calls are old, too"
+    searching.cancel()

@@ -21,9 +21,9 @@ READER_CACHE_KIB = 1_024
 """The same of each connection that only reads. With every commit of the writer it has to read again what it keeps, so
 more would serve a single long reading alone, and stay as memory that nobody uses."""
 
-CHECKPOINT_PAGES = 8_000
-"""When the write-ahead log is carried over into the file (of 4 KiB each). SQLite's own 1,000 is one commit of 200
-transfers; a longer log writes a page that changes often only once."""
+CHECKPOINT_PAGES = 16_000
+"""When a commit carries the write-ahead log over into the file by itself (pages of 4 KiB each), because its writer has
+not rested for so long (`writer.REST_S`)."""
 
 LAST = "\U0010ffff"
 """Behind every id: SQLite compares texts byte by byte."""

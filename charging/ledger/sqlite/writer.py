@@ -38,6 +38,12 @@ GATHER_S, SIBLINGS = 0.002, 2
 a decision takes up to a fifth less of the processor. One caller alone waits for nobody. PostgreSQL has the same by the
 names of ``commit_delay`` and ``commit_siblings``."""
 
+REST_S, REST_ROWS = 0.02, 2_500
+"""After so many rows the write-ahead log is carried over into the file as soon as no job has come for so long: ticks
+come together, each 0.1 s, and it takes a part of what lies between. In a commit (`file.CHECKPOINT_PAGES`) all that wait
+would wait for it, too. It is done by this thread and its connection alone: with two, SQLite before version 3.51.3 can
+lose what is committed (sqlite.org/wal.html#walresetbug)."""
+
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
 Together = Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]]
@@ -80,6 +86,8 @@ class Writer:
         self._wake = threading.Condition()
         self._stopping = False
         self._connection: sqlite3.Connection | None = None
+        self._rows_in_log = 0
+        """Changed since it was carried over."""
         self._deadlines: Deadlines[asyncio.Future[None]] = Deadlines(timeout_s, self._time_out)
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
 
@@ -148,7 +156,20 @@ class Writer:
             self._carry_out(batch)
             for loop in {job.asked.loop for job in batch}:
                 hand_back(loop, [job for job in batch if job.asked.loop is loop])
+            if self._rows_in_log >= REST_ROWS and not self._is_wanted_within(REST_S):
+                self._carry_over()
         self._disconnect()
+
+    def _is_wanted_within(self, seconds: float) -> bool:
+        """Whether there is a job, or comes one so soon, or the end."""
+        with self._wake:
+            return self._wake.wait_for(lambda: bool(self._queue) or self._stopping, seconds)
+
+    def _carry_over(self) -> None:
+        self._rows_in_log = 0
+        if self._connection is not None:
+            with suppress(*DRIVER_ERRORS):  # what it cannot read or write a commit cannot either, and says so
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _next_batch(self, callers: int = 0) -> list[Job]:
         """The jobs waiting now, at least one; none: the writer shall end. ``callers``: so many had the last."""
@@ -165,6 +186,7 @@ class Writer:
         job of the batch has failed without them."""
         try:
             connection = self._connection = self._connection or connect(self._path, self._timeout_s / 2)
+            before = connection.total_changes
             connection.execute("BEGIN IMMEDIATE")
             if not self._run_together(connection, batch):
                 connection.execute("ROLLBACK")
@@ -172,6 +194,7 @@ class Writer:
                 connection.execute("BEGIN IMMEDIATE")
                 self._run_apart(connection, batch)
             connection.execute("COMMIT")
+            self._rows_in_log += connection.total_changes - before
             self._known.committed()
         except Exception as error:  # noqa: BLE001  of whatever type: this thread ends with the store alone
             # What a failed flush left behind is not to be trusted: begin again with a new connection, which reads
