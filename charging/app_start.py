@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from itertools import count
 from typing import NoReturn, Protocol
 
 import structlog
@@ -23,10 +24,13 @@ log = structlog.get_logger("charging.app")
 GARBAGE_MANY = 20_000
 """New objects, before those that refer to each other in circles are searched for."""
 
-YOUNG_S, OLDER_AFTER = 2, 2_000
-"""So often the newest objects alone are searched, and after so many searches (an hour) those that outlived one. A tick
-gives its call new objects in the place of old ones, which makes no more of them: left to itself the collector looked
-once in a minute, at all that 10,000 calls hold, and held them up for a tenth of a second."""
+YOUNG_S, ALL_S = 2, 3600
+"""So often the newest objects alone are searched, and all that are not frozen. A tick gives its call new objects in the
+place of old ones, which makes no more of them: left to itself the collector looked once in a minute, at all that 10,000
+calls hold, and held them up for a tenth of a second."""
+
+NOT_BY_ITSELF = 1_000_000
+"""So many searches of the newest before the collector would look at older ones by itself."""
 
 CALLS_FIRST_S = 10
 """So long after its start a daemon sees to running calls before it reads what listens to people, at most."""
@@ -68,14 +72,15 @@ def spare_collector(*, youngest_only: bool = False) -> None:
     all calls up. ``youngest_only``: calls run by now, and a search through all that they hold would take long."""
     gc.collect(0 if youngest_only else 2)
     gc.freeze()
-    gc.set_threshold(GARBAGE_MANY, OLDER_AFTER, 50)
+    gc.set_threshold(GARBAGE_MANY, NOT_BY_ITSELF, NOT_BY_ITSELF)
 
 
 async def collect_often(clock: Clock) -> NoReturn:
-    """Search the newest objects for garbage while they are few, for ever."""
-    while True:
+    """Search the newest objects for garbage while they are few, and all once an hour, for ever."""
+    for search in count(1):
         await clock.sleep_until(clock.now().plus(YOUNG_S).mono_us)
-        gc.collect(0)
+        gc.collect(0 if search % (ALL_S // YOUNG_S) else 2)
+    raise AssertionError("count has no end")
 
 
 async def upgrade_ledger(settings: Settings, clock: Clock) -> None:

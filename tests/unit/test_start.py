@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from charging.app import Engine
-from charging.app_start import CALLS_FIRST_S, ROUNDS_WAIT_S, YOUNG_S, calls_come_first, collect_often
+from charging.app_start import ALL_S, CALLS_FIRST_S, ROUNDS_WAIT_S, YOUNG_S, calls_come_first, collect_often
 from tests.fakes.clock import FakeClock
 
 FOR_PEOPLE = ("fastapi", "starlette", "uvicorn", "httpx", "charging.web.server", "charging.app_api")
@@ -143,7 +143,7 @@ def no_other_search() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_other_search")
-async def test_new_garbage_is_searched_for_every_two_seconds_among_new_objects_alone() -> None:
+async def test_garbage_is_searched_for_every_two_seconds_among_new_objects_and_once_an_hour_among_all() -> None:
     clock = FakeClock()
     searching = asyncio.create_task(collect_often(clock))
     kept = Circle()
@@ -153,6 +153,8 @@ async def test_new_garbage_is_searched_for_every_two_seconds_among_new_objects_a
     await clock.advance(0.001)
     assert new() is None
     del kept
-    await clock.advance(10 * YOUNG_S)
+    await clock.advance(ALL_S - 2 * YOUNG_S)
     assert old() is not None, "thousands of calls are old, too"
+    await clock.advance(YOUNG_S)
+    assert old() is None
     searching.cancel()
