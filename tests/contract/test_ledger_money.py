@@ -15,6 +15,7 @@ from charging.ledger.model import (
     Balance,
     CdrRow,
     Closed,
+    JournalLine,
     Kept,
     Kind,
     Leg,
@@ -87,6 +88,62 @@ async def test_ticks_that_are_applied_together_are_each_decided_by_what_came_bef
     stored = {one.account: one for one in await store.sessions()}
     assert stored[first] == OpenSession("s", first, "x", f'{{"of":"{first} \\n é"}}', {"credit": 60}, 0, 1, 3)
     assert stored[second].epoch == 7
+    await assert_sound(store)
+
+
+async def test_openings_that_come_together_are_each_decided_by_what_came_before_them(store: Store) -> None:
+    accounts = [f"a{number}" for number in range(8)]
+    for account in accounts:
+        await add_account(store, account)
+        await store.apply(Transfer("t1", account, Kind.TOP_UP, 1, (Leg("credit", 100),)))
+    place = (await store.feed.read_feed(0, 100))[-1].place
+
+    def opening(account: str, name: str, wanted: int = 60) -> Transfer:
+        legs = Leg("credit", 0, wanted), Leg("calls", 0, 1, -2)
+        return Transfer(f"r{name}", account, Kind.RESERVE, 1, legs, f"s{name}", Opened("x", f"é {account}"))
+
+    def grant(account: str) -> Transfer:
+        return Transfer("g1", account, Kind.GRANT, 1, (Leg("bundle:2026-11", 300),))
+
+    first, second, third, *others = accounts
+    kept = Transfer("x1", second, Kind.EXTEND, 1, (Leg("credit", -10, 0),), "s1", Kept("kept", 0, 1))
+    closed = Transfer(
+        "c1", third, Kind.SETTLE, 2, (Leg("credit", 0, -60), Leg("calls", 0, -1)), "s1", Closed("{}", 2, 0, 1)
+    )
+    await store.apply(opening(second, "1"))
+    wanted = [
+        (opening(first, "1"), ()),
+        (kept, ()),
+        (opening(third, "1"), ()),
+        *((opening(account, "1"), ()) for account in others[1:]),
+        (opening(others[0], "1"), [grant(others[0])]),
+        (opening(first, "2", 50), ()),  # the one before has taken that
+        (opening(first, "2", 40), ()),
+        (opening(second, "2", 30), ()),
+        (closed, ()),
+        (opening(third, "1"), ()),
+        (replace(opening(third, "3"), session="s1"), ()),  # it has its CDR
+        (opening("nobody", "1"), ()),
+    ]
+    answers = [answer.outcome for answer in await store.apply_all(wanted) if isinstance(answer, Applied)]
+    late = [Outcome.INSUFFICIENT, *[Outcome.CREATED] * 3, Outcome.EXISTS, Outcome.SESSION_EXISTS]
+    assert answers == [*[Outcome.CREATED] * len(accounts), *late, Outcome.ACCOUNT_NOT_FOUND]
+    again = [answer.outcome for answer in await store.apply_all(wanted[:8]) if isinstance(answer, Applied)]
+    assert again == [Outcome.EXISTS] * 8
+    assert (await store.balances(first))["credit"] == Balance(100, 100)
+    assert await store.balances(others[0]) == {
+        "credit": Balance(100, 60),
+        "calls": Balance(0, 1),
+        "bundle:2026-11": Balance(300, 0),
+    }
+    stored = {(one.account, one.id): one for one in await store.sessions()}
+    holds = {"credit": 60, "calls": 1}
+    assert stored[first, "s1"] == OpenSession("s1", first, "x", f"é {first}", holds, 0, 1, 1)
+    assert (third, "s1") not in stored
+    told = await store.feed.read_feed(place, 100)
+    assert [entry.place for entry in told] == sorted({entry.place for entry in told})
+    opened = {(entry.found.account, entry.found.id) for entry in told if isinstance(entry.found, JournalLine)}
+    assert opened >= {(account, "r1") for account in accounts}
     await assert_sound(store)
 
 

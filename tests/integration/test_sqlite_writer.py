@@ -168,6 +168,28 @@ async def test_the_ticks_of_many_accounts_take_a_few_statements_for_all_of_them(
     assert stored == [("kept", 2)]
 
 
+async def test_what_opens_sessions_of_many_accounts_takes_a_few_statements_for_all(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "ledger.db")
+    await store.open()
+    accounts = [f"a{number}" for number in range(20)]
+    for account in accounts:
+        await add_account(store, account)
+    await store.close()
+    legs = (Leg("calls", 0, 1, -2),)
+    openings = [Transfer("r1", account, Kind.RESERVE, 1, legs, "s", Opened("x", "new")) for account in accounts]
+    statements: list[str] = []
+    with closing(connect(tmp_path / "ledger.db", 5.0)) as connection:
+        connection.set_trace_callback(statements.append)
+        answers = rows.apply_together(connection, [rows.Booking(one, (), lambda: 7, Known()) for one in openings])
+        connection.set_trace_callback(None)
+        stored = connection.execute("SELECT DISTINCT state, sequence FROM sessions").fetchall()
+        places = connection.execute("SELECT place, account, number FROM feed ORDER BY place").fetchall()
+    assert [one.outcome for one in answers] == [Outcome.CREATED] * len(accounts)
+    assert len(statements) == 5
+    assert stored == [("new", 1)]
+    assert places == [(7 + number, account, 1) for number, account in enumerate(accounts)]
+
+
 async def test_of_ticks_that_are_booked_together_one_of_a_damaged_record_fails_alone(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     store = SqliteStore(path)

@@ -36,6 +36,7 @@ from charging.ledger.model import (
     JournalLine,
     Kept,
     Kind,
+    Opened,
     OpenSession,
     Outcome,
     Snapshot,
@@ -47,8 +48,8 @@ from charging.ledger.model import (
 from charging.ledger.sqlite.file import queries
 from charging.ledger.sqlite.known import Known
 
-AT_ONCE_MIN = 4
-"""So many ticks take less by statements for all of them than one after the other."""
+AT_ONCE_MIN = 2
+"""So many take less by statements for all of them than one after the other: each is a wait for the interpreter."""
 
 ONE_BY_ONE = 3
 """So many accounts' balances are read each by a statement of its own."""
@@ -85,45 +86,48 @@ class Booking:
         return apply(connection, self.transfer, self.grants, self.wall_us, self.known)
 
     @property
-    def is_tick(self) -> bool:
-        """Whether it moves an open session's money and nothing else: no grant, and no place in the feed."""
-        transfer = self.transfer
-        return isinstance(transfer.change, Kept) and not (self.grants or transfer.actor or transfer.kind.has_place)
+    def is_plain(self) -> bool:
+        """Whether it writes its line of the journal, its balances and its session, and nothing else."""
+        return not self.grants and not self.transfer.actor
 
 
 def apply_together(connection: sqlite3.Connection, bookings: Sequence[Booking]) -> list[Applied]:
-    """The same of many: what each was answered. The ticks of many accounts take a few statements for all of them, and
-    while SQLite carries one out the loop has the interpreter. An account's bookings see those before them."""
-    ticks = _first_ticks(bookings)
-    found = _tick(connection, ticks, bookings[0].known) if len(ticks) >= AT_ONCE_MIN else {}
-    return [found.get(place) or one(connection) for place, one in enumerate(bookings)]
-
-
-def _first_ticks(bookings: Sequence[Booking]) -> dict[int, Transfer]:
-    """Those that are the first of their accounts, and ticks, by their place."""
+    """The same of many: what each was answered. Those of many accounts that open a session, or go on with one, take a
+    few statements for all of them, and while SQLite carries one out the loop has the interpreter. An account's bookings
+    see those before them."""
     first: dict[str, int] = {}
     for place, one in enumerate(bookings):
         first.setdefault(one.transfer.account, place)
-    return {place: bookings[place].transfer for place in first.values() if bookings[place].is_tick}
+    plain = {place: bookings[place].transfer for place in first.values() if bookings[place].is_plain}
+    found: dict[int, Applied] = {}
+    for look, change in (("look_at_ticks", Kept), ("look_at_openings", Opened)):
+        alike = {place: one for place, one in plain.items() if isinstance(one.change, change)}
+        if len(alike) >= AT_ONCE_MIN:
+            found |= _book(connection, alike, queries()[look], bookings[0])
+    return [found.get(place) or one(connection) for place, one in enumerate(bookings)]
 
 
-def _tick(connection: sqlite3.Connection, ticks: Mapping[int, Transfer], known: Known) -> dict[int, Applied]:
+def _book(
+    connection: sqlite3.Connection, transfers: Mapping[int, Transfer], look: str, any_of_them: Booking
+) -> dict[int, Applied]:
     """Carry out those that are booked without further ado, and answer these, by their place. Any other (its session is
     not there, its money is short, it is asked a second time) changes nothing here."""
-    asked = [(one.account, one.id, one.session) for one in ticks.values()]
-    (found,) = connection.execute(queries()["look_at_ticks"], (dump_rows(asked),)).fetchone()
+    asked = [(one.account, one.id, one.session) for one in transfers.values()]
+    (found,) = connection.execute(look, (dump_rows(asked),)).fetchone()
     booked: dict[int, Applied] = {}
     moved: dict[str, Mapping[str, Balance]] = {}
     lines: list[tuple[Any, ...]] = []
+    places: list[tuple[Any, ...]] = []
     balances: list[tuple[Any, ...]] = []
     sessions: list[tuple[Any, ...]] = []
-    for (place, transfer), seen in zip(ticks.items(), load_rows(found), strict=True):
-        number, is_known, of_balances, switch, holds, epoch, opened_us, sequence = seen
-        if switch is None or is_known:
+    for (place, transfer), seen in zip(transfers.items(), load_rows(found), strict=True):
+        number, is_not_plain, of_balances, switch, holds, epoch, opened_us, sequence = seen
+        if is_not_plain:
             continue
-        session = OpenSession(
-            transfer.session or "", transfer.account, switch, "", load_holds(holds), epoch, opened_us, sequence
-        )
+        session = None
+        if switch is not None:
+            place_of = transfer.session or "", transfer.account, switch, ""
+            session = OpenSession(*place_of, load_holds(holds), epoch, opened_us, sequence)
         balances_before = {name: Balance(posted, reserved) for name, posted, reserved in of_balances}
         decision = decide(transfer, (), View(True, {}, balances_before, session, has_cdr=False))
         if decision.applied.outcome is not Outcome.CREATED or decision.session is None:
@@ -131,14 +135,18 @@ def _tick(connection: sqlite3.Connection, ticks: Mapping[int, Transfer], known: 
         booked[place] = decision.applied
         moved[transfer.account] = {**balances_before, **decision.balances}
         lines.append(_line(transfer, number + 1))
+        if transfer.kind.has_place:
+            places.append((transfer.account, number + 1))
         balances += [(transfer.account, name, one.posted, one.reserved) for name, one in decision.balances.items()]
         sessions.append(_session(decision.session))
     if booked:
         connection.execute(queries()["append_lines"], (dump_rows(lines),))
         connection.execute(queries()["store_balances_of_many"], (dump_rows(balances),))
         connection.execute(queries()["store_sessions"], (dump_rows(sessions),))
+    if places:
+        connection.execute(queries()["place_lines"], {"at": any_of_them.wall_us(), "lines": dump_rows(places)})
     for account, after in moved.items():
-        known.moved(account, after)
+        any_of_them.known.moved(account, after)
     return booked
 
 

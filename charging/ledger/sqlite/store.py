@@ -147,7 +147,10 @@ class SqliteStore:
 
     async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
         check_request(transfer, grants)
-        return await self._writer.submit(self._booking(transfer, grants))
+        (applied,) = await self.apply_all([(transfer, grants)])
+        if isinstance(applied, LedgerError):
+            raise applied
+        return applied
 
     async def apply_all(self, wanted: Sequence[Wanted]) -> Sequence[Applied | LedgerError]:
         for transfer, grants in wanted:

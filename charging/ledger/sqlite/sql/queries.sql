@@ -14,17 +14,33 @@ LEFT JOIN sessions AS s ON s.account = a.id AND s.id = ?3
 WHERE a.id = ?1;
 
 -- name: look_at_ticks
--- The same for many ticks as one text, in their order: a list of (account, transfer, session). A session that is not
--- there has no switch.
+-- The same for many transfers of open sessions as one text, in their order: a list of (account, transfer, session). The
+-- second member tells whether there is no such session, or the transfer is booked already.
 SELECT json_group_array(json_array(
     (SELECT coalesce(max(number), 0) FROM journal WHERE account = s.account),
-    EXISTS (SELECT 1 FROM journal WHERE account = s.account AND id = json_extract(asked.value, '$[1]')),
+    s.id IS NULL
+        OR EXISTS (SELECT 1 FROM journal WHERE account = s.account AND id = json_extract(asked.value, '$[1]')),
     json((SELECT json_group_array(json_array(name, posted, reserved)) FROM balances WHERE account = s.account)),
     s.switch, s.holds, s.epoch, s.opened_us, s.sequence
 ))
 FROM json_each(?) AS asked
 LEFT JOIN sessions AS s
     ON s.account = json_extract(asked.value, '$[0]') AND s.id = json_extract(asked.value, '$[2]');
+
+-- name: look_at_openings
+-- The same for many that open a session. The second member tells whether there is no such account, or its journal, its
+-- sessions or its CDRs have the transfer or the session already.
+SELECT json_group_array(json_array(
+    (SELECT coalesce(max(number), 0) FROM journal WHERE account = a.id),
+    a.id IS NULL
+        OR EXISTS (SELECT 1 FROM journal WHERE account = a.id AND id = json_extract(asked.value, '$[1]'))
+        OR EXISTS (SELECT 1 FROM sessions WHERE account = a.id AND id = json_extract(asked.value, '$[2]'))
+        OR EXISTS (SELECT 1 FROM cdrs WHERE account = a.id AND session = json_extract(asked.value, '$[2]')),
+    json((SELECT json_group_array(json_array(name, posted, reserved)) FROM balances WHERE account = a.id)),
+    NULL, NULL, NULL, NULL, NULL
+))
+FROM json_each(?) AS asked
+LEFT JOIN accounts AS a ON a.id = json_extract(asked.value, '$[0]');
 
 -- name: digest
 SELECT digest FROM journal WHERE account = ? AND id = ?;
@@ -43,6 +59,13 @@ FROM json_each(?);
 -- name: place_line
 INSERT INTO feed (place, account, number)
 VALUES (max((SELECT coalesce(max(place), 0) + 1 FROM feed), :at), :account, :number);
+
+-- name: place_lines
+-- Of many, in their order: a list of (account, number).
+INSERT INTO feed (place, account, number)
+SELECT max((SELECT coalesce(max(place), 0) + 1 FROM feed), :at) + key,
+    json_extract(value, '$[0]'), json_extract(value, '$[1]')
+FROM json_each(:lines);
 
 -- name: place_document
 INSERT INTO feed (place, document)
