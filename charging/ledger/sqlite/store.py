@@ -147,7 +147,7 @@ class SqliteStore:
 
     async def apply(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
         check_request(transfer, grants)
-        (applied,) = await self.apply_all([(transfer, grants)])
+        (applied,) = await self._writer.submit_all([self._booking(transfer, grants)], sqlite_rows.apply_together)
         if isinstance(applied, LedgerError):
             raise applied
         return applied

@@ -238,7 +238,7 @@ class Writer:
 
 
 def _run_alike(connection: sqlite3.Connection, together: Together | None, jobs: list[Job]) -> None:
-    if together is None:
+    if together is None or len(jobs) == 1:
         for job in jobs:
             job.result = job.work(connection)
         return
