@@ -48,7 +48,7 @@ from charging.ledger.model import (
 from charging.ledger.sqlite.file import queries
 from charging.ledger.sqlite.known import Known
 
-AT_ONCE_MIN = 2
+AT_ONCE_MIN = 4
 """So many take less by statements for all of them than one after the other: each is a wait for the interpreter."""
 
 ONE_BY_ONE = 3
