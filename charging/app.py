@@ -24,14 +24,7 @@ from agi.routes import routes_for
 from agi.server import AgiLimits, AgiOutcome, AgiServer
 from charging import __version__
 from charging.app_notices import Notices
-from charging.app_start import (
-    CALLS_FIRST_S,
-    ROUNDS_WAIT_S,
-    calls_come_first,
-    collect_often,
-    spare_collector,
-    upgrade_ledger,
-)
+from charging.app_start import CALLS_FIRST_S, ROUNDS_WAIT_S, calls_come_first, collect, spare_collector, upgrade_ledger
 from charging.app_surroundings import (
     accepted_of,
     connections,
@@ -442,7 +435,7 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
         "changes": Trail(engine.store, engine.clock).run(),
         "decisions-pruned": engine.decisions.prune_for_ever(),
         "ledger-probe": engine.probe_ledger(),
-        "collector": engine.after_calls(collect_often(engine.clock)),
+        "collector": engine.after_calls(collect(engine.clock)),
         "interfaces": _serve_interfaces(engine, listening),
         "supervisor": engine.supervisor.stay_alive(engine.clock, engine.status),
         "look-around": _look_around(engine),

@@ -75,7 +75,7 @@ def spare_collector(*, youngest_only: bool = False) -> None:
     gc.set_threshold(GARBAGE_MANY, NOT_BY_ITSELF, NOT_BY_ITSELF)
 
 
-async def collect_often(clock: Clock) -> NoReturn:
+async def collect(clock: Clock) -> NoReturn:
     """Search the newest objects for garbage while they are few, and all once an hour, for ever."""
     for search in count(1):
         await clock.sleep_until(clock.now().plus(YOUNG_S).mono_us)

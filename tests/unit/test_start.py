@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from charging.app import Engine
-from charging.app_start import ALL_S, CALLS_FIRST_S, ROUNDS_WAIT_S, YOUNG_S, calls_come_first, collect_often
+from charging.app_start import ALL_S, CALLS_FIRST_S, ROUNDS_WAIT_S, YOUNG_S, calls_come_first, collect
 from tests.fakes.clock import FakeClock
 
 FOR_PEOPLE = ("fastapi", "starlette", "uvicorn", "httpx", "charging.web.server", "charging.app_api")
@@ -145,7 +145,7 @@ def no_other_search() -> Iterator[None]:
 @pytest.mark.usefixtures("no_other_search")
 async def test_garbage_is_searched_for_every_two_seconds_among_new_objects_and_once_an_hour_among_all() -> None:
     clock = FakeClock()
-    searching = asyncio.create_task(collect_often(clock))
+    searching = asyncio.create_task(collect(clock))
     kept = Circle()
     new, old = weakref.ref(Circle()), weakref.ref(kept)
     await clock.advance(YOUNG_S - 0.001)
