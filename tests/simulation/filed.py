@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from charging.clock import Clock
 from charging.ledger.sqlite.restore import copied, locked, put_in_place
 from charging.ledger.sqlite.store import SqliteStore
-from charging.ledger.sqlite.writer import Writer, answer
+from charging.ledger.sqlite.writer import Writer, answer, carry_over
 from tests.simulation.disk import Disk
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class _NextTurn:
             self._writer._carry_out(batch)
             answer(batch)
         if self._writer._rows_in_log >= ROWS_TO_A_REST:
-            self._writer._carry_over()
+            self._writer._rows_in_log = 0
+            carry_over(self._writer._connection)
 
 
 class FiledLedger(SqliteStore):

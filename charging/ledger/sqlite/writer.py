@@ -157,19 +157,14 @@ class Writer:
             for loop in {job.asked.loop for job in batch}:
                 hand_back(loop, [job for job in batch if job.asked.loop is loop])
             if self._rows_in_log >= REST_ROWS and not self._is_wanted_within(REST_S):
-                self._carry_over()
+                self._rows_in_log = 0
+                carry_over(self._connection)
         self._disconnect()
 
     def _is_wanted_within(self, seconds: float) -> bool:
         """Whether there is a job, or comes one so soon, or the end."""
         with self._wake:
             return self._wake.wait_for(lambda: bool(self._queue) or self._stopping, seconds)
-
-    def _carry_over(self) -> None:
-        self._rows_in_log = 0
-        if self._connection is not None:
-            with suppress(*DRIVER_ERRORS):  # what it cannot read or write a commit cannot either, and says so
-                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _next_batch(self, callers: int = 0) -> list[Job]:
         """The jobs waiting now, at least one; none: the writer shall end. ``callers``: so many had the last."""
@@ -202,7 +197,7 @@ class Writer:
             self._disconnect()
             self._known.doubted()
             for job in batch:
-                job.error = self._translated(error)
+                job.error = _translated(error, self._path)
 
     def _run_together(self, connection: sqlite3.Connection, batch: list[Job]) -> bool:
         try:
@@ -221,20 +216,28 @@ class Writer:
                 job.result = job.work(connection)
             except Exception as error:  # noqa: BLE001  whatever it is, it is this caller's alone
                 _raise_if_rolled_back(connection, error)
-                job.error = self._translated(error) if isinstance(error, DRIVER_ERRORS) else error
+                job.error = _translated(error, self._path) if isinstance(error, DRIVER_ERRORS) else error
                 connection.execute("ROLLBACK TO job")
             connection.execute("RELEASE job")
-
-    def _translated(self, error: Exception) -> LedgerError:
-        translated = translate(error, self._path)
-        translated.__cause__ = error
-        return translated
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(*DRIVER_ERRORS):  # it is given up, whatever it says
                 connection.close()
+
+
+def carry_over(connection: sqlite3.Connection | None) -> None:
+    """Put what the write-ahead log holds into the file, as far as no reader is in the way."""
+    if connection is not None:
+        with suppress(*DRIVER_ERRORS):  # what it cannot read or write a commit cannot either, and says so
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+
+def _translated(error: Exception, path: Path) -> LedgerError:
+    translated = translate(error, path)
+    translated.__cause__ = error
+    return translated
 
 
 def _run_alike(connection: sqlite3.Connection, together: Together | None, jobs: list[Job]) -> None:
