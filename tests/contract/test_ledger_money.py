@@ -91,36 +91,38 @@ async def test_ticks_that_are_applied_together_are_each_decided_by_what_came_bef
     await assert_sound(store)
 
 
+def opening(account: str, name: str, wanted: int = 60) -> Transfer:
+    legs = Leg("credit", 0, wanted), Leg("calls", 0, 1, -2)
+    return Transfer(f"r{name}", account, Kind.RESERVE, 1, legs, f"s{name}", Opened("x", f"é {account}"))
+
+
+def closing(account: str) -> Transfer:
+    legs = Leg("credit", 0, -60), Leg("calls", 0, -1)
+    return Transfer("c1", account, Kind.SETTLE, 2, legs, "s1", Closed("{}", 2, 0, 1))
+
+
+def grant(account: str) -> Transfer:
+    return Transfer("g1", account, Kind.GRANT, 1, (Leg("bundle:2026-11", 300),))
+
+
 async def test_openings_that_come_together_are_each_decided_by_what_came_before_them(store: Store) -> None:
     accounts = [f"a{number}" for number in range(8)]
     for account in accounts:
         await add_account(store, account)
         await store.apply(Transfer("t1", account, Kind.TOP_UP, 1, (Leg("credit", 100),)))
     place = (await store.feed.read_feed(0, 100))[-1].place
-
-    def opening(account: str, name: str, wanted: int = 60) -> Transfer:
-        legs = Leg("credit", 0, wanted), Leg("calls", 0, 1, -2)
-        return Transfer(f"r{name}", account, Kind.RESERVE, 1, legs, f"s{name}", Opened("x", f"é {account}"))
-
-    def grant(account: str) -> Transfer:
-        return Transfer("g1", account, Kind.GRANT, 1, (Leg("bundle:2026-11", 300),))
-
-    first, second, third, *others = accounts
-    kept = Transfer("x1", second, Kind.EXTEND, 1, (Leg("credit", -10, 0),), "s1", Kept("kept", 0, 1))
-    closed = Transfer(
-        "c1", third, Kind.SETTLE, 2, (Leg("credit", 0, -60), Leg("calls", 0, -1)), "s1", Closed("{}", 2, 0, 1)
-    )
+    first, second, third, granted, *others = accounts
     await store.apply(opening(second, "1"))
     wanted = [
         (opening(first, "1"), ()),
-        (kept, ()),
+        (Transfer("x1", second, Kind.EXTEND, 1, (Leg("credit", -10, 0),), "s1", Kept("kept", 0, 1)), ()),
         (opening(third, "1"), ()),
-        *((opening(account, "1"), ()) for account in others[1:]),
-        (opening(others[0], "1"), [grant(others[0])]),
+        *((opening(account, "1"), ()) for account in others),
+        (opening(granted, "1"), [grant(granted)]),
         (opening(first, "2", 50), ()),  # the one before has taken that
         (opening(first, "2", 40), ()),
         (opening(second, "2", 30), ()),
-        (closed, ()),
+        (closing(third), ()),
         (opening(third, "1"), ()),
         (replace(opening(third, "3"), session="s1"), ()),  # it has its CDR
         (opening("nobody", "1"), ()),
@@ -131,11 +133,7 @@ async def test_openings_that_come_together_are_each_decided_by_what_came_before_
     again = [answer.outcome for answer in await store.apply_all(wanted[:8]) if isinstance(answer, Applied)]
     assert again == [Outcome.EXISTS] * 8
     assert (await store.balances(first))["credit"] == Balance(100, 100)
-    assert await store.balances(others[0]) == {
-        "credit": Balance(100, 60),
-        "calls": Balance(0, 1),
-        "bundle:2026-11": Balance(300, 0),
-    }
+    assert (await store.balances(granted))["bundle:2026-11"] == Balance(300, 0)
     stored = {(one.account, one.id): one for one in await store.sessions()}
     holds = {"credit": 60, "calls": 1}
     assert stored[first, "s1"] == OpenSession("s1", first, "x", f"é {first}", holds, 0, 1, 1)
