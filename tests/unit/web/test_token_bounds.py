@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from charging.pricing.money import parse_euro
 from charging.service.numbers import NumberChanges
 from charging.service.tokens import Bounds, NewToken, Scope
 from charging.sparing import LINES
+from charging.web.api_gate import ANSWERS
 from charging.web.limits import EDITS_PER_MINUTE, EDITS_SAVED_MINUTES
 from tests.fakes.ami import eventually
 from tests.fakes.clock import FakeClock
@@ -342,3 +344,41 @@ async def test_who_had_something_booked_is_told_to_whom_may_audit_everyone(
     (event,) = (await door(secret, "GET", "/accounts/anna/events")).json()["items"]
     told = {bool(line["actor"]), "actor" in event["data"]}
     assert told == {Scope.AUDIT in scopes and not account}
+
+
+async def test_an_accounts_tokens_are_answered_one_at_a_time_and_hold_up_no_others(
+    door: Door, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of a thousand rows takes a tenth of a second of the process that serves all customers."""
+    begun, go, read = 0, asyncio.Event(), shop.service.money.journal_page
+
+    async def slow(account: str, *place: Any) -> Any:
+        nonlocal begun
+        begun += 1
+        if account == "anna":
+            await go.wait()
+        return await read(account, *place)
+
+    monkeypatch.setattr(shop.service.money, "journal_page", slow)
+    annas = [await bound(door, Scope.READ, account="anna") for _ in range(2)]
+    berts = await bound(door, Scope.READ, account="bert")
+    path = "/accounts/{}/journal?limit=1000"
+    asked = [asyncio.create_task(door(annas[i % 2], "GET", path.format("anna"))) for i in range(ANSWERS.of_account)]
+    await eventually(lambda: begun == 1, "one of hers is being made")
+    refused = await door(annas[0], "GET", path.format("anna"), 503)
+    assert refused.json()["code"] == "unavailable" and refused.headers["retry-after"] == "1"
+    await door(berts, "GET", path.format("bert"))
+    await door("read", "GET", path.format("bert"))
+    assert begun == 3, "the rest of hers wait, and the operator's own token does not"
+    go.set()
+    assert {(await one).status_code for one in asked} == {200}
+    await door(annas[1], "GET", path.format("anna"))
+
+
+async def test_a_stream_of_an_accounts_events_keeps_none_of_its_answers_waiting(door: Door) -> None:
+    annas = await bound(door, Scope.READ, account="anna")
+    stream = Stream(door, {"authorization": f"Bearer {annas}"})
+    await eventually(lambda: bool(stream.messages), "it has begun")
+    async with asyncio.timeout(30):
+        await door(annas, "GET", "/accounts/anna/balance")
+    await stream.leave()
