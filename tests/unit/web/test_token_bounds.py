@@ -366,7 +366,8 @@ async def test_an_accounts_tokens_are_answered_one_at_a_time_and_hold_up_no_othe
     asked = [asyncio.create_task(door(annas[i % 2], "GET", path.format("anna"))) for i in range(ANSWERS.of_account)]
     await eventually(lambda: begun == 1, "one of hers is being made")
     refused = await door(annas[0], "GET", path.format("anna"), 503)
-    assert refused.json()["code"] == "unavailable" and refused.headers["retry-after"] == "1"
+    assert refused.json()["code"] == "unavailable"
+    assert refused.headers["retry-after"] == "1"
     await door(berts, "GET", path.format("bert"))
     await door("read", "GET", path.format("bert"))
     assert begun == 3, "the rest of hers wait, and the operator's own token does not"
