@@ -117,7 +117,8 @@ for line = 14, main, 4 do
             words = words + 2
         end
         if more ~= 0 then
-            changed[words + 1], changed[words + 2] = ARGV[before + field + 1], format("%.0f", reserved)
+            local text = reserved == 0 and "0" or format("%.0f", reserved)
+            changed[words + 1], changed[words + 2] = ARGV[before + field + 1], text
             words = words + 2
             if not holds then
                 holds = {}
@@ -130,7 +131,8 @@ for line = 14, main, 4 do
             if amount < 0 then
                 return refusal("exceeds_reservation", name, switch, stored, last)
             end
-            holds[name] = amount > 0 and format("%.0f", amount) or nil
+            -- Mostly it is the only session that holds of this balance.
+            holds[name] = amount > 0 and (amount == reserved and text or format("%.0f", amount)) or nil
         end
     end
 end
