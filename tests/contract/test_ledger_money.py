@@ -112,26 +112,26 @@ async def test_openings_that_come_together_are_each_decided_by_what_came_before_
         await store.apply(Transfer("t1", account, Kind.TOP_UP, 1, (Leg("credit", 100),)))
     place = (await store.feed.read_feed(0, 100))[-1].place
     first, second, third, granted, *others = accounts
-    await store.apply(opening(second, "1"))
+    for account in (second, third):
+        await store.apply(opening(account, "1"))
     wanted = [
         (opening(first, "1"), ()),
         (Transfer("x1", second, Kind.EXTEND, 1, (Leg("credit", -10, 0),), "s1", Kept("kept", 0, 1)), ()),
-        (opening(third, "1"), ()),
         *((opening(account, "1"), ()) for account in others),
         (opening(granted, "1"), [grant(granted)]),
-        (opening(first, "2", 50), ()),  # the one before has taken that
-        (opening(first, "2", 40), ()),
+        (opening(first, "3", 40), ()),
         (opening(second, "2", 30), ()),
         (closing(third), ()),
         (opening(third, "1"), ()),
-        (replace(opening(third, "3"), session="s1"), ()),  # it has its CDR
+        (opening(others[0], "2", 150), ()),
         (opening("nobody", "1"), ()),
     ]
     answers = [answer.outcome for answer in await store.apply_all(wanted) if isinstance(answer, Applied)]
-    late = [Outcome.INSUFFICIENT, *[Outcome.CREATED] * 3, Outcome.EXISTS, Outcome.SESSION_EXISTS]
-    assert answers == [*[Outcome.CREATED] * len(accounts), *late, Outcome.ACCOUNT_NOT_FOUND]
-    again = [answer.outcome for answer in await store.apply_all(wanted[:8]) if isinstance(answer, Applied)]
-    assert again == [Outcome.EXISTS] * 8
+    created = [Outcome.CREATED] * (len(wanted) - 3)
+    assert answers == [*created, Outcome.EXISTS, Outcome.INSUFFICIENT, Outcome.ACCOUNT_NOT_FOUND]
+    late = replace(opening(third, "3"), session="s1"), ()  # it has its CDR
+    again = [answer.outcome for answer in await store.apply_all([*wanted[:-2], late]) if isinstance(answer, Applied)]
+    assert again == [Outcome.EXISTS] * (len(wanted) - 2) + [Outcome.SESSION_EXISTS]
     assert (await store.balances(first))["credit"] == Balance(100, 100)
     assert (await store.balances(granted))["bundle:2026-11"] == Balance(300, 0)
     stored = {(one.account, one.id): one for one in await store.sessions()}
