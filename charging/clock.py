@@ -229,15 +229,17 @@ def _day_at(zone: ZoneInfo, second: int) -> str:
 
 
 _month_seen: dict[ZoneInfo, tuple[int, int, str]] = {}
-"""By zone, the month that was asked for last: a moment in it, where it may end, its name."""
+"""By zone, the month that was asked for last: the first moment in it that was asked for, where it may end, its name."""
 
 
 def month_and_edge_us(zone: ZoneInfo, wall_us: int) -> tuple[str, int]:
     """The calendar month, and the first instant after ``wall_us`` at which it may end."""
     since_us, edge_us, name = _month_seen.get(zone, (0, 0, ""))
     if not since_us <= wall_us < edge_us:  # rarely: nearly all ask about now
+        known_us = edge_us
         name, edge_us = _month_and_edge_us(zone, wall_us)
-        _month_seen[zone] = wall_us, edge_us, name
+        # The edge of an earlier moment, if it is the same, is that of all between.
+        _month_seen[zone] = (wall_us if edge_us != known_us else min(wall_us, since_us)), edge_us, name
     return name, edge_us
 
 

@@ -27,7 +27,7 @@ from charging.call import told
 from charging.call.commands import Doubt, Post, Step, Tell
 from charging.call.events import KeptAnswer, Posted
 from charging.call.model import Context, Pending, Session, Short, State
-from charging.clock import MICROSECONDS, day_name, month_name
+from charging.clock import MICROSECONDS, day_name, month_and_edge_us, month_name
 from charging.ledger.balances import (
     bundle,
     divided,
@@ -44,6 +44,7 @@ from charging.ledger.model import (
     AMOUNT_MAX,
     CALLS,
     LEGS_MAX,
+    ZERO,
     Balance,
     Closed,
     Kept,
@@ -66,7 +67,8 @@ from charging.records import quick, replace
 
 def months_between(zone: ZoneInfo, from_us: int, until_us: int) -> tuple[str, ...]:
     """The month or the two months (``YYYY-MM``, in ``zone``) of a stretch of less than 28 days."""
-    first, last = (month_name(zone, moment) for moment in (from_us, until_us))
+    first, edge_us = month_and_edge_us(zone, from_us)
+    last = first if until_us < edge_us else month_name(zone, until_us)
     return (first,) if first == last else (first, last)
 
 
@@ -78,7 +80,10 @@ class Extension:
     funding: Funding
     cost: int
     """Micro-euro: what credit pays for all of it."""
-    fixed_s: int
+    used: Funding
+    """The part of it that is settled."""
+    used_cost: int
+    """Micro-euro: what credit pays for that part."""
     short: Short
     promos: Mapping[str, int] = field(default_factory=dict)
     """Micro-euro that it may take of promotional credit, by balance, in the order in which they pay."""
@@ -87,6 +92,11 @@ class Extension:
     def covered_s(self) -> int:
         """How many seconds from the answer it pays for."""
         return self.funding[-1].end_s if self.funding else 0
+
+    @property
+    def fixed_s(self) -> int:
+        """The end of the seconds that are settled."""
+        return self.used[-1].end_s if self.used else 0
 
 
 def extend(session: Session, balances: Mapping[str, Balance], used_s: int, target_s: int) -> Extension:
@@ -109,9 +119,12 @@ def extend(session: Session, balances: Mapping[str, Balance], used_s: int, targe
         short = Short.DAY if cap < credit else Short.MONEY
     elif planned.covered_s >= rate.max_call_s:
         short = Short.CAP
-    used = consumed(rate, start_us, planned.funding, max(used_s, fixed_s))
+    used, used_cost = fixed, planned.fixed_credit
+    if used_s > fixed_s:
+        used = consumed(rate, start_us, planned.funding, used_s)
+        used_cost = planned.credit if used == planned.funding else charge(rate, start_us, used)
     promos = rooms(balances, session.day, session.held)
-    return Extension(planned.funding, planned.credit, used[-1].end_s if used else 0, short, promos)
+    return Extension(planned.funding, planned.credit, used, used_cost, short, promos)
 
 
 def within_means(session: Session, balances: Mapping[str, Balance], billed_s: int) -> Funding:
@@ -136,7 +149,7 @@ def _cap_pool(session: Session, balances: Mapping[str, Balance]) -> int:
     if session.day_cap is None:
         return AMOUNT_MAX
     key = day_spend(session.day)
-    left = session.day_cap + balances.get(key, Balance()).available
+    left = session.day_cap + balances.get(key, ZERO).available
     return max(0, left + session.held.get(key, 0) + session.posted.get(key, 0))
 
 
@@ -175,7 +188,7 @@ def pack_pools(session: Session, balances: Mapping[str, Balance], fixed: Mapping
     pools: dict[str, int] = {}
     for name in sorted((name for name in packs if last_day_of(name) >= day), key=session.rate.paying_order):
         mine = session.held.get(name, 0) + session.posted.get(name, 0) - fixed.get(name, 0)
-        left_s = max(0, balances.get(name, Balance()).available + mine)
+        left_s = max(0, balances.get(name, ZERO).available + mine)
         if left_s and (name in held or len(held | pools.keys()) < PACKS_MAX):
             pools[name] = left_s
     return pools
@@ -193,17 +206,11 @@ def grants_for(session: Session, funding: Funding, balances: Mapping[str, Balanc
     return tuple(one for one in due if one is not None)
 
 
-def _wanted(
-    session: Session, funding: Funding, most: int, fixed_s: int, promos: Mapping[str, int]
-) -> tuple[dict[str, int], dict[str, int]]:
-    """What the whole call should have posted and should hold, by balance. Of the funding, which costs ``most``, what is
-    used up to second ``fixed_s`` is posted. ``promos`` is the most that each promotional balance may pay, in
-    micro-euro."""
-    rate, start_us = session.rate, session.start_us
-    fixed = consumed(rate, start_us, funding, fixed_s)
-    cost = most if fixed == funding else charge(rate, start_us, fixed)
-    posted = divided(cost, promos, session.posted) | bundle_use(fixed)
-    whole = divided(most, promos, session.posted) | bundle_use(funding)
+def _wanted(session: Session, extension: Extension) -> tuple[dict[str, int], dict[str, int]]:
+    """What the whole call should have posted and should hold, by balance: what is used is posted."""
+    promos, cost, most = extension.promos, extension.used_cost, extension.cost
+    posted = divided(cost, promos, session.posted) | bundle_use(extension.used)
+    whole = divided(most, promos, session.posted) | bundle_use(extension.funding)
     if session.day_cap is not None:
         key = day_spend(session.day)
         posted[key], whole[key] = cost, most
@@ -226,9 +233,9 @@ def _legs(session: Session, posted: Mapping[str, int], held: Mapping[str, int]) 
 
 
 def reserve_transfer(session: Session, extension: Extension, at_us: int, reason: str) -> tuple[Session, Transfer]:
-    """Make the transfer that opens the session with its first reservation, and the session that it leaves. ``reason``
-    says why the call is forwarded; ``at_us`` is wall clock."""
-    posted, held = _wanted(session, extension.funding, extension.cost, 0, extension.promos)
+    """Make the transfer that opens the session with its first reservation, of which nothing is settled, and the session
+    that it leaves. ``reason`` says why the call is forwarded; ``at_us`` is wall clock."""
+    posted, held = _wanted(session, extension)
     held[CALLS] = 1
     legs = _legs(session, posted, held)
     enforced_s = min(extension.covered_s, session.rate.max_call_s)
@@ -246,7 +253,7 @@ def extend_transfer(
     The transfer has no legs if the next stretch costs nothing more (a free destination, a maximum that is reached, a
     minimum that is not). It is made all the same, since the deadline follows what is stored.
     """
-    posted, held = _wanted(session, extension.funding, extension.cost, extension.fixed_s, extension.promos)
+    posted, held = _wanted(session, extension)
     held[CALLS] = session.held.get(CALLS, 0)
     legs = _legs(session, posted, held)
     if not legs and extension.funding == session.funding:
@@ -265,9 +272,9 @@ Charged = tuple[Mapping[str, int], Funding]
 def final_charge(session: Session, billed_s: int) -> Charged:
     """What ``billed_s`` seconds cost in all."""
     used = consumed(session.rate, session.start_us, session.funding, billed_s)
-    end_s = used[-1].end_s if used else 0
     cost = charge(session.rate, session.start_us, used)
-    posted, _ = _wanted(session, used, cost, end_s, session.promos or held_rooms(session.held))
+    promos = session.promos or held_rooms(session.held)
+    posted, _ = _wanted(session, Extension(used, cost, used, cost, session.short, promos))
     return posted, used
 
 

@@ -84,7 +84,7 @@ def _reassert(
     promos = _promos_of(session) if promos is None else promos
     if len((CREDIT, CALLS, day_spend(session.day), *bundle_use(funding), *promos)) > LEGS_MAX:
         return Step(bare, (ReadBalances(),))  # more promotional balances than fit into one transfer: plan with fewer
-    extension = Extension(funding, charge(bare.rate, bare.start_us, funding), 0, session.short, promos)
+    extension = Extension(funding, charge(bare.rate, bare.start_us, funding), (), 0, session.short, promos)
     _, transfer = reserve_transfer(bare, extension, at_us, session.reason)
     transfer = replace(transfer, legs=tuple(map(_beyond_limits, transfer.legs)))
     grants = grants_for(bare, funding, {}, at_us)  # the ledger skips those that it still has

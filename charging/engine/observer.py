@@ -37,8 +37,9 @@ LEVELS: dict[type, int] = {
     **dict.fromkeys(get_args(told.Errors), logging.ERROR),
 }
 
-UNCOUNTED = (told.SessionRestored, call.DeadlineMoved)
-"""Of each call at a tick or a restart: for the log alone, and only where details are wanted."""
+BATCHED = (told.SessionRestored, call.DeadlineMoved, call.TickPosted)
+"""Of each call at a tick or a restart: for the log alone, and only where details are wanted. The last is counted, with
+all of a moment."""
 
 TICKS_TOGETHER_S = 10
 """So long ticks are added up before they are told."""
@@ -62,6 +63,7 @@ class MeteredObserver:
         self._metrics = metrics
         self._clock = clock or SystemClock()
         self._later = later
+        self._uncounted: list[call.TickPosted] = []
         self._ticks = _NO_TICKS
         self._postponed = 0
         self._told = Limits(TOLD_A_MINUTE)
@@ -69,7 +71,9 @@ class MeteredObserver:
 
     def __call__(self, what: told.Told, session: Record | None = None) -> None:
         level = LEVELS[type(what)]
-        if isinstance(what, UNCOUNTED) and not _level.isEnabledFor(level):
+        if level == logging.DEBUG and isinstance(what, BATCHED) and not _level.isEnabledFor(level):
+            if isinstance(what, call.TickPosted):
+                self._ticked(what)
             return
         if self._later is None:
             self._tell(level, what, session)
@@ -106,10 +110,8 @@ class MeteredObserver:
             case told.CallDecided(decision, reason):
                 metrics.setups.labels(decision, reason).inc()
                 metrics.overload_refusals.inc(reason == Reason.OVERLOADED)
-            case call.TickPosted(settled, short=short):
-                metrics.ticks.labels("granted" if short is Short.NO else "short").inc()
-                self._charged(settled)
-                self._tick(settled, short)
+            case call.TickPosted():
+                self._ticked(what)
             case call.TickPostponed():
                 metrics.ticks.labels("deferred").inc()
                 self._postpone()
@@ -166,16 +168,32 @@ class MeteredObserver:
                 for why, count in turned.items():
                     metrics.switch_turned.labels(why).inc(count)
 
-    def _tick(self, settled: Mapping[str, int], short: Short) -> None:
-        """One more, to be told with others."""
-        before = self._ticks
+    def _ticked(self, tick: call.TickPosted) -> None:
+        """One more, to be counted with those of the same moment."""
+        self._uncounted.append(tick)
+        if self._later is None:
+            self._count_ticks()
+        elif len(self._uncounted) == 1:
+            self._later.do(self._count_ticks)
+
+    def _count_ticks(self) -> None:
+        """Count those that wait; they are told with those of some seconds."""
+        ticks, self._uncounted = self._uncounted, []
+        short, before = sum(one.short is not Short.NO for one in ticks), self._ticks
+        if granted := len(ticks) - short:
+            self._metrics.ticks.labels("granted").inc(granted)
+        if short:
+            self._metrics.ticks.labels("short").inc(short)
+        settled = [one.settled for one in ticks if one.settled]
+        for one in settled:
+            self._charged(one)
         if not before.ticks:
             asyncio.get_running_loop().call_later(TICKS_TOGETHER_S, self._tell_ticks)
         self._ticks = told.CallsTicked(
-            before.ticks + 1,
-            before.short + (short is not Short.NO),
-            before.charged_micro_euro + _money(settled),
-            before.free_seconds + _free_seconds(settled),
+            before.ticks + len(ticks),
+            before.short + short,
+            before.charged_micro_euro + sum(map(_money, settled)),
+            before.free_seconds + sum(map(_free_seconds, settled)),
         )
 
     def _tell_ticks(self) -> None:

@@ -55,6 +55,10 @@ the CPU of an end, and nobody waits for it but other calls that are short of its
 ENDS_TOGETHER_MAX = 32
 """So many wait for no more: when very many end at once, others wait for their turns."""
 
+AT_SWITCH_MAX = 800
+"""Sessions that wait for the switch at the same time: each has two orders on their way, at most, of the 2,000 that a
+link takes. Others wait until some are answered."""
+
 C = TypeVar("C", bound=do.Command)
 
 NOTHING: Iterator[do.Command] = iter(())
@@ -103,6 +107,9 @@ class Turns(Protocol):
 
     def again(self, acting: Acting) -> None:
         """Let the session go on in the next turn of the loop."""
+
+    def call_soon(self) -> None:
+        """Take the next turn of the loop, for what waits to be asked."""
 
     def answer(self, answers: Sequence[tuple[Acting, Event | None]]) -> None:
         """Give each session its answer, and let them go on at once."""
@@ -400,10 +407,16 @@ class Questions:
         self._enough = Bell(turns.clock)
         self._asked: dict[asyncio.Task[None], Sequence[Acting]] = {}
         """What is asked for now, and who waits for it."""
+        self._at_switch: dict[asyncio.Task[None], int] = {}
+        """Of these, what the switch is asked for, and by how many."""
 
     async def end(self) -> None:
         """End all questions of sessions that were stopped, and return when they have ended."""
+        held_back = [acting for acting, _ in (*self._deadlines, *self._looks)]
+        self._deadlines, self._looks = [], []
         await end(self._asked)
+        for acting in held_back:
+            self._turns.again(acting)
 
     def ask(
         self, acting: Acting, command: do.ReadBalances | do.Post | do.SetDeadline | do.AskSwitch | do.ReadBlackBox
@@ -435,16 +448,20 @@ class Questions:
         """Ask for all that has come together in this turn."""
         reads, self._reads = self._reads, []
         posts, self._posts = self._posts, []
-        deadlines, self._deadlines = self._deadlines, []
-        looks, self._looks = self._looks, []
+        room = max(0, AT_SWITCH_MAX - sum(self._at_switch.values()))
+        deadlines, self._deadlines = self._deadlines[:room], self._deadlines[room:]
+        room -= len(deadlines)
+        looks, self._looks = self._looks[:room], self._looks[room:]
         if posts:
             self._begin(self._post(posts), [acting for acting, _ in posts], "sessions-post")
         if reads:
             self._begin(self._read(reads), [acting for acting, _ in reads], "sessions-read")
         if deadlines:
-            self._begin(self._set_deadlines(deadlines), [acting for acting, _ in deadlines], "sessions-deadlines")
+            waiting = [acting for acting, _ in deadlines]
+            self._at_switch[self._begin(self._set_deadlines(deadlines), waiting, "sessions-deadlines")] = len(waiting)
         if looks:
-            self._begin(self._look(looks), [acting for acting, _ in looks], "sessions-look")
+            waiting = [acting for acting, _ in looks]
+            self._at_switch[self._begin(self._look(looks), waiting, "sessions-look")] = len(waiting)
 
     def _gather(self, acting: Acting) -> None:
         if not self._ends:
@@ -454,13 +471,16 @@ class Questions:
         if len(self._ends) == ENDS_TOGETHER_MAX:
             self._enough.ring()
 
-    def _begin(self, work: Coroutine[Any, Any, None], waiting: Sequence[Acting], name: str) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None], waiting: Sequence[Acting], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._asked[task] = waiting
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         waiting = self._asked.pop(task)
+        if self._at_switch.pop(task, 0) and (self._deadlines or self._looks):
+            self._turns.call_soon()  # there is room for what waits
         if waiting is self._ends:
             self._ends = []
         if task.cancelled():

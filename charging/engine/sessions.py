@@ -44,9 +44,9 @@ TOGETHER_US = 100_000
 """What falls due within one such stretch is woken at its end: at most so much later than it wished. A tick is due a
 whole horizon before its call's money ends."""
 
-AT_ONCE_MAX = 800
-"""Sessions that act at the same time: while some wait for the ledger's thread others are worked on. Each has two orders
-to the switch on their way, at most, of the 2,000 that a link takes."""
+AT_ONCE_MAX = 1600
+"""Sessions that act at the same time: while as many as share a commit wait for the ledger's thread, there is enough to
+do for the loop's."""
 
 A_TURN_MAX = 32
 """Sessions that go on within one turn of the loop: new callers wait no longer than for these."""
@@ -258,9 +258,10 @@ class Rounds:
     def again(self, acting: Acting) -> None:
         """Let the session go on in the next turn of the loop."""
         self._ready.append(acting)
-        self._call()
+        self.call_soon()
 
-    def _call(self) -> None:
+    def call_soon(self) -> None:
+        """Take the next turn of the loop, for what waits to be asked."""
         if not self._is_called and not self._is_over:
             self._is_called = True
             asyncio.get_running_loop().call_soon(self._turn)
@@ -285,7 +286,7 @@ class Rounds:
                 self._next()
         self.questions.put()
         if self._ready:
-            self._call()
+            self.call_soon()
 
     def answer(self, answers: Sequence[tuple[Acting, Event | None]]) -> None:
         """Give each session its answer, and let them go on at once."""

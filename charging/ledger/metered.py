@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import groupby
 from typing import Any, Protocol, cast
 
 from charging.clock import MICROSECONDS, Clock
@@ -13,9 +14,10 @@ from charging.ledger.port import Store, Wanted
 
 
 class Measure(Protocol):
-    """Called after every operation. ``outcome`` is the ledger's own, ``answered``, or the error's name."""
+    """Called after every operation. ``outcome`` is the ledger's own, ``answered``, or the error's name. ``times``: so
+    many took as long, and ended so, together."""
 
-    def __call__(self, operation: str, outcome: str, seconds: float) -> None: ...
+    def __call__(self, operation: str, outcome: str, seconds: float, times: int = 1) -> None: ...
 
 
 def metered(store: Store, clock: Clock, measure: Measure) -> Store:
@@ -32,7 +34,7 @@ class LedgerHealth:
         """What keeps the ledger from taking money; empty: nothing."""
 
     def heard(self, operation: str, outcome: str) -> None:
-        """As :class:`Measure`."""
+        """As :class:`Measure`; of several that ended so together, one counts."""
         if outcome in _FAILURES and (operation == "ping" or outcome != "LedgerCorrupt") and operation != "backup":
             self.why = f"{operation}: {outcome}"
         elif operation in _WRITES or operation.startswith("apply_"):
@@ -94,8 +96,9 @@ class _Metered:
             raise
         finally:
             took_s = (self._clock.now().mono_us - began) / MICROSECONDS
-            for (transfer, _), answer in zip(wanted, answers, strict=False):
-                self._measure(_operation("apply", (transfer,)), _outcome(answer), took_s)
+            ended = ((transfer.kind, _outcome(answer)) for (transfer, _), answer in zip(wanted, answers, strict=False))
+            for (kind, outcome), same in groupby(ended):
+                self._measure(f"apply_{kind}", outcome, took_s, len(list(same)))
         return answers
 
 

@@ -39,6 +39,8 @@ class FundingPlan:
     """Seconds that may be talked: the funding's end, but never more than the rate's ``max_call_s``."""
     credit: int
     """:func:`charge` of the funding, in micro-euro."""
+    fixed_credit: int
+    """The same of its fixed part."""
     short: bool
     """Money ended before the target did: the next increment does not fit."""
     at_maximum: bool = False
@@ -69,6 +71,7 @@ class _Planner:
         self.segments = list(fixed)
         self.at_s = fixed[-1].end_s if fixed else 0
         self.weight, self.credit_s = weigh(rate, start_us, fixed)
+        self.fixed_credit = self._total() if fixed else 0
         self.owes_fee = not (fixed if rate.fee_with_call else self.credit_s)
         self.credit = pools.credit
         self.budget = rate.budget(pools.credit)
@@ -184,6 +187,10 @@ class _Planner:
         self.at_s = end_s
 
     def result(self) -> FundingPlan:
-        credit = self.rate.total(self.weight, with_minimum=self.credit_s > 0)
         covered_s = min(self.at_s, self.rate.max_call_s)
-        return FundingPlan(tuple(self.segments), covered_s, credit, self.short, self.at_maximum)
+        funding = tuple(self.segments)
+        return FundingPlan(funding, covered_s, self._total(), self.fixed_credit, self.short, self.at_maximum)
+
+    def _total(self) -> int:
+        """:func:`charge` of what is planned so far."""
+        return self.rate.total(self.weight, with_minimum=self.credit_s > 0)

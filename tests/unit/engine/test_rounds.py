@@ -4,16 +4,16 @@ what becomes of another; of many, those act first that would be cut first."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
-from typing import NoReturn, cast
+from typing import NoReturn, TypeVar, cast
 
 import pytest
 
 from charging.call import commands as do
-from charging.call.events import BlackBoxRead, Draining, Event
+from charging.call.events import BlackBoxRead, Draining, Event, SwitchSilent
 from charging.call.model import State
 from charging.call.storage import Record
 from charging.clock import MICROSECONDS, Instant
@@ -32,6 +32,8 @@ from tests.fakes.switch import FakeCall, FakeSwitch
 
 TOGETHER_S = TOGETHER_US / MICROSECONDS
 CALLS = 4
+
+T = TypeVar("T")
 
 
 class Sleeper:
@@ -432,6 +434,56 @@ async def test_of_very_many_some_go_on_in_each_turn_of_the_loop_and_all_do(
     calls = [await rig.talking() for _ in range(CALLS)]
     await rig.clock.advance(rig.policy.tick_s + 1)
     assert [rig.session_of(call).fixed_s >= rig.policy.tick_s for call in calls] == [True] * CALLS
+
+
+async def test_no_more_wait_for_the_switch_than_it_is_to_have_orders_and_all_are_asked_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "AT_SWITCH_MAX", 1)
+    calls = [await rig.talking() for _ in range(CALLS)]
+    on_their_way = [0]
+    set_deadlines, look_at = rig.switch.set_deadlines, rig.switch.look_at
+
+    async def counting(asked: int, answer: Callable[[], Awaitable[T]]) -> T:
+        on_their_way.append(on_their_way[-1] + asked)
+        await asyncio.sleep(0)
+        on_their_way.append(on_their_way[-1] - asked)
+        return await answer()
+
+    monkeypatch.setattr(rig.switch, "set_deadlines", lambda all: counting(len(all) // 2, lambda: set_deadlines(all)))
+    monkeypatch.setattr(rig.switch, "look_at", lambda all: counting(len(all), lambda: look_at(all)))
+    before = len(rig.switch.deadlines)
+    await rig.clock.advance(rig.policy.tick_s + 1)
+    for call in calls:
+        rig.runner_of(call).offer(SwitchSilent("set_deadline"))
+    await rig.clock.advance(5)
+    assert max(on_their_way) == 1
+    assert len(rig.switch.deadlines) >= before + 2 * 2 * CALLS
+    assert [rig.session_of(call).doubtful_s for call in calls] == [()] * CALLS
+
+
+async def test_who_waits_for_room_at_the_switch_takes_up_no_place_once_stopped(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "AT_SWITCH_MAX", 1)
+    calls = [await rig.talking() for _ in range(CALLS)]
+    silent = asyncio.Event()
+
+    async def never(_asked: object) -> NoReturn:
+        silent.set()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    with monkeypatch.context() as silence:
+        silence.setattr(rig.switch, "set_deadlines", never)
+        await rig.clock.advance(rig.policy.tick_s + 1)
+        assert silent.is_set()
+        await rig.registry.lay_down()
+        await settle()
+    monkeypatch.setattr(sessions, "AT_ONCE_MAX", 1)  # a place that is still taken up would be the only one
+    await rig.recovery.restore()
+    await rig.clock.advance(rig.policy.tick_s + 1)
+    assert [rig.session_of(call).confirmed for call in calls] == [True] * CALLS
 
 
 async def test_a_fault_of_ours_in_a_session_ends_the_daemon(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
