@@ -24,7 +24,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
-from functools import cache, lru_cache, partial
+from functools import cache, cached_property, lru_cache, partial
 from operator import attrgetter
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -394,9 +394,14 @@ class Codec(Generic[T]):
         self._tag = dict(tag or {})
         self._head = to_json(self._tag).decode()[:-1] + ("," if self._tag else "")
         self._older = {f'"{name}":': convert for name, convert in (older or {}).items()}
-        self._adapter: TypeAdapter[T] = TypeAdapter(Annotated[record, RECORD])  # type: ignore[arg-type]
         self._apart = _Apart(record, shared, sparse=sparse) if shared else None
         self._sparse = sparse
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[T]:
+        """Made when it is needed: a start would wait for those of all records, and that of open calls alone takes as
+        long as a hundred of them."""
+        return TypeAdapter(Annotated[self.record, RECORD])  # type: ignore[arg-type]
 
     def dump(self, record: T) -> str:
         """Compact JSON text."""
