@@ -206,13 +206,12 @@ class _Record:
         }
         newer, known = _newer_field(source), frozenset(names)
         whole = core_schema.typed_dict_schema(members, extra_behavior="forbid" if newer is None else "allow")
-        made: Callable[..., Any] = dict if self._apart else source
+        is_apart = bool(self._apart)
 
         def read(values: dict[str, Any]) -> Any:
-            if newer is None or known.issuperset(values):
-                return made(**values)
-            kept = {name: values.pop(name) for name in set(values) - known}
-            return made(**values, **{newer: kept})
+            if newer is not None and not known.issuperset(values):
+                values[newer] = {name: values.pop(name) for name in set(values) - known}
+            return values if is_apart else source(**values)
 
         values_of = _values_of(names)
 
@@ -355,8 +354,9 @@ class _Apart:
             return None
         try:
             member = self._read(text[begin + len(self._begin) : end])
-            others = self._others.validate_json(text[:begin] + text[end:], strict=True)
-            return self._record(**others, **{self._name: member})
+            members = self._others.validate_json(text[:begin] + text[end:], strict=True)
+            members[self._name] = member
+            return self._record(**members)
         except (TypeError, ValueError):  # what is wrong is said of the whole text, by whoever reads that
             return None
 

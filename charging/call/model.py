@@ -426,7 +426,7 @@ def from_json(text: str, now: Instant, epoch: int, boot: str = "") -> Session:
     elif (begun_us := stored.begun_mono_us) is not None:
         moved["opened"] = Instant(begun_us, stored.opened.wall_us)
         if (answered := moved.get("answered")) is not None:
-            moved["answered"] = replace(answered, mono_us=max(begun_us, answered.mono_us))
+            moved["answered"] = Instant(max(begun_us, answered.mono_us), answered.wall_us)
     seen_us = then.mono_us - (then.wall_us - stored.read_mono_us - stored.apart_us) if _tells_when(stored) else None
     acts = _first_acts(stored.state, now)
     return replace(

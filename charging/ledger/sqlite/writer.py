@@ -30,7 +30,7 @@ from charging.ledger.sqlite.known import Known
 QUEUE_MAX = 10_000
 """Jobs waiting; one more is refused with LedgerUnavailable."""
 
-BATCH_MAX = 500
+BATCH_MAX = 1000
 """Jobs in one commit; bounds how long the first of them waits for the last."""
 
 GATHER_S, SIBLINGS = 0.002, 2
