@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -17,7 +18,9 @@ TOP_UP = Transfer("top-up/1", "anna", Kind.TOP_UP, 0, (Leg(CREDIT, 5),))
 async def test_every_operation_is_told_with_its_outcome() -> None:
     told: list[tuple[str, str]] = []
     inner = FaultyStore(random.Random(1))
-    store = metered(inner, FakeClock(), lambda operation, outcome, _seconds: told.append((operation, outcome)))
+    store = metered(
+        inner, FakeClock(), lambda operation, outcome, _seconds, _times=1: told.append((operation, outcome))
+    )
     await store.directory.put_account(Account("anna", "light"))
     for _ in range(2):
         await store.apply(TOP_UP)
@@ -29,6 +32,23 @@ async def test_every_operation_is_told_with_its_outcome() -> None:
         ("apply_top_up", "created"),
         ("apply_top_up", "exists"),
         ("apply_top_up", "LedgerUnavailable"),
+    ]
+
+
+async def test_what_is_applied_together_is_told_with_how_many_ended_so_in_a_row() -> None:
+    told: list[tuple[str, str, int]] = []
+
+    def measure(operation: str, outcome: str, _seconds: float, times: int = 1) -> None:
+        told.append((operation, outcome, times))
+
+    store = metered(FaultyStore(random.Random(1)), FakeClock(), measure)
+    await store.directory.put_account(Account("anna", "light"))
+    correction = replace(TOP_UP, id="correction/1", kind=Kind.CORRECTION)
+    await store.apply_all([(one, ()) for one in (TOP_UP, replace(TOP_UP, id="top-up/2"), correction, TOP_UP)])
+    assert told[1:] == [
+        ("apply_top_up", "created", 2),
+        (f"apply_{Kind.CORRECTION}", "created", 1),
+        ("apply_top_up", "exists", 1),
     ]
 
 
