@@ -18,9 +18,7 @@ TOP_UP = Transfer("top-up/1", "anna", Kind.TOP_UP, 0, (Leg(CREDIT, 5),))
 async def test_every_operation_is_told_with_its_outcome() -> None:
     told: list[tuple[str, str]] = []
     inner = FaultyStore(random.Random(1))
-    store = metered(
-        inner, FakeClock(), lambda operation, outcome, _seconds, _times=1: told.append((operation, outcome))
-    )
+    store = metered(inner, FakeClock(), lambda operation, outcome, *_: told.append((operation, outcome)))
     await store.directory.put_account(Account("anna", "light"))
     for _ in range(2):
         await store.apply(TOP_UP)
@@ -43,11 +41,11 @@ async def test_what_is_applied_together_is_told_with_how_many_ended_so_in_a_row(
 
     store = metered(FaultyStore(random.Random(1)), FakeClock(), measure)
     await store.directory.put_account(Account("anna", "light"))
-    correction = replace(TOP_UP, id="correction/1", kind=Kind.CORRECTION)
+    correction = replace(TOP_UP, id="correction/1", kind=Kind.CORRECT)
     await store.apply_all([(one, ()) for one in (TOP_UP, replace(TOP_UP, id="top-up/2"), correction, TOP_UP)])
     assert told[1:] == [
         ("apply_top_up", "created", 2),
-        (f"apply_{Kind.CORRECTION}", "created", 1),
+        (f"apply_{Kind.CORRECT}", "created", 1),
         ("apply_top_up", "exists", 1),
     ]
 
