@@ -36,7 +36,8 @@ async def test_every_operation_is_told_with_its_outcome() -> None:
 async def test_what_is_applied_together_is_told_with_how_many_ended_so_in_a_row() -> None:
     told: list[tuple[str, str, int]] = []
 
-    def measure(operation: str, outcome: str, _seconds: float, times: int = 1) -> None:
+    def measure(operation: str, outcome: str, seconds: float, times: int = 1) -> None:
+        assert seconds >= 0
         told.append((operation, outcome, times))
 
     store = metered(FaultyStore(random.Random(1)), FakeClock(), measure)
