@@ -13,7 +13,6 @@ import os
 import secrets
 import signal
 import socket
-import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -84,10 +83,6 @@ from charging.web.settings import FRONTS
 log = structlog.get_logger("charging.app")
 
 STDERR = 2
-
-THREADS_SWITCH_S = 0.001
-"""So long the loop's thread keeps the interpreter where the ledger's wants it, which needs it six times a commit. With
-Python's own 5 ms those were most of a commit while thousands of calls are paid ahead."""
 
 PROBE_S = 5
 """Between looks whether the ledger takes what is written."""
@@ -592,7 +587,7 @@ def run(config: Config) -> int:
     """Run the daemon in the foreground; returns the process's exit code. Raises ChargingError, with what to do, if it
     cannot start or one of its tasks has failed."""
     faulthandler.enable(STDERR)  # the watchdog's SIGABRT leaves in the log where the loop stood
-    sys.setswitchinterval(THREADS_SWITCH_S)
+    share_interpreter()
     engine = build(within_descriptors(config))
     spare_collector()  # before running calls are brought to life: thousands of them are many new objects
     try:
