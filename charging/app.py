@@ -15,7 +15,6 @@ import signal
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -319,7 +318,11 @@ def _lease(config: Config, clock: Clock, store: Store, link: AmiLink | PlayedSwi
 
 def _store(config: Config, clock: Clock, metrics: Metrics, health: LedgerHealth) -> Store:
     def measure(operation: str, outcome: str, seconds: float, times: int = 1) -> None:
-        metrics.later.do(partial(metrics.took, operation, outcome, seconds, times))
+        def count() -> None:
+            for _ in range(times):
+                metrics.ledger_operation_seconds.labels(operation, outcome).observe(seconds)
+
+        metrics.later.do(count)
         health.heard(operation, outcome)
 
     store = open_store(
@@ -587,7 +590,6 @@ def run(config: Config) -> int:
     """Run the daemon in the foreground; returns the process's exit code. Raises ChargingError, with what to do, if it
     cannot start or one of its tasks has failed."""
     faulthandler.enable(STDERR)  # the watchdog's SIGABRT leaves in the log where the loop stood
-    share_interpreter()
     engine = build(within_descriptors(config))
     spare_collector()  # before running calls are brought to life: thousands of them are many new objects
     try:

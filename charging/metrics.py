@@ -104,12 +104,6 @@ class Metrics:
             self.ami_state.labels(one).set(one == state)
         self.ami_up.set(state == "up")
 
-    def took(self, operation: str, outcome: str, seconds: float, times: int) -> None:
-        """So many operations of the ledger took as long."""
-        histogram = self.ledger_operation_seconds.labels(operation, outcome)
-        for _ in range(times):
-            histogram.observe(seconds)
-
     def count_agi(self, route: str, result: str, seconds: float) -> None:
         """One FastAGI connection; a route from the network that is none of ours is counted as ``other``."""
         route = route.strip("/")

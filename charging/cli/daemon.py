@@ -36,6 +36,7 @@ def run(
     check_there(file)
 
     from charging import app  # the daemon's parts are many, and only this command needs them
+    from charging.app_start import share_interpreter
     from charging.cli.state_folder import make_ledger_folder
     from charging.logs import configure_logs
     from charging.settings import load_config
@@ -46,6 +47,7 @@ def run(
     logs = config.settings.logs
     configure_logs(logs.format, logs.level, file=logs.file)
     make_ledger_folder(config.settings)
+    share_interpreter()
     raise typer.Exit(app.run(config))
 
 
