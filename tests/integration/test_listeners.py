@@ -24,7 +24,7 @@ from charging.metrics import Metrics
 from charging.settings import Http
 from charging.sparing import LINES
 from charging.tasks import end
-from charging.web.listen import Front, HttpLimits, serve_port, serve_unix
+from charging.web.listen import HEAD_BYTES_MAX, HEAD_LINES_MAX, Front, HttpLimits, serve_port, serve_unix
 from charging.web.server import serve_metrics
 from tests.fakes.ami import eventually
 
@@ -147,6 +147,30 @@ async def test_no_client_fills_a_disk_with_log_lines(
         logged = [one for one in caplog.records if one.levelno >= logging.WARNING]
         assert len(logged) <= LINES
         assert all(one.getMessage().startswith("http: ") for one in logged)
+
+
+@pytest.mark.parametrize("first", [b"", REQUEST])
+@pytest.mark.parametrize(
+    ("lines", "length", "is_read"),
+    [
+        (HEAD_LINES_MAX - 1, 1, True),
+        (HEAD_LINES_MAX, 1, False),
+        (2, HEAD_BYTES_MAX - 100, True),
+        (2, HEAD_BYTES_MAX, False),
+    ],
+)
+async def test_a_request_with_too_many_lines_or_bytes_before_its_body_is_not_read(
+    kind: str, tmp_path: Path, lines: int, length: int, is_read: bool, first: bytes
+) -> None:
+    """Whether it comes alone or behind another. Host is one line more."""
+    head = b"GET /hello HTTP/1.1\r\n" + b"a: %b\r\n" % (b"b" * length) * (lines - 1) + b"Host: x\r\n\r\n"
+    async with served(kind, tmp_path) as place:
+        reader, writer = await place.connect()
+        writer.write(first + head)
+        if first:
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            await reader.readexactly(len(b'"127.0.0.1"') if kind != "control" else len(b'""'))
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200" if is_read else b"HTTP/1.1 400")
 
 
 @pytest.mark.parametrize("version", [b"1.0\r\nConnection: keep-alive", b"1.1\r\nContent-Length: 5"])
