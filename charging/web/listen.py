@@ -201,7 +201,6 @@ class _Guarded(H11Protocol):
     def handle_events(self) -> None:
         """As uvicorn does; a request whose head is too long is not read."""
         if self.conn.their_state is h11.IDLE and _is_too_long(self.conn.trailing_data[0]):
-            self.logger.warning("a request's head was too long")
             self.send_400_response(f"expected {HEAD_LINES_MAX} lines and {HEAD_BYTES_MAX} bytes before the body\n")
             return
         super().handle_events()
