@@ -67,9 +67,6 @@ STEP_ENTRIES = 5_000
 SCAN_ENTRIES = 1000
 """Looked through by one command."""
 
-_NEVER_OPENED = {Outcome.INSUFFICIENT, Outcome.EXCEEDS_LIMIT, Outcome.ACCOUNT_NOT_FOUND}
-"""Answers to a transfer that would open a session, after which there is none of its id."""
-
 T = TypeVar("T")
 
 
@@ -374,19 +371,16 @@ class RedisStore:
     # -- small helpers
 
     async def _forget_open(self, transfer: Transfer, outcome: Outcome, switch: str) -> None:
-        """Take out of the index what is closed by now, or was never opened. What fails here leaves an entry that
-        readers pass over. (A session that is reopened at this very moment would be missed; a daemon never opens an id
-        twice.)"""
+        """Take a closed session out of the index. What fails here leaves an entry that readers pass over. (A session
+        that is reopened at this very moment would be missed; a daemon never opens an id twice. So what was refused
+        stays: another daemon may be about to open it.)"""
         change = transfer.change
-        if isinstance(change, Opened) and outcome in _NEVER_OPENED:
-            switches = [change.switch]
-        elif isinstance(change, Closed) and not change.opens and outcome.applied:
-            switches = [switch] if switch else []  # of one that was closed by an earlier attempt it is not told
-        else:
+        if not isinstance(change, Closed) or change.opens or not outcome.applied:
             return
         member = index_member(transfer.session or "", transfer.account)
         with suppress(LedgerUnavailable):
-            for one in switches or await self._indexes.members(self._keys.switches):
+            # Of one that was closed by an earlier attempt the switch is not told.
+            for one in [switch] if switch else await self._indexes.members(self._keys.switches):
                 await self._client.command("SREM", self._keys.switch(one), member)
 
 
