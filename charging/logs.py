@@ -37,7 +37,8 @@ SPARED_EVENTS = frozenset(
     {
         # A request or a document of a stranger's that meets a fault, or a ledger that does not answer.
         *("ledger_not_reached", "ledger_found_corrupt", "request_failed", "agi_route_failed"),
-        *("payment_not_looked_at", "fax_document_unreadable", "fax_document_slow", "fax_document_fault"),
+        *("payment_not_looked_at", "fax_document_unreadable", "fax_document_slow"),
+        *("fax_document_fault", "fax_document_no_room"),
         # What callers have Asterisk tell, and meets one.
         *("ami_event_failed", "ami_message_failed"),
         # What is stored and cannot be read, each time that someone asks for it.

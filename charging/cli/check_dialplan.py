@@ -60,11 +60,16 @@ MEANT = {
     "CHARGING_VOICEMAIL_A_CALLER": (UP_TO_9999, "a whole number from 1 to 9999"),
     "CHARGING_VOICEMAIL_S": (UP_TO_9999, "a whole number from 1 to 9999"),
     "CHARGING_ROOM_MB": (NUMBER, "a whole number"),
+    "CHARGING_FAX_IN_HERE": (r"yes|no", "yes or no"),
     "CHARGING_FAX_IN_AT_ONCE": (r"[0-9]{1,4}", "a whole number up to 9999"),
     "CHARGING_FAX_IN_A_NUMBER": (r"[0-9]{1,4}", "a whole number up to 9999"),
     "CHARGING_FAX_IN_S": (UP_TO_9999, "a whole number from 1 to 9999"),
 }
 """What the dialplan understands; of what it does not it makes something else, and says nothing."""
+FAXES_HERE = (
+    "this Asterisk has calls and receives faxes (CHARGING_FAX_IN_HERE = yes): a stranger's fax can end it, with all "
+    "calls; receive faxes on an Asterisk of their own (docs/security.md)"
+)
 _TRUNK = re.compile(r"PJSIP/(?:[^@/]*@([^/@]+)|([^/@]+)/.*)")
 _LOCAL = re.compile(r"Local/[^@]*@([^/]+)(/.*)?")
 
@@ -142,6 +147,8 @@ async def settings(look: Look) -> AsyncIterator[Finding]:
         if (value := values.get(name)) and not re.fullmatch(understood, value):
             what = f"the dialplan's {name} is {value!r}, which it does not understand: it must be {words}, all small"
             yield warning(PART, f"{what}; mend it in charging-globals.conf, then {RELOAD}")
+    if values.get("CHARGING_FAX_IN_HERE") == "yes":
+        yield warning(PART, FAXES_HERE)
     yield await _agi_address(look, [values.get(name, "") for name in AGI], cure)
 
 

@@ -31,7 +31,7 @@ from charging.cli.options import check_there
 from charging.clock import SystemClock
 from charging.errors import ChargingError, ConfigError
 from charging.fax import sandbox
-from charging.fax.convert import PACKAGES
+from charging.fax.convert import PACKAGES, ROOM_BYTES
 from charging.fax.dns_lookup import Dns, Unanswered
 from charging.notify.settings import Mail
 from charging.settings import TEST_KEYS, Config, Fax, Settings, completed
@@ -89,6 +89,7 @@ def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Fin
         yield from _fax_programs()
         yield _fax_mail(settings.fax)
         yield from _fax_sandbox(settings.fax)
+        yield from _fax_room(settings.fax)
     if live or call is not None:
         yield from _live(config, settings)
     if config is not None and call is not None:
@@ -315,6 +316,14 @@ def _mailboxes(settings: Settings) -> dict[str, str]:
     except ChargingError:
         return {}
     return {each["number"]: each["mailbox"] or each["number"].removeprefix("+") for each in numbers}
+
+
+def _fax_room(fax: Fax) -> Iterator[Finding]:
+    """Whether documents are read at all: not where their disk is nearly full."""
+    there = next(one for one in (fax.folder, *fax.folder.parents) if one.exists())
+    if (free := shutil.disk_usage(there).free) < ROOM_BYTES:
+        what = f"{free // 1_000_000} MB are free on the disk of {fax.folder}, and below {ROOM_BYTES // 1_000_000}"
+        yield warning("fax", f"NO FAX IS SENT: {what} no document is read; make room, or give it a disk of its own")
 
 
 def _fax_sandbox(fax: Fax) -> Iterator[Finding]:

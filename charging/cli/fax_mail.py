@@ -35,8 +35,9 @@ from charging.fax.mail import (
     Wrong,
     domain_of,
     original_recipient,
-    read_letter,
+    read_head,
     the_number,
+    with_document,
 )
 from charging.priority import give_way
 from charging.service.refusal import Code, Dropped, Obstacle
@@ -175,7 +176,7 @@ def submit_mail(
         letter = _letter(data, sender, recipient)
         proof = Proof.of(settings.fax, recipient, data, Envelope(sender or "", client_address, helo))
         with connected(settings) as client:
-            reply = _taken(client, letter, proof, settings.mail, tell)
+            reply = _taken(client, data, letter, proof, settings.mail, tell)
         if reply is not None:
             from_ = reply_from or (settings.mail.sender_address if settings.mail else "") or reply.from_
             _reply(reply, from_, settings.mail if reply_by is ReplyBy.SMTP else None, tell)
@@ -236,17 +237,35 @@ class Reply:
 def _letter(data: bytes, sender: str | None, recipient: str) -> Letter | Drop:
     if len(data) > MAIL_BYTES_MAX:
         return NO_LETTER
-    found = _read("a mail", lambda: read_letter(data, envelope_sender=sender, recipient=recipient))
+    found = _read("a mail", lambda: read_head(data, envelope_sender=sender, recipient=recipient))
     return NO_LETTER if found is None else found
 
 
-def _taken(client: Client, letter: Letter | Drop, proof: Proof | None, mail: Mail | None, tell: Tell) -> Reply | None:
-    """Send the fax or drop the mail; else what to reply."""
-    payer = letter if isinstance(letter, Drop) else _payer(client, letter, proof)
+def _of_customer(
+    client: Client, data: bytes, letter: Letter | Drop, proof: Proof | None
+) -> tuple[Letter, Payer | Words] | Drop:
+    """Who pays for a mail, or what he is told; and the mail with its document, which is looked for in a customer's
+    alone."""
+    if isinstance(letter, Drop):
+        return letter
+    payer = _payer(client, letter, proof)
     if isinstance(payer, Drop):
-        _drop(client, payer, tell)
+        return payer
+    whole = _read(f"a mail from {letter.sender}", lambda: with_document(letter, data))
+    if whole is None or isinstance(whole, Drop):
+        return whole or NO_LETTER
+    return whole, payer
+
+
+def _taken(
+    client: Client, data: bytes, read: Letter | Drop, proof: Proof | None, mail: Mail | None, tell: Tell
+) -> Reply | None:
+    """Send the fax or drop the mail; else what to reply."""
+    found = _of_customer(client, data, read, proof)
+    if isinstance(found, Drop):
+        _drop(client, found, tell)
         return None
-    assert isinstance(letter, Letter), "of another there is no payer"
+    letter, payer = found
     said = _submit(client, letter, payer, mail, tell) if isinstance(payer, Payer) else payer
     if said is None:
         return None

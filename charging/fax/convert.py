@@ -41,6 +41,11 @@ WRITTEN_MAX = 4 * BETWEEN_BYTES
 taken over must not fill the disk."""
 FILES_MAX = 100
 """In the folder that it writes in; Ghostscript and libtiff's tools make a few."""
+ROOM_BYTES = 750_000_000
+"""With less than this free on the disk of documents none is begun: the ledger may be on it, or the voicemail's spool,
+for which there is no room below 500 MB (`charging.engine.spool`). Two documents at a time may take 650 MB."""
+LEFT_BYTES = 600_000_000
+"""With less than this free there, programs that read one are ended."""
 LOOK_S = 0.1
 """Between two looks at what a program has written."""
 RESOLUTION = "204x196"
@@ -70,6 +75,10 @@ _TIFF_TOOLS = "libtiff-tools"
 PACKAGES = {"gs": "ghostscript", "tiffcp": _TIFF_TOOLS, "tiff2pdf": _TIFF_TOOLS, "tiffinfo": _TIFF_TOOLS}
 
 log = structlog.get_logger(__name__)
+
+
+class _NoRoomError(Exception):
+    """Too little is free on the disk of documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +148,16 @@ async def convert(room: Room, pages_max: int) -> Made | Refused:
     is short of something."""
     try:
         async with asyncio.timeout(DOCUMENT_S):
+            await _has_left(room.folder, ROOM_BYTES)
             wrong = await _converted(room, pages_max)
             return wrong if wrong is not None else await asyncio.to_thread(_looked_at, room.paper, pages_max)
     except TimeoutError:
         log.warning("fax_document_slow", seconds=DOCUMENT_S)
         return _unreadable(f"found a document that cannot be read within {DOCUMENT_S} s")
+    except _NoRoomError:
+        log.error("fax_document_no_room", free_mb_min=LEFT_BYTES // 1_000_000)
+        advice = "nothing was charged; send it again later. The operator must make room there"
+        return Refused(Code.UNAVAILABLE, "too little is free on the disk of documents", advice)
     except Exception as error:  # a fault of ours, of whatever kind: it would be met at each further try
         if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
             raise
@@ -485,13 +499,20 @@ async def _ended(command: list[str], room: Room) -> int | None:
             await process.wait()
 
 
+async def _has_left(folder: Path, least: int) -> None:
+    """Raises _NoRoomError where less is free."""
+    if (await asyncio.to_thread(shutil.disk_usage, folder)).free < least:
+        raise _NoRoomError
+
+
 async def _watched(process: asyncio.subprocess.Process, output: Path) -> int | None:
-    """The program's exit code; ``None``: it has written more than any document needs."""
+    """The program's exit code; ``None``: it has written more than any document needs. Raises _NoRoomError."""
     while True:
         try:
             async with asyncio.timeout(LOOK_S):
                 return await process.wait()
         except TimeoutError:
+            await _has_left(output, LEFT_BYTES)
             if await asyncio.to_thread(_fills_the_disk, process.pid, output):
                 log.error("fax_document_fills_disk", bytes_max=WRITTEN_MAX, files_max=FILES_MAX)
                 return None

@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.header import decode_header, make_header
 from email.message import EmailMessage, Message
 from email.parser import BytesParser
@@ -135,6 +135,8 @@ class Letter:
     """When it says that it was written, in its own words; empty: it does not say."""
     body: str = ""
     """A digest of its whole body without white space, which a signature may leave open (RFC 6376, 3.4.4)."""
+    answers_us: bool = False
+    """Whether it answers a reply of ours."""
 
     @property
     def domain(self) -> str:
@@ -164,7 +166,13 @@ def _key(text: str) -> str:
 def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: str = "") -> Letter | None:
     """Read a mail that an MTA hands over; ``None``: drop it. ``envelope_sender`` and ``recipient`` are those of the
     MTA's envelope; ``<>`` or an empty sender is a bounce."""
-    message = None if _has_too_many_lines(data) or _has_hidden_lines(data) else _parsed(data)
+    letter = read_head(data, envelope_sender=envelope_sender, recipient=recipient)
+    return None if letter is None else with_document(letter, data)
+
+
+def read_head(data: bytes, *, envelope_sender: str | None = None, recipient: str = "") -> Letter | None:
+    """The same, but for its document, which takes seconds to find in a mail that someone has made for that."""
+    message = None if _has_too_many_lines(data) or _has_hidden_lines(data) else _parsed(data, headers_only=True)
     if message is None:
         return None
     sender = _sender(message)
@@ -172,10 +180,6 @@ def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: s
         return None
     written = _addresses(message, "To")
     recipients = [recipient] if recipient else written
-    documents = list(_documents(message))
-    if not documents and _OUR_REPLY.search(_header(message, "In-Reply-To") + _header(message, "References")):
-        return None
-    name, document = documents[0] if len(documents) == 1 else ("", _count_wrong(len(documents)))
     message_id = _header(message, "Message-ID")
     return Letter(
         sender=sender,
@@ -183,12 +187,22 @@ def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: s
         recipient=recipients[0] if recipients else "",
         addressed_at=tuple(domain_of(one) for one in written if not recipient or _name(one) == _name(recipient)),
         target=_target(recipients, _subject(message), by_server=bool(recipient)),
-        document=document,
-        name=name,
+        document=Wrong.NO_DOCUMENT,
         secret=_secret(recipients),
         date=_header(message, "Date"),
         body=_body_digest(data),
+        answers_us=_OUR_REPLY.search(_header(message, "In-Reply-To") + _header(message, "References")) is not None,
     )
+
+
+def with_document(letter: Letter, data: bytes) -> Letter | None:
+    """The letter of these bytes with its document; ``None``: drop it."""
+    message = _parsed(data, headers_only=False)
+    documents = [] if message is None else list(_documents(message))
+    if not documents and letter.answers_us:
+        return None
+    name, document = documents[0] if len(documents) == 1 else ("", _count_wrong(len(documents)))
+    return replace(letter, name=name, document=document)
 
 
 def original_recipient(data: bytes) -> str:
@@ -274,13 +288,9 @@ class _Part(EmailMessage):
         return super().get_boundary(failobj)
 
 
-def _parsed(data: bytes) -> EmailMessage | None:
-    """The mail; of one with too many parts there are only its own headers, and no document."""
-    for headers_only in (False, True):
-        message = _tried(partial(_parsed_by, headers_only, data), None)
-        if message is not None:
-            return message
-    return None
+def _parsed(data: bytes, *, headers_only: bool) -> EmailMessage | None:
+    """The mail; ``None`` of one with too many parts."""
+    return _tried(partial(_parsed_by, headers_only, data), None)
 
 
 def _parsed_by(headers_only: bool, data: bytes) -> EmailMessage:

@@ -40,6 +40,11 @@ def received(lab: Lab, number: str) -> Path:
     return lab.world.recording_folder() / f"fax-{number.removeprefix('+')}.tif"
 
 
+def received_instead(lab: Lab) -> Path:
+    """The TIFF of the machine that took another's place (:meth:`charging.lab.world.World.receive_fax_instead`)."""
+    return lab.world.recording_folder() / "fax-instead.tif"
+
+
 def delivered(lab: Lab) -> list[Path]:
     """The TIFFs that the switch has received at :data:`SUBSCRIBER`."""
     return sorted((lab.switch.folder / "fax-in").glob(f"{SUBSCRIBER.removeprefix('+')}-*.tif"))

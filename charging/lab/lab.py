@@ -193,6 +193,7 @@ class Lab:
         fax_in.mkdir()
         settings = {"CHARGING_AGI": f"127.0.0.1:{ports.agi}", "CHARGING_DIAL_SUFFIX": "@world"}
         settings["CHARGING_FAX_IN"] = str(fax_in)
+        settings["CHARGING_FAX_IN_HERE"] = "yes"
         if not program.sees_proc:
             settings["CHARGING_UPTIME"] = "no"
         settings["CHARGING_VOICEMAIL_DIR"] = str(self.switch.folder / "spool")

@@ -75,6 +75,28 @@ class World:
             },
         )
 
+    async def ask_for_t38_now(self) -> None:
+        """Let the one fax machine that receives by sound ask for T.38 in the middle."""
+        channels = await self._ami.listing("CoreShowChannels")
+        (channel,) = (one["Channel"] for one in channels if one["Application"] == "ReceiveFAX")
+        fields = {"Channel": channel, "Context": "fax-late", "Exten": "s", "Priority": "1"}
+        await self._ami.action("Redirect", fields)
+
+    async def receive_fax_instead(self, replaces: str) -> None:
+        """Let another machine take the place of one that the switch sends a fax to, whose dialog is ``replaces``
+        (RFC 3891)."""
+        await self._ami.action(
+            "Originate",
+            {
+                "Channel": "Local/s@fax-instead/n",
+                "Context": "fax-instead",
+                "Exten": "idle",
+                "Priority": "1",
+                "Variable": f"__LAB_REPLACES={replaces}",
+                "Async": "true",
+            },
+        )
+
     async def hang_up_everything(self) -> None:
         for call in self.calls:
             await call.hang_up()

@@ -110,3 +110,13 @@ async def operator_sets(lab: Lab, name: str, value: str) -> AsyncIterator[None]:
         yield
     finally:
         await lab.switch.action("Setvar", {"Variable": name, "Value": before})
+
+
+async def dialog_of(lab: Lab, channel: str) -> str:
+    """The dialog of a channel as RFC 3891 names it to its own user agent, the switch."""
+
+    async def known(what: str) -> str:
+        return (await lab.switch.action("Getvar", {"Channel": channel, "Variable": f"CHANNEL(pjsip,{what})"}))["Value"]
+
+    call_id, ours, theirs = [await known(what) for what in ("call-id", "local_tag", "remote_tag")]
+    return f"{call_id};to-tag={ours};from-tag={theirs}"

@@ -340,14 +340,15 @@ async def test_strangers_who_send_faxes_find_it_busy_when_there_are_too_many(
         assert await turned_away(lab) == before + Counter({why: 1})
 
 
-async def test_strangers_who_send_faxes_find_it_busy_where_nobody_counts_them(lab: Lab) -> None:
+@pytest.mark.parametrize("counts", ["func_groupcount", "func_global"])
+async def test_strangers_who_send_faxes_find_it_busy_where_nobody_counts_them(lab: Lab, counts: str) -> None:
     """An expression of nothing would be false, and let everyone in."""
-    await lab.switch.cli("module unload func_groupcount.so")
+    await lab.switch.cli(f"module unload {counts}.so")
     try:
         async with raw_call(lab, FAX) as call:
             assert await call.is_answered("INVITE", 200, 486) == 486
     finally:
-        await lab.switch.cli("module load func_groupcount.so")
+        await lab.switch.cli(f"module load {counts}.so")
     async with raw_call(lab, FAX) as call:
         assert await call.is_answered("INVITE", 200, 486) == 200
 

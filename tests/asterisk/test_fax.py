@@ -19,7 +19,7 @@ from charging.fax.tiff import page_count
 from charging.lab import Lab, fax_machine
 from charging.lab.errors import LabError
 from tests.asterisk.engine import NUMBER, Engine, engine
-from tests.asterisk.parties import black_box_record, operator_sets
+from tests.asterisk.parties import black_box_record, dialog_of, operator_sets
 from tests.asterisk.waiting import eventually
 from tests.fakes.documents import pdf
 
@@ -184,6 +184,54 @@ async def test_a_page_without_end_takes_little_memory(lab: Lab, tmp_path: Path) 
 
     await eventually(page_is_received, "a page to be received", SEND_S)
     assert re.search(r"ECM Mode +: No", told[-1]) is not None, told[-1]
+
+
+def received_pages(paper: Path) -> int:
+    return page_count(paper.read_bytes()) or 0 if paper.exists() else 0
+
+
+async def is_received(paper: Path, pages: int) -> bool:
+    return received_pages(paper) >= pages
+
+
+async def test_pages_that_were_confirmed_by_sound_are_charged_though_the_machine_asks_for_t38_then(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """Asterisk counted the pages from one again: a machine had four of six pages for nothing."""
+    async with engine(lab, tmp_path) as live:
+        target = fax_machine.receives(8)
+        sent = await send(live, target, pages=3)
+        await live.until(lambda: is_received(fax_machine.received(lab, target), 2), "two pages", 90)
+        await lab.world.ask_for_t38_now()
+        fax = await over(live, sent["session"], 120)
+        assert fax["pages_sent"] >= 1
+        assert await live.posted() == CREDIT - fax["pages_sent"] * PAGE
+
+
+async def test_fax_whose_machine_is_replaced_is_charged_by_the_pages_that_came_to_the_other(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """By INVITE with Replaces, which Asterisk takes from anyone on the trunk: all pages came, and none was charged."""
+    await lab.switch.cli("module load res_pjsip_refer.so")
+    paper = fax_machine.received_instead(lab)
+    paper.unlink(missing_ok=True)
+    try:
+        async with engine(lab, tmp_path) as live:
+            sent = await send(live, fax_machine.receives(9))
+            await transmitting(lab)
+            channels = await lab.switch.channels()
+            leg = next(one["Channel"] for one in channels if one["Application"] == "SendFAX")
+            await lab.world.receive_fax_instead(await dialog_of(lab, leg))
+            await live.until(lambda: is_received(paper, 1), "a page at the other machine", 90)
+            assert await lab.switch.black_box() == {}, "it is not over"
+            fax = await over(live, sent["session"], 90)
+            assert (fax["state"], fax["pages_sent"], fax["cost"]) == ("sent", 2, "0.16")
+            assert page_count(paper.read_bytes()) == 2
+            assert (await live.cdr())["unpaid_s"] == 0
+            await live.nothing_reserved()
+    finally:
+        await lab.reset()
+        await lab.switch.cli("module unload res_pjsip_refer.so")
 
 
 async def test_daemon_killed_while_a_fax_is_sent_charges_it_once(lab: Lab, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.asterisk.operator_setup import (
     operator_setup,
     transfers_allowed,
 )
-from tests.asterisk.parties import channels_gone, message_is_recorded
+from tests.asterisk.parties import channels_gone, dialog_of, message_is_recorded
 from tests.asterisk.sip_steps import Party, calls, hears, is_renegotiated, is_told, pauses, plays, requests, subscriber
 from tests.asterisk.test_check_live import Edit, edited
 from tests.asterisk.test_operators_dialplan import charged_exactly
@@ -171,16 +171,6 @@ async def test_parked_forward_goes_on_being_charged_until_it_ends(set_up: Lab, t
         await _charged_to_the_mobiles_end(live, call)
 
 
-async def _replaces(lab: Lab, channel: str) -> str:
-    """The dialog of a channel as RFC 3891 names it to its own user agent, the switch."""
-
-    async def known(what: str) -> str:
-        return (await lab.switch.action("Getvar", {"Channel": channel, "Variable": f"CHANNEL(pjsip,{what})"}))["Value"]
-
-    call_id, ours, theirs = [await known(what) for what in ("call-id", "local_tag", "remote_tag")]
-    return f"{call_id};to-tag={ours};from-tag={theirs}"
-
-
 def _to_the_colleague(replaces: str) -> str:
     quoted = replaces.replace(";", "%3B").replace("=", "%3D").replace("@", "%40")
     return f"Refer-To: <sip:{COLLEAGUE}@127.0.0.1?Replaces={quoted}>"
@@ -191,7 +181,7 @@ async def _with_a_colleague(lab: Lab) -> tuple[Call, str]:
     call = await lab.place_call(COLLEAGUE)
     await call.wait_state(CallState.ANSWERED)
     channels = [one["Channel"] for one in await lab.switch.channels()]
-    return call, await _replaces(lab, next(one for one in channels if one.startswith("PJSIP/")))
+    return call, await dialog_of(lab, next(one for one in channels if one.startswith("PJSIP/")))
 
 
 async def _charged_by_the_phone(live: Engine, phone: Party) -> dict[str, object]:
@@ -209,7 +199,7 @@ async def test_invite_that_replaces_the_caller_goes_on_being_charged(set_up: Lab
     async with engine(set_up, tmp_path) as live:
         call = await _talking(live)
         caller, _ = await _channels(set_up)
-        replaces = await _replaces(set_up, caller["Channel"])
+        replaces = await dialog_of(set_up, caller["Channel"])
         steps = (calls(STRAIGHT, f"Replaces: {replaces}", "Require: replaces"), is_renegotiated(), hears("BYE"))
         async with plays(set_up, tmp_path / "colleague", *steps) as colleague:
             await colleague.heard("SIP/2.0 200")
@@ -226,7 +216,7 @@ async def test_invite_that_replaces_the_forward_ends_the_call(
     async with engine(set_up, tmp_path) as live:
         call = await _talking(live, way_in)
         leg = await _forwarded_leg(set_up)
-        replaces = await _replaces(set_up, leg["Channel"])
+        replaces = await dialog_of(set_up, leg["Channel"])
         steps = (calls(STRAIGHT, f"Replaces: {replaces}", "Require: replaces"), is_renegotiated(), hears("BYE"))
         async with plays(set_up, tmp_path / "colleague", *steps) as colleague:
             await colleague.heard("SIP/2.0 200")
@@ -297,7 +287,7 @@ async def test_forward_that_its_caller_puts_in_the_place_of_another_call_of_his_
         other = await set_up.place_call(number_of(1))
         await other.wait_state(state, 20)
         caller = min(one["Channel"] for one in await set_up.switch.channels())  # the first that there was
-        to_him = _to_the_colleague(await _replaces(set_up, caller))
+        to_him = _to_the_colleague(await dialog_of(set_up, caller))
         refers = requests("REFER", to_him, "Referred-By: <sip:caller@carrier.example>", cseq=2)
         transfers = (calls(STRAIGHT), pauses(3), refers, is_told(202), pauses(60))
         async with (
@@ -330,7 +320,7 @@ async def test_who_is_put_in_the_place_of_a_caller_while_it_rings_is_charged_lik
         call = await set_up.place_call(STRAIGHT)
         await call.wait_state(CallState.RINGING, 20)
         caller = min(one["Channel"] for one in await set_up.switch.channels())  # the first that there was
-        to_him = _to_the_colleague(await _replaces(set_up, caller))
+        to_him = _to_the_colleague(await dialog_of(set_up, caller))
         refers = requests("REFER", to_him, "Referred-By: <sip:caller@carrier.example>", cseq=2)
         async with plays(set_up, tmp_path / "caller", calls(COLLEAGUE), refers, is_told(202), pauses(90)):
             await live.heard("tick_posted", deadline_s=90, times=long_enough)
@@ -358,7 +348,7 @@ async def test_r3_message_of_someone_who_is_put_in_the_place_of_a_caller_is_char
         call = await set_up.place_call(STRAIGHT)
         await call.wait_state(state, 20)
         caller = min(one["Channel"] for one in await set_up.switch.channels())  # the first that there was
-        to_him = _to_the_colleague(await _replaces(set_up, caller))
+        to_him = _to_the_colleague(await dialog_of(set_up, caller))
         refers = requests("REFER", to_him, "Referred-By: <sip:caller@carrier.example>", cseq=2)
         async with plays(set_up, tmp_path / "caller", calls(TALKER), refers, is_told(202), pauses(90)):
             await call.wait_state(CallState.ENDED, 20)

@@ -17,10 +17,10 @@ import pytest_asyncio
 from charging.lab import Call, CallState, Lab
 from tests.asterisk.engine import Engine, engine, is_as_long, number_of
 from tests.asterisk.operator_setup import COLLEAGUE, STRAIGHT, operator_setup, transfers_allowed
-from tests.asterisk.parties import channels_gone
+from tests.asterisk.parties import channels_gone, dialog_of
 from tests.asterisk.raw_call import raw_call
 from tests.asterisk.sip_steps import calls, hears, is_renegotiated, is_told, pauses, plays, requests, subscriber
-from tests.asterisk.test_moved_legs import _charged_by_the_phone, _forwarded_leg, _replaces, _to_the_colleague
+from tests.asterisk.test_moved_legs import _charged_by_the_phone, _forwarded_leg, _to_the_colleague
 from tests.asterisk.waiting import eventually
 
 pytestmark = pytest.mark.asterisk
@@ -109,7 +109,7 @@ async def test_two_calls_that_their_caller_joins_go_on_each_on_its_own_money_or_
     """He has two subscribers on the line, and refers one to the other: he himself is gone from both."""
     async with _two_calls(set_up, tmp_path) as (live, other):
         caller = min(one["Channel"] for one in await set_up.switch.channels())  # the first that there was
-        refers = requests("REFER", _to_the_colleague(await _replaces(set_up, caller)), REFERRED, cseq=2)
+        refers = requests("REFER", _to_the_colleague(await dialog_of(set_up, caller)), REFERRED, cseq=2)
         steps = (calls(STRAIGHT), pauses(3), refers, is_told(202), pauses(60))
         async with (
             subscriber(
@@ -130,7 +130,7 @@ async def test_two_calls_whose_callers_the_subscriber_joins_end_both(set_up: Lab
     """The two callers would talk with one another, through the operator's switch and at nobody's cost."""
     async with _two_calls(set_up, tmp_path) as (live, other):
         leg = await _forwarded_leg(set_up)
-        refers = requests("REFER", _to_the_colleague(await _replaces(set_up, leg["Channel"])), REFERRED, cseq=2)
+        refers = requests("REFER", _to_the_colleague(await dialog_of(set_up, leg["Channel"])), REFERRED, cseq=2)
         steps = (pauses(3), refers, is_told(202), pauses(1), requests("BYE", cseq=3), is_told(200), pauses(30))
         async with subscriber(set_up, tmp_path / "phone", *steps) as phone:
             call = await set_up.place_call(STRAIGHT)

@@ -102,7 +102,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, where: str, fault: Exception) -> No
 
 
 @pytest.mark.parametrize("fault", [MemoryError(), OSError("disk"), ImportError("is being replaced")])
-@pytest.mark.parametrize("where", ["cli.fax_mail.read_letter", "fax.proven.why_unproven"])
+@pytest.mark.parametrize("where", ["cli.fax_mail.read_head", "fax.proven.why_unproven", "cli.fax_mail.with_document"])
 def test_mail_waits_where_the_machine_lacks_something(
     command: Command, monkeypatch: pytest.MonkeyPatch, where: str, fault: Exception
 ) -> None:
@@ -117,7 +117,8 @@ def test_mail_waits_where_the_machine_lacks_something(
 @pytest.mark.parametrize(
     ("where", "begins"),
     [
-        ("cli.fax_mail.read_letter", "dropped a mail: a fault"),
+        ("cli.fax_mail.read_head", "dropped a mail: a fault"),
+        ("cli.fax_mail.with_document", "dropped a mail from Anna@Example.nl: a fault"),
         ("fax.proven.why_unproven", "dropped a mail that says to be from Anna@Example.nl: a fault"),
     ],
 )
@@ -169,6 +170,15 @@ def test_mails_of_a_domain_that_was_slow_wait(
         payer("+31612345679")
     asyncio.run(rig.clock.advance(PAUSE_S))
     assert isinstance(payer("+31612345679"), Payer)
+
+
+def test_nobody_looks_for_a_document_in_a_strangers_mail(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a megabyte of empty lines, within twenty parts, that takes two seconds of a processor."""
+    failing(monkeypatch, "cli.fax_mail.with_document", AssertionError("looked for"))
+    stranger = genuine().replace(b"Anna@Example.nl", b"eve@example.nl")
+    assert "no customer of ours" in submitted(command, monkeypatch, stranger)[1]
+    assert "no DKIM signature" in submitted(command, monkeypatch, unsigned())[1]
+    assert "looked for" in submitted(command, monkeypatch, genuine())[1]
 
 
 def test_strangers_have_nobody_asked(command: Command, monkeypatch: pytest.MonkeyPatch, zone: Zone) -> None:

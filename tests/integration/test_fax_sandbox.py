@@ -5,6 +5,7 @@ Each attack is first made without the sandbox, to show that it is one.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
@@ -21,7 +23,7 @@ from structlog.testing import capture_logs
 from charging.cli import check_files
 from charging.cli.findings import Grade
 from charging.fax import convert, sandbox
-from charging.fax.convert import TIME_S, Room, _run
+from charging.fax.convert import LEFT_BYTES, ROOM_BYTES, TIME_S, Room, _run
 from charging.service.refusal import Code, Refused
 from charging.settings import Fax
 from tests.fakes.documents import pdf
@@ -208,6 +210,42 @@ signal.pause()
 """,
 }
 FILL = "import itertools, os, signal, sys\nos.chdir(sys.argv[1])\nblock = bytes(10_000_000)\n"
+
+
+@pytest.mark.parametrize(("free", "begun"), [(ROOM_BYTES - 1, False), (ROOM_BYTES, True)])
+async def test_no_document_is_begun_while_its_disk_is_nearly_full(
+    room: Room, monkeypatch: pytest.MonkeyPatch, free: int, begun: bool
+) -> None:
+    """The ledger may be on it. It is to be sent again, and is not refused for good; and the check says so."""
+    started: list[str] = []
+
+    async def ended(command: list[str], there: Room) -> int:
+        started.append(command[0])
+        there.said.touch()
+        return 1
+
+    monkeypatch.setattr(convert, "_ended", ended)
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=free))
+    room.furnish(pdf(1))
+    answer = await convert.convert(room, 3)
+    assert isinstance(answer, Refused)
+    assert (answer.code is Code.UNAVAILABLE, bool(started)) == (not begun, begun)
+    told = [one.text for one in check_files._fax_room(Fax(folder=room.folder))]
+    assert ["no document is read" in one for one in told] == ([] if begun else [True])
+
+
+async def test_program_is_ended_as_soon_as_too_little_is_left_of_the_disk(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small document may unpack to hundreds of megabytes."""
+    frees = iter([ROOM_BYTES, LEFT_BYTES, LEFT_BYTES - 1])
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=next(frees)))
+    monkeypatch.setattr(convert, "_converted", lambda there, _most: convert._ended(["sleep", "60"], there))
+    room.furnish(pdf(1))
+    async with asyncio.timeout(30):
+        answer = await convert.convert(room, 3)
+    assert isinstance(answer, Refused)
+    assert answer.code is Code.UNAVAILABLE
 
 
 @pytest.mark.parametrize("how", FILLS)
