@@ -12,7 +12,7 @@ import secrets
 import shutil
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -25,8 +25,10 @@ from charging.call.told import FaxSettled
 from charging.clock import MICROSECONDS, Clock
 from charging.engine.ports import Observer
 from charging.engine.told import Told
-from charging.fax.convert import Room, convert
+from charging.fax.convert import Room, bytes_max, convert
 from charging.fax.desk import Paper
+from charging.ledger.balances import is_money
+from charging.pricing.packs import sort_of
 from charging.service.refusal import Code, Refused
 from charging.service.turns import Turns
 
@@ -104,6 +106,13 @@ class DocumentFolder:
     def _path(self, name: str) -> Path:
         return self._settings.folder / f"{name}{SUFFIX}"
 
+    def _bytes_of(self, name: str) -> int:
+        """0 where it is not there."""
+        try:
+            return self._path(name).stat().st_size
+        except OSError:
+            return 0
+
     def remove(self, name: str) -> None:
         """A document that is not sent after all, or of a fax of which nothing arrived."""
         try:
@@ -112,13 +121,16 @@ class DocumentFolder:
             log.warning("fax_document_not_removed", path=str(self._path(name)), why=error.strerror or str(error))
 
     def watching(self, observe: Observer) -> Observer:
-        """``observe``; besides, the document of a fax for which nothing was charged is removed as that is booked. One
-        that was charged stays for `keep_days`, for questions."""
+        """``observe``; besides, the document of a fax is removed as its end is booked, unless it has no more bytes than
+        the pages that were charged may have. That stays for `keep_days`, for questions; a large one of which a page was
+        delivered would take room that nobody has paid."""
 
         def observed(what: Told, session: Record | None = None) -> None:
             observe(what, session)
-            if isinstance(what, FaxSettled) and isinstance(session, Fax) and not what.settled:
-                self.remove(session.paper_name)
+            if isinstance(what, FaxSettled) and isinstance(session, Fax):
+                pages = _charged_pages(session, what.settled)
+                if not pages or self._bytes_of(session.paper_name) > bytes_max(pages):
+                    self.remove(session.paper_name)
 
         return observed
 
@@ -167,6 +179,13 @@ class _Refused:
         self._kept.move_to_end(digest)
         if len(self._kept) > REFUSED_MAX:
             self._kept.popitem(last=False)
+
+
+def _charged_pages(fax: Fax, settled: Mapping[str, int]) -> int:
+    """How many pages of it were paid, or were free ones of a plan or a pack."""
+    paid = sum(amount for balance, amount in settled.items() if is_money(balance))
+    free = sum(amount for balance, amount in settled.items() if sort_of(balance) is not None)
+    return free + (-(-paid // fax.price) if fax.price else 0)
 
 
 def _digest(data: bytes) -> str:

@@ -17,6 +17,7 @@ from charging.call.told import FaxSettled
 from charging.clock import MICROSECONDS
 from charging.engine.told import SessionRestored, Told
 from charging.fax import convert
+from charging.fax.convert import bytes_max
 from charging.fax.folder import REFUSED_S, DocumentFolder, FolderSettings
 from charging.service.refusal import Code, Obstacle, Refused
 from tests.fakes.clock import FakeClock
@@ -164,7 +165,10 @@ def a_fax(paper: str) -> Fax:
     ("what", "kept"),
     [
         (FaxSettled({}), []),
+        (FaxSettled({"unpaid:2026-11-30": 50}), []),
         (FaxSettled({"credit": 1}), ["x-1.tif"]),
+        (FaxSettled({"promo:2027-01-01": 1}), ["x-1.tif"]),
+        (FaxSettled({"pages:2026-11": 1}), ["x-1.tif"]),
         (SessionRestored(State.RUNNING), ["x-1.tif"]),
     ],
 )
@@ -176,6 +180,18 @@ def test_document_goes_as_its_fax_is_booked_without_a_charge_and_stays_where_a_p
     observe = folder.watching(lambda event, _session=None: told.append(event))
     observe(what, a_fax("x-1"))
     assert (os.listdir(tmp_path), told) == (kept, [what])
+
+
+@pytest.mark.parametrize(("pages", "more", "kept"), [(1, 0, 1), (1, 1, 0), (2, 1, 1)])
+def test_document_stays_only_as_large_as_the_pages_that_were_paid(
+    folder: DocumentFolder, tmp_path: Path, pages: int, more: int, kept: int
+) -> None:
+    """Of fifty dense pages one was delivered, again and again: 16 MB each were kept for a week, for a few cents."""
+    with (tmp_path / "x-1.tif").open("wb") as file:
+        file.truncate(bytes_max(1) + more)
+    fax = a_fax("x-1")
+    folder.watching(lambda *_told: None)(FaxSettled({"credit": pages * fax.price}), fax)
+    assert len(os.listdir(tmp_path)) == kept
 
 
 def test_document_of_a_fax_of_version_0_1_goes_too(folder: DocumentFolder, tmp_path: Path) -> None:
