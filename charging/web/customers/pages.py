@@ -19,10 +19,10 @@ from charging.limits import Limits
 from charging.service.refusal import Code, Refused
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import STYLE, statement_page
-from charging.service.statements import Statement
 from charging.web.asks import Asks, Document, Problem
 from charging.web.browser import CONTENT_POLICY
 from charging.web.customers.gate import CustomerGate, Page, Visit
+from charging.web.customers.printing import Printing
 from charging.web.customers.shown import Shown
 from charging.web.customers.words import WORDS
 from charging.web.limits import edits
@@ -33,7 +33,8 @@ CALL_DAYS = 31
 MONTHS_SHOWN = 12
 NUMBERS_SHOWN = 100
 STATEMENTS_PER_MINUTE, PRINTS_PER_MINUTE = 20, 4
-"""Of one account. One with thousands of calls takes some tenths of a second of this process, and as a PDF seconds."""
+"""Of one account. One with thousands of calls takes some tenths of a second of this process, and as a PDF half a minute
+of another."""
 STREAMS_MAX = 200
 """At a time; each holds a connection. Who comes then is told to reload."""
 STREAMS_MAX_EACH = 4
@@ -56,8 +57,7 @@ class Pages:
         self._streams: Counter[str] = Counter()
         self._statements, self._prints = Limits(STATEMENTS_PER_MINUTE), Limits(PRINTS_PER_MINUTE)
         self._edits = edits()
-        self._printing = asyncio.Lock()
-        """One PDF is made at a time: they take longer than pages."""
+        self._printing = Printing(asks.service.clock)
 
     async def overview(self, visit: Visit) -> Response:
         facts = {
@@ -74,8 +74,8 @@ class Pages:
         return self._shown.page(visit, "calls.html", facts)
 
     async def statement(self, visit: Visit) -> Response:
-        """A month's, as a page that prints well, as PDF or as CSV. Raises HTTPException (429: asked too often), Problem
-        (there is none, or it is archived)."""
+        """A month's, as a page that prints well, as PDF or as CSV. Raises HTTPException (429: asked too often; 503: no
+        PDF can be made now), Problem (there is no statement, or it is archived)."""
         form = visit.request.query_params.get("format")
         limit = self._prints if form == "pdf" else self._statements
         if wait_s := limit.take(visit.own.account, self._asks.service.clock.now().mono_us):
@@ -86,13 +86,15 @@ class Pages:
             raise Problem(410 if archived else 404, {"code": statement.code, "detail": statement.message})
         if form == "csv":
             name = f'attachment; filename="{statement.month}.csv"'
-            return Response(statement_csv(statement), media_type="text/csv", headers={"Content-Disposition": name})
+            told = await asyncio.to_thread(statement_csv, statement)
+            return Response(told, media_type="text/csv", headers={"Content-Disposition": name})
         if form == "pdf":
-            async with self._printing:
-                pdf = await asyncio.to_thread(_printed, statement)
+            pdf = await self._printing.printed(statement)
+            if isinstance(pdf, Refused):
+                raise HTTPException(503, pdf.message, headers={"Retry-After": "30"})
             name = f'inline; filename="{statement.month}.pdf"'
             return Response(pdf, media_type="application/pdf", headers={"Content-Disposition": name})
-        page = statement_page(statement)
+        page = await asyncio.to_thread(statement_page, statement)
         return Response(page, media_type="text/html", headers={"Content-Security-Policy": STATEMENT_POLICY})
 
     async def settings(self, visit: Visit) -> Response:
@@ -164,13 +166,6 @@ class Pages:
                 yield ": nothing new\n\n"
             before = now
             await clock.sleep_until(clock.now().plus(LOOK_S).mono_us)
-
-
-def _printed(statement: Statement) -> bytes:
-    """Its library is read in here: most processes never make a PDF."""
-    from charging.service.statement_pdf import statement_pdf
-
-    return statement_pdf(statement)
 
 
 class _Stream(StreamingResponse):

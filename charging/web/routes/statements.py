@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -182,11 +183,15 @@ async def show_statement(
     statement = granted(await service.statements.of(account, month))
     match form:
         case Form.CSV:
-            return Response(statement_csv(statement), media_type="text/csv")
+            return Response(await asyncio.to_thread(statement_csv, statement), media_type="text/csv")
         case Form.HTML:
-            return Response(statement_page(statement), media_type="text/html")
+            return Response(await asyncio.to_thread(statement_page, statement), media_type="text/html")
         case Form.JSON:
-            return JSONResponse(StatementOut.of(statement).model_dump(mode="json"))
+            return JSONResponse(await asyncio.to_thread(_document, statement))
+
+
+def _document(statement: Statement) -> dict[str, Any]:
+    return StatementOut.of(statement).model_dump(mode="json")
 
 
 def accepted_form(accept: str) -> Form:

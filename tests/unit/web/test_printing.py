@@ -1,0 +1,67 @@
+"""A statement's PDF is made in a process of its own, one of an account at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from charging.ledger.accounts import Account, Language
+from charging.service.refusal import Code, Refused
+from charging.service.statements import Statement, statement
+from charging.tasks import end
+from charging.web.customers.printing import Printing
+from tests.fakes.ami import eventually
+from tests.fakes.clock import FakeClock
+from tests.fakes.rig import make_tariff
+
+MONTH = "2026-11"
+
+
+def of(account: str, clock: FakeClock) -> Statement:
+    return statement(Account(account, "light", Language.NL), MONTH, make_tariff(), clock.now().wall_us, (), {})
+
+
+def noting(folder: Path, then: str) -> tuple[str, ...]:
+    """A program that notes its process in the folder, and goes on with ``then``."""
+    note = f"import os, pathlib, sys, time; (pathlib.Path({str(folder)!r}) / str(os.getpid())).touch(); {then}"
+    return sys.executable, "-c", note
+
+
+def noted(folder: Path) -> list[int]:
+    return [int(one.name) for one in folder.iterdir()]
+
+
+async def test_it_is_a_pdf() -> None:
+    pdf = await Printing(FakeClock()).printed(of("anna", FakeClock()))
+    assert isinstance(pdf, bytes)
+    assert pdf.startswith(b"%PDF-1.7")
+
+
+async def test_of_an_account_one_is_made_at_a_time_and_another_account_waits_for_none(tmp_path: Path) -> None:
+    clock = FakeClock()
+    printing = Printing(clock, program=noting(tmp_path, "time.sleep(600)"))
+    annas = [asyncio.create_task(printing.printed(of("anna", clock))) for _ in range(2)]
+    await eventually(lambda: len(noted(tmp_path)) == 1, "her first is being made")
+    assert isinstance(await printing.printed(of("anna", clock)), Refused), "a third does not even wait"
+    berts = asyncio.create_task(printing.printed(of("bert", clock)))
+    await eventually(lambda: len(noted(tmp_path)) == 2, "his is being made beside it")
+    assert not any(one.done() for one in (*annas, berts))
+    await end([*annas, berts])
+
+
+@pytest.mark.parametrize("then", ["sys.exit(3)", "os.kill(os.getpid(), 9)", "time.sleep(600)"])
+async def test_a_process_that_ends_without_a_document_or_takes_too_long_is_told_and_gone(
+    tmp_path: Path, then: str
+) -> None:
+    deadline_s = 2.0 if "sleep" in then else 60.0
+    printing = Printing(FakeClock(), program=noting(tmp_path, then), deadline_s=deadline_s)
+    made = await printing.printed(of("anna", FakeClock()))
+    assert isinstance(made, Refused)
+    assert made.code is Code.UNAVAILABLE
+    (process,) = noted(tmp_path)
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
