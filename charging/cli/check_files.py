@@ -41,6 +41,8 @@ from charging.yaml_text import read_document
 
 ASTDB_FOLDER = Path("/var/lib/asterisk")
 """Where Asterisk keeps it, unless ``astdbdir`` says otherwise."""
+LOG_FOLDER = Path("/var/log/asterisk")
+"""Of Asterisk's logs, unless ``astlogdir`` says otherwise."""
 NUMBERS_MAX = 20_000
 """Of so many it is looked whether they have a mailbox."""
 DNS_SECONDS = 5.0
@@ -179,13 +181,21 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
 
 
 def _spool(settings: Settings) -> Iterator[Finding]:
-    """Whether callers who fill the disk with messages or faxes fill what all calls need."""
+    """Whether callers who fill a disk with messages, faxes or lines of Asterisk's log fill what all calls need."""
     folder, file = settings.switch.voicemail_dir_on_switch, settings.ledger.sqlite_file
     needed = {"the ledger": file and file.parent, "Asterisk's AstDB (the black box)": ASTDB_FOLDER}
-    if beside := [what for what, where in needed.items() if where and on_one_disk(folder, where)]:
-        what = f"{folder}: strangers write to the same file system as {' and '.join(beside)}"
-        cure = "give it, and CHARGING_FAX_IN, a file system or a quota of their own"
-        yield warning("switch", f"{what}, and can send audio faster than time; {cure}")
+    rotates = f"give {LOG_FOLDER} a file system or a quota of its own"
+    for written, how, cure in (
+        (
+            folder,
+            "can send audio faster than time",
+            "give it, and CHARGING_FAX_IN, a file system or a quota of their own",
+        ),
+        (str(LOG_FOLDER), "can have Asterisk log a line for each packet", rotates),
+    ):
+        if beside := [what for what, where in needed.items() if where and on_one_disk(written, where)]:
+            what = f"{written}: strangers write to the same file system as {' and '.join(beside)}"
+            yield warning("switch", f"{what}, and can {how}; {cure}")
 
 
 def _openid(settings: Settings) -> Iterator[Finding]:

@@ -363,3 +363,18 @@ def test_a_disk_that_strangers_fill_and_all_calls_need_is_told(
     told = [line for line in graded(ran, "warning") if "strangers write to the same file system" in line]
     assert len(told) == beside
     assert [("AstDB" in line, str(spool) in line) for line in told] == [(astdb, True)] * beside
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_log_that_strangers_fill_beside_the_ledger_is_told(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, beside: bool
+) -> None:
+    """Asterisk writes a line for each packet that is too short."""
+    logs = tmp_path / "log"
+    if beside:
+        logs.mkdir()
+    monkeypatch.setattr("charging.cli.check_files.LOG_FOLDER", logs)
+    ran = Command(place, capsys)("check")
+    told = [line for line in graded(ran, "warning") if "log a line for each packet" in line]
+    assert len(told) == beside
+    assert all(str(logs) in line and "the ledger" in line for line in told)
