@@ -26,12 +26,13 @@ from charging.web.problem import RETRY_AFTER_S, Refusal, ledger_response, proble
 LIVE = tuple(
     compile_path(template)[0]
     for template in (
-        *("/calls", "/calls/{session}", "/quotes", "/limits"),
+        *("/calls/{session}", "/quotes", "/limits"),
         *("/test/calls", "/test/calls/{id}"),
     )
 )
-"""What is read in the daemon: running calls, and prices with the free minutes that they leave, by the tariff in
-force. Not balances, which every page of a website asks: the records of running calls say what they cost."""
+"""What is read in the daemon: one running call, and prices with the free minutes that calls leave, by the tariff in
+force. Not balances and lists of calls, which every page of a website asks and which are long: the records of running
+calls say what they cost."""
 ANSWER_S = 180
 """Longer than a fax's document takes to convert."""
 PING_S = 5

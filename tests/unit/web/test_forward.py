@@ -35,19 +35,19 @@ from charging.web.listen import serve_unix
         "PATCH /accounts/anna",
         "DELETE /calls/s-1",
         "POST /accounts/anna/faxes",
-        "GET /calls",
         "GET /calls/s-1",
         "GET /quotes",
         "GET /limits",
     ],
 )
-def test_changes_and_running_calls_are_the_daemons(request_line: str) -> None:
+def test_changes_and_a_running_call_are_the_daemons(request_line: str) -> None:
     assert is_for_the_daemon(*request_line.split())
 
 
 @pytest.mark.parametrize(
     "path",
     [
+        "/calls",
         "/accounts",
         "/accounts/anna",
         "/accounts/anna/journal",
@@ -84,7 +84,7 @@ async def get() -> AsyncIterator[Get]:
 
     async def got(
         ends: Exception | None = None,
-        path: str = "/calls",
+        path: str = "/limits",
         query: bytes = b"",
         headers: Sequence[Any] = (),
         method: str = "GET",
@@ -112,15 +112,15 @@ async def test_the_daemon_learns_which_customer_asks_and_believes_no_client_of_i
     daemon = FastAPI()
     daemon.add_middleware(Acting)
 
-    @daemon.get("/calls")
-    def calls() -> str:
+    @daemon.get("/limits")
+    def limits() -> str:
         return f"{actor()} {customer()}"
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(daemon)) as client:
         public = httpx.ASGITransport(Forward(FastAPI(), client))
         async with httpx.AsyncClient(transport=public, base_url="http://public") as outside:
             with acting("token:4f2a", customer=account):
-                answer = await outside.get("/calls", headers={CUSTOMER: "ben"})
+                answer = await outside.get("/limits", headers={CUSTOMER: "ben"})
     assert answer.json() == f"token:4f2a {account}"
 
 
@@ -137,7 +137,7 @@ async def test_every_error_of_the_client_library_is_a_problem_document(get: Get,
     assert document["advice"]
 
 
-@pytest.mark.parametrize(("path", "query"), [("/calls/" + "%" * 30_000, b""), ("/calls", b"a=" + b"x" * 70_000)])
+@pytest.mark.parametrize(("path", "query"), [("/calls/" + "%" * 30_000, b""), ("/limits", b"a=" + b"x" * 70_000)])
 async def test_address_that_is_too_long_to_be_handed_on_is_a_bad_request(get: Get, path: str, query: bytes) -> None:
     status, document = await get(path=path, query=query)
     assert (status, document["code"]) == (400, "bad_request")
