@@ -1,4 +1,4 @@
-"""Bounds what strangers make us log, so that nobody fills a disk by knocking often."""
+"""Bounds what strangers make us log, or keep, so that nobody fills a disk by knocking often."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from charging.clock import MICROSECONDS, Clock
 
 LINES, LINES_S = 30, 60
 """Of what strangers can bring about in any number, behind the door: so many lines of each kind in so many seconds."""
+KINDS_MAX = 2_000
+"""So many kinds are known at a time; of more, the one that came least lately is forgotten."""
 
 
 class Sparing:
@@ -24,7 +26,12 @@ class Sparing:
         """Whether to log one more of this kind now: how many were passed over since the last line. ``None``: pass over
         this one, too."""
         now_us = self._clock.now().mono_us
-        logged = self._logged_mono_us.setdefault(kind, deque(maxlen=self._lines))
+        logged = self._logged_mono_us.pop(kind, None) or deque[int](maxlen=self._lines)
+        self._logged_mono_us[kind] = logged
+        if len(self._logged_mono_us) > KINDS_MAX:
+            forgotten = next(iter(self._logged_mono_us))
+            del self._logged_mono_us[forgotten]
+            self._passed_over.pop(forgotten, None)
         if len(logged) == self._lines and now_us - logged[0] < self._seconds * MICROSECONDS:
             self._passed_over[kind] = self._passed_over.get(kind, 0) + 1
             return None

@@ -66,8 +66,18 @@ class TurnedAway(StrEnum):
 
 
 FLOODED: Final = (Fallback.UNPROVEN, Reason.UNKNOWN_NUMBER, Reason.TOO_MANY_WAIT, Reason.TOO_MANY_GIVEN_UP)
-"""What strangers can bring about in any number, and what holds no line for long: the first without a call, whoever
-reaches FastAGI, the others any caller. So few of each are kept and logged."""
+"""What strangers can bring about in any number, whatever they dial, and what holds no line for long: the first without
+a call, whoever reaches FastAGI, the others any caller. So few of each are kept and logged."""
+
+
+def flood_of(outcome: str, reason: str, called: str) -> str | None:
+    """Of what few are kept and logged in a minute: of each of FLOODED, and of each other reason for one number
+    ``called`` (or account): a caller can hang up at once and ring again. ``None``: any number, for it sets money aside
+    and leaves a CDR."""
+    if reason in FLOODED:
+        return reason
+    return None if outcome == Decision.FORWARD else f"{reason} {called}"
+
 
 FALLBACK = "fallback"
 """The outcome of what was not decided; the others are those of :class:`Decision`."""

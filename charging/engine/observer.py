@@ -12,7 +12,7 @@ import structlog
 
 from charging.call import told as call
 from charging.call.decide import Reason
-from charging.call.decided import FLOODED
+from charging.call.decided import flood_of
 from charging.call.model import Short
 from charging.call.storage import Record
 from charging.clock import Clock, SystemClock
@@ -85,18 +85,20 @@ class MeteredObserver:
 
     def _tell(self, level: int, what: told.Told, session: Record | None, happened_us: int | None = None) -> None:
         is_wanted = level > logging.DEBUG or _level.isEnabledFor(level)
-        if is_wanted and not self._is_told_enough(what, session) and (more := self._more(what)) is not None:
+        if is_wanted and not self._is_told_enough(what, session) and (more := self._more(what, session)) is not None:
             bound = {} if session is None else {"session": session.id, "account": session.account}
             when = {} if happened_us is None else {HAPPENED_US: happened_us}
             passed = {"more": more} if more else {}
             log.log(level, told.name_of(type(what)), **{**when, **bound, **told.fields_of(what), **passed})
         self._count(what)
 
-    def _more(self, what: told.Told) -> int | None:
+    def _more(self, what: told.Told, session: Record | None) -> int | None:
         """How many of a flood's decisions the log has passed over since the last; ``None``: pass over this one, too."""
-        if isinstance(what, told.CallDecided) and what.reason in FLOODED:
-            return self._sparing.more(what.reason)
-        return 0
+        if not isinstance(what, told.CallDecided):
+            return 0
+        called = (what.number or "") if session is None else session.account
+        flood = flood_of(what.decision, what.reason, called)
+        return 0 if flood is None else self._sparing.more(flood)
 
     def _is_told_enough(self, what: told.Told, session: Record | None) -> bool:
         """Whether the log has the same of this session already, of less than a minute ago."""

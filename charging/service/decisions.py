@@ -21,18 +21,19 @@ from typing import Final, NoReturn
 
 import structlog
 
-from charging.call.decided import FLOODED, Decided, bodies, body
+from charging.call.decided import Decided, bodies, body, flood_of
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
 from charging.ledger.documents import Document, Documents
 from charging.records import replace
 from charging.shown import hidden
+from charging.sparing import Sparing
 
 COLLECTION = "decisions"
 QUEUE_MAX = 10_000
 """Decisions that wait to be written: some minutes of a store that is away, with busy calls."""
 FLOODED_PER_MINUTE = 60
-"""Of each reason of `charging.call.decided.FLOODED` no more are kept: it could push the others out, and fill a disk
+"""Of each kind of `charging.call.decided.flood_of` no more are kept: it could push the others out, and fill a disk
 until it is pruned."""
 BATCH_DECISIONS = 16
 """Of a document, at most: some 8 KiB, which is read in well below a millisecond, and at their longest half of what a
@@ -123,14 +124,15 @@ class DecisionKeeper:
         self._token = secrets.token_hex(4)
         self._serial = 0
         self._dropped = 0
-        self._flooded = {reason: deque[int](maxlen=FLOODED_PER_MINUTE) for reason in map(str, FLOODED)}
+        self._sparing = Sparing(clock, FLOODED_PER_MINUTE)
         self._total = 0
         """About how many are stored."""
         self._rounds = 0
 
     def keep(self, decided: Decided) -> None:
         """Queue a decision for writing. Returns at once."""
-        if decided.reason in self._flooded and self._is_flooded(decided.reason):
+        flood = flood_of(decided.outcome, decided.reason, decided.number)
+        if flood is not None and self._sparing.more(flood) is None:
             self._lost(decided.reason)
         elif len(self._queue) >= QUEUE_MAX:
             self._dropped += 1
@@ -208,13 +210,6 @@ class DecisionKeeper:
         id = f"{earliest_us:016d}-{len(batch):02d}-{self._token}{self._serial:04x}"
         self._pending, self._pending_decisions = Document(COLLECTION, id, body(batch)), len(batch)
         return self._pending
-
-    def _is_flooded(self, reason: str) -> bool:
-        now_us, recent = self._clock.now().mono_us, self._flooded[reason]
-        if len(recent) == FLOODED_PER_MINUTE and now_us - recent[0] < 60 * MICROSECONDS:
-            return True
-        recent.append(now_us)
-        return False
 
     async def _rest(self, seconds: float) -> None:
         await self._clock.sleep_until(self._clock.now().plus(seconds).mono_us)

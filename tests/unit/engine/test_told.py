@@ -112,17 +112,17 @@ async def test_what_another_call_meets_or_what_is_something_else_is_told_beside_
 
 
 @pytest.mark.parametrize(("after_s", "more"), [(LINES_S - 1, None), (LINES_S, 3)])
-@pytest.mark.parametrize("reason", ["unknown_number", "too_many_wait", "too_many_given_up"])
+@pytest.mark.parametrize("reason", ["unknown_number", "too_many_wait", "too_many_given_up", "no_minutes"])
 async def test_of_what_a_flood_brings_the_log_has_some_lines_and_how_many_more(
     reason: str, after_s: int, more: int | None
 ) -> None:
-    """The numbers have them all, and other decisions are logged however many they are."""
+    """The numbers have them all, and other decisions are logged however many they are: of each number some."""
     clock, metrics = FakeClock(), Metrics()
     observe = MeteredObserver(metrics, clock)
     with capture_logs() as logs:
-        for _ in range(LINES + 3):
+        for number in range(LINES + 3):
             observe(told.CallDecided(Decision.REJECT, reason))
-            observe(told.CallDecided(Decision.REJECT, "no_credit"))
+            observe(told.CallDecided(Decision.REJECT, "no_credit", number=str(number)))
         await clock.advance(after_s)
         observe(told.CallDecided(Decision.REJECT, reason))
     lines = [line.get("more") for line in logs if line["reason"] == reason]

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -124,7 +125,7 @@ async def test_a_store_that_hangs_keeps_nobody_waiting(store: Moody, clock: Fake
         await clock.advance(GATHER_S)
         began = time.process_time()
         for _ in range(QUEUE_MAX + 5):
-            keeper.keep(at(clock))
+            keeper.keep(at(clock, "credit", "forward"))
         assert time.process_time() - began < 1
         assert lost == {"full": 5}
     store.hangs = False
@@ -190,6 +191,22 @@ async def test_what_a_flood_brings_does_not_push_the_others_out(
     assert len(await kept(store, clock)) == FLOODED_PER_MINUTE + 1 + more
 
 
+async def test_of_a_reason_to_refuse_few_are_kept_of_one_number_and_each_forward_is(
+    store: Moody, clock: FakeClock
+) -> None:
+    """Whoever rings a number without credit, and hangs up at once, pushes no other number's decisions out."""
+    lost: list[str] = []
+    keeper = DecisionKeeper(store, clock, lost.append)
+    refused, another = (replace(at(clock, "no_credit", "reject"), number=f"+3185000000{one}") for one in (1, 2))
+    for _ in range(FLOODED_PER_MINUTE + 3):
+        keeper.keep(refused)
+        keeper.keep(replace(refused, outcome="forward", reason="credit"))
+    keeper.keep(another)
+    keeper.keep(replace(refused, reason="no_minutes"))
+    assert lost == ["no_credit"] * 3
+    await keeper.write()
+
+
 @pytest.mark.parametrize(("age_s", "left"), [(14 * 86400 + 3601, 0), (14 * 86400 - 1, 1)])
 async def test_a_daemon_forgets_what_is_too_old_within_the_hour(
     store: Moody, clock: FakeClock, age_s: int, left: int
@@ -237,7 +254,7 @@ async def test_a_damaged_document_hides_no_other(store: Moody, clock: FakeClock,
 async def test_calls_have_the_loop_before_each_document_that_is_read(store: Moody, clock: FakeClock) -> None:
     keeper = DecisionKeeper(store, clock)
     for number in range(40 * decisions.BATCH_DECISIONS):
-        keeper.keep(at(clock, after_us=number))
+        keeper.keep(at(clock, "credit", "forward", after_us=number))
     await keeper.write()
     turns = 0
 
