@@ -247,8 +247,8 @@ class Metrics:
         self.decisions_lost = self._counter(
             "charging_decisions_lost",
             "Decisions that `charging calls --decided` will not show, by reason (full: the store was away or too slow, "
-            "unproven, too_many_wait, too_many_given_up: more of them than are kept of a minute; any other: more of it for "
-            "one number).",
+            "unproven, too_many_wait, too_many_given_up: more of them than are kept of a minute; any other: more of it "
+            "for one number).",
             "reason",
             known=[("full", "unproven", "too_many_wait", "too_many_given_up")],
         )
