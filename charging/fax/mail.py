@@ -172,7 +172,9 @@ def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: s
 
 def read_head(data: bytes, *, envelope_sender: str | None = None, recipient: str = "") -> Letter | None:
     """The same, but for its document, which takes seconds to find in a mail that someone has made for that."""
-    message = None if _has_too_many_lines(data) or _has_hidden_lines(data) else _parsed(data, headers_only=True)
+    if _has_too_many_lines(data) or _has_hidden_lines(data):
+        return None
+    message = _parsed(data[: _head_length(data)], headers_only=True)
     if message is None:
         return None
     sender = _sender(message)
