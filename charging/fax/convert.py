@@ -201,7 +201,8 @@ async def _with_loud_parts(room: Room, data: bytes) -> Path | Refused:
     fonts = await _found_by(room, letters.__file__)
     if isinstance(fonts, Refused):
         return fonts
-    hollow = await _found_by(room, pdf.__file__) if pdf.NULL in data else []
+    may_be_hollow = await asyncio.to_thread(pdf.holds, data, pdf.NULL)
+    hollow = await _found_by(room, pdf.__file__) if may_be_hollow else []
     if isinstance(hollow, Refused):
         return hollow
     if not (pictures or fonts or hollow):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from charging.fax import pdf
 from charging.fax.jpeg import PICTURES_MAX, as_tiff, pictures
 from charging.fax.pdf import hollow, is_cut_off, uncropped
 from charging.fax.tiff import page_count
@@ -145,3 +147,23 @@ def test_piece_that_is_null_is_found_where_its_page_is_packed() -> None:
     objects = zlib.compress(b"3 0 << /Type /Page /Contents [4 0 R 5 0 R] >>")
     packed = b"7 0 obj\n<< /Type /ObjStm /N 1 /First 4 >>\nstream\n" + objects + b"\nendstream\nendobj\n"
     assert len(hollow(b"%PDF-1.5\n" + packed + b"\n5 0 obj\nnull\nendobj\n")) == 1
+
+
+class Searched(bytes):
+    """A document that notes how much of it is searched at a time."""
+
+    most = 0
+
+    def find(self, what: Any, start: Any = 0, end: Any = None) -> int:
+        self.most = max(self.most, (len(self) if end is None else min(end, len(self))) - start)
+        return super().find(what, start, end)
+
+
+@pytest.mark.parametrize("at", [0, pdf.STEP_BYTES - 3, pdf.STEP_BYTES, 3 * pdf.STEP_BYTES - 1])
+def test_long_document_is_searched_in_short_steps(at: int) -> None:
+    """A search over ten megabytes held the interpreter, and with it the calls, for 40 ms."""
+    document = Searched(bytes(at) + b"null" + bytes(4 * pdf.STEP_BYTES))
+    assert pdf.holds(document, b"null")
+    assert list(pdf.places(document, b"null")) == [at]
+    assert not pdf.holds(document, b"nil")
+    assert 0 < document.most < pdf.STEP_BYTES + 4
