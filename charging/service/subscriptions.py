@@ -8,6 +8,7 @@ the same write as their effect, so a crash cannot separate the two.
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -80,7 +81,7 @@ class Subscriptions:
             message = f"no payment of account {account.id!r} is recorded"
             return Refused(Code.NOT_ALLOWED, message, "record one: `charging subscription paid`")
         end_us = _midnight_us(until + timedelta(days=1), ZoneInfo(self._tariff().zone))
-        return replace(account, payments=_remembered(account, correction), paid_until_us=end_us)
+        return replace(account, payments=_remembered(account, correction), paid_until_us=end_us, paid_day=0)
 
     def _with(self, account: Account, payment: Payment, until: date | None, now_us: int) -> Account | Refused:
         if (known := _known(account, payment)) is not None:
@@ -89,20 +90,21 @@ class Subscriptions:
         if plan is None or not plan.is_paid:
             message = f"plan {account.plan!r} of account {account.id!r} is no paid subscription"
             return Refused(Code.NOT_ALLOWED, message, "move the account to a paid plan first: `charging account set`")
-        paid_until_us = self._paid_until_us(account, until, self._tariff().day_of(now_us))
+        paid_until_us, paid_day = self._paid_until_us(account, until, self._tariff().day_of(now_us))
         account = replace(account, payments=_remembered(account, payment))
         if account.paid_at_us is not None and (account.paid_until_us or 0) >= paid_until_us:
             return account  # the payment of this period or an earlier one, told under another key
-        return replace(account, paid_at_us=now_us, paid_until_us=paid_until_us)
+        return replace(account, paid_at_us=now_us, paid_until_us=paid_until_us, paid_day=paid_day)
 
-    def _paid_until_us(self, account: Account, until: date | None, today: date) -> int:
+    def _paid_until_us(self, account: Account, until: date | None, today: date) -> tuple[int, int]:
+        """The end, and the day of the month on which paid months begin (`Account.paid_day`)."""
         zone = ZoneInfo(self._tariff().zone)
         if until is not None:
-            return _midnight_us(until + timedelta(days=1), zone)
-        begin = today
-        if account.paid_until_us is not None:
-            begin = max(today, _day_of(account.paid_until_us, zone))
-        return _midnight_us(_a_month_later(begin), zone)
+            return _midnight_us(until + timedelta(days=1), zone), 0
+        begin, day = today, today.day
+        if account.paid_until_us is not None and (end := _day_of(account.paid_until_us, zone)) >= today:
+            begin, day = end, account.paid_day or end.day
+        return _midnight_us(_a_month_later(begin, day), zone), day
 
 
 def _slip(until: date | None, today: date) -> Refused | None:
@@ -128,16 +130,10 @@ def _another(key: str) -> Refused:
     return Refused(Code.KEY_REUSED, message, "use a new key for a new payment")
 
 
-def _a_month_later(day: date) -> date:
-    """The same day of the next month, or that month's last."""
-    year, month = divmod(day.year * 12 + day.month, 12)
-    for last in (day.day, 30, 29, 28):
-        if last <= day.day:
-            try:
-                return date(year, month + 1, last)
-            except ValueError:
-                continue
-    raise AssertionError("every month has 28 days")
+def _a_month_later(begin: date, day: int) -> date:
+    """That day of the next month, or that month's last."""
+    year, month = divmod(begin.year * 12 + begin.month, 12)
+    return date(year, month + 1, min(day, monthrange(year, month + 1)[1]))
 
 
 def _day_of(wall_us: int, zone: ZoneInfo) -> date:

@@ -22,7 +22,7 @@ from charging.tariff.deck import Deck
 from charging.tariff.deck_file import DeckFile, read_deck
 from charging.tariff.misfits import deck_files, doubtful_commas, misfits
 from charging.tariff.model import DAYS, PackModel, PlanModel, TableModel, TariffModel, WindowModel
-from charging.tariff.numbering import country_code_of, examples_of
+from charging.tariff.numbering import country_code_of, examples_of, has_trunk_zero
 from charging.tariff.plans import Pack, Plan
 from charging.tariff.prices import price_of
 from charging.tariff.tariff import Destination, Prefixes, RateTable, Refusal, Tariff, TopUps, Vat
@@ -61,6 +61,7 @@ def load_tariff(path: Path, *, deck_reader: DeckReader = read_deck, data: bytes 
         *_first_increments(document, model),
         *_overlaps(document, model, decks),
         *_dear_services(document, model),
+        *_trunk_zeros(document, model, decks),
     )
     return _tariff(model, {file: one.deck for file, one in decks.items()}, digest, warnings)
 
@@ -214,6 +215,21 @@ def _dear_services(document: Document, model: TariffModel) -> Iterator[Problem]:
         found = f"a price that is also that of {', '.join(numbers)}"
         expected = "their prefixes in a destination of their own, refused or with their price"
         yield document.problem(("destinations", owner_name, "prefixes"), found, expected, at_key=True)
+
+
+def _trunk_zeros(document: Document, model: TariffModel, decks: Mapping[Path, DeckFile]) -> Iterator[Problem]:
+    """Prefixes that no number ever has, so what they should price is priced otherwise, or not at all."""
+    expected = "the number as it is dialled from abroad, without that zero"
+    for name, destination in model.destinations.items():
+        for index, prefix in enumerate(destination.prefixes):
+            if has_trunk_zero(prefix):
+                found = f"{prefix}, with the zero of calls within the country, which no number has"
+                yield document.problem(("destinations", name, "prefixes", index), found, expected)
+    for table_name, table in model.rates.items():
+        for index, file in enumerate(table.decks):
+            if zeros := sorted(filter(has_trunk_zero, decks[file].deck.prefixes())):
+                found = f"{len(zeros)} prefixes with the zero of calls within the country, such as {zeros[0]}"
+                yield document.problem(("rates", table_name, "decks", index), found, expected)
 
 
 # ---- building

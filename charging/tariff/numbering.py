@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType
@@ -78,6 +78,24 @@ def country_code_of(prefix: str) -> int | None:
     """The number of the country (E.164) with which a prefix (``+316``) begins; ``None`` if there is none."""
     codes = (int(prefix[1:end]) for end in range(2, min(len(prefix), 4) + 1))
     return next((code for code in codes if code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE), None)
+
+
+def has_trunk_zero(prefix: str) -> bool:
+    """Whether a prefix (``+310``) has the zero behind its country code that is dialled within that country alone, so
+    that no number ever begins with it. Where a zero belongs to the numbers, as in Italy, the numbering plan's own
+    examples have it."""
+    code = country_code_of(prefix)
+    return code is not None and prefix.startswith(f"+{code}0") and not _begins_with_zero(code)
+
+
+@cache
+def _begins_with_zero(code: int) -> bool:
+    """Whether numbers of a country may begin with a zero; of what is no country (+800) nothing is known."""
+    region = phonenumbers.region_code_for_country_code(code)
+    if region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY:
+        return True
+    examples = (phonenumbers.example_number_for_type(region, kind) for kind in PhoneNumberType.values())
+    return any(one is not None and _written(one).startswith(f"+{code}0") for one in examples)
 
 
 def _parsed(text: str, region: str) -> PhoneNumber | None:

@@ -186,19 +186,19 @@ def test_what_is_accepted_counts_and_what_is_put_back_is_accepted_already(place:
     assert not place.counts().waiting
 
 
-HUNDRED = "prefix;price\n" + "".join(f"33{number:02};0.10\n" for number in range(100))
+HUNDRED = "prefix;price\n" + "".join(f"39{number:02};0.10\n" for number in range(100))
 
 
 @pytest.mark.parametrize(
     ("brake", "changed", "waits"),
     [
-        (Brake(gone_percent=2), HUNDRED.replace("3300;0.10\n3301;0.10\n", ""), False),
-        (Brake(gone_percent=2), HUNDRED.replace("3300;0.10\n3301;0.10\n3302;0.10\n", ""), True),
-        (Brake(jump_percent=1), HUNDRED.replace("3300;0.10", "3300;0.20"), False),
-        (Brake(jump_percent=1), HUNDRED.replace("3300;0.10\n3301;0.10", "3300;0.20\n3301;0.05"), True),
-        (Brake(jump_percent=1), HUNDRED.replace("3300;0.10", "3300;0"), True),
-        (Brake(jump_factor=3), HUNDRED.replace("3300;0.10", "3300;0.29"), False),
-        (Brake(jump_factor=3), HUNDRED.replace("3300;0.10", "3300;0.30"), True),
+        (Brake(gone_percent=2), HUNDRED.replace("3900;0.10\n3901;0.10\n", ""), False),
+        (Brake(gone_percent=2), HUNDRED.replace("3900;0.10\n3901;0.10\n3902;0.10\n", ""), True),
+        (Brake(jump_percent=1), HUNDRED.replace("3900;0.10", "3900;0.20"), False),
+        (Brake(jump_percent=1), HUNDRED.replace("3900;0.10\n3901;0.10", "3900;0.20\n3901;0.05"), True),
+        (Brake(jump_percent=1), HUNDRED.replace("3900;0.10", "3900;0"), True),
+        (Brake(jump_factor=3), HUNDRED.replace("3900;0.10", "3900;0.29"), False),
+        (Brake(jump_factor=3), HUNDRED.replace("3900;0.10", "3900;0.30"), True),
     ],
 )
 def test_thresholds_say_what_waits_and_the_rest_is_a_warning(

@@ -14,9 +14,9 @@ from phonenumbers import PhoneMetadata, PhoneNumberFormat
 
 from charging.pricing.rate import Rate
 from charging.tariff.file import load_tariff
-from charging.tariff.numbering import expected, is_certain
+from charging.tariff.numbering import expected, has_trunk_zero, is_certain
 from charging.tariff.tariff import Refusal, Tariff
-from tests.unit.tariff.tariffs import SHIPPED, small
+from tests.unit.tariff.tariffs import SHIPPED, changed, small
 
 AT_US = 1_793_790_000_000_000
 COUNTRIES = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
@@ -212,3 +212,31 @@ rates:
     warnings = [one for one in small(tmp_path, text).warnings if one.found.startswith("a price that is also")]
     assert [one.path for one in warnings] == (["destinations.nl.prefixes"] if told else [])
     assert all(number in warnings[0].found for number in told)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "told"),
+    [
+        *(("+310", True), ("+3106", True), ("+440", True)),
+        *((one, False) for one in ("+316", "+3906", "+2250", "+8000")),
+    ],
+)
+def test_a_prefix_with_the_zero_of_calls_within_its_country_is_known(prefix: str, told: bool) -> None:
+    assert has_trunk_zero(prefix) is told
+
+
+def test_no_example_of_the_worlds_numbers_begins_with_a_prefix_that_is_warned_of() -> None:
+    for _, number in examples():
+        assert not any(has_trunk_zero(number[:length]) for length in range(2, len(number))), number
+
+
+def test_prefixes_that_no_number_has_are_warned_of_in_the_file_and_its_decks(tmp_path: Path) -> None:
+    (tmp_path / "deck.csv").write_text("prefix;price\n+3320;0.10\n+3306;0.10\n+34;0.10\n", encoding="utf-8")
+    text = changed('["+316"]', '["+3106", "+316"]').replace(
+        "    fax_page: 0.08", "    decks: [deck.csv]\n    fax_page: 0.08"
+    )
+    told = {one.path: one.found for one in small(tmp_path, text).warnings if "without that zero" in one.expected}
+    assert told == {
+        "destinations.nl_mobile.prefixes[0]": "+3106, with the zero of calls within the country, which no number has",
+        "rates.standard.decks[0]": "1 prefixes with the zero of calls within the country, such as +3306",
+    }
