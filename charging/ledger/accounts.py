@@ -73,9 +73,6 @@ class Account:
     status_reason: str = ""
     paid_until_us: int | None = None
     """End of the paid subscription (R18), wall clock; ``None``: never paid."""
-    paid_day: int = 0
-    """Day of the month, 1 to 31, on which months that are paid one after the other begin, or on the last of a shorter
-    month; 0: that of ``paid_until_us``."""
     paid_at_us: int | None = None
     """When a payment of the subscription was last recorded (R19), wall clock; ``None``: never."""
     payments: tuple[Payment, ...] = ()
@@ -85,6 +82,9 @@ class Account:
     """SHA-256 of the secret in the account's own fax address; empty: it has none."""
     fax_address_us: int = 0
     """When that was made, wall clock."""
+    paid_day: int = 0
+    """Day of the month, 1 to 31, on which months that are paid one after the other begin, or on the last of a shorter
+    month; 0: that of ``paid_until_us``."""
     change: str = field(default="", compare=False)
     """The note of the last change (`charging.service.changes`), written in the same step."""
     version: int = 0
