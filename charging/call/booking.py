@@ -198,11 +198,20 @@ def pack_pools(session: Session, balances: Mapping[str, Balance], fixed: Mapping
 
 
 def grants_for(session: Session, funding: Funding, balances: Mapping[str, Balance], at_us: int) -> tuple[Transfer, ...]:
-    """The grants that are due of the bundles in this funding. The ledger skips a grant that was made meanwhile."""
-    used = (source for source in sorted(bundle_use(funding)) if not source.startswith(PACK))
-    months = (source.removeprefix("bundle:") for source in used)
-    plan = session.granted_as
-    due = (due_grant(session.account, month, balances, session.free_seconds, at_us, plan) for month in months)
+    """The grants that are due of the bundles in this funding. The ledger skips a grant that was made meanwhile. Of a
+    month that begins in the call no more is granted than the call itself uses: the account may have another plan by
+    then, or be closed (R11)."""
+    first = month_name(session.rate.zone_info, session.start_us)
+    due = []
+    for source, used_s in sorted(bundle_use(funding).items()):
+        if source.startswith(PACK):
+            continue
+        month, gives_s = source.removeprefix("bundle:"), session.free_seconds
+        if month > first:
+            own_s = session.held.get(source, 0) + session.posted.get(source, 0)
+            lacks_s = max(0, used_s - own_s - balances.get(source, ZERO).available)
+            gives_s = min(gives_s, balances.get(granted(month), ZERO).posted + lacks_s)
+        due.append(due_grant(session.account, month, balances, gives_s, at_us, session.granted_as))
     return tuple(one for one in due if one is not None)
 
 

@@ -425,7 +425,7 @@ class Desk:
                 return decided
             at_us = decided.draft.opened.wall_us
             session, transfer = reserve_transfer(decided.draft, decided.extension, at_us, decided.reason.value)
-            if await self._open(transfer, grants_for(session, session.funding, balances, at_us)):
+            if await self._open(transfer, grants_for(decided.draft, session.funding, balances, at_us)):
                 return session
             balances = await self._store.balances(subscriber.account.id)
         return turned(Reason.NO_CREDIT, subscriber)

@@ -18,12 +18,13 @@ credit would lapse because a gift was spent before it.
 (`charging.pricing.packs`). Balances of a month: ``bundle:2026-11`` is what may still be used, ``granted:2026-11`` is
 all that was ever granted of it and is never lowered, ``plan:2026-11:voice_pro`` is how far a plan has raised it. So the
 balances alone show what a plan still has to grant. The next user of the month's seconds makes that grant in the same
-ledger operation (rule 5 of the port). The seconds of a larger plan therefore cannot get lost once the plan is stored:
+ledger operation (rule 5 of the port); a call in which the month begins grants only what it uses itself, for the plan
+of its account may be another by then. The seconds of a larger plan therefore cannot get lost once the plan is stored:
 they are due until they are granted.
 
 A grant's id is made of what was granted before; the first one's is the month alone, also if a gift has made the bundle
-before it. If two grants are made at the same time, the ledger takes one, and the
-caller of the other reads the balances again.
+before it. If two grants are made at the same time, the ledger takes one, and the caller of the other reads the balances
+again.
 
 **A bundle keeps the rules of the plan that granted it** (which destinations it pays for, in which increments), even if
 the account has another plan by now or the tariff has changed that plan. If several plans raised it, the one that raised
@@ -185,17 +186,16 @@ def due_grant(
 ) -> Transfer | None:
     """The transfer that grants what ``plan`` gives (``free_seconds`` a month) beyond what was granted before; ``None``
     if there is nothing more to grant."""
-    if bundle(month, sort) not in balances:
-        return grant(account, month, free_seconds, at_us, plan, sort) if free_seconds else None
     seconds = _due(balances, month, free_seconds, sort)
     if not seconds:
         return None
     before = balances.get(granted(month, sort), Balance()).posted
-    if not before:  # the bundle is a gift: who knows no balances makes the first grant by the same id
+    if not before:  # also where the bundle is a gift: who knows no balances makes the first grant by the same id
         return grant(account, month, free_seconds, at_us, plan, sort)
     known = balances.get(raised_by(month, plan, sort), Balance()).posted
     raised = Leg(raised_by(month, plan, sort), free_seconds - known)
-    return _grant(account, (month, sort), f"/after-{before}", seconds, at_us, "plan_changed", raised)
+    reason = "monthly_bundle" if known else "plan_changed"
+    return _grant(account, (month, sort), f"/after-{before}", seconds, at_us, reason, raised)
 
 
 def grant(account: str, month: str, free_seconds: int, at_us: int, plan: str, sort: str = SECONDS) -> Transfer:

@@ -16,6 +16,8 @@ A bundle comes into being with its first use (`charging.ledger.balances`), as la
   plan is by now (`charging.ledger.balances.ruled_by`), as the tariff had them then; of several, of the one that gave
   most. So minutes that are left after a downgrade, or an edit, pay what they would have paid before it, and no more.
 - A call that was running at the change goes on with the rules it began with, but shares the larger bundle.
+- **A call over midnight** on the last day grants the new month only what it uses itself. The rest comes with the next
+  call or the nightly round, by the plan of then: whoever leaves a plan during a call has none of its next month.
 - **An edit of the tariff** that gives a plan more is like an upgrade of its accounts, each with its next call or night;
   one that gives less takes nothing.
 """

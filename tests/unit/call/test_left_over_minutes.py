@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from charging.clock import MICROSECONDS
-from charging.ledger.balances import bundle, grant, granted, raised_by
+from charging.ledger.balances import bundle, grant, granted, left, raised_by
 from charging.ledger.given_packs import COLLECTION
 from charging.ledger.model import Kind, Leg, Outcome, Transfer
 from charging.pricing.packs import PackTerms
@@ -92,6 +92,11 @@ async def test_r10_a_larger_plan_of_other_rules_takes_no_minutes_from_a_call_tha
     assert (await rig.balance(bundle(NOVEMBER))).posted == 600 + given_s - 90
 
 
+async def of_december(rig: Rig, gives: int) -> int:
+    """What an account has of December whose plan gives so much."""
+    return left(await rig.store.balances("anna"), DECEMBER, gives).posted
+
+
 def before_midnight(rig: Rig, seconds: int) -> None:
     """So long before November ends."""
     end = datetime(2026, 12, 1, tzinfo=ZoneInfo(rig.tariff.zone)).timestamp()
@@ -131,13 +136,34 @@ async def test_r11_minutes_of_the_next_month_that_a_call_before_midnight_granted
     await rig.subscriber(credit=EURO, plan="pro")
     before_midnight(rig, 30)
     await call(rig, 10)  # its horizon reaches into December
-    assert (await rig.balance(bundle(DECEMBER))).posted == 600
+    set_aside = await of_december(rig, 0)
+    assert set_aside > 0
     await move_to(rig, "light")
     await rig.clock.advance(60)
     await forward_to(rig, AMERICA)
     await call(rig, 100.1)
     assert (await rig.balance()).posted == EURO - 100_000
-    assert (await rig.balance(bundle(DECEMBER))).posted == 600
+    assert await of_december(rig, 0) == set_aside
+
+
+@pytest.mark.parametrize("plan", ["light", "pro"])
+async def test_r11_a_call_over_midnight_grants_the_new_month_no_more_than_it_uses_itself(rig: Rig, plan: str) -> None:
+    """Who leaves a plan with minutes while he is called has none of its next month, but for that call."""
+    await rig.subscriber(credit=EURO, plan="pro")
+    before_midnight(rig, 65)
+    one = await rig.talking()
+    await move_to(rig, plan)
+    await rig.clock.advance(125.1)
+    await rig.hang_up(one)
+    assert (await rig.balance()).posted == EURO, "it goes on with the rules it began with"
+    set_aside_s = 90  # at most: a tick, and the horizon beyond it
+    assert (await rig.balance(granted(DECEMBER))).posted <= 60 + set_aside_s
+    assert (await rig.balance(bundle(DECEMBER))).posted <= set_aside_s
+    await call(rig, 120.1)
+    is_paid = (await rig.balance()).posted < EURO - 20_000
+    assert is_paid == (plan == "light")
+    assert is_paid or await of_december(rig, 600) == 600 - 180
+    await assert_sound(rig.store, LedgerContents(rig.clock.now()))
 
 
 async def test_r11_a_call_over_midnight_uses_each_months_minutes_by_their_own_rules(rig: Rig) -> None:
@@ -148,7 +174,7 @@ async def test_r11_a_call_over_midnight_uses_each_months_minutes_by_their_own_ru
     before_midnight(rig, 40)
     await call(rig, 100.1)
     assert (await rig.balance(bundle(NOVEMBER))).posted == 570
-    assert (await rig.balance(bundle(DECEMBER))).posted == 300 - 60
+    assert await of_december(rig, 300) == 300 - 60
     assert (await rig.balance()).posted == EURO - 40_000
 
 
@@ -163,7 +189,7 @@ async def test_r11_a_call_over_midnight_uses_each_months_minutes_in_their_own_in
     assert [(line.from_s, line.increment_s, line.free_s) for line in quote.lines] == [(0, 30, 60), (60, 1, 40)]
     await call(rig, 100.1)
     assert (await rig.balance(bundle(NOVEMBER))).posted == 570 - 60
-    assert (await rig.balance(bundle(DECEMBER))).posted == 300 - 40
+    assert await of_december(rig, 300) == 300 - 40
 
 
 async def test_r11_a_call_that_rings_over_midnight_uses_the_new_months_minutes_in_their_own_increments(
@@ -182,7 +208,7 @@ async def test_r11_a_call_that_rings_over_midnight_uses_the_new_months_minutes_i
     await rig.clock.advance(7.1)
     await rig.hang_up(one)
     assert (await rig.balance(bundle(NOVEMBER))).posted == 570
-    assert (await rig.balance(bundle(DECEMBER))).posted == 300 - 7
+    assert await of_december(rig, 300) == 300 - 7
 
 
 async def test_a_restart_knows_the_increments_of_both_months(rig: Rig) -> None:
@@ -195,7 +221,7 @@ async def test_a_restart_knows_the_increments_of_both_months(rig: Rig) -> None:
     await rig.start_daemon()
     await rig.clock.advance(80.1)
     await rig.hang_up(one)
-    assert (await rig.balance(bundle(DECEMBER))).posted == 300 - 40
+    assert await of_december(rig, 300) == 300 - 40
 
 
 @pytest.mark.parametrize("target", [TARGET, AMERICA])
