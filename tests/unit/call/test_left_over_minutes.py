@@ -166,6 +166,19 @@ async def test_r11_a_call_over_midnight_grants_the_new_month_no_more_than_it_use
     await assert_sound(rig.store, LedgerContents(rig.clock.now()))
 
 
+async def test_r11_calls_that_go_over_midnight_together_share_the_new_months_minutes(rig: Rig) -> None:
+    """Each lacks what the other has set aside of it, and brings it."""
+    await rig.subscriber(credit=0, plan="pro")
+    before_midnight(rig, 100)
+    running = [await rig.talking() for _ in range(2)]
+    await rig.clock.advance(220.1)
+    for one in running:
+        await rig.hang_up(one)
+    assert await of_december(rig, 600) == 600 - 2 * 120
+    assert (await rig.balance(bundle(NOVEMBER))).posted == 600 - 2 * 120, "100 s, in increments of 30"
+    await assert_sound(rig.store, LedgerContents(rig.clock.now()))
+
+
 async def test_r11_a_call_over_midnight_uses_each_months_minutes_by_their_own_rules(rig: Rig) -> None:
     """November's are Pro's, and pay for no call to America; December's are Small's, and do."""
     await left_over(rig)
