@@ -46,6 +46,20 @@ async def test_parameters_of_a_called_number_are_no_digits_of_it(lab: Lab, tmp_p
     assert stub.requests[0].arguments[0] == NUMBER
 
 
+async def test_no_word_of_a_called_number_stands_in_the_forwards_dial(lab: Lab) -> None:
+    """A Local channel's name has all of it, and a bracket would end one of Dial's options and begin another: here the
+    caller would go on in the operator's own context, and dial whom he likes."""
+    way = f"_{NUMBER}!,1,Dial(Local/${{EXTEN}}@charging-incoming/n)"
+    await lab.switch.cli(f"dialplan add extension {way} into trunk")
+    user = f"{NUMBER};a))G(outbound%5e+447700900123%5e1"
+    async with serving(forward(mobile.never_answers()), lab.agi_port), raw_call(lab, user) as call:
+        await call.is_answered("INVITE", 180)
+        dialled = [one["ApplicationData"] for one in await lab.switch.channels() if one["Application"] == "Dial"]
+    await lab.reset()
+    (ours,) = [one for one in dialled if "charging-predial" in one]
+    assert "outbound" not in ours
+
+
 @pytest.mark.parametrize("user", ["31850000001", "+31850000001", "0850000001;npdi"])
 async def test_a_number_without_them_is_taken_as_it_is(lab: Lab, tmp_path: Path, user: str) -> None:
     stub = forward(mobile.never_answers())

@@ -1,6 +1,7 @@
 """Whoever takes over a forwarded leg (INVITE with Replaces, RFC 3891) in the moment of its answer, before it is in its
 bridge, has no free call: Asterisk puts him into the leg's channel then, and the leg's own hang-up handler leaves with
-the phone that had answered."""
+the phone that had answered. Nor has he one if someone has taken the caller's place before, whom the leg knows by his
+channel's name."""
 
 from __future__ import annotations
 
@@ -25,12 +26,27 @@ TIMES = 3
 """The moment lasts some milliseconds: of as many tries on the dialplan before this, each was in it."""
 
 
-class Mobile(asyncio.DatagramProtocol):
-    """Answers, and has ``answered`` run with the header that takes its call's place."""
+GREETED = "+31850000095"
+"""The operator's dialplan answers who calls it, and brings him to us."""
 
-    def __init__(self, lab: Lab, taken_over: asyncio.Future[str]) -> None:
-        self._lab, self._taken_over = lab, taken_over
+
+class Mobile(asyncio.DatagramProtocol):
+    """Answers once it is ``lifted``, and gives ``taken_over`` the header that takes its call's place."""
+
+    def __init__(self, taken_over: asyncio.Future[str], lifted: asyncio.Event) -> None:
+        self._taken_over, self._lifted = taken_over, lifted
         self.asked: list[str] = []
+        self._rang: tuple[bytes, tuple[str | object, int]] | None = None
+
+    def lift(self) -> None:
+        """Answer the call that rings, or the next one at once."""
+        self._lifted.set()
+        if self._rang is not None:
+            self.datagram_received(*self._rang)
+
+    async def rings(self) -> bool:
+        """Whether a call waits for it to be lifted."""
+        return self._rang is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.DatagramTransport", transport)
@@ -41,6 +57,9 @@ class Mobile(asyncio.DatagramProtocol):
         method = head.partition(" ")[0]
         self.asked.append(method)
         if method == "ACK":
+            return
+        if method == "INVITE" and not self._lifted.is_set():
+            self._rang = data, peer
             return
         taken = [one for one in lines if one.lower().startswith(("via:", "from:", "to:", "call-id:", "cseq:"))]
         body = sdp(39_998) if method == "INVITE" else ""
@@ -63,7 +82,8 @@ async def mobile_at_hand(lab: Lab) -> AsyncIterator[tuple[Mobile, asyncio.Future
     """The forward reaches this one in the place of the lab's."""
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[str] = loop.create_future()
-    _, mobile = await loop.create_datagram_endpoint(lambda: Mobile(lab, answered), local_addr=("127.0.0.1", 0))
+    phone = Mobile(answered, asyncio.Event())
+    _, mobile = await loop.create_datagram_endpoint(lambda: phone, local_addr=("127.0.0.1", 0))
     await lab.switch.cli("dialplan set global CHARGING_DIAL_PREFIX PJSIP/world/sip:")
     await lab.switch.cli(f"dialplan set global CHARGING_DIAL_SUFFIX @127.0.0.1:{mobile.port}")
     try:
@@ -89,6 +109,7 @@ async def test_whoever_takes_over_the_forward_as_it_is_answered_talks_to_nobody(
                 raw_call(replacing, "+31850000077", invites=False) as stranger,
                 raw_call(replacing, NUMBER) as caller,
             ):
+                mobile.lift()
                 stranger.ask("INVITE", await answered, "Require: replaces", body=sdp(39_990))
                 await stranger.is_answered("INVITE", 200, 481, 487)
 
@@ -100,5 +121,37 @@ async def test_whoever_takes_over_the_forward_as_it_is_answered_talks_to_nobody(
                 assert caller.answers[-1][1] >= 400 or "BYE" in caller.asked
         for cdr in await live.cdrs(TIMES):
             assert cdr["billed_s"] <= 1, cdr
+        await live.nothing_reserved()
+        assert not live.daemon.events("booking_contradicted")
+
+
+async def test_whoever_takes_over_the_forward_of_a_caller_in_whose_place_another_is_pays_for_it(
+    replacing: Lab, tmp_path: Path
+) -> None:
+    """The caller's channel has another name by then, so that the leg cannot hang him up."""
+    for step in ("1,Answer()", f"2,Goto(charging-incoming,{NUMBER},1)"):
+        await replacing.switch.cli(f"dialplan add extension {GREETED},{step} into trunk")
+    async with engine(replacing, tmp_path) as live:
+        async with (
+            mobile_at_hand(replacing) as (mobile, answered),
+            raw_call(replacing, "+31850000077", invites=False) as stranger,
+            raw_call(replacing, "+31850000078", invites=False) as another,
+            raw_call(replacing, GREETED) as caller,
+        ):
+            await caller.is_answered("INVITE", 200)
+            await eventually(mobile.rings, "the mobile rings")
+            another.ask("INVITE", caller.replaces, "Require: replaces", body=sdp(39_980))
+            await another.is_answered("INVITE", 200)
+            mobile.lift()
+            stranger.ask("INVITE", await answered, "Require: replaces", body=sdp(39_990))
+            await stranger.is_answered("INVITE", 200)
+
+            async def is_paid_for() -> bool:
+                return bool(live.daemon.events("tick_posted"))
+
+            await eventually(is_paid_for, "the call is charged")
+            another.ask("BYE")
+            (cdr,) = await live.cdrs(1)
+        assert cdr["billed_s"] > 1, cdr
         await live.nothing_reserved()
         assert not live.daemon.events("booking_contradicted")
