@@ -184,6 +184,11 @@ def ways_in(lines: list[Line]) -> list[tuple[Line, bool]]:
     return found
 
 
+def leading_to(context: str, lines: list[Line]) -> list[Line]:
+    """The operator's own lines that name a context of ours."""
+    return [line for line in lines if not line.context.startswith(OURS) and context in line.data]
+
+
 def _answers(line: Line) -> bool:
     """Whether it answers the caller, as far as can be said of a line alone."""
     unless = ANSWERING.get(line.application.lower())

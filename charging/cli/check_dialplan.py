@@ -7,6 +7,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 from charging.asterisk import variables
 from charging.asterisk.dialplan import (
@@ -16,6 +17,7 @@ from charging.asterisk.dialplan import (
     dial_options,
     differences,
     is_trunk_dial,
+    leading_to,
     lines_behind,
     running_lines,
     shipped_lines,
@@ -26,6 +28,8 @@ from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.errors import ActionRefused
 
 EXTENSIONS = "extensions_charging.conf"
+FAX_IN = "charging-fax-in"
+"""The context that receives faxes."""
 RELOAD = "`asterisk -rx 'dialplan reload'`"
 DIFFERENCES_SHOWN = 5
 ONWARD = "b(charging-onward^s^1)"
@@ -70,6 +74,10 @@ FAXES_HERE = (
     "this Asterisk has calls and receives faxes (CHARGING_FAX_IN_HERE = yes): a stranger's fax can end it, with all "
     "calls; receive faxes on an Asterisk of their own (docs/security.md)"
 )
+FAXES_LOST = (
+    "but this Asterisk receives none (CHARGING_FAX_IN_HERE is not yes): each fax finds it busy; have your trunk send "
+    "those numbers to an Asterisk without calls, with yes there (docs/security.md)"
+)
 _TRUNK = re.compile(r"PJSIP/(?:[^@/]*@([^/@]+)|([^/@]+)/.*)")
 _LOCAL = re.compile(r"Local/[^@]*@([^/]+)(/.*)?")
 
@@ -90,6 +98,8 @@ async def dialplan(look: Look) -> AsyncIterator[Finding]:
     for finding in _arrivals(lines):
         yield finding
     async for finding in _trunks(look, lines):
+        yield finding
+    async for finding in _faxes(look, lines):
         yield finding
 
 
@@ -127,6 +137,14 @@ def _arrivals(lines: list[Line]) -> list[Finding]:
         where = "no context of yours leads to charging-incoming"
         return [unknown(PART, f"{where}: fine if it is the trunk's own `context`; else see docs/attach.md")]
     return [ok(PART, f"calls come to charging-incoming from {', '.join(contexts(line for line, _ in ways))}")]
+
+
+async def _faxes(look: Look, lines: list[Line]) -> AsyncIterator[Finding]:
+    """Whether numbers of the operator's lead to where faxes are received, and are not."""
+    to = dict.fromkeys(f"[{line.context}] {line.exten}" for line in leading_to(FAX_IN, lines))
+    with suppress(ActionRefused):  # then the settings are unknown, which is told there
+        if to and await look.value("CHARGING_FAX_IN_HERE") != "yes":
+            yield problem(PART, f"{', '.join(to)} leads to {FAX_IN}, {FAXES_LOST}")
 
 
 async def settings(look: Look) -> AsyncIterator[Finding]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from charging.asterisk.dialplan import Line
 from charging.cli.check_look import shipped_globals
 from tests.fakes.ami import FakeAmi
-from tests.integration.test_cli_check import CheckLive, ami, check, graded, values_of
+from tests.integration.test_cli_check import OWN, SHIPPED, CheckLive, ami, check, dialplan_of, graded, values_of
 
 __all__ = ["ami", "check"]  # fixtures
 
@@ -19,3 +20,16 @@ async def test_an_asterisk_with_calls_that_receives_faxes_is_warned_of(
     ami.answers["Getvar"] = values_of({**shipped_globals(), "CHARGING_FAX_IN_HERE": said})
     ran = await check(ami)
     assert len([line for line in graded(ran, "warning") if "a stranger's fax can end it" in line]) == warnings
+
+
+@pytest.mark.parametrize(("said", "problems"), [("yes", 0), ("no", 1), ("", 1)])
+async def test_numbers_whose_faxes_find_it_busy_are_named(
+    check: CheckLive, ami: FakeAmi, said: str, problems: int
+) -> None:
+    """As after an upgrade from a dialplan that received them all."""
+    faxes = Line("from-trunk", "+31850000099", "", "Goto", "charging-fax-in,${EXTEN},1")
+    ami.answers["ShowDialPlan"] = dialplan_of([*SHIPPED, OWN, faxes])
+    ami.answers["Getvar"] = values_of({**shipped_globals(), "CHARGING_FAX_IN_HERE": said})
+    ran = await check(ami)
+    found = [line for line in graded(ran, "problem") if "[from-trunk] +31850000099 leads to charging-fax-in" in line]
+    assert len(found) == problems
