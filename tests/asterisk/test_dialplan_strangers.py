@@ -201,9 +201,14 @@ async def test_who_leaves_voicemail_for_another_extension_gives_his_place_back(l
     ):
         await first.is_answered("INVITE", 200)
         assert not await is_taken_by_voicemail(lab, number_of_caller(8))
-        (channel,) = await lab.switch.channels()
+
+        async def alone() -> str:
+            channels = [one["Channel"] for one in await lab.switch.channels()]
+            return channels[0] if len(channels) == 1 else ""
+
+        channel = await eventually(alone, "the one who was turned away to be gone")
         elsewhere = {"Context": "charging-elsewhere", "Exten": "leg", "Priority": "1"}
-        await lab.switch.action("Redirect", {"Channel": channel["Channel"], **elsewhere})
+        await lab.switch.action("Redirect", {"Channel": channel, **elsewhere})
         await eventually(lambda: _hung_up(first), "the first call to be over")
         await eventually(lambda: is_taken_by_voicemail(lab, number_of_caller(9)), "room for the next caller")
 
@@ -365,6 +370,16 @@ async def test_strangers_who_send_faxes_find_it_busy_where_nobody_counts_them(la
         await lab.switch.cli(f"module load {counts}.so")
     async with raw_call(lab, FAX) as call:
         assert await call.is_answered("INVITE", 200, 486) == 200
+
+
+async def test_a_message_is_taken_where_nobody_can_note_its_place(lab: Lab) -> None:
+    """A subscriber's callers are let in: the groups count them all the same."""
+    await lab.switch.cli("module unload func_global.so")
+    try:
+        async with serving(StubAgi({"incoming": decide("voicemail")}), lab.agi_port):
+            assert await is_taken_by_voicemail(lab, number_of_caller(1))
+    finally:
+        await lab.switch.cli("module load func_global.so")
 
 
 @pytest.mark.parametrize(("digits", "status"), [(15, 200), (16, 404)])
