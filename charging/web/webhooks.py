@@ -296,6 +296,7 @@ class Sender:
             lanes = self._turn.lanes
             if lanes.is_full:
                 await self._change()
+                await self._turn.write_if_old()
             elif lanes.letters >= LETTERS_MAX or not await self._read_on(lanes):
                 await self._turn.write_if_old()
                 await _sleep(self._clock, LOOK_S)

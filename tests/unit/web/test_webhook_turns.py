@@ -12,6 +12,7 @@ import pytest
 from charging.clock import MICROSECONDS
 from charging.service.refusal import Code, Refused
 from charging.service.webhooks import BEHIND_S, FAILURES, TURN_S, Endpoint, Letter, Report, Webhooks, behind_us
+from charging.web import webhook_lanes, webhooks
 from charging.web.control import control_app
 from charging.web.routes.webhooks import WebhookOut
 from charging.web.signed_post import wanted_s
@@ -140,6 +141,22 @@ async def test_while_one_account_is_behind_a_sender_that_is_killed_leaves_none_o
     assert told == sorted(told)
     left = set(told) - set(slow.ids(names[0])[:-1])
     assert len(left) == 3 * LANE_EVENTS_MAX + 1 - (LANE_EVENTS_MAX + 5)
+
+
+async def test_the_turn_is_kept_while_all_waits_for_letters_to_be_taken(
+    shop: Shop, desk: Desk, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many of them, and more passed over than is read again meanwhile."""
+    monkeypatch.setattr(webhooks, "LETTERS_MAX", 1)
+    monkeypatch.setattr(webhook_lanes, "PASSED_MAX", 1)
+    program.answer = lambda _account: 400
+    await several(shop, desk, 1, each=LANE_EVENTS_MAX + 5)
+    async with sending(desk, program, TOP_UPS):
+        await shop.clock.advance(1_000)
+        tried, written = len(program.got), len(desk.seen)
+        await shop.clock.advance(TURN_S)
+        assert len(program.got) == tried, "the next try of a letter is later"
+        assert len(desk.seen) > written
 
 
 async def test_an_accounts_many_letters_hold_up_no_other_account(shop: Shop, desk: Desk) -> None:
