@@ -210,8 +210,6 @@ class Events:
         """Up to ``limit`` events of all accounts, or of one, after the cursor ``after``, in the feed's order, and the
         cursor to go on from; as `page`. ``over_gaps``: skip what was archived instead of refusing. Raises
         LedgerError."""
-        if account is not None and await self._store.directory.account(account) is None:
-            return unknown_account(account)
         entries = await self._store.feed.read_feed(max(0, after.place - 1), ENTRIES_MAX)
         if not over_gaps and after.place:
             if (rewound := await self._rewound(entries, after)) is not None:

@@ -368,7 +368,8 @@ class Sender:
             return 1
         assert lane.passed is not None, "else it has nothing to do"
         found, following = await self._read(lane.passed, LANE_EVENTS_MAX, lane.account)
-        self._turn.lanes.refill(lane, self._wanted(found), following)
+        its_own = [one for one in found if one.account == lane.account]  # without those that are told to all
+        self._turn.lanes.refill(lane, self._wanted(its_own), following)
         return 0
 
     async def _send_letter(self, lane: Lane, letter: Letter) -> None:

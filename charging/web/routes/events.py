@@ -154,6 +154,8 @@ async def list_all_events(
 ) -> Response | EventPage:
     """What has happened to all accounts, or to one, in one order: what is booked, and calls that were not forwarded,
     notices and changed settings. Pages, streams and 410 as of one account's bookings."""
+    if account is not None:
+        granted(await service.accounts.get(account))
     if after == END and not last_event_id:
         place = await service.events.end()
     else:

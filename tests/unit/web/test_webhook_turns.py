@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from charging.clock import MICROSECONDS
+from charging.errors import LedgerCorrupt
 from charging.service.refusal import Code, Refused
 from charging.service.webhooks import BEHIND_S, FAILURES, TURN_S, Endpoint, Letter, Report, Webhooks, behind_us
 from charging.web import webhook_lanes, webhooks
@@ -19,6 +20,7 @@ from charging.web.signed_post import wanted_s
 from charging.web.webhook_lanes import LANE_EVENTS_MAX
 from charging.web.webhooks import (
     LANES,
+    PAUSE_S,
     RENEW_S,
 )
 from tests.unit.service.conftest import Shop, refused
@@ -157,6 +159,21 @@ async def test_the_turn_is_kept_while_all_waits_for_letters_to_be_taken(
         await shop.clock.advance(TURN_S)
         assert len(program.got) == tried, "the next try of a letter is later"
         assert len(desk.seen) > written
+
+
+async def test_an_account_whose_record_is_damaged_is_told_its_events_once(
+    shop: Shop, desk: Desk, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that are read again: else all were begun again, and told to all, without an end."""
+    (name,) = await several(shop, desk, 1, each=LANE_EVENTS_MAX + 5)
+
+    async def damaged(_account: str) -> None:
+        raise LedgerCorrupt("no record")
+
+    monkeypatch.setattr(shop.store.directory, "account", damaged)
+    async with sending(desk, program, TOP_UPS):
+        await shop.clock.advance(3 * PAUSE_S)
+    assert len(set(program.of(name))) == len(program.of(name)) == LANE_EVENTS_MAX + 5
 
 
 async def test_an_accounts_many_letters_hold_up_no_other_account(shop: Shop, desk: Desk) -> None:
