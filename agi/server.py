@@ -234,6 +234,8 @@ class Conversation:
         self._connection.close()
         self._guest.left()
         self._server.open.discard(self)
+        # A fault knows its frames, and these know this: only a search for garbage would free such a circle.
+        self._fault = self._reply = None
         self._server.observer(self._route, outcome, self._began.seconds_until(self._server.clock.now()))
 
     # --- the socket -----------------------------------------------------------------------------------------------

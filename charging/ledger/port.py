@@ -69,9 +69,11 @@ class Ledger(Protocol):
         """Put a transfer into the journal (rules 1 to 8)."""
 
     async def apply_all(self, wanted: Sequence[Wanted]) -> Sequence[Applied | LedgerError]:
-        """Apply several transfers, each as by `apply`: each is atomic by itself and independent of the others. The
-        answers come in the same order; a transfer without an answer has its error instead. If the store can, all share
-        one durable step. Raises LedgerError if there was no answer to any."""
+        """Apply several transfers, each as by `apply`: each is atomic by itself and independent of the others, and they
+        are applied in any order. So none may need another that is asked for with it: what follows a session's transfer
+        waits for the answer to that. The answers come in the order of the question; a transfer without an answer has
+        its error instead. If the store can, all share one durable step. Raises LedgerError if there was no answer to
+        any."""
 
     async def keep_session(self, account: str, session: str, kept: Kept) -> Outcome:
         """Store an open session's new record without moving value or counting as a transfer: CREATED, SESSION_NOT_OPEN,

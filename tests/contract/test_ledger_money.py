@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -24,7 +25,7 @@ from charging.ledger.model import (
     Outcome,
     Transfer,
 )
-from charging.ledger.port import Store
+from charging.ledger.port import Store, Wanted
 from tests.contract.money_scenarios import SCENARIOS
 from tests.contract.scenario import ENDED_US, add_account, assert_sound, run
 
@@ -53,7 +54,7 @@ async def test_scenario_that_happens_to_many_accounts_at_a_time(store: Store, sc
         await assert_sound(store)
 
 
-async def test_ticks_that_are_applied_together_are_each_decided_by_what_came_before_them(store: Store) -> None:
+async def test_ticks_that_are_applied_together_are_each_decided_by_what_was_answered_before(store: Store) -> None:
     accounts = [f"a{number}" for number in range(8)]
     for account in accounts:
         await add_account(store, account)
@@ -66,29 +67,35 @@ async def test_ticks_that_are_applied_together_are_each_decided_by_what_came_bef
         return Transfer(f"x{number}", account, Kind.EXTEND, 1, legs, session, Kept(state, epoch, number))
 
     first, second, *others = accounts
-    wanted = [
+    begun = [
         (tick(first, 1), ()),
         (tick(second, 1, epoch=7), ()),
         *((tick(account, 1), ()) for account in others),
-        (tick(first, 2), ()),  # follows the one before
+    ]
+    following = [
+        (tick(first, 2), ()),
         (tick(second, 2, epoch=6), ()),  # an older daemon's
         (tick(others[0], 9), ()),  # transfers were lost
         (tick(others[1], 2, taken=900), ()),
         (tick(others[2], 2, session="t"), ()),
         (tick("nobody", 1), ()),
     ]
-    answers = [answer.outcome for answer in await store.apply_all(wanted) if isinstance(answer, Applied)]
+    answers = [await _outcomes(store, some) for some in (begun, following)]
     refused = [Outcome.FENCED, Outcome.OUT_OF_SEQUENCE, Outcome.INSUFFICIENT, Outcome.SESSION_NOT_OPEN]
-    created = [Outcome.CREATED] * (len(accounts) + 1)
-    assert answers == [*created, *refused, Outcome.ACCOUNT_NOT_FOUND]
-    again = [answer.outcome for answer in await store.apply_all(wanted) if isinstance(answer, Applied)]
-    assert again == [Outcome.EXISTS] * (len(accounts) + 1) + answers[len(accounts) + 1 :]
+    refused.append(Outcome.ACCOUNT_NOT_FOUND)
+    assert answers == [[Outcome.CREATED] * len(accounts), [Outcome.CREATED, *refused]]
+    again = await _outcomes(store, [*begun, *following])
+    assert again == [Outcome.EXISTS] * (len(accounts) + 1) + refused
     assert await store.balances(first) == {"credit": Balance(80, 60)}
     assert await store.balances(second) == {"credit": Balance(90, 60)}
     stored = {one.account: one for one in await store.sessions()}
     assert stored[first] == OpenSession("s", first, "x", f'{{"of":"{first} \\n é"}}', {"credit": 60}, 0, 1, 3)
     assert stored[second].epoch == 7
     await assert_sound(store)
+
+
+async def _outcomes(store: Store, wanted: Sequence[Wanted]) -> list[Outcome]:
+    return [answer.outcome for answer in await store.apply_all(wanted) if isinstance(answer, Applied)]
 
 
 def opening(account: str, name: str, wanted: int = 60) -> Transfer:
@@ -105,7 +112,7 @@ def grant(account: str) -> Transfer:
     return Transfer("g1", account, Kind.GRANT, 1, (Leg("bundle:2026-11", 300),))
 
 
-async def test_openings_that_come_together_are_each_decided_by_what_came_before_them(store: Store) -> None:
+async def test_openings_that_come_together_are_each_decided_by_what_was_answered_before(store: Store) -> None:
     accounts = [f"a{number}" for number in range(8)]
     for account in accounts:
         await add_account(store, account)
@@ -126,11 +133,11 @@ async def test_openings_that_come_together_are_each_decided_by_what_came_before_
         (opening(others[0], "2", 150), ()),
         (opening("nobody", "1"), ()),
     ]
-    answers = [answer.outcome for answer in await store.apply_all(wanted) if isinstance(answer, Applied)]
+    answers = await _outcomes(store, wanted)
     created = [Outcome.CREATED] * (len(wanted) - 3)
     assert answers == [*created, Outcome.EXISTS, Outcome.INSUFFICIENT, Outcome.ACCOUNT_NOT_FOUND]
     late = replace(opening(third, "3"), session="s1"), ()  # it has its CDR
-    again = [answer.outcome for answer in await store.apply_all([*wanted[:-2], late]) if isinstance(answer, Applied)]
+    again = await _outcomes(store, [*wanted[:-2], late])
     assert again == [Outcome.EXISTS] * (len(wanted) - 2) + [Outcome.SESSION_EXISTS]
     assert (await store.balances(first))["credit"] == Balance(100, 100)
     assert (await store.balances(granted))["bundle:2026-11"] == Balance(300, 0)
@@ -374,12 +381,12 @@ async def test_what_is_applied_together_is_answered_each_by_itself_and_none_touc
 
     wanted = [
         (reserve("s2", 30), [grant]),
-        (reserve("s3", 30), ()),
+        (reserve("s3", 50), ()),
         (reserve("s4", 1, account="nobody"), ()),
         (Transfer("t1", "a", Kind.TOP_UP, 1, (Leg("credit", 100),)), ()),
         (reserve("s5", 10), ()),
     ]
-    answers = [answer.outcome for answer in await store.apply_all(wanted) if isinstance(answer, Applied)]
+    answers = await _outcomes(store, wanted)
     created = Outcome.CREATED
     assert answers == [created, Outcome.INSUFFICIENT, Outcome.ACCOUNT_NOT_FOUND, Outcome.EXISTS, created]
     assert await store.balances("a") == {"credit": Balance(100, 100), "bundle:2026-11": Balance(600, 0)}
