@@ -92,10 +92,16 @@ class ShippedDaemon(DaemonProcess):
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
     async def idle(self, deadline_s: float = 120) -> None:
-        """Return once no session is open: all is booked."""
+        """Return once it leads and no session is open: all is booked. Whoever has lost the lease, for the machine stood
+        still for longer than that lasts, has no session open either, and books what has ended once it has it again."""
         async with asyncio.timeout(deadline_s):
-            while await self.metric("charging_sessions_open"):  # noqa: ASYNC110 - another process has no Event for us
+            while await self.metric("charging_sessions_open") or not self.leads():  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.2)
+
+    def leads(self) -> bool:
+        """Whether it has told that it gained the lease, and not since that it lost it."""
+        said = self.log.read_bytes()
+        return said.rfind(b'"lease_gained"') > said.rfind(b'"lease_lost"')
 
     async def at_rest(self, deadline_s: float = 60) -> None:
         """Return once it does little by itself any more: what it does after its start is none of the load's."""
