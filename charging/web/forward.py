@@ -109,13 +109,14 @@ class Forward:
     async def _ask(self, request: Request) -> Response:
         is_document = request.method == "POST" and DOCUMENTS.fullmatch(request.scope["path"]) is not None
         body = await request.body()
-        if (why := _too_much(request.scope, b"" if is_document else body)) is not None:
+        query = quote(request.scope["query_string"], safe=_QUERY_SAFE)
+        if (why := _too_much(request.scope["path"], query, b"" if is_document else body)) is not None:
             return why
         # Rewritten from the path that the gate let pass: nothing in it may be read otherwise by the daemon.
         path = request.scope["path"]
         url = (_OF_DOCUMENTS if is_document else _DAEMON) + quote(path, safe="/").replace(".", "%2E")
-        if query := request.scope["query_string"]:
-            url += f"?{quote(query, safe=_QUERY_SAFE)}"
+        if query:
+            url += f"?{query}"
         headers = [(name, value) for name, value in request.scope["headers"] if name in _PASSED]
         headers.append((HEADER.encode(), actor().encode()))
         if customer():
@@ -140,13 +141,13 @@ class Forward:
         return response
 
 
-def _too_much(scope: Scope, body: bytes) -> Response | None:
-    """Why the daemon is not asked; it decides calls, and would take its time to say what is wrong with all of it."""
-    query = scope["query_string"]
+def _too_much(path: str, query: str, body: bytes) -> Response | None:
+    """Why the daemon is not asked; it decides calls, and would take its time to say what is wrong with all of it. The
+    query is as it is handed on: a head may have so many bytes there, too."""
     for found, most, what in (
-        (len(scope["path"]), PATH_MAX, "characters in the path"),
+        (len(path), PATH_MAX, "characters in the path"),
         (len(query), QUERY_MAX, "characters in the query"),
-        (query.count(b"&") + 1, PARAMETERS_MAX, "parameters"),
+        (query.count("&") + 1, PARAMETERS_MAX, "parameters"),
         (_values(body), VALUES_MAX, "values in the body"),
     ):
         if found > most:

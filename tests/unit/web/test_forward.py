@@ -148,11 +148,12 @@ async def test_address_that_is_too_long_to_be_handed_on_is_a_bad_request(get: Ge
     [
         ("/calls/" + "x" * (PATH_MAX - 7), b"", b""),
         ("/quotes", b"a=" + b"x" * (QUERY_MAX - 2), b""),
+        ("/quotes", b"a=" + b"|" * (QUERY_MAX // 3 - 1) + b"xx", b""),
         ("/quotes", b"&".join([b"a"] * PARAMETERS_MAX), b""),
         ("/numbers/+3120", b"", json.dumps(dict.fromkeys(map(str, range(VALUES_MAX)))).encode()),
         ("/numbers/+3120", b"", json.dumps([[0]] * (VALUES_MAX // 2)).encode()),
     ],
-    ids=["path", "query", "parameters", "members", "items"],
+    ids=["path", "query", "query that grows as it is escaped", "parameters", "members", "items"],
 )
 async def test_the_daemon_is_asked_nothing_that_has_more_parts_than_anyone_sends(
     get: Get, path: str, query: bytes, body: bytes
