@@ -27,7 +27,7 @@ from charging.call import told
 from charging.call.commands import Doubt, Post, Step, Tell
 from charging.call.events import KeptAnswer, Posted
 from charging.call.model import Context, Pending, Session, Short, State
-from charging.clock import MICROSECONDS, day_name, month_and_edge_us, month_name
+from charging.clock import MICROSECONDS, Instant, day_name, month_and_edge_us, month_name
 from charging.ledger.balances import (
     bundle,
     divided,
@@ -128,9 +128,9 @@ def extend(session: Session, balances: Mapping[str, Balance], used_s: int, targe
 
 
 def within_means(session: Session, balances: Mapping[str, Balance], billed_s: int) -> Funding:
-    """Plan what pays for a call that is over, up to second ``billed_s`` or as far as the money goes. A larger plan's
-    addition to a month's bundle does not count: closing makes only the first grant of a month."""
-    balances = {key: one for key, one in balances.items() if not key.startswith(granted(""))}
+    """Plan what pays for a call that is over, up to second ``billed_s`` or as far as the money goes. Of a month whose
+    first grant was of nothing no more is granted: that grant has its id."""
+    balances = {key: one for key, one in balances.items() if one.posted or not key.startswith(granted(""))}
     fixed = consumed(session.rate, session.start_us, session.funding, session.fixed_s)
     target_s = max(billed_s, fixed[-1].end_s if fixed else 0)
     credit = min(_credit_pool(session, balances), _cap_pool(session, balances))
@@ -288,10 +288,16 @@ def final_charge(session: Session, billed_s: int) -> Charged:
 
 
 def close_transfer(
-    session: Session, charged: Charged, cdr: str, ended_us: int, at_us: int, mono_us: int
+    session: Session,
+    charged: Charged,
+    cdr: str,
+    ended_us: int,
+    now: Instant,
+    balances: Mapping[str, Balance] = {},
 ) -> Pending | None:
-    """Make the last transfer: the exact charge, the rest given back. ``at_us`` is wall clock, ``mono_us`` monotonic.
-    ``None`` if there are too many balances for one transfer: a fail-over has lost the ticks that settled them.
+    """Make the last transfer: the exact charge, the rest given back. ``balances`` are those that it was planned with,
+    if it was planned anew. ``None`` if there are too many balances for one transfer: a fail-over has lost the ticks
+    that settled them.
 
     The grants of the bundles that it uses go before it: a month may have begun while the ledger was away, and a
     fail-over may have lost a grant. The ledger skips grants that it has.
@@ -301,9 +307,9 @@ def close_transfer(
     if len(legs) > LEGS_MAX:
         return None
     kind = Kind.SETTLE if any(leg.posted for leg in legs) or any(session.posted.values()) else Kind.RELEASE
-    transfer = _transfer(session, kind, at_us, legs, Closed(cdr, ended_us, session.epoch, session.follows))
-    grants = grants_for(session, used, {}, at_us)
-    return Pending(transfer, grants, used, used[-1].end_s if used else 0, session.short, mono_us)
+    transfer = _transfer(session, kind, now.wall_us, legs, Closed(cdr, ended_us, session.epoch, session.follows))
+    grants = grants_for(session, used, balances, now.wall_us)
+    return Pending(transfer, grants, used, used[-1].end_s if used else 0, session.short, now.mono_us)
 
 
 def _transfer(session: Session, kind: Kind, at_us: int, legs: tuple[Leg, ...], change: SessionChange) -> Transfer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from charging.call import told
@@ -53,7 +54,7 @@ from charging.call.switch_events import (
 )
 from charging.clock import MICROSECONDS
 from charging.ledger.balances import rooms
-from charging.ledger.model import Closed, Kept, Outcome
+from charging.ledger.model import Balance, Closed, Kept, Outcome
 from charging.records import replace
 
 BRIDGE_LEFT_GRACE_S = 2
@@ -251,13 +252,14 @@ def _tell_duration(duration: Duration) -> tuple[Command, ...]:
     return tuple(tells)
 
 
-def settle(session: Session, context: Context) -> Step:
-    """Post the exact charge, give the rest back and write the CDR, in one transfer."""
+def settle(session: Session, context: Context, balances: Mapping[str, Balance] = {}) -> Step:
+    """Post the exact charge, give the rest back and write the CDR, in one transfer. ``balances`` are those that it was
+    planned with, if it was planned anew."""
     duration, now = session.duration, context.now
     assert duration is not None, "settled after the duration is decided"
     charged = final_charge(session, duration.billed_s)
     document = cdr_document(session, duration, charged)
-    pending = close_transfer(session, charged, document, duration.ended_us, now.wall_us, now.mono_us)
+    pending = close_transfer(session, charged, document, duration.ended_us, now, balances)
     if pending is None:
         return _plan_anew(session)
     return Step(replace(session, pending=pending), (Post(pending.transfer, pending.grants),))
@@ -337,7 +339,8 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
     paid = replace(duration, billed_s=duration.billed_s - unpaid_s, overrun_s=duration.overrun_s + unpaid_s)
     tells = (Tell(told.QuotaOverrun(unpaid_s)),) if unpaid_s else ()
     promos = rooms(event.balances, session.day, session.held)
-    step = settle(replace(session, funding=funding, duration=paid, promos=promos, retry_mono_us=None), context)
+    planned = replace(session, funding=funding, duration=paid, promos=promos, retry_mono_us=None)
+    step = settle(planned, context, event.balances)
     return Step(step.session, (*tells, *step.commands))
 
 

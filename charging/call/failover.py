@@ -65,17 +65,22 @@ def reassert_within(session: Session, balances: Mapping[str, Balance], context: 
     missing_s = wanted_s - (funding[-1].end_s if funding else 0)
     short = session if missing_s <= 0 else replace(session, funding=funding, short=Short.MONEY)
     promos = rooms(balances, session.day, _promos_of(session))
-    step = _reassert(short, context, funding, promos)
+    step = _reassert(short, context, funding, promos, balances)
     return Step(step.session, (Tell(told.SessionReassertedShort(missing_s)), *step.commands))
 
 
 def _reassert(
-    session: Session, context: Context, funding: Funding | None = None, promos: Mapping[str, int] | None = None
+    session: Session,
+    context: Context,
+    funding: Funding | None = None,
+    promos: Mapping[str, int] | None = None,
+    balances: Mapping[str, Balance] = {},
 ) -> Step:
     """Open a session again whose opening the ledger has lost, and with it all later transfers. Nothing is settled yet
     and everything is held (once its length is known: only what it cost); the next transfer settles what was used. The
     ledger refuses if another daemon has closed the session meanwhile, for then it has a CDR. ``funding`` replaces what
-    paid for the session before; ``promos`` is how much of it promotional credit may pay, in micro-euro by balance."""
+    paid for the session before, planned with ``balances``; ``promos`` is how much of it promotional credit may pay, in
+    micro-euro by balance."""
     bare = replace(session, posted={}, held={}, fixed_s=0, pending=None)
     at_us = context.now.wall_us
     if funding is None:
@@ -87,7 +92,7 @@ def _reassert(
     extension = Extension(funding, charge(bare.rate, bare.start_us, funding), (), 0, session.short, promos)
     _, transfer = reserve_transfer(bare, extension, at_us, session.reason)
     transfer = replace(transfer, legs=tuple(map(_beyond_limits, transfer.legs)))
-    grants = grants_for(bare, funding, {}, at_us)  # the ledger skips those that it still has
+    grants = grants_for(bare, funding, balances, at_us)  # the ledger skips those that it still has
     pending = Pending(transfer, grants, session.funding, 0, session.short, context.now.mono_us)
     return Step(replace(bare, pending=pending), (Tell(told.SessionReasserted()), Post(transfer, grants)))
 

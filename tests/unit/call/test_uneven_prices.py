@@ -228,7 +228,7 @@ TEN_SECONDS_TO_DECEMBER = datetime(2026, 11, 30, 23, 59, 50, tzinfo=ZoneInfo("Eu
 
 
 @pytest.mark.parametrize(
-    ("granted_s", "left_s"), [(None, 54), (0, 0), (2, 0)], ids=["no-grant-yet", "none-granted", "a-smaller-plans-grant"]
+    ("granted_s", "left_s"), [(None, 54), (0, 0), (2, 54)], ids=["no-grant-yet", "none-granted", "another-calls-grant"]
 )
 async def test_r11_a_call_into_a_new_month_is_booked_though_the_ledger_was_away(
     store: FaultyStore, granted_s: int | None, left_s: int
@@ -257,6 +257,9 @@ async def test_r11_a_call_into_a_new_month_is_booked_though_the_ledger_was_away(
         assert not rig.heard("session_lost")
         assert await rig.reserved() == {}
         assert (await rig.balance(bundle("2026-12"))).posted == left_s
+        if granted_s != 0:
+            assert (await rig.balance()).posted == 6 * 1_000, "no credit is taken while free seconds are left (R10)"
+            assert (await rig.balance(granted("2026-12"))).posted == 60
 
 
 def with_fee(due_with_call: bool) -> Tariff:
