@@ -296,7 +296,7 @@ def close_transfer(
     balances: Mapping[str, Balance] = {},
 ) -> Pending | None:
     """Make the last transfer: the exact charge, the rest given back. ``balances`` are those that it was planned with,
-    if it was planned anew. ``None`` if there are too many balances for one transfer: a fail-over has lost the ticks
+    if it was planned again. ``None`` if there are too many balances for one transfer: a fail-over has lost the ticks
     that settled them.
 
     The grants of the bundles that it uses go before it: a month may have begun while the ledger was away, and a

@@ -254,7 +254,7 @@ def _tell_duration(duration: Duration) -> tuple[Command, ...]:
 
 def settle(session: Session, context: Context, balances: Mapping[str, Balance] = {}) -> Step:
     """Post the exact charge, give the rest back and write the CDR, in one transfer. ``balances`` are those that it was
-    planned with, if it was planned anew."""
+    planned with, if it was planned again."""
     duration, now = session.duration, context.now
     assert duration is not None, "settled after the duration is decided"
     charged = final_charge(session, duration.billed_s)
