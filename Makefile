@@ -80,7 +80,7 @@ MINUTES ?= 60
 soak: venv ## days of a simulated city with every fault, by fresh seeds, for MINUTES (60); what fails is told in a few lines
 	$(PYTHON) -m tests.simulation --minutes $(MINUTES)
 
-soaked: venv ## publishes what LOGS of the simulation tell (python -m tests.simulation --log LOG), told at COMMIT, in docs/internals.md
+soaked: venv ## publishes what LOGS of the simulation tell (python -m tests.simulation --log LOG), told at COMMIT, in docs/testing.md
 	$(PYTHON) -m tests.simulation --read $(LOGS) --publish $(COMMIT)
 	@$(PYTHON) -m tests.pages
 

@@ -54,7 +54,7 @@ PARTS = {
     "Failure": ["docs/failure", "docs/limits"],
     "Promises": ["docs/promises"],
     "Security": ["docs/security", "docs/threat-model", "docs/privacy", "docs/supply"],
-    "Internals": ["docs/internals", "docs/glossary", "docs/decisions", "CHANGELOG"],
+    "Internals": ["docs/internals", "docs/glossary", "docs/testing", "docs/speed", "docs/decisions", "CHANGELOG"],
 }
 
 
