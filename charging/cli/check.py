@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from charging.cli.findings import Finding, Grade
+from charging.cli.check_findings import Finding, Grade
 from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import show_json
 

@@ -21,10 +21,10 @@ from charging.app_surroundings import tariff_that_counts
 from charging.asterisk.rehearsal import Rehearsal, Seen, late_ms, seconds
 from charging.call.decided import Fallback
 from charging.cli.check_files import Wanted
+from charging.cli.check_findings import Finding, ok, problem, unknown, warning
 from charging.cli.check_live import while_logged_in
 from charging.cli.check_look import MANAGER_RELOAD, Look, is_denied
 from charging.cli.client import Client, Document, connected, daemon_answers
-from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.clock import MICROSECONDS, SystemClock
 from charging.errors import ActionRefused, ConfigError
 from charging.ledger.accounts import REHEARSAL

@@ -23,8 +23,8 @@ from charging.asterisk.dialplan import (
     shipped_lines,
     ways_in,
 )
+from charging.cli.check_findings import Finding, ok, problem, unknown, warning
 from charging.cli.check_look import PART, Look, is_denied, shipped, shipped_globals
-from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.errors import ActionRefused
 
 EXTENSIONS = "extensions_charging.conf"

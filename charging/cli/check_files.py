@@ -25,8 +25,8 @@ from charging.app_surroundings import (
     unusable_socket,
     wrong_templates,
 )
+from charging.cli.check_findings import Finding, ok, problem, unknown, warning
 from charging.cli.client import connected, daemon_answers
-from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.cli.options import check_there
 from charging.clock import SystemClock
 from charging.errors import ChargingError, ConfigError

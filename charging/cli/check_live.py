@@ -14,8 +14,8 @@ from charging.asterisk.probe import Found
 from charging.asterisk.reply import LinkState
 from charging.call.running import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
 from charging.cli import check_dialplan
+from charging.cli.check_findings import Finding, ok, problem, unknown, warning
 from charging.cli.check_look import MANAGER_RELOAD, PART, Look, is_denied
-from charging.cli.findings import Finding, ok, problem, unknown, warning
 from charging.errors import ActionRefused, ActionTimeout, SwitchError
 from charging.ledger.accounts import Language
 from charging.logs import silence_logs

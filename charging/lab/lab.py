@@ -102,12 +102,10 @@ class Lab:
         program: AsteriskProgram | None = None,
         config: Path = SHIPPED_CONFIG,
         prompts: Path = SHIPPED_PROMPTS,
-        operator_settings: Mapping[str, str] | None = None,
     ) -> None:
         self._program = program
         self._config = config
         self._prompts = prompts
-        self._operator_settings = dict(operator_settings or {})
         self._folder: LabFolder | None = None
         self._ports: PortBlock | None = None
         self.version = ""
@@ -197,7 +195,7 @@ class Lab:
         if not program.sees_proc:
             settings["CHARGING_UPTIME"] = "no"
         settings["CHARGING_VOICEMAIL_DIR"] = str(self.switch.folder / "spool")
-        include_shipped(self.switch.folder, self._config, settings | self._operator_settings, charging_secret)
+        include_shipped(self.switch.folder, self._config, settings, charging_secret)
 
     async def _end(self) -> None:
         if hasattr(self, "world"):

@@ -21,6 +21,8 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 POLL_S = 0.02
 CLI_TIMEOUT_S = 20.0
+TAIL_LINES = 15
+"""Of each log, in what is said of a process that failed."""
 REALTIME_PRIORITY = 10
 """What Asterisk's own option for it uses."""
 
@@ -156,12 +158,12 @@ class AsteriskProcess:
         # Asterisk prefixes lines of the console with 127 and a digit for their verbosity, and sends NULs between them.
         return answer.replace(b"\0", b"").decode("utf-8", "replace")
 
-    def log_tail(self, lines: int = 15) -> str:
+    def log_tail(self) -> str:
         """The last lines of its own log and console."""
         texts = []
         for file in ("messages", "console"):
             with contextlib.suppress(OSError):
-                texts += (self.folder / "log" / file).read_text("utf-8", "replace").splitlines()[-lines:]
+                texts += (self.folder / "log" / file).read_text("utf-8", "replace").splitlines()[-TAIL_LINES:]
         return "\n".join(texts)
 
     async def _wait(self, timeout_s: float) -> None:

@@ -31,10 +31,10 @@ from charging.tariff.watch import Looked, TariffWatcher, look_at
 log = structlog.get_logger("charging.tariff")
 
 
-def what_counts(path: Path, accepted: Accepted, clock: Clock, decks: DeckCache | None = None) -> Tariff:
+def what_counts(path: Path, accepted: Accepted, clock: Clock) -> Tariff:
     """The tariff in force: the one at ``path``, or the one before it if that is bad or doubtful; then `Tariff.refused`
     has the reason. Raises ConfigError if the file is wrong and no older tariff is kept."""
-    return _at_start(path, accepted, clock, decks or DeckCache())[0]
+    return _at_start(path, accepted, clock, DeckCache())[0]
 
 
 def _at_start(path: Path, accepted: Accepted, clock: Clock, decks: DeckCache) -> tuple[Tariff, bool]:

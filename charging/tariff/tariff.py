@@ -235,18 +235,18 @@ class Tariff:
         """The calendar day in the operator's zone."""
         return local_reading(self._zone, wall_us).date()
 
-    def normalise(self, text: str, region: str | None = None) -> str | None:
+    def normalise(self, text: str) -> str | None:
         """A number as typed or dialled, as ``+31612345678``; a short code as its digits; ``None`` if neither, or if it
         is not certain which number is meant (`charging.tariff.numbering.expected` says why).
 
-        National forms are read in ``region`` (by default the tariff's). The result is one that this leaves as it is:
+        National forms are read in the tariff's region. The result is one that this leaves as it is:
         what is stored, priced, refused and dialled is the same number.
         """
         if len(text) > NUMBER_CHARACTERS:
             return None
         if text.strip() in self._short_codes:
             return text.strip()
-        return e164(text, region or self.region)
+        return e164(text, self.region)
 
     def exists(self, number: str) -> bool:
         """Whether a normalised number is one that its country assigns. Short codes are not checked. A number that is

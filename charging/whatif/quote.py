@@ -195,18 +195,17 @@ def quote(
     seconds: int,
     *,
     free_seconds: int | None = None,
-    credit: int = AMOUNT_MAX,
 ) -> Quote | Unpriced:
     """The price of a call of ``seconds`` to ``number``, as typed, begun at ``start_us`` (wall clock).
 
-    ``free_seconds`` are what the bundle of each month that it touches has left, by default all of it. Where ``credit``
-    does not reach, or the plan's longest call is shorter, the quote is for the part before.
+    ``free_seconds`` are what the bundle of each month that it touches has left, by default all of it. Credit
+    always suffices. Where the plan's longest call is shorter, the quote is for the part before.
     """
     rate = find_rate(tariff, plan_name, number, start_us)
     if isinstance(rate, Unpriced):
         return rate
     bundles = _bundles(tariff, rate, start_us, free_seconds, seconds)
-    funding = plan(rate, start_us, (), Pools(credit, bundles), seconds).funding
+    funding = plan(rate, start_us, (), Pools(AMOUNT_MAX, bundles), seconds).funding
     normal = tariff.normalise(number) or number
     return quote_funding(rate, normal, start_us, seconds, funding, _assumed(bundles))
 

@@ -17,7 +17,7 @@ import pytest
 from charging.asterisk import rehearsal
 from charging.cli import check_call
 from charging.cli.check_files import Wanted, findings, rehearsed
-from charging.cli.findings import Finding, Grade
+from charging.cli.check_findings import Finding, Grade
 from charging.lab import CallState, Lab
 from charging.lab.daemon import DaemonProcess
 from charging.ledger.accounts import REHEARSAL

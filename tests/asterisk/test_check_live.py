@@ -16,8 +16,8 @@ import pytest
 
 from charging.cli.check_dialplan import FAXES_HERE
 from charging.cli.check_files import findings
+from charging.cli.check_findings import Finding, Grade
 from charging.cli.check_live import AT_WORK, MODULES
-from charging.cli.findings import Finding, Grade
 from charging.lab import Lab
 from charging.lab.daemon import DaemonProcess
 from charging.ledger.accounts import Account, Language, Number

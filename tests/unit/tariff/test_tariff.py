@@ -50,10 +50,6 @@ def test_numbers_are_normalised_or_refused(tariff: Tariff, typed: str, number: s
     assert tariff.normalise(typed) == number
 
 
-def test_a_national_number_is_read_in_the_region_that_is_given(tariff: Tariff) -> None:
-    assert tariff.normalise("030 1234567", "DE") == "+49301234567"
-
-
 @pytest.mark.parametrize(
     ("number", "destination"),
     [

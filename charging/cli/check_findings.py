@@ -1,4 +1,4 @@
-"""What a check finds: one line each."""
+"""What `charging check` finds: one line each, and how bad it is."""
 
 from __future__ import annotations
 
