@@ -78,15 +78,14 @@ class DocumentFolder:
         digest = await asyncio.to_thread(_digest, data)
         if (refused := self._refused.of(digest)) is not None:
             return refused
-        if (hindrance := self._turns.hindrance(account, patient=patient)) is not None:
-            return hindrance
-        async with self._turns.turn(account, patient=patient) as is_turn:
-            if not is_turn:
-                return self._turns.crowded()
-            made = self._refused.of(digest) or await self._prepare(session, data)
-            if isinstance(made, Refused) and made.code is Code.INVALID:
-                self._refused.note(digest, made)
-            return made
+
+        async def made() -> Paper | Refused:
+            paper = self._refused.of(digest) or await self._prepare(session, data)
+            if isinstance(paper, Refused) and paper.code is Code.INVALID:
+                self._refused.note(digest, paper)
+            return paper
+
+        return await self._turns.run(account, made, patient=patient)
 
     async def _prepare(self, session: str, data: bytes) -> Paper | Refused:
         chosen = self._settings

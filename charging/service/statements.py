@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -423,10 +424,7 @@ class Statements:
         tariff, now_us = self._tariff(), self._clock.now().wall_us
         if month > tariff.month_of(now_us):
             return Refused(Code.NOT_ALLOWED, f"the month {month} has not begun", "ask for this month or an earlier one")
-        if (hindrance := self._turns.hindrance(account)) is not None:
-            return hindrance
-        async with self._turns.turn(account) as is_turn:
-            return await self._read(stored, month, tariff, now_us) if is_turn else self._turns.crowded()
+        return await self._turns.run(account, partial(self._read, stored, month, tariff, now_us))
 
     async def _read(self, account: Account, month: str, tariff: Tariff, now_us: int) -> Statement | Refused:
         """Line by line: who has a hundred thousand has no more in memory than their month's changes, and other requests

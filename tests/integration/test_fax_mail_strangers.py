@@ -14,7 +14,7 @@ from charging.cli.fax_mail import READY_MAX_S, Payer, _submit
 from charging.fax.convert import DOCUMENT_S
 from charging.fax.mail import Wrong, original_recipient
 from charging.ledger.accounts import Language
-from charging.service.turns import SLOW_S
+from charging.service.turns import IMPATIENT_S
 from tests.unit.fax.test_fax_mail import letter, mail
 
 
@@ -47,7 +47,7 @@ def test_document_is_waited_for_longer_than_it_may_take(monkeypatch: pytest.Monk
         monkeypatch.setattr("charging.cli.fax_mail._number", lambda *_: "+31612345678")
         assert _submit(daemon, letter(mail()), payer, None) is None
     assert waits == [READY_MAX_S]
-    assert READY_MAX_S > DOCUMENT_S + SLOW_S + 30
+    assert READY_MAX_S > DOCUMENT_S + IMPATIENT_S + 30
 
 
 ORIGINAL = b"X-Original-To: fax+31612345678@fax.nl\n"

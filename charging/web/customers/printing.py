@@ -13,6 +13,7 @@ import pickle
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
@@ -45,19 +46,16 @@ class Printing:
 
     async def printed(self, statement: Statement) -> bytes | Refused:
         """The document; or why there is none now (Code.UNAVAILABLE)."""
-        account = statement.account.id
-        if (hindrance := self._turns.hindrance(account)) is not None:
-            return hindrance
-        async with self._turns.turn(account) as is_turn:
-            if not is_turn:
-                return self._turns.crowded()
-            try:
-                return await self._made(statement)
-            except (OSError, TimeoutError, _Failed) as error:
-                if (more := self._sparing.more("statement_not_printed")) is not None:
-                    why, lines = f"{type(error).__name__}: {error}", len(statement.lines)
-                    log.warning("statement_not_printed", account=account, lines=lines, why=why, more=more)
-                return Refused(Code.UNAVAILABLE, "the PDF could not be made", "ask for the CSV file, or again later")
+        return await self._turns.run(statement.account.id, partial(self._tried, statement))
+
+    async def _tried(self, statement: Statement) -> bytes | Refused:
+        try:
+            return await self._made(statement)
+        except (OSError, TimeoutError, _Failed) as error:
+            if (more := self._sparing.more("statement_not_printed")) is not None:
+                why, lines = f"{type(error).__name__}: {error}", len(statement.lines)
+                log.warning("statement_not_printed", account=statement.account.id, lines=lines, why=why, more=more)
+            return Refused(Code.UNAVAILABLE, "the PDF could not be made", "ask for the CSV file, or again later")
 
     async def _made(self, statement: Statement) -> bytes:
         """Raises OSError, TimeoutError, _Failed. The process has ended when this returns."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
-from charging.service.refusal import Code
-from charging.service.turns import SLOW_FOR_S, SLOW_S, QueueBounds, Turns
+import pytest
+
+from charging.service.refusal import Code, Refused
+from charging.service.turns import HALF_S, IMPATIENT_S, SLOW_FOR_S, SLOW_S, QueueBounds, Turns
+from charging.tasks import end
 from tests.fakes.ami import eventually
 from tests.fakes.clock import FakeClock
 
@@ -18,6 +22,7 @@ class Documents:
         self.clock = FakeClock()
         self.turns = Turns(self.clock, bounds)
         self.begun: list[str] = []
+        self.broken: list[str] = []
         self.gone: list[str] = []
         self.ends: dict[str, asyncio.Event] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
@@ -28,26 +33,32 @@ class Documents:
             assert self.turns.hindrance(name[0], patient=not name.endswith("!")) is None
             self.ends[name] = asyncio.Event()
             self.tasks[name] = asyncio.create_task(self._work(name))
-            await asyncio.sleep(0)
+            await self.clock.rest()
 
     async def _work(self, name: str) -> None:
-        async with self.turns.turn(name[0], patient=not name.endswith("!")) as is_turn:
-            if not is_turn:
-                self.gone.append(name)
-                return
-            self.begun.append(name)
+        if isinstance(
+            await self.turns.run(name[0], partial(self._make, name), patient=not name.endswith("!")), Refused
+        ):
+            self.gone.append(name)
+
+    async def _make(self, name: str) -> None:
+        self.begun.append(name)
+        try:
             await self.ends[name].wait()
+        except asyncio.CancelledError:
+            self.broken.append(name)
+            raise
 
     async def end(self, name: str) -> None:
         self.ends[name].set()
         await self.tasks[name]
-        await asyncio.sleep(0)
+        await self.clock.rest()
 
     async def drop(self, name: str) -> None:
         self.tasks[name].cancel()
         with suppress(asyncio.CancelledError):
             await self.tasks[name]
-        await asyncio.sleep(0)
+        await self.clock.rest()
 
 
 async def test_slow_document_holds_up_its_own_account_alone() -> None:
@@ -106,27 +117,59 @@ async def test_who_goes_away_leaves_his_place() -> None:
     assert documents.begun[-1] == "e1"
 
 
-async def test_accounts_whose_documents_take_long_leave_a_place_to_the_others() -> None:
+async def test_document_that_is_slow_makes_room_for_a_quick_account_and_is_begun_again_among_the_slow() -> None:
     """Two accounts that hand in one slow document after the other keep nobody else waiting."""
     documents = Documents(QueueBounds(at_once=2))
     await documents.bring("a1", "b1", "a2", "b2", "c1")
-    await documents.clock.advance(SLOW_S + 1)
-    await documents.end("a1")
-    assert documents.begun == ["a1", "b1", "c1"], "carl was there after both"
+    await documents.clock.advance(SLOW_S - 1)
+    assert documents.begun == ["a1", "b1"]
+    await documents.clock.advance(1)
+    assert documents.begun == ["a1", "b1", "c1"], "carl waited for five seconds, whatever both take"
+    assert documents.broken == ["a1"]
     await documents.end("b1")
-    assert documents.begun[3:] == ["a2"], "one of both"
+    assert documents.begun[3:] == ["a2"], "the place of the slow ones is free"
     await documents.end("c1")
     assert documents.begun[4:] == [], "a place is free, and kept"
     await documents.bring("d1")
     assert documents.begun[4:] == ["d1"]
-    await documents.end("a2")
-    assert documents.begun[5:] == ["b2"]
+    for name in ("a2", "b2", "a1"):
+        await documents.end(name)
+    assert documents.begun[5:] == ["b2", "a1"]
+    assert (documents.broken, documents.gone) == (["a1"], [])
+
+
+async def test_slow_documents_have_all_places_while_no_quick_account_waits() -> None:
+    documents = Documents(QueueBounds(at_once=2))
+    await documents.bring("a1", "b1", "a2", "b2")
+    await documents.clock.advance(SLOW_S + 1)
+    await documents.end("a1")
+    assert documents.begun == ["a1", "b1"], "of slow accounts one place at a time is begun"
+    await documents.bring("c1")
+    await documents.clock.advance(SLOW_S + 1)
+    assert documents.broken == []
+    await documents.bring("d1")
+    assert (documents.broken, documents.begun[2:]) == (["c1"], ["c1", "d1"]), "the last that has become slow"
+
+
+async def test_slow_one_that_has_its_place_keeps_it() -> None:
+    """However many come that were not known to be slow: each of them is broken off in its place."""
+    documents = Documents(QueueBounds(at_once=2))
+    await documents.bring("a1", "b1", "c1")
+    await documents.clock.advance(SLOW_S)
+    await documents.end("b1")
+    await documents.end("c1")
+    assert documents.begun == ["a1", "b1", "c1", "a1"], "anna is slow, and begins again"
+    for name in ("d1", "e1", "f1"):
+        await documents.bring(name)
+        await documents.clock.advance(SLOW_S)
+    assert documents.broken == ["a1", "d1", "e1"]
+    assert documents.begun[4:] == ["d1", "e1", "f1"]
 
 
 async def test_account_is_slow_for_a_while() -> None:
     documents = Documents(QueueBounds(at_once=2))
     await documents.bring("a1", "b1")
-    await documents.clock.advance(SLOW_S)
+    await documents.clock.advance(SLOW_S - 1)
     await documents.end("a1")
     await documents.clock.advance(1)
     await documents.end("b1")
@@ -134,11 +177,89 @@ async def test_account_is_slow_for_a_while() -> None:
     await documents.bring("b2", "a2")
     assert documents.begun[2:] == ["b2", "a2"], "only ben is slow, and alone so"
     await documents.end("b2")
-    await documents.clock.advance(1)
-    await documents.bring("c1", "b3", "d1")
-    await documents.clock.advance(SLOW_S + 1)
     await documents.end("a2")
-    assert documents.begun[4:] == ["c1", "b3"], "a quick document makes nobody slow for longer"
+    await documents.clock.advance(1)
+    await documents.bring("b3")
+    assert documents.turns.hindrance("b", patient=False) is None, "a quick document makes nobody slow for longer"
+
+
+async def test_who_has_had_least_time_comes_first() -> None:
+    documents = Documents(QueueBounds(at_once=1))
+    await documents.bring("a1", "a2", "b1", "b2")
+    await documents.clock.advance(4)
+    await documents.end("a1")
+    await documents.clock.advance(1)
+    await documents.end("b1")
+    await documents.bring("c1", "d1")
+    assert documents.begun == ["a1", "b1", "b2"]
+    await documents.end("b2")
+    assert documents.begun[3:] == ["c1"], "and not anna, who waits longer, for she has had more"
+    for name in ("c1", "d1", "a2"):
+        await documents.end(name)
+    assert documents.begun[4:] == ["d1", "a2"]
+
+
+async def test_what_an_account_has_had_counts_half_after_a_while() -> None:
+    documents = Documents(QueueBounds(at_once=1))
+    await documents.bring("a1")
+    await documents.clock.advance(4)
+    await documents.end("a1")
+    await documents.clock.advance(HALF_S)
+    await documents.bring("b1")
+    await documents.clock.advance(3)
+    await documents.end("b1")
+    await documents.bring("c1", "b2", "a2")
+    await documents.end("c1")
+    assert documents.begun[3:] == ["a2"], "two seconds, by now, to three"
+
+
+@pytest.mark.parametrize(("accounts", "takes_s"), [("abcd", 14), ("abcdefgh", 4.9), ("abcdefgh", 80)])
+async def test_mail_of_another_has_its_turn_however_many_accounts_hand_in_slow_documents(
+    accounts: str, takes_s: float
+) -> None:
+    """Each hands in the next as soon as one is done, and is patient."""
+    clock = FakeClock()
+    turns = Turns(clock)
+
+    async def made(seconds: float) -> str:
+        await clock.sleep_until(clock.now().plus(seconds).mono_us)
+        return "made"
+
+    async def hands_in_for_ever(account: str) -> None:
+        while True:
+            await turns.run(account, lambda: made(takes_s))
+
+    tasks = [asyncio.create_task(hands_in_for_ever(one)) for one in accounts for _ in range(2)]
+    await clock.advance(300)
+    answers = []
+    for nth in range(20):
+        mail = asyncio.create_task(turns.run(f"honest-{nth % 2}", lambda: made(1), patient=False))
+        await clock.advance(37)
+        answers.append(mail.result())
+    assert answers == ["made"] * 20
+    await end(tasks)
+
+
+async def test_turn_of_what_cannot_be_done_again_is_not_broken_off() -> None:
+    documents = Documents(QueueBounds(at_once=2))
+    async with documents.turns.turn("a") as is_turn:
+        await documents.bring("b1", "c1")
+        await documents.clock.advance(SLOW_S + 1)
+        assert (is_turn, documents.broken, documents.begun) == (True, ["b1"], ["b1", "c1"])
+        await documents.bring("d1")
+        await documents.clock.advance(SLOW_S + 1)
+        assert documents.broken == ["b1", "c1"]
+
+
+async def test_work_that_fails_fails_and_leaves_its_place() -> None:
+    turns = Turns(FakeClock(), QueueBounds(at_once=1))
+
+    async def fails() -> None:
+        raise OSError("no room")
+
+    for _ in range(2):
+        with pytest.raises(OSError, match="no room"):
+            await turns.run("a", fails)
 
 
 async def test_slow_account_has_the_only_place_where_there_is_one() -> None:
@@ -167,11 +288,22 @@ async def test_where_the_queue_is_full_the_last_of_who_brought_most_makes_room_f
     assert documents.begun == ["a1", "b1", "c1", "d1", "e1"]
 
 
+async def test_slow_account_makes_room_in_a_full_queue_for_one_that_is_not() -> None:
+    documents = Documents(QueueBounds(at_once=1, waiting=2))
+    await documents.bring("a1")
+    await documents.clock.advance(SLOW_S)
+    await documents.end("a1")
+    await documents.bring("b1", "a2", "c1", "d1")
+    assert documents.gone == ["a2"]
+    assert documents.turns.hindrance("e") is not None, "no one else is slow"
+    assert documents.turns.hindrance("a") is not None
+
+
 async def test_who_is_not_patient_waits_for_seconds_and_no_longer() -> None:
     """He holds one of the mail server's places, which all customers share."""
     documents = Documents(QueueBounds(at_once=1))
     await documents.bring("a1", "b1!", "c1")
-    await documents.clock.advance(SLOW_S - 1)
+    await documents.clock.advance(IMPATIENT_S - 1)
     assert documents.gone == []
     await documents.clock.advance(1)
     assert documents.gone == ["b1!"]
