@@ -96,7 +96,7 @@ class Operations:
 
     def at(self, path: str) -> tuple[Mapping[str, Operation], Names] | None:
         """The methods of a path, and what it names; ``None``: there is no such path."""
-        found = ((methods, pattern.match(path)) for pattern, methods in self.table)
+        found = ((methods, pattern.fullmatch(path)) for pattern, methods in self.table)
         return next(((methods, match.groupdict()) for methods, match in found if match is not None), None)
 
 

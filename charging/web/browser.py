@@ -37,6 +37,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+_COOKIE_SPACE = " \t"
 
 Form = Mapping[str, str]
 
@@ -81,14 +82,18 @@ def local_place(place: str) -> str:
 
 def cookie(request: Request, name: str) -> str:
     """One that `set_cookie` has set; empty: there is none. Values of ours need no quotes, so nothing is unquoted: the
-    standard library takes time by the square of a quoted value (CVE-2024-7592), and a stranger sends what he likes."""
-    found = ""
+    standard library takes time by the square of a quoted value (CVE-2024-7592), and a stranger sends what he likes.
+
+    Names are compared as browsers compare them, which take spaces and tabs alone away (RFC 6265, 5.2): another host of
+    the domain may set one whose name begins with what Python, too, calls a space, and ``__Host-`` does not bind that.
+    Two of a name are none: a browser has one of ours, so another has set the other."""
+    found = []
     for header in request.headers.getlist("cookie"):
         for pair in header.split(";"):
             key, _, value = pair.partition("=")
-            if key.strip() == name:
-                found = value.strip()
-    return found
+            if key.strip(_COOKIE_SPACE) == name:
+                found.append(value.strip(_COOKIE_SPACE))
+    return found[0] if len(found) == 1 else ""
 
 
 def set_cookie(

@@ -67,7 +67,7 @@ _QUERY_SAFE = "!$%&'()*+,-./:;=?@_~"
 
 def is_for_the_daemon(method: str, path: str) -> bool:
     """Whether the request is handed on."""
-    return method != "GET" or any(one.match(path) for one in LIVE)
+    return method != "GET" or any(one.fullmatch(path) for one in LIVE)
 
 
 def daemon_at(socket: Path) -> httpx.AsyncClient:

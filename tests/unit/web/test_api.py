@@ -16,6 +16,7 @@ from charging.service.statements import month_bounds_us
 from charging.service.tokens import OPERATED, NewToken, Scope
 from charging.sparing import LINES
 from charging.web.api_document import complete, scope_of
+from charging.web.api_gate import Operations
 from tests.fakes.clock import FakeClock
 from tests.unit.service.conftest import Shop
 from tests.unit.web.door import Door
@@ -106,6 +107,20 @@ async def test_unknown_paths_and_methods_are_problems_that_name_what_there_is(do
     await door("read", "GET", "/accounts/", 404)
     response = await door("read", "DELETE", "/accounts/anna", 405)
     assert response.headers["allow"] == "GET, PATCH"
+
+
+async def test_no_path_is_another_with_a_line_break_behind_it(door: Door) -> None:
+    """A pattern that ends with ``$`` would say so, and what is compared would not: a body let in by the one as a
+    document would be read by the other as a request."""
+    document = (await door("", "GET", "/openapi.json")).json()
+    operations = Operations.of(document, {})
+    paths = [path.replace("{", "").replace("}", "") for path in document["paths"]]
+    assert all(operations.at(path) for path in paths)
+    taken = {path: operations.at(f"{path}\n") for path in paths}
+    named = {path: [*found[1].values()][-1] for path, found in taken.items() if found is not None}
+    assert all(name.endswith("\n") for name in named.values()), "the line break is of the name that the path ends with"
+    assert "/accounts/account/faxes" not in named
+    await door("fax", "POST", "/accounts/anna/faxes%0A", 404)
 
 
 async def test_a_token_may_ask_so_often_and_then_again(door: Door, clock: FakeClock) -> None:

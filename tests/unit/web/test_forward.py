@@ -48,6 +48,7 @@ def test_changes_and_a_running_call_are_the_daemons(request_line: str) -> None:
     "path",
     [
         "/calls",
+        "/quotes\n",
         "/accounts",
         "/accounts/anna",
         "/accounts/anna/journal",

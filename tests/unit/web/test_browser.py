@@ -1,0 +1,34 @@
+"""What a browser sends back is read as the browser means it."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.requests import Request
+
+from charging.web.browser import cookie
+
+NAME = "__Host-charging-customer"
+
+
+def sent(*headers: bytes) -> Request:
+    return Request({"type": "http", "headers": [(b"cookie", header) for header in headers]})
+
+
+@pytest.mark.parametrize("between", [b"", b" ", b"\t", b" \t "])
+def test_a_cookie_is_found_among_others(between: bytes) -> None:
+    header = b"a=1;%b%b=x=y%b;b=2" % (between, NAME.encode(), between)
+    assert cookie(sent(header), NAME) == "x=y"
+
+
+@pytest.mark.parametrize("odd", [code for code in range(256) if chr(code).isspace() and code not in b" \t"])
+def test_a_name_behind_what_python_calls_a_space_is_another_one(odd: int) -> None:
+    """Such a one may be set by another host of the domain: what begins with ``__Host-`` may not (RFC 6265bis)."""
+    assert cookie(sent(b"%c%b=theirs" % (odd, NAME.encode())), NAME) == ""
+    assert cookie(sent(b"%b=ours; %c%b=theirs" % (NAME.encode(), odd, NAME.encode())), NAME) == "ours"
+
+
+@pytest.mark.parametrize("headers", [(b"%b=ours; %b=theirs",), (b"%b=ours", b"%b=theirs")])
+def test_two_of_a_name_are_none(headers: tuple[bytes, ...]) -> None:
+    one, *more = headers
+    filled = [header.replace(b"%b", NAME.encode()) for header in (one, *more)]
+    assert cookie(sent(*filled), NAME) == ""
