@@ -30,12 +30,10 @@ from charging.records import VOLATILE, replace
 
 SERVICE = "fax"
 ANSWERED = "ANSWER"
-TRUNK_AWAY = ("CHANUNAVAIL", "CONGESTION")
-TRUNK_S = 5
-"""Within so many seconds a trunk says that it takes no call. Who says so later has let the line ring: the words are the
-far end's, which may be a machine of the sender's own."""
 RINGS_TO_ONE = 4
-"""Seconds of ringing in vain that count as one that was held unpaid: of a company's faxes some are not answered."""
+"""Seconds of ringing in vain that count as one that was held unpaid, and so does what is left of them: of a company's
+faxes some are not answered. Whatever the line says at the end: the words are the far end's, which may be a machine of
+the sender's own."""
 RING_S = 60
 """How long the switch lets it ring."""
 RECORD_RETRY_S = 1
@@ -187,15 +185,16 @@ def _box_read(fax: Fax, event: BlackBoxRead, now: Instant, policy: Policy) -> An
 
 def _unpaid_s(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int) -> int:
     """For how many seconds it held a line beyond what its delivered pages may take: all of them where none was, and a
-    part where nobody answered. From the order on, for the record has no time of the answer. No longer than the switch
-    allows: while that is away, or its clock is wrong, time passes that its customer has not held. Where there is no
-    record nobody knows of a line, and what the trunk did not take is the operator's."""
+    part where nobody answered. Those that have begun do not count: a trunk that takes nothing says so at once. From the
+    order on, for the record has no time of the answer. No longer than the switch allows: while that is away, or its
+    clock is wrong, time passes that its customer has not held. Where there is no record nobody knows of a line."""
+    if not box.found or box.undialled:
+        return 0
     most_s = (fax.dial_by.wall_us - fax.opened.wall_us) // MICROSECONDS + RING_S + send_s(fax.pages)
     held_s = min(max(0, ended_us - fax.opened.wall_us) // MICROSECONDS, most_s)
-    has_held = box.found and not box.undialled and not (box.dial_status in TRUNK_AWAY and held_s <= TRUNK_S)
     if box.dial_status not in ("", ANSWERED):
-        held_s //= RINGS_TO_ONE
-    return max(0, held_s - (send_s(sent) if sent else 0)) if has_held else 0
+        held_s = -(-held_s // RINGS_TO_ONE)
+    return max(0, held_s - (send_s(sent) if sent else 0))
 
 
 _HANDLERS: Mapping[type, oneoff.Handler[Fax]] = dict(

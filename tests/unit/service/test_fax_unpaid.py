@@ -34,7 +34,7 @@ def bounded(office: Office, most_s: int = MOST_S) -> list[int]:
     return told
 
 
-async def fails(office: Office, key: str, held_s: int, pages: int = 0, dial_status: str = "") -> None:
+async def fails(office: Office, key: str, held_s: float, pages: int = 0, dial_status: str = "") -> None:
     """A fax that ends after so long, with so many pages delivered."""
     session = (await office.sent(key)).session
     await office.rig.clock.advance(held_s)
@@ -115,16 +115,17 @@ async def test_delivered_pages_pay_for_the_time_that_they_may_take(
 @pytest.mark.parametrize(
     ("status", "held_s", "counted_s"),
     [
-        *(("BUSY", 50, 12), ("NOANSWER", 50, 12), ("ANSWER", 50, 50)),
-        *(("CHANUNAVAIL", 5, 0), ("CONGESTION", 5, 0)),
-        *(("CHANUNAVAIL", 6, 1), ("CONGESTION", 6, 1), ("CONGESTION", 58, 14)),
+        *(("BUSY", 50, 13), ("NOANSWER", 52, 13), ("ANSWER", 50, 50)),
+        *(("CHANUNAVAIL", 0.9, 0), ("CONGESTION", 0.9, 0), ("BUSY", 0.9, 0)),
+        *(("CHANUNAVAIL", 1, 1), ("CONGESTION", 4, 1), ("CONGESTION", 5, 2), ("CONGESTION", 58, 15)),
     ],
 )
 async def test_a_machine_that_rings_and_does_not_answer_counts_by_a_quarter(
-    office: Office, status: str, held_s: int, counted_s: int
+    office: Office, status: str, held_s: float, counted_s: int
 ) -> None:
     """Else the same numbers, rung again and again, would keep all others from sending, for nothing. What the trunk does
-    not take is none of the customer's; but a far end that rings and then says so is no trunk."""
+    not take is none of the customer's, and over at once; a far end that rings for four seconds and then says the same
+    is no trunk."""
     bounded(office)
     await fails(office, "a", held_s, dial_status=status)
     assert await unpaid(office) == Balance(-counted_s, 0)
