@@ -1,7 +1,8 @@
 """Sends mails: one SMTP connection for a batch, by aiosmtplib.
 
 What the server says about *one mail* is a :class:`Verdict`; what keeps *every* mail from leaving (no connection, TLS,
-a wrong password, a sender that is refused, a server that falls silent or hangs up) is :class:`MailServerTrouble`.
+a wrong password, a sender that is refused, a server that falls silent or hangs up) is :class:`MailServerTrouble`. A
+server may also fall silent or hang up over one mail, whose recipient's domain it looks up: `Smtp.reopen` tells.
 
 - 4xx: later. 5xx about recipient or contents: never. The 5.7 family ("not authorised", "relaying denied") is an
   exception: a policy or setting is wrong and may be corrected, so: later.
@@ -105,9 +106,16 @@ class Smtp:
             said = f"the sender {mail.sender_address} is refused: {_said(error)}{_cure(error)}"
             raise MailServerTrouble(f"{mail.host}:{mail.port} ({mail.tls}): {said}") from error
 
+    async def reopen(self) -> None:
+        """Connect again after trouble over one mail, and name the sender, to see whether the trouble is that mail's or
+        the server's. Raises MailServerTrouble if it is the server's."""
+        self._drop()
+        await self.open()
+        await self.try_sender()
+
     async def send(self, message: EmailMessage) -> Verdict:
         """Hand over one mail. Raises MailServerTrouble when the connection is of no use any more; whether the server
-        took the mail is then unknown."""
+        took the mail is then unknown. `reopen` tells whether it takes others."""
         client = self._client
         if client is None or not client.is_connected:
             raise MailServerTrouble("there is no connection")

@@ -5,7 +5,14 @@ claims that the turn holds. Between turns it rests until something is put in, or
 
 There are two kinds of failure. If a mail is refused for now, that mail waits, by its own count of attempts. If the
 server cannot be used, this worker waits, by the count of failed turns; mails that were not tried are released at once
-and keep their count (another daemon may reach the server). Both waits double from ``retry_first_s`` to
+and keep their count (another daemon may reach the server).
+
+A server that falls silent over one mail, or hangs up, may be waiting for name servers of that mail's recipient, who may
+be a customer with a domain of his own. So it is asked again. If it takes connections and the sender, the mail alone is
+at fault: those of the same account or domain wait as long as it does, the others go on. A turn ends after
+`TROUBLES_MAX` of them, and begins with mails that were tried least often: those of others wait for so many at most.
+
+Both waits double from ``retry_first_s`` to
 ``retry_most_s``. A mail that was tried at least GIVE_UP_ATTEMPTS_MIN times is given up once it is ``give_up_after_h``
 hours old. A mail that only waited for the server is never given up.
 """
@@ -29,6 +36,8 @@ BATCH_MAX = 50
 BATCH_S = CLAIM_S // 2
 PURGE_MAX = 200
 GIVE_UP_ATTEMPTS_MIN = 5
+TROUBLES_MAX = 3
+"""Mails of a turn over which the server has fallen silent, or hung up."""
 POLL_S = 15
 """Between looks at an outbox that others may have put something into."""
 
@@ -103,21 +112,32 @@ class Worker:
         if not entries:
             return purged >= PURGE_MAX
         try:
-            await self._send_all(entries)
+            has_more = await self._send_all(entries)
         except MailServerTrouble as error:
             self._server_failed(error)
             return False
         self._server_is_fine()
-        return len(entries) == BATCH_MAX
+        return has_more or len(entries) == BATCH_MAX
 
-    async def _send_all(self, entries: list[Entry]) -> None:
-        begun = self._clock.now()
-        waiting = list(entries)
+    async def _send_all(self, entries: list[Entry]) -> bool:
+        """Whether there are some for which there was no time. Raises MailServerTrouble."""
+        begun, troubles = self._clock.now(), 0
+        waiting = sorted(entries, key=lambda entry: entry.attempts)
         smtp = self._smtp()
         try:
             await smtp.open()
-            while waiting and begun.seconds_until(self._clock.now()) < BATCH_S:
-                await self._send_one(smtp, waiting.pop(0))
+            while waiting and troubles < TROUBLES_MAX and begun.seconds_until(self._clock.now()) < BATCH_S:
+                entry = waiting.pop(0)
+                try:
+                    await self._send_one(smtp, entry)
+                except MailServerTrouble:
+                    troubles += 1
+                    await smtp.reopen()
+                    alike = [one for one in waiting if _are_alike(one, entry)]
+                    waiting = [one for one in waiting if one not in alike]
+                    for one in alike:
+                        await self._outbox.let_go(one, self._later_us(entry.attempts))
+            return bool(waiting)
         finally:
             # Also when the daemon stops: what was not tried need not wait for the end of its claim.
             await smtp.close()
@@ -159,9 +179,8 @@ class Worker:
             await self._outbox.give_up(entry, now_us, verdict.why)
             log.error("notice_given_up", why=verdict.why, **told)
         else:
-            wait_s = self._wait_s(entry.attempts)
-            await self._outbox.failed(entry, now_us + wait_s * MICROSECONDS, verdict.why)
-            log.warning("notice_delayed", why=verdict.why, wait_s=wait_s, **told)
+            await self._outbox.failed(entry, self._later_us(entry.attempts), verdict.why)
+            log.warning("notice_delayed", why=verdict.why, wait_s=self._wait_s(entry.attempts), **told)
         self._observer.notice(str(notice.kind), str(fate))
 
     def _is_hopeless(self, entry: Entry, now_us: int) -> bool:
@@ -181,7 +200,17 @@ class Worker:
         self._failed_turns = 0
         self._observer.mail_server(True)
 
+    def _later_us(self, failures: int) -> int:
+        """When to try again after one more than ``failures``, wall clock."""
+        return self._clock.now().wall_us + self._wait_s(failures) * MICROSECONDS
+
     def _wait_s(self, failures: int) -> int:
         """Seconds to wait after one more than ``failures``."""
         # 2^17 seconds exceed every ceiling; beyond that the power would only grow.
         return min(self._mail.retry_most_s, self._mail.retry_first_s << min(failures, 17))
+
+
+def _are_alike(one: Entry, other: Entry) -> bool:
+    """Whether what holds up one notice holds up the other."""
+    domains = {entry.notice.address.rpartition("@")[2].lower() for entry in (one, other)}
+    return one.notice.account == other.notice.account or len(domains) == 1

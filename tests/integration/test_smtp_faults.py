@@ -125,6 +125,22 @@ async def test_stalled_in_mid_mail(clock: FakeClock, step: str) -> None:
     assert sorted(post.mailbox.recipients) == [A, B]
 
 
+@pytest.mark.parametrize("step", ["at_rcpt", "at_data"])
+@pytest.mark.parametrize("answer", ["stall", "drop", "421 4.7.0 too many errors"])
+async def test_one_that_the_server_falls_silent_over_holds_up_no_mail_of_others(
+    clock: FakeClock, step: str, answer: str
+) -> None:
+    """As a server does that looks the recipient's domain up, whose name servers may be a customer's own."""
+    post = Post(clock, timeout_s="0.5")
+    slow = make_notice(f"missed-call/{A}", NoticeKind.LOW_CREDIT, account="a", address="x@slow.example")
+    await post.outbox.put(slow)
+    await post.put(B, C)
+    setattr(post.mailbox, step, {"x@slow.example": answer})
+    with mail_server(post.mailbox, port=post.port):
+        await post.worker.turn()
+    assert await post.states() == {"x@slow.example": State.WAITING, B: State.SENT, C: State.SENT}
+
+
 async def test_a_server_that_says_goodbye_is_left_and_found_again(post: Post) -> None:
     await post.put(A, B)
     post.mailbox.at_rcpt = {A: "421 4.3.2 shutting down"}
