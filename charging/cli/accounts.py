@@ -86,7 +86,7 @@ def add(
 
 @account.command("show")
 def show(ctx: typer.Context, account: str = ACCOUNT, as_json: bool = JSON_OPTION) -> None:
-    """An account, its balance with running calls, and its numbers."""
+    """An account, its balance and its numbers. The balance counts running calls."""
     with connected(options(ctx).settings()) as client:
         shown = client.get(path("accounts", account))
         shown["balance"] = client.get(path("accounts", account, "balance"))
@@ -147,7 +147,7 @@ def change(
 
 @account.command("suspend")
 def suspend(ctx: typer.Context, account: str = ACCOUNT, reason: str = REASON, as_json: bool = JSON_OPTION) -> None:
-    """Forward no new calls, until `activate`; running ones go on while they can pay, `charging hangup` ends one."""
+    """Forward no new calls, until `activate`. Running ones go on while they can pay, `charging hangup` ends one."""
     _set_status(ctx, account, "suspended", reason, as_json)
 
 
@@ -164,7 +164,7 @@ def activate(
 
 @account.command("close")
 def close(ctx: typer.Context, account: str = ACCOUNT, reason: str = REASON, as_json: bool = JSON_OPTION) -> None:
-    """Close for good: no refund, and the history stays; running calls as with `suspend`."""
+    """Close for good. No refund, and the history stays; running calls as with `suspend`."""
     _set_status(ctx, account, "closed", reason, as_json)
 
 
@@ -191,7 +191,7 @@ def export_data(
     account: str = ACCOUNT,
     output: Path | None = OUTPUT,
 ) -> None:
-    """Write all that is known of the account's customer, as JSON lines: for the customer who asks what that is."""
+    """Write all that is known of the account's customer. As JSON lines, for the customer who asks what that is."""
     with connected(options(ctx).settings()) as client, _private(output) as file:
         for piece in client.lines(path("ledger", "people", account)):
             if "error" in piece:
@@ -216,7 +216,7 @@ def _private(file: Path | None) -> Iterator[TextIO]:
 
 @account.command("erase")
 def erase(ctx: typer.Context, account: str = ACCOUNT, as_json: bool = JSON_OPTION) -> None:
-    """Erase what the books do not need of a closed account: mail address, numbers, callers, notices. For good."""
+    """Erase what the books do not need of a closed account. Mail address, numbers, callers, notices; for good."""
     with connected(options(ctx).settings()) as client:
         erased = client.send("POST", path("ledger", "people", account, "erasures"), {})
     show_one(erased, as_json=as_json)
@@ -256,7 +256,7 @@ def correct(
     key: str = KEY,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Put credit right by another journal line, never below zero."""
+    """Put credit right by another journal line. Never below zero."""
     account_first(account, amount, forms.AMOUNT, "charging account correct ACCOUNT AMOUNT")
     with connected(options(ctx).settings()) as client:
         body = {"amount": amount, "reason": reason}
@@ -274,7 +274,7 @@ def grant_minutes(
     key: str = KEY,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Give free minutes of this month, or take back, by another journal line."""
+    """Give free minutes of this month, or take some back. It is another journal line."""
     account_first(account, minutes, forms.WHOLE, "charging account grant-minutes ACCOUNT MINUTES")
     if not re.fullmatch(forms.WHOLE, minutes):
         raise typer.BadParameter(f"found {minutes[:40]!r} minutes, expected a whole number such as 30, or -30")
@@ -296,7 +296,7 @@ def grant_credit(
     key: str = KEY,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Give promotional credit with an end, which pays before bought credit, or take it back."""
+    """Give promotional credit with an end, or take it back. It pays before bought credit."""
     account_first(account, amount, forms.AMOUNT, "charging account grant-credit ACCOUNT AMOUNT")
     with connected(options(ctx).settings()) as client:
         body = {"amount": amount, "last_day": last_day, "reason": reason}
@@ -322,7 +322,7 @@ def grant_pack(
     key: str = KEY,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Give a pack of minutes, fax pages or messages with an end, or take some of it back."""
+    """Give a pack with an end, or take some of it back. Minutes, fax pages or messages."""
     with connected(options(ctx).settings()) as client:
         body = {"pack": pack, "reason": reason, "last_day": last_day, "minutes": minutes, "pieces": pieces}
         answer = client.send("POST", path("accounts", account, "pack-grants"), body, key=key or new_key())
@@ -336,7 +336,7 @@ def page_link(
     widget: bool = typer.Option(False, "--widget", help="A token of the balance widget instead."),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Make a link that signs the customer in on his page, once, within a few minutes. Give it to nobody else."""
+    """Make a link that signs the customer in on his page. Once, within a few minutes; give it to nobody else."""
     with connected(options(ctx).settings()) as client:
         body = {"use": Use.WIDGET if widget else Use.PAGE}
         show_one(client.send("POST", path("accounts", id, "page-tokens"), body), as_json=as_json)

@@ -38,7 +38,7 @@ def changes(
     until: str | None = typer.Option(None, "--until", help="A day or time: before it.", show_default=False),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Who changed what, oldest first: accounts, numbers, money, tokens, accepted tariffs; by whom."""
+    """Who changed what, oldest first. Accounts, numbers, money, tokens, accepted tariffs."""
     if day is not None:
         if since is not None or until is not None:
             raise typer.BadParameter("choose one of --day and --since or --until")

@@ -39,7 +39,8 @@ def check(
     ),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Look for what is wrong: settings, tariff, prompts, mails, ledger. A finding a line; exit 1 for a problem."""
+    """Look for what is wrong before calls meet it. Settings, tariff, prompts, mails, ledger: a finding a line. Exit 1
+    if there is a problem."""
     from charging.cli.check_files import Wanted, findings  # all of the engine, for this command alone
 
     if call is not None and not re.fullmatch(r"[+]?[0-9]{3,15}", call):

@@ -52,8 +52,8 @@ def run(
 
 
 def reload(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
-    """Have the running daemon read tariff, decks, templates and prompts again, now; exit 1 where one of them is wrong,
-    which then changes nothing. Other settings, and the secrets, need a restart."""
+    """Read tariff, decks, templates and prompts again, now. Exit 1 if one of them is wrong, which then changes nothing.
+    Other settings, and the secrets, need a restart."""
     from charging.cli.client import connected, daemon_answers
 
     settings = options(ctx).settings()

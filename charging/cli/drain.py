@@ -23,7 +23,8 @@ def drain(
     end: bool = typer.Option(False, "--end", help="It was for nothing: reserve as ever, and take new calls."),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Before `core restart gracefully`: pay every running call as far as its money goes, and have Asterisk know it."""
+    """Pay running calls ahead, before Asterisk is restarted. Each is paid as far as its money goes, and Asterisk knows
+    its new end. Then: `core restart gracefully`."""
     if end and refuse_new:
         raise typer.BadParameter("choose one of --end and --refuse-new")
     with connected(options(ctx).settings()) as client:

@@ -15,7 +15,7 @@ from charging.cli.output import Column, show_one, show_rows
 fax = typer.Typer(help="Faxes that subscribers send.", no_args_is_help=True, rich_markup_mode=None)
 
 address = typer.Typer(
-    help="An account's own, secret fax address: whoever mails to it faxes at the account's cost.",
+    help="An account's own, secret fax address. Whoever mails to it faxes at the account's cost.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -54,7 +54,7 @@ def send(
     key: str = KEY,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Send a document; at once paid for and dialled, or refused with what is missing."""
+    """Send a document as a fax. It is paid for and dialled at once, or refused with what is missing."""
     try:
         data = file.read_bytes()
     except OSError as error:
@@ -81,7 +81,7 @@ def cancel(
     session: str = typer.Argument(help="As listed.", show_default=False),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """End a fax that is on its way; pages that were confirmed by then are charged."""
+    """End a fax that is on its way. Pages that were confirmed by then are charged."""
     with connected(options(ctx).settings()) as client:
         show_one(client.send("POST", path("accounts", account, "faxes", session, "cancellation")), as_json=as_json)
 

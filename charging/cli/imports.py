@@ -27,7 +27,7 @@ def import_accounts(
     dry_run: bool = typer.Option(False, "--dry-run", help="Check everything and write nothing."),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Make accounts and numbers from a CSV file; nothing is written where any line is wrong."""
+    """Make accounts and numbers from a CSV file. Nothing is written if any line is wrong."""
     settings = options(ctx).settings()
     try:
         data = file.read_bytes()

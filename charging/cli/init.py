@@ -62,7 +62,7 @@ def register(app: typer.Typer) -> None:
 
 
 def init(folder: Path = FOLDER, state: Path | None = STATE_FOLDER, diff: bool = DIFF, accept: bool = ACCEPT) -> None:
-    """Lay down a configuration to begin with; where there is one, change nothing and say what ships differently now.
+    """Lay down a configuration to begin with. Where there is one, change nothing and say what ships differently now.
 
     Exit 1 if anything does. Secrets are made for the place, and never shown.
     """

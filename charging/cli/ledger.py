@@ -59,8 +59,8 @@ def register(app: typer.Typer) -> None:
 
 @ledger.command("verify")
 def verify(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
-    """Recompute every balance from the journal; everything found, and every open finding, on a line; exit 1 where there
-    is one."""
+    """Recompute every balance from the journal. Everything found, and every open finding, is a line. Exit 1 if there is
+    one."""
     found: list[str] = []
     with connected(_of_books(ctx)) as client:
         for line in client.lines("/ledger/findings"):
@@ -82,8 +82,8 @@ def verify(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
 def findings(
     ctx: typer.Context, every: bool = ALL, done: str = DONE, reason: str = DONE_REASON, as_json: bool = JSON_OPTION
 ) -> None:
-    """What contradicts a booking, the newest first: what it means and what to do. With `--done ID --reason …`: it is
-    done; the finding stays, with the reason beside it."""
+    """What contradicts a booking, the newest first. Each says what it means and what to do. With `--done ID --reason
+    …`: it is done; the finding stays, with the reason beside it."""
     if bool(done) != bool(reason):
         raise typer.BadParameter("give both or neither", param_hint="'--done' and '--reason'")
     with connected(_of_books(ctx)) as client:
@@ -134,8 +134,8 @@ def backup(ctx: typer.Context, file: Path = BACKUP, keep: int = KEEP, as_json: b
 def upgrade(
     ctx: typer.Context, dry_run: bool = DRY_RUN, backup: Path | None = BACKUP_FILE, as_json: bool = JSON_OPTION
 ) -> None:
-    """Bring a ledger that an older program wrote to this program's schema, with a copy first. No daemon may run but for
-    a --dry-run (one that starts does the same to a SQLite ledger by itself)."""
+    """Bring an older program's ledger to this one's schema. A copy is made first. No daemon may run but for a
+    --dry-run. (A daemon that starts does the same to a SQLite ledger by itself.)"""
     from charging.cli.ledger_upgrade import upgrade_ledger
 
     done = upgrade_ledger(options(ctx).settings(), backup, dry_run=dry_run)
@@ -152,8 +152,8 @@ def upgrade(
 
 @ledger.command("restore")
 def restore(ctx: typer.Context, file: Path = COPY, as_json: bool = JSON_OPTION) -> None:
-    """Put what `backup` wrote in the SQLite ledger's place, if its books are exact. No daemon may run; the ledger that
-    was there is kept beside it."""
+    """Put what `backup` wrote in the SQLite ledger's place. Its books must be exact, and no daemon may run. The ledger
+    that was there is kept beside it."""
     from charging.cli import ledger_idle
 
     place, kept = ledger_idle.restore(options(ctx).settings(), file)
@@ -174,7 +174,7 @@ def confirm_time(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
 
 @ledger.command("redact")
 def redact(ctx: typer.Context, before: str = REDACT_BEFORE, as_json: bool = JSON_OPTION) -> None:
-    """Hide the last digits of callers' and targets' numbers in CDRs of calls that ended earlier. May be repeated."""
+    """Hide the last digits of numbers in CDRs. Callers' and targets', of calls that ended earlier; may be repeated."""
     total, end = 0, {}
     with connected(_of_books(ctx)) as client:
         for end in client.lines("/ledger/redactions", "POST", params={"before": before}):
@@ -189,7 +189,7 @@ def redact(ctx: typer.Context, before: str = REDACT_BEFORE, as_json: bool = JSON
 
 @ledger.command("export")
 def export(ctx: typer.Context, file: Path = NEW_FILE, as_json: bool = JSON_OPTION) -> None:
-    """Write the whole ledger as JSON lines, for `import` into any store. No daemon may run, no call be open."""
+    """Write the whole ledger as JSON lines. Any store takes them by `import`. No daemon may run, no call be open."""
     from charging.cli import ledger_idle  # the stores, which the other commands ask over HTTP
 
     _tell("exported", ledger_idle.export(_of_books(ctx), file), as_json)
@@ -197,7 +197,7 @@ def export(ctx: typer.Context, file: Path = NEW_FILE, as_json: bool = JSON_OPTIO
 
 @ledger.command("import")
 def import_file(ctx: typer.Context, file: Path = EXPORT, as_json: bool = JSON_OPTION) -> None:
-    """Fill the empty ledger that the settings name from an export. No daemon may run."""
+    """Fill an empty ledger from an export. It is the one that the settings name. No daemon may run."""
     from charging.cli import ledger_idle
 
     _tell("imported", ledger_idle.import_file(options(ctx).settings(), file), as_json)
@@ -205,9 +205,8 @@ def import_file(ctx: typer.Context, file: Path = EXPORT, as_json: bool = JSON_OP
 
 @ledger.command("archive")
 def archive(ctx: typer.Context, folder: Path = FOLDER, before: str = BEFORE, as_json: bool = JSON_OPTION) -> None:
-    """Take journal and CDRs of earlier months out of the ledger, into files by month. No daemon may run. An archived
-    top-up, correction or fax that is told again under its id is known for 400 days from its day; then it is carried out
-    again."""
+    """Move journal and CDRs of earlier months to files. One for each month; no daemon may run. An archived top-up,
+    correction or fax that is repeated under its id is known for 400 days from its day; then it is carried out again."""
     from charging.cli import ledger_idle
 
     _tell("archived", ledger_idle.archive_months(_of_books(ctx), before, folder), as_json)

@@ -50,7 +50,7 @@ def paid(
     key: str = PAYMENT,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Record that the subscription is paid: by naming the period, or the payment."""
+    """Record that the subscription is paid. Name the period, or the payment."""
     if until is None and not key:
         raise typer.BadParameter("name the period by --until, or the payment by --id, so that it is recorded once")
     with connected(options(ctx).settings()) as client:

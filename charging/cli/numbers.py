@@ -117,6 +117,6 @@ def change(
 
 @number.command("remove")
 def remove(ctx: typer.Context, number: str = NUMBER, as_json: bool = JSON_OPTION) -> None:
-    """Take a number out of service; the history of its calls stays."""
+    """Take a number out of service. The history of its calls stays."""
     with connected(options(ctx).settings()) as client:
         _show(client.send("DELETE", path("numbers", number)), as_json)

@@ -44,7 +44,7 @@ def check(
     file: Path | None = CHECKED_FILE,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Check a tariff file and its decks; every problem on a line."""
+    """Check a tariff file and its decks. Every problem is a line."""
     from charging.app_surroundings import accepted_of  # loaded only where they are needed
     from charging.cli.decks import load_with_bars
     from charging.clock import SystemClock
@@ -86,7 +86,7 @@ def accept(
     reason: str = typer.Option("", "--reason", help="Why it is meant so; for the log."),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Let a doubtful edition of a rate deck count, which waits on disk; exit 1 where it does not."""
+    """Let a doubtful edition of a rate deck count. It waits on disk until then; exit 1 if it does not count now."""
     from charging.app_surroundings import accepted_of  # loaded only where they are needed
     from charging.tariff.in_force import accept as accept_here
 
@@ -127,7 +127,7 @@ def quote(
     file: Path | None = OTHER_FILE,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """What a call would cost, every step of it; or a fax, by --pages."""
+    """What a call would cost, every step of it. Or a fax, by --pages."""
     asked = _asked(number, plan, account, at, free_seconds)
     with _client(ctx, file, account) as client:
         if pages is None:

@@ -48,7 +48,7 @@ def diff(
     until: str | None = typer.Option(None, "--until", help="With --cdrs: the day after the last.", metavar="DAY"),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """What an edit changes for whom; or what last month's calls would have cost under it."""
+    """What an edit changes for whom. With --cdrs: what past calls would have cost under it."""
     from charging.app_surroundings import tariff_that_counts  # loaded only where they are needed
     from charging.clock import SystemClock
     from charging.tariff.file import load_tariff

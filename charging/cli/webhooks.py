@@ -49,8 +49,9 @@ def register(app: typer.Typer) -> None:
 
 @webhook.command("list")
 def list_webhooks(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
-    """How far each was told, since when it is behind, and how many events it has not taken: those that wait while it is
-    away are not counted. If the last try has failed: why, and when the next is. `charging webhook test` tries now."""
+    """How far each has been sent, and since when it is behind. Also how many events it has not taken; those that wait
+    while it is away are not counted. If the last try has failed: why, and when the next is. `charging webhook test`
+    tries now."""
     with connected(options(ctx).settings()) as client:
         rows = client.get("/webhooks")["items"]
     show_rows(rows, COLUMNS, as_json=as_json, none="the settings have no webhooks")
@@ -74,7 +75,7 @@ def list_letters(ctx: typer.Context, name: str = NAME, as_json: bool = JSON_OPTI
 
 @webhook.command("resend")
 def resend(ctx: typer.Context, name: str = NAME, as_json: bool = JSON_OPTION) -> None:
-    """Try again now what it has not taken, dead letters too; and send again to one that has answered 410."""
+    """Try again now what it has not taken. Dead letters too; and send again to one that has answered 410."""
     show_one(
         {"webhook": name, "letters": _page_by_page(ctx, "POST", path("webhooks", name, "resends"))}, as_json=as_json
     )
@@ -82,7 +83,7 @@ def resend(ctx: typer.Context, name: str = NAME, as_json: bool = JSON_OPTION) ->
 
 @webhook.command("forget")
 def forget(ctx: typer.Context, name: str = NAME, as_json: bool = JSON_OPTION) -> None:
-    """Drop what one that has left the settings has not taken, and how far it was told."""
+    """Drop what is kept of one that has left the settings. What it has not taken, and how far it was sent."""
     show_one({"webhook": name, "letters": _page_by_page(ctx, "DELETE", path("webhooks", name))}, as_json=as_json)
 
 
@@ -104,14 +105,14 @@ def drop(
     event: str = typer.Argument(help="Of the letter.", show_default=False),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Give a letter up for good, so that the later ones of its account go on."""
+    """Give a letter up for good. The later ones of its account then go on."""
     with connected(options(ctx).settings()) as client:
         show_one(client.send("DELETE", path("webhooks", name, "letters", event)), as_json=as_json)
 
 
 @webhook.command("test")
 def try_it(ctx: typer.Context, name: str = NAME, as_json: bool = JSON_OPTION) -> None:
-    """Post a signed message of the type webhook.test, from here, and say what became of it."""
+    """Post a signed webhook.test from here. It says what became of it."""
     settings = options(ctx).settings()
     hook = _hook(settings, name)
     failure = asyncio.run(_posted(hook, sandbox=settings.sandbox))

@@ -21,6 +21,15 @@ def commands(command: Any, path: str = "charging") -> Iterator[tuple[str, Any]]:
         yield from commands(one, f"{path} {name}")
 
 
+def listed(command: Any) -> Iterator[tuple[str, str]]:
+    """Every command as the list of its group shows it on a terminal of 80 columns."""
+    inner = getattr(command, "commands", {})
+    width = 80 - len("  ") - max((len(name) for name in inner), default=0) - len("  ")
+    for name, one in inner.items():
+        yield name, one.get_short_help_str(limit=width)
+        yield from listed(one)
+
+
 def completed(*words: str) -> set[str]:
     ask = 'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _charging; printf "%s\\n" "${COMPREPLY[@]}"'
     script = f"{bash_completion()}\n{ask}"
@@ -29,6 +38,10 @@ def completed(*words: str) -> set[str]:
     )
     assert shown.stderr == ""
     return set(shown.stdout.split())
+
+
+def test_every_command_is_listed_with_a_whole_sentence() -> None:
+    assert [name for name, text in listed(typer.main.get_command(build())) if text.endswith("...")] == []
 
 
 def test_the_manual_has_every_command_and_option() -> None:
