@@ -13,7 +13,9 @@ server may also fall silent or hang up over one mail, whose recipient's domain i
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ _POLICY = re.compile(r"\b5\.7\.[0-9]{1,3}\b")
 _KEYS = (
     (re.compile(r"STARTTLS|WRONG_VERSION_NUMBER|CERTIFICATE|encryption|EOF|^454\b", re.I), "mail.tls and mail.ca_file"),
     (re.compile(r"AUTH|^5(30|34|35)\b", re.I), "mail.user and its password"),
+    (re.compile(r"refused$|unreachable|no route|service not known|no answer", re.I), "mail.host and mail.port"),
     (re.compile(r"^5[0-9][0-9]\b"), "mail.sender_address, and whether the server takes mails of this machine"),
 )
 """By what a server says, which settings are mostly at fault. The first that fits counts."""
@@ -90,7 +93,7 @@ class Smtp:
             await within(float(mail.timeout_s), _greet(client))
         except Exception as error:  # of whatever type: the driver's faults are no end of ours
             client.close()
-            raise MailServerTrouble(f"{mail.host}:{mail.port} ({mail.tls}): {_said(error)}{_cure(error)}") from error
+            raise MailServerTrouble(f"{_place(mail)}: {_said(error)}{_cure(error)}") from error
         self._client = client
 
     async def try_sender(self) -> None:
@@ -104,7 +107,7 @@ class Smtp:
         except Exception as error:  # as in `open`
             self._drop()
             said = f"the sender {mail.sender_address} is refused: {_said(error)}{_cure(error)}"
-            raise MailServerTrouble(f"{mail.host}:{mail.port} ({mail.tls}): {said}") from error
+            raise MailServerTrouble(f"{_place(mail)}: {said}") from error
 
     async def reopen(self) -> None:
         """Connect again after trouble over one mail, and name the sender, to see whether the trouble is that mail's or
@@ -152,6 +155,10 @@ class Smtp:
         self._client = None
 
 
+def _place(mail: Mail) -> str:
+    return f"{mail.host}:{mail.port}" + ("" if mail.tls == "none" else f" ({mail.tls})")
+
+
 async def _greet(client: aiosmtplib.SMTP) -> None:
     await client.connect()
     if client.is_ehlo_or_helo_needed:
@@ -167,6 +174,8 @@ def _verdict(code: int, said: str) -> Verdict:
 
 
 def _said(error: BaseException) -> str:
+    if isinstance(error, aiosmtplib.SMTPConnectError) and (number := _number_of(error.__cause__)):
+        return os.strerror(number)
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return _one_line(f"{error.code} {error.message}")
     if isinstance(error, TimeoutError):
@@ -174,6 +183,13 @@ def _said(error: BaseException) -> str:
     if isinstance(error, (aiosmtplib.SMTPException, OSError, ValueError)):
         return _one_line(str(error) or type(error).__name__)
     return _one_line(f"{type(error).__name__}: {error}")
+
+
+def _number_of(error: BaseException | None) -> int | None:
+    """The operating system's number of an error; ``None``: it has none. (TLS and names have numbers of their own.)"""
+    if isinstance(error, ssl.SSLError | socket.gaierror) or not isinstance(error, OSError):
+        return None
+    return error.errno
 
 
 def _cure(error: BaseException) -> str:

@@ -56,8 +56,8 @@ def test_ports_folders_and_the_mail_server_are_looked_at_before_the_start(
     )
     warned = {line.split()[1]: line for line in graded(ran, "warning")}
     assert f"fax.folder: {place.folder}/file is no folder" in warned["fax"]
-    assert "mail.host: 127.0.0.1:1 (none): " in warned["mail"]
-    assert "mails wait in the ledger for 72 h" in warned["mail"]
+    assert "mail.host: 127.0.0.1:1: Connection refused (look at mail.host and mail.port); mails wait" in warned["mail"]
+    assert "in the ledger for 72 h" in warned["mail"]
     said = started.err.splitlines()[-1].removeprefix("charging: ")
     assert said in ports or said in control
     assert not (place.folder / "ledger.db-wal").exists()
