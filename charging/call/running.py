@@ -54,7 +54,7 @@ from charging.call.events import (
     Woke,
 )
 from charging.call.failover import reassert_within, recover
-from charging.call.model import Context, Session, Short, State
+from charging.call.model import Context, Policy, Session, Short, State
 from charging.call.switch_events import BridgeEntered, ChannelReplaced, DialEnded, TransferKind, TransferSeen
 from charging.clock import MICROSECONDS, parted_us
 from charging.ledger.model import CREDIT
@@ -204,7 +204,7 @@ def _ticks_when_due(session: Session, context: Context) -> Session:
     waits = session.short is not Short.NO or session.ahead or _credit_stands_in(session)
     if waits or policy.is_shared or policy.drain_s:
         return session
-    tick_us = min(session.at(session.covered_s - policy.horizon_s).mono_us, _next_tick(session, context))
+    tick_us = min(session.at(session.covered_s - policy.horizon_s).mono_us, next_tick(session, context))
     return session if tick_us <= now_us else replace(session, tick_mono_us=tick_us)
 
 
@@ -312,15 +312,13 @@ def overdue_at(session: Session, context: Context, enforced_s: int | None = None
 def _deadline(session: Session, context: Context) -> Step:
     if not (session.confirmed or session.vouched):
         return Step(replace(session, deadline_due=True), (AskSwitch(),))
-    at = session.at(session.covered_s)
-    command = SetDeadline(
-        covered_s=session.covered_s,
-        at=at,
-        backstop=at.plus(context.policy.backstop_s),
-        callee_uid=session.callee_uid,
-        caller_uid=session.caller_uid,
-    )
-    return Step(session, (command,))
+    return Step(session, (deadline_at(session, session.covered_s, context.policy),))
+
+
+def deadline_at(session: Session, covered_s: int, policy: Policy) -> SetDeadline:
+    """Return the order to cut the call so many seconds after its answer."""
+    at = session.at(covered_s)
+    return SetDeadline(covered_s, at, at.plus(policy.backstop_s), session.callee_uid, session.caller_uid)
 
 
 # --- time -----------------------------------------------------------------------------------------------------
@@ -340,8 +338,8 @@ def woke(session: Session, event: Woke, context: Context) -> Step:
     if context.is_due(session.retry_mono_us):
         return _retry(session, context)
     if context.is_due(session.check_mono_us):
-        if _may_go_first(session, event, context):
-            check, tick = context.in_s(context.policy.retry_s), _next_tick(session, context)
+        if may_go_first(session, event, context):
+            check, tick = context.in_s(context.policy.retry_s), next_tick(session, context)
             return Step(replace(session, check_mono_us=check, tick_mono_us=tick), (ReadBalances(),))
         ask = AskSwitch(
             everywhere=bool(session.cut_by), leg_only=not (session.cut_by or session.anchored or session.kept_alone)
@@ -386,7 +384,7 @@ def _tick(session: Session, event: Woke, context: Context) -> Step:
     if (waits := _waits(session)) or not session.confirmed:
         retry = context.in_s(context.policy.retry_s)
         return Step(replace(session, tick_mono_us=retry), () if waits else (AskSwitch(),))
-    ticked = replace(session, proven_ms=_proven_ms(session, event), tick_mono_us=_next_tick(session, context))
+    ticked = replace(session, proven_ms=_proven_ms(session, event), tick_mono_us=next_tick(session, context))
     return Step(ticked, (ReadBalances(),))
 
 
@@ -395,7 +393,7 @@ def _is_silent(event: Woke, context: Context) -> bool:
     return proven is None or context.now.mono_us - proven > context.policy.proof_max_age_s * MICROSECONDS
 
 
-def _may_go_first(session: Session, event: Woke, context: Context) -> bool:
+def may_go_first(session: Session, event: Woke, context: Context) -> bool:
     """Whether to reserve the next stretch, and to move the deadline, before the switch is asked: of a call that an
     outage has left with less than a horizon. Nothing is charged for it, and its end gives back what is too much. Where
     no second is left by its record, it has ended, or the record is old."""
@@ -416,8 +414,8 @@ def _proven_ms(session: Session, event: Woke) -> int:
     return session.proven_ms if proven_us is None else max(session.proven_ms, session.elapsed_ms(proven_us))
 
 
-def _next_tick(session: Session, context: Context) -> int:
-    """The next whole tick since the answer, as a monotonic reading in µs."""
+def next_tick(session: Session, context: Context) -> int:
+    """Return the next whole tick since the answer, as a monotonic reading in µs."""
     ticks = session.elapsed_ms(context.now.mono_us) // (context.policy.tick_s * 1000) + 1
     return session.at(ticks * context.policy.tick_s).mono_us
 

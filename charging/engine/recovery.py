@@ -101,13 +101,13 @@ class Recovery:
     async def restore(self) -> None:
         """Read stored sessions that have no runner here. If the ledger does not answer, the next audit tries again:
         meanwhile the calls live on their reservations."""
+        revived: list[SessionRunner] = []
         async with self._restoring:
             self.registry.now()
             doubts = self.registry.doubts  # the answer may lack what is doubted from here on
             # Before the sessions are read: a call that ends in between is still open there.
             seen, closed = self.registry.booked.shown, self._open.watch_closing(True)
             epoch = self.registry.epoch
-            revived: list[SessionRunner] = []
             try:
                 stored = await self.registry.ledger.sessions(switch=self.registry.switch_id)
                 async for record in in_turns(stored):
@@ -125,8 +125,7 @@ class Recovery:
                 self._observe(told.SessionsNotRestored(str(error)))
             finally:
                 self._open.watch_closing(False)
-                for runner in revived:  # all are restored by now: the first to be cut goes first
-                    runner.wake()
+        self.registry.paid_first.begin(revived)  # all are restored by now: the first to be cut goes first
 
     def _revive(self, record: OpenSession) -> tuple[SessionRunner, ...]:
         """Return the runner of a stored session, not started yet; nothing if the record cannot be read."""

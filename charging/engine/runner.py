@@ -207,6 +207,29 @@ class SessionRunner:
             self._acts = True
             self._home.rounds.take(self)
 
+    def hold(self) -> bool:
+        """Let somebody else take its next steps, until `release`; what is offered meanwhile waits. ``False`` if it has
+        something to do already, or was stopped."""
+        if self._acts or self._stopped or self._mailbox:
+            return False
+        self._acts = True
+        return True
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether it was stopped while it is held, or was offered something."""
+        return self._stopped or bool(self._mailbox)
+
+    def release(self, after: Record | None = None, answer: Event | None = None) -> None:
+        """Go on by itself again, from a step that was taken for it, with the answer to what that has asked."""
+        if self._stopped:
+            return
+        if after is not None:
+            self.session = after
+        self.answered(answer)
+        self._acts = False
+        self.wake()
+
     def stop(self) -> None:
         """Do nothing from now on, and ignore answers that are still to come."""
         self._stopped = True
@@ -496,7 +519,7 @@ class Questions:
             found = [error] * len(asked)
         answers = []
         for (acting, command), one in zip(asked, found, strict=True):
-            balances = _unless_failed(self._observe, acting, one)
+            balances = unless_failed(self._observe, acting, one)
             answers.append((acting, BalancesRead(balances, command.looks)))
         self._turns.answer(answers)
 
@@ -507,7 +530,7 @@ class Questions:
             found = [error] * len(asked)
         answers = []
         for (acting, post), one in zip(asked, found, strict=True):
-            answers.append((acting, Posted(post.transfer, _unless_failed(self._observe, acting, one))))
+            answers.append((acting, Posted(post.transfer, unless_failed(self._observe, acting, one))))
         self._turns.answer(answers)
 
     async def _read_records(self, ended: Sequence[Acting]) -> None:
@@ -555,7 +578,7 @@ class Questions:
             return _unless_silent(self._observe, acting, error)
 
 
-def _unless_failed(observe: Observer, acting: Acting, answer: Any) -> Any:
+def unless_failed(observe: Observer, acting: Acting, answer: Any) -> Any:
     """Return the ledger's answer; ``None`` if it is an error, which is logged."""
     if not isinstance(answer, LedgerError):
         return answer

@@ -31,6 +31,7 @@ from charging.engine import told
 from charging.engine.closed import ClosedRecords
 from charging.engine.findings import Booked, Findings, Kind, booked_unread
 from charging.engine.looker import Looker
+from charging.engine.paid_first import PaidFirst
 from charging.engine.ports import Observer, Switch
 from charging.engine.runner import Acting, Questions, SessionRunner, leg_of
 from charging.ledger.port import Ledger
@@ -413,6 +414,7 @@ class Registry:
         self.now = self._watched.now
         self.looker = Looker(switch)
         self.rounds = Rounds(ledger, switch, self.looker, clock, observe, lambda: self.leads())
+        self.paid_first = PaidFirst(self, clock)
 
     async def run(self) -> NoReturn:
         """Serve the sessions' turns, and watch the clocks, for ever. Raises the error that a session failed with."""
@@ -423,6 +425,7 @@ class Registry:
             await tasks.failure()
         finally:
             await tasks.end()
+            await self.paid_first.end()
 
     # --- sessions ---------------------------------------------------------------------------------------------
 
@@ -459,6 +462,7 @@ class Registry:
         runners = list(self.open.runners.values())
         for runner in runners:
             runner.stop()
+        await self.paid_first.end()
         await self.rounds.questions.end()
         for runner in runners:
             self.ended(runner)
