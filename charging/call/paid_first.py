@@ -15,6 +15,7 @@ from charging.call.events import Woke
 from charging.call.model import Context, Pending, Policy, Session, Short
 from charging.call.running import deadline_at, may_go_first, next_tick
 from charging.ledger.model import Balance
+from charging.records import replace
 
 
 def reserved_first(session: Session, balances: Mapping[str, Balance], woke: Woke, context: Context) -> Pending | None:
@@ -32,6 +33,12 @@ def reserved_first(session: Session, balances: Mapping[str, Balance], woke: Woke
 def order_of(session: Session, pending: Pending, policy: Policy) -> SetDeadline:
     """Return the order that moves the deadline as far as the transfer pays."""
     return deadline_at(session, min(pending.funding[-1].end_s, session.rate.max_call_s), policy)
+
+
+def waiting(session: Session, pending: Pending, context: Context) -> Session:
+    """Return the session while what becomes of the transfer is not known, as the steps leave it."""
+    check, tick = context.in_s(context.policy.retry_s), next_tick(session, context)
+    return replace(session, pending=pending, check_mono_us=check, tick_mono_us=tick)
 
 
 def paid_first(session: Session, pending: Pending, order: SetDeadline, context: Context) -> Session:

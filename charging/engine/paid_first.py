@@ -12,16 +12,16 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from charging.call.booking import settled_by
 from charging.call.commands import SetDeadline
 from charging.call.events import Posted, Woke
 from charging.call.model import Context, Pending, Session, State
-from charging.call.paid_first import order_of, paid_first, reserved_first
+from charging.call.paid_first import order_of, paid_first, reserved_first, waiting
 from charging.call.told import DeadlineMoved, TickPosted
 from charging.clock import Clock
 from charging.engine.runner import Home, SessionRunner, unless_failed
 from charging.errors import LedgerError, LinkDown, SwitchError
 from charging.ledger.model import Applied, Balance, Outcome
-from charging.records import replace
 from charging.tasks import end, in_turns, together
 
 TOGETHER = 200
@@ -96,7 +96,9 @@ class PaidFirst:
 
     async def _pay_groups(self, groups: deque[Sequence[SessionRunner]], paid: list[SessionRunner]) -> None:
         while groups:
-            paid += await self._move(await self._book(await self._plan(groups.popleft())))
+            planned = await self._plan(groups.popleft())
+            booked = await self._book(planned) if planned else []
+            paid += await self._move(booked) if booked else []
 
     async def _plan(self, group: Sequence[SessionRunner]) -> list[Planned]:
         """What each reserves."""
@@ -129,7 +131,7 @@ class PaidFirst:
             if isinstance(answer, Applied) and answer.outcome.applied:
                 booked.append(one)
             else:
-                _go_on(*one, unless_failed(self._home.observe, one[0], answer))
+                self._leave(*one, unless_failed(self._home.observe, one[0], answer))
         return booked
 
     async def _move(self, booked: Sequence[Planned]) -> list[SessionRunner]:
@@ -140,10 +142,10 @@ class PaidFirst:
         paid: list[SessionRunner] = []
         async for (runner, session, pending), order, error in in_turns(zip(booked, orders, errors, strict=True)):
             if error is not None:
-                _go_on(runner, session, pending, Applied(Outcome.CREATED))
+                self._leave(runner, session, pending, Applied(Outcome.CREATED))
                 continue
             after = paid_first(session, pending, order, Context(self._home.now(), runner.policy))
-            self._home.observe(TickPosted({}, order.covered_s, after.short), after)
+            self._home.observe(TickPosted(settled_by(pending), order.covered_s, after.short), after)
             self._home.observe(DeadlineMoved(order.covered_s), after)
             runner.session = after
             paid.append(runner)
@@ -156,7 +158,7 @@ class PaidFirst:
         found = await self._home.switch.set_deadlines(legs)
         return [callee or caller for callee, caller in zip(found[::2], found[1::2], strict=True)]
 
-
-def _go_on(runner: SessionRunner, session: Session, pending: Pending, applied: Applied | None) -> None:
-    """Leave a session to the steps of the table, from the ledger's answer on."""
-    runner.release(replace(session, pending=pending), Posted(pending.transfer, applied))
+    def _leave(self, runner: SessionRunner, session: Session, pending: Pending, applied: Applied | None) -> None:
+        """Leave a session to the steps of the table, from the ledger's answer on."""
+        asked = waiting(session, pending, Context(self._home.now(), runner.policy))
+        runner.release(asked, Posted(pending.transfer, applied))

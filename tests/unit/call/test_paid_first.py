@@ -3,7 +3,9 @@ for that. Nothing is charged by it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -11,12 +13,16 @@ import pytest
 from charging.call.commands import AskSwitch, Command, Post, ReadBalances, SetDeadline
 from charging.call.events import BalancesRead, DeadlineSet, Event, Posted, SwitchSaid, SwitchSilent, Woke
 from charging.call.missed_steps import with_missed_steps
-from charging.call.model import Policy, Session, Short, from_json
+from charging.call.model import Context, Policy, Session, Short, from_json
+from charging.call.paid_first import order_of, paid_first, reserved_first, waiting
 from charging.clock import MICROSECONDS, Instant
 from charging.engine.ports import Legs
 from charging.errors import SwitchError
 from charging.ledger.model import CREDIT, Applied, Balance, Outcome
-from tests.fakes.rig import EURO, Rig, make_rig
+from charging.ledger.port import Store
+from tests.fakes.faulty_store import FaultyStore
+from tests.fakes.rig import EURO, Rig, make_rig, make_tariff, plan
+from tests.fakes.switch import FakeCall
 from tests.unit.call.test_clocks_that_differ import SECOND, cdr
 from tests.unit.call.test_table import NOW, POLICY, leg, running, step
 
@@ -144,6 +150,47 @@ def test_deadline_that_was_not_heard_of_is_ordered_again() -> None:
     assert isinstance(command, SetDeadline)
 
 
+@pytest.mark.parametrize(
+    ("changes", "balances"),
+    [
+        ({}, RICH),
+        ({"day_cap": 50 * EURO}, {**RICH, "day:2026-11-21": Balance(0, 120_000)}),
+        ({"doubtful_s": (100, 110), "enforced_s": 110, "replans": 2}, RICH),
+        ({"free_seconds": 600}, RICH),
+        ({}, {**RICH, "promo:2027-01-01": Balance(EURO)}),
+    ],
+)
+def test_what_is_done_in_one_is_what_the_steps_do(changes: dict[str, object], balances: dict[str, Balance]) -> None:
+    session, now = left_alone(60, HERE, 0, **changes)
+    by_steps, _ = first_of(session, now)
+    by_steps, (post,) = after(by_steps, now, BalancesRead(balances))
+    assert isinstance(post, Post)
+    pending = reserved_first(session, balances, Woke(now.mono_us), Context(now, POLICY))
+    assert pending is not None
+    assert (pending.transfer, pending.grants) == (post.transfer, post.grants)
+    assert waiting(session, pending, Context(now, POLICY)) == by_steps
+    by_steps, (_, order) = after(by_steps, now, booked(by_steps))
+    assert order_of(session, pending, POLICY) == order
+    assert isinstance(order, SetDeadline)
+    by_steps, _ = after(by_steps, now, DeadlineSet(order.covered_s))
+    assert paid_first(session, pending, order, Context(now, POLICY)) == by_steps
+
+
+@pytest.mark.parametrize(
+    ("changes", "balances"),
+    [
+        ({}, {CREDIT: Balance(130_000, 120_000)}),
+        ({"held": {}}, RICH),
+        ({"confirmed": False}, RICH),
+        ({"warned": True}, RICH),
+        ({"enforced_s": 190}, RICH),
+    ],
+)
+def test_what_is_not_usual_takes_the_steps_one_by_one(changes: dict[str, object], balances: dict[str, Balance]) -> None:
+    session, now = left_alone(60, HERE, 0, **changes)
+    assert reserved_first(session, balances, Woke(now.mono_us), Context(now, POLICY)) is None
+
+
 # --- on the rig -------------------------------------------------------------------------------------------------------
 
 
@@ -201,6 +248,130 @@ async def test_call_that_ended_during_the_outage_gets_back_what_was_reserved_bef
         await rig.clock.advance(10)
         assert (await cdr(rig))["billed_s"] == 82
         assert await rig.balance() == Balance(10 * EURO - 82 * SECOND)
+
+
+@asynccontextmanager
+async def an_outage(calls: int = 1, store: Store | None = None) -> AsyncIterator[tuple[Rig, list[FakeCall], Order]]:
+    """A daemon that was killed under so many calls that have ticked, a second apart, and starts when the first has nine
+    seconds left."""
+    async with make_rig(tariff=plan(make_tariff(), "light", max_calls=calls), store=store) as rig:
+        await rig.subscriber(credit=100 * EURO)
+        made = []
+        for _ in range(calls):
+            made.append(await rig.talking())
+            await rig.clock.advance(1)
+        await rig.clock.advance(62)
+        await rig.kill_daemon()
+        await rig.clock.advance(180 - 9 - 62 - calls)
+        yield rig, made, Order(rig)
+
+
+def is_paid_ahead(rig: Rig, call: FakeCall) -> bool:
+    """Whether the switch cuts it no earlier than in 100 seconds."""
+    until_us = [at_us for uid, at_us in rig.switch.deadlines if uid == call.callee_uid][-1]
+    return until_us > rig.clock.now().plus(100).mono_us
+
+
+async def test_many_are_paid_in_groups_the_first_to_be_cut_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charging.engine.paid_first.TOGETHER", 3)
+    async with an_outage(11) as (rig, calls, order):
+        rig.switch.deadlines.clear()
+        await rig.start_daemon()
+        await rig.clock.advance(0)
+        assert order.orders == ["deadlines"] * 4
+        callees = [uid for uid, _ in rig.switch.deadlines if uid.endswith("callee")]
+        assert [sorted(callees[at : at + 3]) for at in range(0, 11, 3)] == [
+            sorted(call.callee_uid for call in calls[at : at + 3]) for at in range(0, 11, 3)
+        ]
+        assert all(is_paid_ahead(rig, call) for call in calls)
+
+
+async def test_start_waits_for_the_link_before_it_asks_about_calls_that_can_be_paid_first() -> None:
+    async with an_outage() as (rig, (call,), order):
+        reconciled, rig.switch.reconciled = rig.switch.reconciled, lambda: None  # type: ignore[method-assign]
+        await rig.start_daemon()
+        await rig.clock.advance(1)
+        assert order.orders == []
+        reconciled()
+        await rig.clock.advance(0.1)
+        assert order.orders == ["deadlines"]
+        assert is_paid_ahead(rig, call)
+
+
+async def test_where_the_link_is_not_proven_in_time_the_call_is_asked_about_first() -> None:
+    async with an_outage() as (rig, _, order):
+        rig.switch.reconciled = lambda: None  # type: ignore[method-assign]
+        await rig.start_daemon()
+        await rig.clock.advance(3.1)
+        assert order.orders[:1] == ["look"]
+
+
+async def test_call_that_ends_before_its_money_is_reserved_is_not_paid() -> None:
+    async with an_outage() as (rig, (call,), order):
+        reconciled, rig.switch.reconciled = rig.switch.reconciled, lambda: None  # type: ignore[method-assign]
+        await rig.start_daemon()
+        before = await rig.balance()
+        rig.switch.end(call.session)
+        reconciled()
+        await rig.clock.advance(0.1)
+        assert "deadlines" not in order.orders
+        await rig.clock.advance(10)
+        assert (await rig.balance()).reserved == 0
+        assert before.reserved > 0
+
+
+async def test_reservation_whose_answer_is_lost_is_asked_for_again_and_the_deadline_moved() -> None:
+    store = FaultyStore(random.Random(0))
+    async with an_outage(store=store) as (rig, (call,), order):
+        store.lose_answers = 1
+        await rig.start_daemon()
+        await rig.clock.advance(0)
+        assert order.orders == []
+        await rig.clock.advance(2)
+        assert order.orders[0] == "deadlines"
+        assert is_paid_ahead(rig, call)
+        await rig.clock.advance(60)
+        await rig.hang_up(call)
+        await rig.clock.advance(10)
+        assert (await rig.balance()).reserved == 0
+
+
+async def test_money_that_others_have_taken_meanwhile_is_not_reserved() -> None:
+    store = FaultyStore(random.Random(0))
+    async with an_outage(store=store) as (rig, (call,), _):
+        store.theft = (await rig.balance()).available - 20 * SECOND
+        await rig.start_daemon()
+        await rig.clock.advance(3)
+        assert (await rig.balance()).available == 0
+        assert rig.session_of(call).short is Short.MONEY
+
+
+async def test_deadline_that_the_switch_did_not_move_is_ordered_again() -> None:
+    async with an_outage() as (rig, (call,), order):
+        fails = iter([True, True])
+        rig.switch.disobeys = lambda: order.orders == ["deadlines"] and next(fails, False)
+        await rig.start_daemon()
+        await rig.clock.advance(0)
+        assert order.orders[:2] == ["deadlines", "deadlines"]
+        assert is_paid_ahead(rig, call)
+
+
+async def test_daemon_that_has_lost_its_lease_orders_nothing_and_lets_go() -> None:
+    async with an_outage() as (rig, (call,), order):
+        rig.switch.deadlines.clear()
+        balances_of = rig.store.balances_of
+
+        async def read(accounts: Sequence[str]) -> object:
+            rig.registry.leads = lambda: False
+            return await balances_of(accounts)
+
+        rig.store.balances_of = read  # type: ignore[method-assign, assignment]
+        await rig.start_daemon()
+        await rig.clock.advance(1)
+        await rig.registry.lay_down()
+        await rig.clock.advance(5)
+        assert ("deadlines" in order.orders, rig.switch.deadlines) == (False, [])
+        assert rig.registry.open.find(call.session) is None
 
 
 async def test_call_that_never_ticked_is_asked_about_first() -> None:
