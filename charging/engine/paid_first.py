@@ -15,11 +15,13 @@ from collections.abc import Mapping, Sequence
 from charging.call.booking import settled_by
 from charging.call.commands import SetDeadline
 from charging.call.events import Posted, Woke
-from charging.call.model import Context, Pending, Session, State
+from charging.call.model import Context, Pending, Session
 from charging.call.paid_first import order_of, paid_first, reserved_first, waiting
 from charging.call.told import DeadlineMoved, TickPosted
 from charging.clock import Clock
-from charging.engine.runner import Home, SessionRunner, unless_failed
+from charging.engine import told
+from charging.engine.runner import Hold, SessionRunner
+from charging.engine.turns import Home
 from charging.errors import LedgerError, LinkDown, SwitchError
 from charging.ledger.model import Applied, Balance, Outcome
 from charging.tasks import end, in_turns, together
@@ -38,8 +40,8 @@ PROOF_S = 3
 LOOK_S = 0.02
 """How often it looks for that."""
 
-Planned = tuple[SessionRunner, Session, Pending]
-"""A held runner, its session, and what that reserves."""
+Planned = tuple[Hold, Pending]
+"""A session, and what it reserves."""
 
 
 class PaidFirst:
@@ -55,16 +57,16 @@ class PaidFirst:
     def begin(self, runners: Sequence[SessionRunner]) -> None:
         """Let sessions act that have just come to life; those that may be paid first are, the first to be cut first.
         Returns at once."""
-        first: list[SessionRunner] = []
+        first: list[Hold] = []
         for runner in runners:
-            session = runner.session
-            talks = isinstance(session, Session) and session.state is State.RUNNING and session.vouched
-            if talks and runner.hold():
-                first.append(runner)
-            else:
+            if (hold := Hold.of(runner)) is None:
                 runner.wake()
+            elif hold.session.vouched:
+                first.append(hold)
+            else:
+                hold.release()
         if first:
-            first.sort(key=lambda one: one.session.due_us)
+            first.sort(key=lambda hold: hold.session.due_us)
             task = asyncio.create_task(self._pay(first), name="paid-first")
             self._paying.add(task)
             task.add_done_callback(self._ended)
@@ -78,15 +80,15 @@ class PaidFirst:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._home.rounds.fail(error)
 
-    async def _pay(self, runners: Sequence[SessionRunner]) -> None:
+    async def _pay(self, holds: Sequence[Hold]) -> None:
         await self._proof()
-        groups = deque(runners[at : at + TOGETHER] for at in range(0, len(runners), TOGETHER))
-        paid: list[SessionRunner] = []
+        groups = deque(holds[at : at + TOGETHER] for at in range(0, len(holds), TOGETHER))
+        paid: list[tuple[Hold, Session]] = []
         try:
             await together((self._pay_groups(groups, paid) for _ in range(GROUPS_MAX)), "paid-first-group")
         finally:
-            for runner in paid:  # each asks the switch next: once all are paid
-                runner.release()
+            for hold, after in paid:  # each asks the switch next: once all are paid
+                hold.release(after)
 
     async def _proof(self) -> None:
         """Return once the link is proven, or after PROOF_S."""
@@ -94,13 +96,13 @@ class PaidFirst:
         while self._home.switch.proven_mono_us is None and (now := self._clock.now()).mono_us < until_us:
             await self._clock.sleep_until(now.plus(LOOK_S).mono_us)
 
-    async def _pay_groups(self, groups: deque[Sequence[SessionRunner]], paid: list[SessionRunner]) -> None:
+    async def _pay_groups(self, groups: deque[Sequence[Hold]], paid: list[tuple[Hold, Session]]) -> None:
         while groups:
             planned = await self._plan(groups.popleft())
             booked = await self._book(planned) if planned else []
             paid += await self._move(booked) if booked else []
 
-    async def _plan(self, group: Sequence[SessionRunner]) -> list[Planned]:
+    async def _plan(self, group: Sequence[Hold]) -> list[Planned]:
         """What each reserves."""
         found: Sequence[Mapping[str, Balance] | LedgerError]
         try:
@@ -108,47 +110,49 @@ class PaidFirst:
         except LedgerError as error:
             found = [error] * len(group)
         planned: list[Planned] = []
-        async for runner, balances in in_turns(zip(group, found, strict=True)):
-            session, pending = runner.session, None
-            if isinstance(session, Session) and not runner.is_disturbed and not isinstance(balances, LedgerError):
-                woke, context = Woke(self._home.switch.proven_mono_us), Context(self._home.now(), runner.policy)
-                pending = reserved_first(session, balances, woke, context)
-                if pending is not None:
-                    planned.append((runner, session, pending))
+        async for hold, balances in in_turns(zip(group, found, strict=True)):
+            pending = None
+            if not hold.is_disturbed and not isinstance(balances, LedgerError):
+                woke, context = Woke(self._home.switch.proven_mono_us), Context(self._home.now(), hold.policy)
+                pending = reserved_first(hold.session, balances, woke, context)
             if pending is None:
-                runner.release()
+                hold.release()
+            else:
+                planned.append((hold, pending))
         return planned
 
     async def _book(self, planned: Sequence[Planned]) -> list[Planned]:
         """Those whose reservation is in the journal."""
         found: Sequence[Applied | LedgerError]
         try:
-            found = await self._home.ledger.apply_all([(one.transfer, one.grants) for _, _, one in planned])
+            found = await self._home.ledger.apply_all([(one.transfer, one.grants) for _, one in planned])
         except LedgerError as error:
             found = [error] * len(planned)
         booked: list[Planned] = []
-        for one, answer in zip(planned, found, strict=True):
-            if isinstance(answer, Applied) and answer.outcome.applied:
-                booked.append(one)
+        for (hold, pending), answer in zip(planned, found, strict=True):
+            if not isinstance(answer, LedgerError) and answer.outcome.applied:
+                booked.append((hold, pending))
+            elif isinstance(answer, LedgerError):
+                self._home.observe(told.LedgerFailed(str(answer), type(answer).__name__), hold.session)
+                self._leave(hold, pending, None)
             else:
-                self._leave(*one, unless_failed(self._home.observe, one[0], answer))
+                self._leave(hold, pending, answer)
         return booked
 
-    async def _move(self, booked: Sequence[Planned]) -> list[SessionRunner]:
-        """Those whose deadline the switch has moved."""
-        orders = [order_of(session, pending, runner.policy) for runner, session, pending in booked]
+    async def _move(self, booked: Sequence[Planned]) -> list[tuple[Hold, Session]]:
+        """Those whose deadline the switch has moved, and their sessions."""
+        orders = [order_of(hold.session, pending, hold.policy) for hold, pending in booked]
         async with self._at_switch:
             errors = await self._order(orders)
-        paid: list[SessionRunner] = []
-        async for (runner, session, pending), order, error in in_turns(zip(booked, orders, errors, strict=True)):
+        paid: list[tuple[Hold, Session]] = []
+        async for (hold, pending), order, error in in_turns(zip(booked, orders, errors, strict=True)):
             if error is not None:
-                self._leave(runner, session, pending, Applied(Outcome.CREATED))
+                self._leave(hold, pending, Applied(Outcome.CREATED))
                 continue
-            after = paid_first(session, pending, order, Context(self._home.now(), runner.policy))
+            after = paid_first(hold.session, pending, order, Context(self._home.now(), hold.policy))
             self._home.observe(TickPosted(settled_by(pending), order.covered_s, after.short), after)
             self._home.observe(DeadlineMoved(order.covered_s), after)
-            runner.session = after
-            paid.append(runner)
+            paid.append((hold, after))
         return paid
 
     async def _order(self, orders: Sequence[SetDeadline]) -> list[SwitchError | None]:
@@ -158,7 +162,7 @@ class PaidFirst:
         found = await self._home.switch.set_deadlines(legs)
         return [callee or caller for callee, caller in zip(found[::2], found[1::2], strict=True)]
 
-    def _leave(self, runner: SessionRunner, session: Session, pending: Pending, applied: Applied | None) -> None:
+    def _leave(self, hold: Hold, pending: Pending, applied: Applied | None) -> None:
         """Leave a session to the steps of the table, from the ledger's answer on."""
-        asked = waiting(session, pending, Context(self._home.now(), runner.policy))
-        runner.release(asked, Posted(pending.transfer, applied))
+        asked = waiting(hold.session, pending, Context(self._home.now(), hold.policy))
+        hold.release(asked, Posted(pending.transfer, applied))

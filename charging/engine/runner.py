@@ -15,7 +15,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from charging.call import commands as do
 from charging.call.events import (
@@ -35,10 +35,11 @@ from charging.call.model import Policy, Session, State
 from charging.call.storage import Record
 from charging.call.table import as_known, step, wake_at
 from charging.call.told import PromptPlayed as PromptTold
-from charging.clock import Bell, Clock, Instant
+from charging.clock import Bell, Instant
 from charging.engine import told
 from charging.engine.looker import Looker
 from charging.engine.ports import Observer, PromptResult, Switch
+from charging.engine.turns import Acting, Home, Turns
 from charging.errors import LedgerError, SwitchError, UnexpectedEvent
 from charging.ledger.model import Kept
 from charging.ledger.port import Ledger
@@ -64,92 +65,6 @@ C = TypeVar("C", bound=do.Command)
 NOTHING: Iterator[do.Command] = iter(())
 NO_ANSWERS: list[Event] = []
 """Of all that are at rest; never changed."""
-
-
-# --- what sessions, their home and those who give turns know of each other ---------------------------------------
-
-
-class Legs(Protocol):
-    """Where sessions are found by their forwarded leg."""
-
-    def leg_changed(self, runner: SessionRunner, was: str, now: str) -> None:
-        """The forwarded leg's unique id was ``was`` and is ``now``; empty if there is no leg."""
-
-
-class Acting(Protocol):
-    """A session, as those see it who give it turns and answers."""
-
-    session: Record
-    alarm_us: int | None
-    """When it wants to be woken next, by the monotonic clock."""
-
-    def wake(self) -> None:
-        """The moment that it wanted to be woken at has come."""
-
-    def go_on(self) -> bool:
-        """Do what there is to do. ``False`` if it waits for an answer, which `answered` brings."""
-
-    def answered(self, event: Event | None) -> None:
-        """Take the answer to what it asked; ``None`` if the answer says nothing."""
-
-
-class Turns(Protocol):
-    """Who gives sessions their turns (`sessions.Rounds`)."""
-
-    clock: Clock
-    questions: Questions
-
-    def wake_at(self, acting: Acting, at_us: int | None) -> None:
-        """Wake the session at ``at_us`` (monotonic, µs) instead of any earlier wish; ``None``: do not wake it."""
-
-    def take(self, acting: Acting) -> None:
-        """Give the session a turn, now or when another has finished."""
-
-    def again(self, acting: Acting) -> None:
-        """Let the session go on in the next turn of the loop."""
-
-    def call_soon(self) -> None:
-        """Take the next turn of the loop, for what waits to be asked."""
-
-    def answer(self, answers: Sequence[tuple[Acting, Event | None]]) -> None:
-        """Give each session its answer, and let them go on at once."""
-
-    def fail(self, error: BaseException) -> None:
-        """Stop all turns by this error: it is a fault of the program."""
-
-
-class Home(Protocol):
-    """What all sessions of one switch share."""
-
-    switch: Switch
-    ledger: Ledger
-    observe: Observer
-
-    @property
-    def rounds(self) -> Turns:
-        """Who gives them their turns."""
-
-    @property
-    def open(self) -> Legs:
-        """All that are open."""
-
-    def leads(self) -> bool:
-        """Whether this daemon is the one that ticks the switch."""
-
-    def now(self) -> Instant:
-        """Read the clocks; a step of the wall clock is offered to every session first."""
-
-    def forget(self, record: Record, how: do.Forget) -> None:
-        """The session's end is booked: have its black-box record deleted."""
-
-    async def keep_finding(self, session: str, finding: do.Find) -> None:
-        """Keep a finding that contradicts a booking."""
-
-    def doubt(self) -> None:
-        """Our copy of the open sessions may be incomplete: reload them at the next audit."""
-
-    def ended(self, runner: SessionRunner) -> None:
-        """The session is closed."""
 
 
 # --- one session --------------------------------------------------------------------------------------------------
@@ -206,29 +121,6 @@ class SessionRunner:
         if not self._acts and not self._stopped:
             self._acts = True
             self._home.rounds.take(self)
-
-    def hold(self) -> bool:
-        """Let somebody else take its next steps, until `release`; what is offered meanwhile waits. ``False`` if it has
-        something to do already, or was stopped."""
-        if self._acts or self._stopped or self._mailbox:
-            return False
-        self._acts = True
-        return True
-
-    @property
-    def is_disturbed(self) -> bool:
-        """Whether it was stopped while it is held, or was offered something."""
-        return self._stopped or bool(self._mailbox)
-
-    def release(self, after: Record | None = None, answer: Event | None = None) -> None:
-        """Go on by itself again, from a step that was taken for it, with the answer to what that has asked."""
-        if self._stopped:
-            return
-        if after is not None:
-            self.session = after
-        self.answered(answer)
-        self._acts = False
-        self.wake()
 
     def stop(self) -> None:
         """Do nothing from now on, and ignore answers that are still to come."""
@@ -394,6 +286,47 @@ class SessionRunner:
         self.offer(PromptPlayed(command.prompt, result))
 
 
+class Hold:
+    """A hold on the session of a running call: somebody else takes its next steps until it is released, and what it is
+    offered meanwhile waits."""
+
+    __slots__ = ("_runner", "session")
+
+    def __init__(self, runner: SessionRunner, session: Session) -> None:
+        runner._acts = True
+        self._runner = runner
+        self.session = session
+        """As it was when it was taken hold of."""
+
+    @staticmethod
+    def of(runner: SessionRunner) -> Hold | None:
+        """``None``: it is no running call's, has something to do already, or was stopped."""
+        session = runner.session
+        if not isinstance(session, Session) or session.state is not State.RUNNING:
+            return None
+        return None if runner._acts or runner._stopped or runner._mailbox else Hold(runner, session)
+
+    @property
+    def policy(self) -> Policy:
+        return self._runner.policy
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether the session was stopped since, or was offered something."""
+        return self._runner._stopped or bool(self._runner._mailbox)
+
+    def release(self, after: Session | None = None, answer: Event | None = None) -> None:
+        """Let it go on by itself: from a step that was taken for it, with the answer to what that has asked."""
+        runner = self._runner
+        if runner._stopped:
+            return
+        if after is not None:
+            runner.session = after
+        runner.answered(answer)
+        runner._acts = False
+        runner.wake()
+
+
 def leg_of(record: Record) -> str:
     """The unique id of the forwarded leg; empty if there is none."""
     return record.callee_uid if isinstance(record, Session) else ""
@@ -519,7 +452,7 @@ class Questions:
             found = [error] * len(asked)
         answers = []
         for (acting, command), one in zip(asked, found, strict=True):
-            balances = unless_failed(self._observe, acting, one)
+            balances = _unless_failed(self._observe, acting, one)
             answers.append((acting, BalancesRead(balances, command.looks)))
         self._turns.answer(answers)
 
@@ -530,7 +463,7 @@ class Questions:
             found = [error] * len(asked)
         answers = []
         for (acting, post), one in zip(asked, found, strict=True):
-            answers.append((acting, Posted(post.transfer, unless_failed(self._observe, acting, one))))
+            answers.append((acting, Posted(post.transfer, _unless_failed(self._observe, acting, one))))
         self._turns.answer(answers)
 
     async def _read_records(self, ended: Sequence[Acting]) -> None:
@@ -578,7 +511,7 @@ class Questions:
             return _unless_silent(self._observe, acting, error)
 
 
-def unless_failed(observe: Observer, acting: Acting, answer: Any) -> Any:
+def _unless_failed(observe: Observer, acting: Acting, answer: Any) -> Any:
     """Return the ledger's answer; ``None`` if it is an error, which is logged."""
     if not isinstance(answer, LedgerError):
         return answer

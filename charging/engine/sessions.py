@@ -33,7 +33,8 @@ from charging.engine.findings import Booked, Findings, Kind, booked_unread
 from charging.engine.looker import Looker
 from charging.engine.paid_first import PaidFirst
 from charging.engine.ports import Observer, Switch
-from charging.engine.runner import Acting, Questions, SessionRunner, leg_of
+from charging.engine.runner import Questions, SessionRunner, leg_of
+from charging.engine.turns import Acting
 from charging.ledger.port import Ledger
 from charging.limits import Limits
 from charging.tasks import Tasks
