@@ -287,7 +287,7 @@ class SessionRunner:
 
 
 class Hold:
-    """A hold on the session of a running call: somebody else takes its next steps until it is released, and what it is
+    """A hold on the session of a running call: someone else takes its next steps until it is released, and what it is
     offered meanwhile waits."""
 
     __slots__ = ("_runner", "session")
