@@ -39,8 +39,8 @@ _POLICY = re.compile(r"\b5\.7\.[0-9]{1,3}\b")
 _KEYS = (
     (re.compile(r"STARTTLS|WRONG_VERSION_NUMBER|CERTIFICATE|encryption|EOF|^454\b", re.I), "mail.tls and mail.ca_file"),
     (re.compile(r"AUTH|^5(30|34|35)\b", re.I), "mail.user and its password"),
-    (re.compile(r"refused$|unreachable|no route|service not known|no answer", re.I), "mail.host and mail.port"),
     (re.compile(r"^5[0-9][0-9]\b"), "mail.sender_address, and whether the server takes mails of this machine"),
+    (re.compile(r"refused$|unreachable|no route|service not known|no answer", re.I), "mail.host and mail.port"),
 )
 """By what a server says, which settings are mostly at fault. The first that fits counts."""
 
