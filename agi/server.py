@@ -26,7 +26,7 @@ from charging.clock import Clock, Deadlines
 from charging.door import Admits, Door, Guest, Turned, listen
 from charging.door import Observer as DoorObserver
 from charging.errors import LocalProtocolError, RemoteProtocolError
-from charging.sparing import Sparing
+from charging.log_limit import LogLimit
 from charging.tasks import end
 from charging.unguessable import token
 
@@ -109,8 +109,8 @@ class AgiServer:
         self.open: set[Conversation] = set()
         self.to_prove: Deadlines[Conversation] = Deadlines(self.limits.header_s, Conversation.late)
         self.to_answer: Deadlines[Conversation] = Deadlines(self.limits.request_s, Conversation.late)
-        self._sparing = Sparing(clock)
-        self._sparing_unknown = Sparing(clock, lines=1, seconds=UNKNOWN_EVERY_S)
+        self._log_limit = LogLimit(clock)
+        self._unknown_limit = LogLimit(clock, lines=1, seconds=UNKNOWN_EVERY_S)
         self._admits = admits
         self._turned = turned
         self._door: Door | None = None
@@ -156,12 +156,12 @@ class AgiServer:
 
     def say(self, level: str, event: str, **fields: object) -> None:
         """Log an event that any client can cause, sparingly; the metric counts each."""
-        if (more := self._sparing.more(event)) is not None:
+        if (more := self._log_limit.more(event)) is not None:
             getattr(log, level)(event, **fields, more=more)
 
     def say_unknown(self, names: Sequence[str]) -> None:
         """Log which lines of a header have names that are not known, once an hour."""
-        if (more := self._sparing_unknown.more("agi_header_line_unknown")) is not None:
+        if (more := self._unknown_limit.more("agi_header_line_unknown")) is not None:
             log.warning("agi_header_line_unknown", names=names[:TOLD_NAMES], more=more)
 
     def _turn(self, why: Turned) -> None:

@@ -28,8 +28,8 @@ import structlog
 
 from charging.clock import Clock
 from charging.errors import ChargingError
+from charging.log_limit import LogLimit
 from charging.sources import neighbourhood
-from charging.sparing import Sparing
 
 log = structlog.get_logger(__name__)
 
@@ -195,7 +195,7 @@ class Door:
         self._pace = pace
         self._admits = admits
         self._observe = observe
-        self._sparing = Sparing(clock, 1, LOG_EVERY_S)
+        self._log_limit = LogLimit(clock, 1, LOG_EVERY_S)
 
     @property
     def port(self) -> int:
@@ -253,7 +253,7 @@ class Door:
     def turn(self, why: Turned, peer: str = "") -> None:
         """Count and say that someone was turned away, or out."""
         self._observe(why)
-        if (more := self._sparing.more(why.value)) is not None:
+        if (more := self._log_limit.more(why.value)) is not None:
             log.warning("connection_turned_away", listener=self._name, why=why.value, peer=peer, more=more)
 
 

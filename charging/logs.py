@@ -23,8 +23,8 @@ import structlog
 
 from charging.clock import MICROSECONDS, Clock, SystemClock
 from charging.errors import ConfigError, Problem
-from charging.shown import visible, visible_json
-from charging.sparing import Sparing
+from charging.log_limit import LogLimit
+from charging.safe_text import visible, visible_json
 
 HAPPENED_US = "happened_us"
 """The field of a line that is written later than what it tells: wall clock."""
@@ -47,7 +47,7 @@ SPARED_EVENTS = frozenset(
         *("redis_batch_failed", "redis_driver_fault"),
     }
 )
-"""Of which strangers can bring about any number, wherever they are logged: `charging.sparing` says how many lines of
+"""Of which strangers can bring about any number, wherever they are logged: `charging.log_limit` says how many lines of
 each are written. The next one tells as ``more`` how many were passed over."""
 
 _MAIL = re.compile(
@@ -214,11 +214,11 @@ def _escaped(value: Any) -> Any:
 
 
 def _sparer(clock: Clock) -> structlog.typing.Processor:
-    sparing = Sparing(clock)
+    log_limit = LogLimit(clock)
 
     def spare(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         if (event := fields.get("event")) in SPARED_EVENTS:
-            if (more := sparing.more(str(event))) is None:
+            if (more := log_limit.more(str(event))) is None:
                 raise structlog.DropEvent
             if more:
                 fields["more"] = more

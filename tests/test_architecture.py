@@ -36,11 +36,11 @@ FUNCTION_LINES_MAX = 50
 # --- who may import whom --------------------------------------------------------------------------------------
 
 FOUNDATION = (
-    *("charging.errors", "charging.clock", "charging.shown", "charging.tasks", "charging.records"),
+    *("charging.errors", "charging.clock", "charging.safe_text", "charging.tasks", "charging.records"),
     "charging.unguessable",
     "charging.files",
     "charging.limits",
-    "charging.sparing",
+    "charging.log_limit",
     "charging.priority",
     "charging.__version__",
 )
@@ -81,13 +81,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.errors": (),
     "charging.clock": (),
     "charging.shipped": (),
-    "charging.shown": (),
+    "charging.safe_text": (),
     "charging.records": (),
     "charging.tasks": (),
     "charging.unguessable": (),
     "charging.files": (),
     "charging.limits": (),
-    "charging.sparing": (),
+    "charging.log_limit": (),
     "charging.priority": (),
     "charging.pricing.money": (),
     "charging.pricing": (),
@@ -143,7 +143,7 @@ DRIVERS = {
 PURE = (
     "charging.errors",
     "charging.records",
-    "charging.shown",
+    "charging.safe_text",
     "charging.yaml_*",
     "charging.pricing.*",
     "charging.tariff.*",

@@ -23,7 +23,7 @@ from charging.ledger.accounts import Number
 from charging.ledger.balances import left, spendable
 from charging.ledger.model import Balance
 from charging.records import quick, replace
-from charging.shown import HIDDEN, hidden
+from charging.safe_text import HIDDEN, hidden
 from charging.tariff.tariff import Tariff
 
 DETAIL_CHARACTERS = 200

@@ -19,8 +19,8 @@ from charging.cli.imports import import_accounts
 from charging.cli.options import ACCOUNT, JSON_OPTION, KEY, account_first, new_key, options
 from charging.cli.output import Column, console, show_json, show_one, show_rows, table
 from charging.ledger.accounts import Language
+from charging.safe_text import visible_json
 from charging.service.page_tokens import Use
-from charging.shown import visible_json
 from charging.web import forms
 
 account = typer.Typer(help="Accounts: who pays.", no_args_is_help=True, rich_markup_mode=None)

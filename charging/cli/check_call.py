@@ -30,8 +30,8 @@ from charging.errors import ActionRefused, ConfigError
 from charging.ledger.accounts import REHEARSAL
 from charging.pricing.money import AMOUNT_MAX, format_euro, parse_euro
 from charging.pricing.rate import Rate
+from charging.safe_text import hidden
 from charging.settings import Config
-from charging.shown import hidden
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Tariff
 from charging.whatif.quote import find_rate

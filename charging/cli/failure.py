@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from charging.errors import ChargingError, ConfigError
-from charging.shown import visible
+from charging.safe_text import visible
 
 REFUSED = 1
 WRONG_USAGE = 2

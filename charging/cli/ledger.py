@@ -14,7 +14,7 @@ from charging.cli.client import connected, daemon_answers
 from charging.cli.failure import Refusal
 from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import cell, show_json, show_one
-from charging.shown import visible
+from charging.safe_text import visible
 
 if TYPE_CHECKING:
     from charging.ledger.books.portable import Counts

@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from charging.shown import spreadsheet_cell, visible, visible_json
+from charging.safe_text import spreadsheet_cell, visible, visible_json
 
 COLUMN_GAP = 3
 """Blanks beside a cell in a terminal's table."""

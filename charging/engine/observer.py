@@ -19,9 +19,9 @@ from charging.clock import Clock, SystemClock
 from charging.engine import told
 from charging.ledger.balances import is_free_seconds, is_money
 from charging.limits import Limits
+from charging.log_limit import LogLimit
 from charging.logs import HAPPENED_US
 from charging.metrics import Metrics
-from charging.sparing import Sparing
 from charging.tasks import Afterwards
 
 log = structlog.get_logger("charging.session")
@@ -67,7 +67,7 @@ class MeteredObserver:
         self._ticks = _NO_TICKS
         self._postponed = 0
         self._told = Limits(TOLD_A_MINUTE)
-        self._sparing = Sparing(self._clock)
+        self._log_limit = LogLimit(self._clock)
 
     def __call__(self, what: told.Told, session: Record | None = None) -> None:
         level = LEVELS[type(what)]
@@ -98,7 +98,7 @@ class MeteredObserver:
             return 0
         called = (what.number or "") if session is None else session.account
         flood = flood_of(what.decision, what.reason, called)
-        return 0 if flood is None else self._sparing.more(flood)
+        return 0 if flood is None else self._log_limit.more(flood)
 
     def _is_told_enough(self, what: told.Told, session: Record | None) -> bool:
         """Whether the log has the same of this session already, of less than a minute ago."""

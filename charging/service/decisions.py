@@ -25,9 +25,9 @@ from charging.call.decided import Decided, bodies, body, flood_of
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
 from charging.ledger.documents import Document, Documents
+from charging.log_limit import LogLimit
 from charging.records import replace
-from charging.shown import hidden
-from charging.sparing import Sparing
+from charging.safe_text import hidden
 
 COLLECTION = "decisions"
 QUEUE_MAX = 10_000
@@ -124,7 +124,7 @@ class DecisionKeeper:
         self._token = secrets.token_hex(4)
         self._serial = 0
         self._dropped = 0
-        self._sparing = Sparing(clock, FLOODED_PER_MINUTE)
+        self._log_limit = LogLimit(clock, FLOODED_PER_MINUTE)
         self._total = 0
         """About how many are stored."""
         self._rounds = 0
@@ -132,7 +132,7 @@ class DecisionKeeper:
     def keep(self, decided: Decided) -> None:
         """Queue a decision for writing. Returns at once."""
         flood = flood_of(decided.outcome, decided.reason, decided.number)
-        if flood is not None and self._sparing.more(flood) is None:
+        if flood is not None and self._log_limit.more(flood) is None:
             self._lost(decided.reason)
         elif len(self._queue) >= QUEUE_MAX:
             self._dropped += 1

@@ -22,6 +22,7 @@ from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.documents import Document
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
+from charging.safe_text import HIDDEN, hidden
 from charging.service import fax_address
 from charging.service.actor import is_for_customer
 from charging.service.changes import Act, Changes
@@ -30,7 +31,6 @@ from charging.service.page_tokens import COLLECTION as PAGE_TOKENS
 from charging.service.payments import COLLECTION as PAYMENTS
 from charging.service.refusal import Code, Refused, unknown_account
 from charging.service.trail import Trail
-from charging.shown import HIDDEN, hidden
 
 OTHERS_NUMBERS = ("caller", "target")
 """The members of a CDR that name other people; the customer's own ``number`` is not among them."""

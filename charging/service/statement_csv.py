@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from charging.pricing.money import format_euro
 from charging.pricing.packs import MESSAGES, PAGES
+from charging.safe_text import spreadsheet_cell
 from charging.service.statements import Line, Statement, local_time, month_bounds_us
-from charging.shown import spreadsheet_cell
 from charging.tariff.tariff import format_percent
 
 COLUMNS = (

@@ -15,8 +15,8 @@ import structlog
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerCorrupt, LedgerError
 from charging.ledger.port import Store
+from charging.safe_text import HIDDEN
 from charging.service.changes import CODEC, COLLECTION, SETTLE_S, Act, Change, Facts, finished, readable
-from charging.shown import HIDDEN
 
 TOKENS = "api-tokens"
 """The collection of `charging.service.tokens`."""

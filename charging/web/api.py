@@ -24,10 +24,10 @@ from charging.web.multipart import Unfolded
 from charging.web.parts import known_parameters
 from charging.web.problem import handle_problems
 from charging.web.public import VERSION, Public
+from charging.web.quick_balance import QuickBalance
 from charging.web.routes import accounts, calls, changes, events, fax, numbers, page_tokens, prices, statements
 from charging.web.routes import sandbox as played
 from charging.web.settings import Api
-from charging.web.straight import Straight
 
 DOCUMENT_PATH = "/openapi.json"
 
@@ -52,7 +52,7 @@ def api_app(
 
     app.get(DOCUMENT_PATH, include_in_schema=False)(document)
     large = {} if fax_bytes_max is None else {FAXES: fax_bytes_max, FAX_CHECKS: fax_bytes_max}
-    app.add_middleware(Straight, service=service)
+    app.add_middleware(QuickBalance, service=service)
     app.add_middleware(Unfolded)
     app.add_middleware(
         Gate,

@@ -25,13 +25,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from charging.errors import ConfigError, LedgerError
 from charging.limits import Limits
+from charging.log_limit import LogLimit
 from charging.service.actor import acting
 from charging.service.service import Service
 from charging.service.tokens import Scope as Permission
 from charging.service.tokens import Token, Tokens, Unfit, token_id
 from charging.service.turns import QueueBounds, Turns
 from charging.sources import neighbourhood
-from charging.sparing import Sparing
 from charging.web.limits import Places, edits
 from charging.web.multipart import ENVELOPE_BYTES, is_multipart
 from charging.web.problem import bad_file_response, ledger_response, problem_response
@@ -132,7 +132,7 @@ class Gate:
         self._requests = Limits(limits.requests_per_minute)
         self._failures = Limits(limits.failed_logins_per_minute)
         self._edits = edits()
-        self._sparing = Sparing(service.clock)
+        self._log_limit = LogLimit(service.clock)
         self._uploads = Places(UPLOADS_MAX, UPLOADS_MAX_EACH, UPLOADS_RESERVED)
         self._answers = Turns(service.clock, ANSWERS)
 
@@ -225,7 +225,7 @@ class Gate:
             raise _too_many(wait_s, f"{operation.template} was asked too often for this account")
 
     def _log_change(self, token: Token, scope: Scope) -> None:
-        more = self._sparing.more(f"api_change_asked {token.account}") if token.account else 0
+        more = self._log_limit.more(f"api_change_asked {token.account}") if token.account else 0
         if more is None:  # a customer, or whoever has his token, must not fill a disk by asking
             return
         asked = {"method": scope["method"], "request": scope.get(REQUEST_ID), "more": more}
@@ -266,7 +266,7 @@ class Gate:
         token = await self._tokens.authenticate(secret)
         if isinstance(token, Unfit):
             self._failures.take(guesser, now_us)
-            if (more := self._sparing.more("api_login_failed")) is not None:  # an attacker has many addresses
+            if (more := self._log_limit.more("api_login_failed")) is not None:  # an attacker has many addresses
                 log.warning("api_login_failed", address=address, more=more)
             challenge = f'{REALM}, error="invalid_token"'
             raise Denied(_unauthorized(token), WWW_Authenticate=challenge)

@@ -27,7 +27,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from charging.clock import SystemClock
 from charging.door import BACKLOG, CannotServe, Door, Guest, Observer, listen
-from charging.sparing import Sparing
+from charging.log_limit import LogLimit
 from charging.tasks import end
 from charging.web.sockets import is_answered
 
@@ -161,10 +161,10 @@ def check_place(path: Path) -> None:
 def _logger(listener: str) -> logging.Logger:
     """Where uvicorn says what it has to say of a listener's connections: strangers can have it say a sentence on each
     request that cannot be read."""
-    sparing = Sparing(SystemClock())
+    log_limit = LogLimit(SystemClock())
 
     def spare(record: logging.LogRecord) -> bool:
-        more = sparing.more(record.msg)
+        more = log_limit.more(record.msg)
         record.msg = f"{listener}: {record.msg.strip()}" + (f" ({more} more)" if more else "")
         return more is not None
 

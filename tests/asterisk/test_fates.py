@@ -106,7 +106,7 @@ async def test_number_that_cannot_be_forwarded_goes_to_voicemail(
 
 
 async def _set_target(live: Engine, target: str) -> None:
-    """Straight into the store: the product's own command would warn of such a target."""
+    """QuickBalance into the store: the product's own command would warn of such a target."""
     from charging.ledger.accounts import Number
     from charging.ledger.sqlite.store import SqliteStore
 

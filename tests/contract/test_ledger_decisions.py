@@ -8,9 +8,9 @@ from charging.call.decided import Decided, Turn
 from charging.clock import MICROSECONDS, SystemClock
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
+from charging.safe_text import hidden
 from charging.service import decisions
 from charging.service.decisions import COLLECTION, DecisionKeeper, Decisions, Sought
-from charging.shown import hidden
 from tests.fakes.clock import FakeClock
 
 ALL = Sought()

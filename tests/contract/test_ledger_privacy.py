@@ -14,11 +14,11 @@ from charging.ledger.documents import COLLECTIONS
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
 from charging.ledger.sqlite.store import SqliteStore
+from charging.safe_text import HIDDEN
 from charging.service import privacy
 from charging.service.decisions import DecisionKeeper, Decisions, Sought
 from charging.service.privacy import ERASED_COLLECTIONS, TOLD_COLLECTIONS, Erased, People, hide_numbers
 from charging.service.refusal import Code, Refused
-from charging.shown import HIDDEN
 from tests.contract.scenario import add_account, assert_sound, run
 
 DAY_US = privacy.DAY_US

@@ -18,8 +18,8 @@ from agi.routes import routes_for
 from agi.server import AgiLimits, AgiOutcome, AgiServer, Conversation
 from charging.clock import SystemClock
 from charging.door import CannotServe, Guest, Turned
+from charging.log_limit import LINES
 from charging.sources import Sources
-from charging.sparing import LINES
 from tests.fakes.agi_client import AgiClient, header
 from tests.fakes.ami import eventually
 

@@ -20,9 +20,9 @@ from agi.server import AgiServer, Conversation
 from charging.clock import SystemClock
 from charging.door import NO_DESCRIPTOR_WAIT_S, Door, Guest, Turned, listen
 from charging.lab.ports import free_port
+from charging.log_limit import LINES
 from charging.metrics import Metrics
 from charging.settings import Http
-from charging.sparing import LINES
 from charging.tasks import end
 from charging.web.listen import HEAD_BYTES_MAX, HEAD_LINES_MAX, Front, HttpLimits, serve_port, serve_unix
 from charging.web.server import serve_metrics

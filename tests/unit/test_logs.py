@@ -17,8 +17,8 @@ import pytest
 import structlog
 
 import charging
+from charging.log_limit import LINES, LINES_S
 from charging.logs import HAPPENED_US, SPARED_EVENTS, configure_logs, get_logger, mask
-from charging.sparing import LINES, LINES_S
 from tests.fakes.clock import FakeClock
 
 
@@ -326,7 +326,7 @@ REACHED = ("charging/web", "agi", "charging/asterisk", "charging/fax/convert.py"
 
 
 def alarms(file: Path) -> Iterator[str]:
-    """The events that a module logs as warnings and errors without sparing them itself (``more``)."""
+    """The events that a module logs as warnings and errors without log_limit them itself (``more``)."""
     for node in ast.walk(ast.parse(file.read_text())):
         match node:
             case ast.Call(

@@ -24,10 +24,10 @@ from starlette.responses import RedirectResponse, Response
 from charging.clock import Clock
 from charging.errors import LedgerUnavailable
 from charging.limits import Limits
+from charging.log_limit import LogLimit
 from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits
 from charging.sources import neighbourhood
-from charging.sparing import Sparing
 from charging.web.browser import Form, FormSeal, cookie, is_click, read_form, same, set_cookie
 from charging.web.console.openid import ACTOR, NotLetIn, OpenId, ProviderAway
 from charging.web.sessions import Session, Sessions
@@ -91,7 +91,7 @@ class ConsoleGate:
         of_name = Limits(NAME_TIMES * settings.failed_logins_per_minute)
         self._by = (Limits(settings.failed_logins_per_minute), of_name, Limits(COMPARED_PER_MINUTE))
         """Of an address, of a name, and of all."""
-        self._sparing = Sparing(clock)
+        self._log_limit = LogLimit(clock)
         self._by_browser = Limits(settings.failed_logins_per_minute)
         self._comparing = asyncio.Semaphore(COMPARED_AT_ONCE)
         self._comparing_known = asyncio.Semaphore(1)
@@ -161,7 +161,7 @@ class ConsoleGate:
                 fits, operator.password_hash if operator is not None else None, form.get("password", "")
             )
         if operator is None or not good:
-            if (more := self._sparing.more("console_login_failed")) is not None:
+            if (more := self._log_limit.more("console_login_failed")) is not None:
                 log.warning("console_login_failed", address=address, more=more)
             return "", "", "Name or password is wrong."
         for limit, key in limits:
@@ -201,13 +201,13 @@ class ConsoleGate:
         except ProviderAway as away:
             return "", "", self._away(away)
         except NotLetIn as why:
-            if (more := self._sparing.more("console_login_failed")) is not None:
+            if (more := self._log_limit.more("console_login_failed")) is not None:
                 log.warning("console_login_failed", address=_address(request), openid=str(why), more=more)
             return "", "", "The login provider's answer does not let you in. Try again, or ask whoever gives out roles."
         return self._entered(request, operator), place, ""
 
     def _away(self, away: ProviderAway) -> str:
-        if (more := self._sparing.more("console_openid_away")) is not None:
+        if (more := self._log_limit.more("console_openid_away")) is not None:
             log.warning("console_openid_away", error=str(away), more=more)
         return "The login provider cannot be asked now. Try again, or log in by name and password."
 

@@ -13,9 +13,9 @@ from starlette.responses import Response
 
 from charging.ledger.accounts import Language
 from charging.limits import Limits
+from charging.log_limit import LogLimit
 from charging.service.page_tokens import Use
 from charging.sources import neighbourhood
-from charging.sparing import Sparing
 from charging.web.asks import Asks, Problem, path
 from charging.web.browser import Form, FormSeal, cookie, read_form, read_upload, same, set_cookie
 from charging.web.customers.own import Own, Watch
@@ -93,7 +93,7 @@ class CustomerGate:
         self.seal = FormSeal(BEFORE_ENTRY)
         self._requests = Limits(REQUESTS_PER_MINUTE, SESSIONS_MAX)
         self._links = Guesses(self._clock, BAD_LINKS_PER_MINUTE)
-        self._sparing = Sparing(self._clock)
+        self._log_limit = LogLimit(self._clock)
         self._uploads = Places(UPLOADS_MAX, UPLOADS_MAX_EACH)
 
     def guarded(self, page: Page, *, by_itself: bool = False, document_bytes: int = 0) -> Endpoint:
@@ -151,7 +151,7 @@ class CustomerGate:
         account, wait_s = await self._links.looked(self._address(request), find)
         if wait_s:
             raise HTTPException(429, headers={"Retry-After": str(wait_s)})
-        if account is None and (more := self._sparing.more("customer_link_refused")) is not None:
+        if account is None and (more := self._log_limit.more("customer_link_refused")) is not None:
             log.warning("customer_link_refused", address=self._address(request), more=more)
         return account
 

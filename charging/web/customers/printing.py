@@ -18,11 +18,11 @@ from functools import partial
 import structlog
 
 from charging.clock import Clock
+from charging.log_limit import LogLimit
 from charging.priority import NICENESS
 from charging.service.refusal import Code, Refused
 from charging.service.statements import Statement
 from charging.service.turns import QueueBounds, Turns
-from charging.sparing import Sparing
 from charging.tasks import deaf_to_hangup
 
 BOUNDS = QueueBounds(at_once=2, waiting=40, of_account=2, what="PDFs", advice="ask again when those are there")
@@ -42,7 +42,7 @@ class Printing:
         self._program = program
         self._deadline_s = deadline_s
         self._turns = Turns(clock, BOUNDS)
-        self._sparing = Sparing(clock)
+        self._log_limit = LogLimit(clock)
 
     async def printed(self, statement: Statement) -> bytes | Refused:
         """The document; or why there is none now (Code.UNAVAILABLE)."""
@@ -52,7 +52,7 @@ class Printing:
         try:
             return await self._made(statement)
         except (OSError, TimeoutError, _Failed) as error:
-            if (more := self._sparing.more("statement_not_printed")) is not None:
+            if (more := self._log_limit.more("statement_not_printed")) is not None:
                 why, lines = f"{type(error).__name__}: {error}", len(statement.lines)
                 log.warning("statement_not_printed", account=statement.account.id, lines=lines, why=why, more=more)
             return Refused(Code.UNAVAILABLE, "the PDF could not be made", "ask for the CSV file, or again later")

@@ -21,11 +21,11 @@ from charging.clock import MICROSECONDS
 from charging.errors import ChargingError, LedgerError
 from charging.ledger.accounts import Language
 from charging.limits import Limits
+from charging.log_limit import LogLimit
 from charging.pricing.money import format_euro
 from charging.service.payments import PAGE, Payment, State
 from charging.service.refusal import Refused
 from charging.sources import neighbourhood
-from charging.sparing import Sparing
 from charging.web.asks import Asks, Document, Problem, path
 from charging.web.browser import read_body
 from charging.web.customers.own import Own
@@ -65,7 +65,7 @@ class Till:
         self._looks = Limits(LOOKS_PER_MINUTE)
         self._looks_of_account = Limits(LOOKS_OF_ACCOUNT_PER_MINUTE)
         self._strange = Guesses(self._clock, HOOKS_PER_MINUTE)
-        self._sparing = Sparing(self._clock)
+        self._log_limit = LogLimit(self._clock)
         self._others: set[str] = set()
         """Providers that payments are with, and the settings do not name (any more)."""
 
@@ -170,7 +170,7 @@ class Till:
         payment, wait_s = (await find(), 0) if self._provider.signs else await self._strange.looked(address, find)
         if payment is not None:
             return Response(status_code=200 if await self.look(payment) else 503)
-        if id and not wait_s and (more := self._sparing.more("payment_hook_unknown")) is not None:
+        if id and not wait_s and (more := self._log_limit.more("payment_hook_unknown")) is not None:
             log.warning("payment_hook_unknown", payment=id[:40], address=address, more=more)
         return Response(status_code=429 if wait_s else 200)
 

@@ -84,7 +84,7 @@ async def test_r13_paid_voicemail_without_credit_is_not_answered(rig: Rig) -> No
 async def test_a_caller_at_voicemail_is_spoken_to_in_the_subscribers_language(
     rig: Rig, plan: str, language: Language
 ) -> None:
-    """Straight to voicemail, included or paid."""
+    """QuickBalance to voicemail, included or paid."""
     await rig.subscriber(credit=PRICE if plan == "free" else 0, plan=plan, forward_to="")
     account = await rig.store.directory.account("anna")
     assert account is not None

@@ -17,8 +17,8 @@ from charging.engine.black_boxes import HOUSEKEEPING_S, LOOKED_UP_A_TURN_MAX, NO
 from charging.engine.sessions import DELETE_AT_ONCE_MAX, BookedRecords
 from charging.errors import LinkDown
 from charging.ledger.model import Kept, Kind
+from charging.safe_text import hidden
 from charging.service.decisions import QUEUE_MAX
-from charging.shown import hidden
 from charging.tasks import Breath
 from tests.fakes.effort import turns_of
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig

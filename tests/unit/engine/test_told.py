@@ -18,10 +18,10 @@ from charging.call.told import TickPosted
 from charging.engine import observer, told
 from charging.engine.observer import MeteredObserver
 from charging.engine.told import Told
+from charging.log_limit import LINES, LINES_S
 from charging.logs import HAPPENED_US
 from charging.metrics import Metrics
 from charging.records import replace
-from charging.sparing import LINES, LINES_S
 from charging.tasks import Afterwards
 from tests.fakes.ami import eventually
 from tests.fakes.clock import FakeClock

@@ -10,8 +10,8 @@ import pytest
 from charging.ledger.accounts import Account
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CdrRow
+from charging.safe_text import HIDDEN, hidden
 from charging.service.privacy import DAY_US, NumberHider, without_numbers, without_people
-from charging.shown import HIDDEN, hidden
 from tests.fakes.clock import FakeClock, settle
 
 

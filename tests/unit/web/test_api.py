@@ -12,9 +12,9 @@ import structlog
 from charging.errors import LedgerUnavailable
 from charging.ledger.books.archive import opening_line
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
+from charging.log_limit import LINES
 from charging.service.statements import month_bounds_us
 from charging.service.tokens import OPERATED, NewToken, Scope
-from charging.sparing import LINES
 from charging.web.api_document import complete, scope_of
 from charging.web.api_gate import Operations
 from tests.fakes.clock import FakeClock

@@ -16,12 +16,12 @@ from pydantic import SecretStr
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Language
 from charging.ledger.model import CREDIT, Balance, Kind
+from charging.log_limit import LINES
 from charging.metrics import PAYMENTS
 from charging.service import payments
 from charging.service.page_tokens import PageTokens
 from charging.service.payments import Outcome, Payment, State
 from charging.service.refusal import Refused
-from charging.sparing import LINES
 from charging.tariff.tariff import TopUps
 from charging.web.asks import Asks
 from charging.web.customers import till as tills

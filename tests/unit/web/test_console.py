@@ -17,12 +17,12 @@ from argon2 import PasswordHasher
 from charging.errors import LedgerUnavailable
 from charging.ledger.accounts import Status
 from charging.ledger.model import CREDIT, Balance
+from charging.log_limit import LINES, LINES_S
 from charging.pricing.packs import pack_of
 from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits, hashed
 from charging.service.tokens import Tokens
 from charging.service.webhooks import Webhooks
-from charging.sparing import LINES, LINES_S
 from charging.tariff.accepted import Accepted
 from charging.tariff.file import load_tariff
 from charging.tariff.plans import Pack

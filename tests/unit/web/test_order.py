@@ -17,7 +17,7 @@ from tests.unit.web.conftest import Api
 from tests.unit.web.door import Door
 from tests.unit.web.test_decisions import decided, keep
 from tests.unit.web.test_lists import over
-from tests.unit.web.test_straight import asking
+from tests.unit.web.test_quick_balance import asking
 
 LISTS = {
     "/accounts": "id",

@@ -14,10 +14,10 @@ import structlog
 from charging.errors import ConfigError, Problem
 from charging.ledger.accounts import Number
 from charging.ledger.model import Closed, Kind, Opened, Outcome, Transfer
+from charging.log_limit import LINES
 from charging.pricing.money import parse_euro
 from charging.service.numbers import NumberChanges
 from charging.service.tokens import Bounds, NewToken, Scope
-from charging.sparing import LINES
 from charging.web.api_gate import ANSWERS
 from charging.web.limits import EDITS_PER_MINUTE, EDITS_SAVED_MINUTES
 from tests.fakes.ami import eventually

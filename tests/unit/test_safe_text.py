@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charging.shown import spreadsheet_cell, visible, visible_json
+from charging.safe_text import spreadsheet_cell, visible, visible_json
 
 SEPARATORS = ",;\t|"
 """What spreadsheets split a line at, by the country of who opens it."""

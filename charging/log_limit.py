@@ -1,4 +1,4 @@
-"""Bounds what strangers make us log, or keep, so that nobody fills a disk by knocking often."""
+"""Limits what strangers make us log, or keep, so that nobody fills a disk by knocking often."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KINDS_MAX = 2_000
 """So many kinds are known at a time; of more, the one that came least lately is forgotten."""
 
 
-class Sparing:
+class LogLimit:
     """Bounds what strangers make us log: so many lines of each kind in so many seconds."""
 
     def __init__(self, clock: Clock, lines: int = LINES, seconds: int = LINES_S) -> None:

@@ -24,7 +24,7 @@ REMEMBERED = 1_000
 """Accounts whose answer is remembered, of up to a kilobyte each."""
 
 
-class Straight:
+class QuickBalance:
     """The middleware."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:

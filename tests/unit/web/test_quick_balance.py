@@ -18,9 +18,9 @@ from charging.service.balance import BalanceView, Stored
 from charging.service.gifts import Given
 from charging.service.live import NoCalls
 from charging.service.service import Service
-from charging.web import straight
+from charging.web import quick_balance
 from charging.web.api import resources
-from charging.web.straight import Straight
+from charging.web.quick_balance import QuickBalance
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO, make_rig, make_tariff
 from tests.unit.service.conftest import Shop
@@ -38,7 +38,7 @@ async def test_a_balance_with_a_running_call_is_the_same_to_the_byte() -> None:
         await rig.clock.advance(700)
         service = service_of(rig)
         routed = resources(service)
-        async with asking(routed) as below, asking(Straight(routed, service)) as above:
+        async with asking(routed) as below, asking(QuickBalance(routed, service)) as above:
             same, shown = await below.get("/accounts/anna/balance"), await above.get("/accounts/anna/balance")
         assert shown.content == same.content
         assert shown.headers == same.headers
@@ -64,7 +64,7 @@ async def test_a_balance_with_a_running_call_is_the_same_to_the_byte() -> None:
 async def test_whatever_else_is_asked_is_answered_as_before(shop: Shop, method: str, path: str) -> None:
     await shop.anna()
     routed = resources(shop.service)
-    async with asking(routed) as below, asking(Straight(routed, shop.service)) as above:
+    async with asking(routed) as below, asking(QuickBalance(routed, shop.service)) as above:
         same, shown = await below.request(method, path), await above.request(method, path)
     assert (shown.status_code, shown.content, shown.headers) == (same.status_code, same.content, same.headers)
 
@@ -73,7 +73,7 @@ async def asked_twice(shop: Shop, between: Callable[[], Awaitable[object]]) -> t
     """Anna's balance before and after, past the framework and by it, which are the same to the byte."""
     routed = resources(shop.service)
     seen = []
-    async with asking(routed) as below, asking(Straight(routed, shop.service)) as above:
+    async with asking(routed) as below, asking(QuickBalance(routed, shop.service)) as above:
         for change in (None, between):
             if change is not None:
                 await change()
@@ -95,7 +95,7 @@ async def test_an_answer_is_written_once_as_long_as_it_stays_the_same(
         return views(stored)
 
     monkeypatch.setattr(shop.service.balances, "view_of", write)
-    app = Straight(resources(shop.service), shop.service)
+    app = QuickBalance(resources(shop.service), shop.service)
     async with asking(app) as client:
         for _ in range(3):
             assert (await client.get("/accounts/anna/balance")).is_success
@@ -167,7 +167,7 @@ async def test_an_answer_follows_a_call_from_before_its_first_ring_to_after_its_
         service = service_of(rig)
         routed = resources(service)
         seen: list[dict[str, Any]] = []
-        async with asking(routed) as below, asking(Straight(routed, service)) as above:
+        async with asking(routed) as below, asking(QuickBalance(routed, service)) as above:
 
             async def look() -> dict[str, Any]:
                 for _ in range(2):
@@ -210,7 +210,7 @@ async def test_an_answer_follows_what_another_process_has_booked(tmp_path: Path,
             Service(store=one, tariff=lambda: tariff, clock=clock, funds_changed=lambda _: None, live=NoCalls())
             for one in (daemons, webs)
         )
-        async with asking(Straight(resources(reads), reads)) as above:
+        async with asking(QuickBalance(resources(reads), reads)) as above:
             unknown = await above.get("/accounts/anna/balance")
             await writes.accounts.add("anna", "light")
             shown = []
@@ -228,8 +228,8 @@ async def test_an_answer_follows_what_another_process_has_booked(tmp_path: Path,
 
 
 async def test_so_many_answers_are_remembered(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(straight, "REMEMBERED", 2)
-    app = Straight(resources(shop.service), shop.service)
+    monkeypatch.setattr(quick_balance, "REMEMBERED", 2)
+    app = QuickBalance(resources(shop.service), shop.service)
     for one in ("anna", "bert", "carl"):
         await shop.service.accounts.add(one, "light")
     async with asking(app) as client:
