@@ -69,7 +69,7 @@ DOMAIN = (
     "charging.fax.listed",
     "charging.fax.mailed",
     "charging.fax.sending",
-    "charging.fax.slow_proofs",
+    "charging.fax.slow_domains",
     "charging.fax.views",
     "agi.port",
 )

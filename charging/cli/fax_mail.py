@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from enum import StrEnum
@@ -39,6 +39,7 @@ from charging.fax.mail import (
     the_number,
     with_document,
 )
+from charging.fax.slow_domains import Waited
 from charging.priority import give_way
 from charging.service.refusal import Code, Dropped, Obstacle
 from charging.unguessable import digest_of
@@ -104,8 +105,9 @@ class Proof:
 
     domains: frozenset[str]
     """At one of them the To must name the recipient."""
-    why_unproven: Callable[[Letter], str]
-    """Why someone else may have sent it; empty: nobody did. Raises Unanswered."""
+    why_unproven: Callable[[Letter, Waited], str]
+    """Why someone else may have sent it; empty: nobody did. It notes how long name servers of the sender's were waited
+    for. Raises Unanswered."""
 
     @classmethod
     def of(cls, fax: Fax | None, recipient: str, data: bytes, envelope: Envelope) -> Proof | None:
@@ -114,12 +116,16 @@ class Proof:
             return None
         domains = map(str.lower, fax.mail_domains or (domain_of(recipient),))
 
-        def why(letter: Letter) -> str:
+        def why(letter: Letter, waited: Waited) -> str:
             from charging.fax.dns_lookup import Dns  # only for a customer's address
             from charging.fax.proven import why_unproven
 
             shown = None if fax.mail_from_counts == "dkim" else envelope
-            return why_unproven(data, letter, shown, Dns(fax.mail_dns), SystemClock().now().wall_us)
+            dns = Dns(fax.mail_dns)
+            try:
+                return why_unproven(data, letter, shown, dns, SystemClock().now().wall_us)
+            finally:
+                waited.seconds += dns.waited_s
 
         return cls(frozenset(filter(None, domains)), why)
 
@@ -179,9 +185,8 @@ def submit_mail(
             reply = _taken(client, data, letter, proof, settings.mail, tell)
         if reply is not None:
             from_ = reply_from or (settings.mail.sender_address if settings.mail else "") or reply.from_
-            _reply(reply, from_, settings.mail if reply_by is ReplyBy.SMTP else None, tell)
-            with suppress(ChargingError), connected(settings) as client:  # one more reply is better than none
-                client.send("POST", path("mailed-faxes", reply.note, "replies"))
+            with connected(settings) as client:
+                _reply(client, reply, from_, settings.mail if reply_by is ReplyBy.SMTP else None, tell)
     except Exception as error:  # noqa: BLE001  on any other code the mail would be bounced: lost, and told to a stranger
         tell(f"{error}; to be tried again later" if isinstance(error, ChargingError) else fault(error))
         if reply_by is ReplyBy.SMTP:
@@ -319,16 +324,23 @@ def _unproven(client: Client, letter: Letter, proof: Proof) -> str:
         return "neither --recipient nor fax.mail_domains tells where faxes are taken"
     if proof.domains.isdisjoint(letter.addressed_at):
         return "its To does not name this address, so another may have handed in what was written to someone else"
-    domain, clock = letter.domain.lower(), SystemClock()
+    with _waiting_for(client, letter.domain) as waited:
+        return proof.why_unproven(letter, waited)
+
+
+@contextmanager
+def _waiting_for(client: Client, domain: str) -> Iterator[Waited]:
+    """Around what waits for a customer's name servers, while it holds one of the mail server's places. Raises Refusal
+    where they were slow lately: one mail of such a domain waits at a time, and the others come again."""
+    domain = domain.lower()
     if not client.send("POST", "/fax-proofs", {"domain": domain})["may_begin"]:
         raise Refusal(f"the DNS is slow about {domain}, and was asked about another mail of it just now")
-    begun = clock.now()
+    waited = Waited()
     try:
-        return proof.why_unproven(letter)
+        yield waited
     finally:
-        took_s = min(3600, begun.seconds_until(clock.now()))
         with suppress(ChargingError):
-            client.send("POST", "/fax-proofs/ended", {"domain": domain, "took_s": took_s})
+            client.send("POST", "/fax-proofs/ended", {"domain": domain, "took_s": min(3600, waited.seconds)})
 
 
 def _submit(client: Client, letter: Letter, payer: Payer, mail: Mail | None, tell: Tell = say) -> Words | None:
@@ -373,8 +385,9 @@ def _number(client: Client, letter: Letter, tell: Tell) -> str | Wrong:
     return the_number(sorted(found))
 
 
-def _reply(reply: Reply, sender: str, mail: Mail | None, tell: Tell) -> None:
-    """Write the reply to standard output, or send it. Raises MailServerTrouble where it can be sent later."""
+def _reply(client: Client, reply: Reply, sender: str, mail: Mail | None, tell: Tell) -> None:
+    """Write the reply to standard output, or send it, and count it. Raises MailServerTrouble where it can be sent
+    later; and Refusal where the recipient's name servers were slow, for which the mail server may wait."""
     from charging.fax.reply import reply_to
 
     if not reply.to.sender:
@@ -388,17 +401,42 @@ def _reply(reply: Reply, sender: str, mail: Mail | None, tell: Tell) -> None:
     if mail is None:
         sys.stdout.buffer.write(message.as_bytes())
     else:
-        asyncio.run(_send(message, mail, tell))
+        with _waiting_for(client, reply.to.domain) as waited:
+            try:
+                asyncio.run(_send(message, mail, tell, waited))
+            except _Unreached:
+                _count(client, reply)
+                raise
+    _count(client, reply)
 
 
-async def _send(message: EmailMessage, mail: Mail, tell: Tell) -> None:
+def _count(client: Client, reply: Reply) -> None:
+    with suppress(ChargingError):  # one more reply is better than none
+        client.send("POST", path("mailed-faxes", reply.note, "replies"))
+
+
+class _Unreached(ChargingError):
+    """The mail server fell silent over this reply, or hung up, and takes others: its recipient's name servers may be
+    why. It counts as a reply: else the mail would come again for days, and hold a place for half a minute each time."""
+
+
+async def _send(message: EmailMessage, mail: Mail, tell: Tell, waited: Waited) -> None:
+    """Raises MailServerTrouble, and _Unreached."""
     from charging.notify.smtp import Fate, MailServerTrouble, Smtp
     from charging.settings import mail_password
 
-    smtp = Smtp(mail, mail_password(mail))
+    smtp, clock = Smtp(mail, mail_password(mail)), SystemClock()
     await smtp.open()
     try:
-        verdict = await smtp.send(message)
+        begun = clock.now()
+        try:
+            verdict = await smtp.send(message)
+        except MailServerTrouble as error:
+            took_s = begun.seconds_until(clock.now())
+            await smtp.reopen()
+            waited.seconds += took_s
+            raise _Unreached(f"the mail server did not take a reply to this sender: {error}") from error
+        waited.seconds += begun.seconds_until(clock.now())
     finally:
         await smtp.close()
     if verdict.fate is Fate.LATER:

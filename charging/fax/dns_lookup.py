@@ -39,8 +39,33 @@ class Dns:
         self._clock = SystemClock()
         self._until: Instant | None = None
         self._resolver: dns.resolver.Resolver | None = None
+        self._pointers: dict[str, list[str] | Unanswered] = {}
+        self.waited_s = 0.0
+        """So long name servers were waited for, but those of addresses (PTR): whoever brings a mail chooses these, and
+        what they take must not be laid to the From's domain."""
 
     def __call__(self, name: str, kind: Kind) -> list[str]:
+        if kind == "PTR":
+            return self._pointer(name)
+        begun = self._clock.now()
+        try:
+            return self._asked(name, kind)
+        finally:
+            self.waited_s += begun.seconds_until(self._clock.now())
+
+    def _pointer(self, name: str) -> list[str]:
+        """Asked for once, however often an SPF record has it be asked for."""
+        if name not in self._pointers:
+            try:
+                self._pointers[name] = self._asked(name, "PTR")
+            except Unanswered as error:
+                self._pointers[name] = error
+        found = self._pointers[name]
+        if isinstance(found, Unanswered):
+            raise found
+        return found
+
+    def _asked(self, name: str, kind: Kind) -> list[str]:
         absolute = _absolute(name)
         if absolute is None:
             return []

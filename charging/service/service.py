@@ -17,7 +17,7 @@ from charging.fax.desk import FaxDesk
 from charging.fax.listed import ListedFaxes
 from charging.fax.mailed import MailedFaxes
 from charging.fax.sending import Faxes
-from charging.fax.slow_proofs import SlowProofs
+from charging.fax.slow_domains import SlowDomains
 from charging.ledger.accounts import Language
 from charging.ledger.books.verify import verify
 from charging.ledger.model import CdrRow
@@ -103,7 +103,7 @@ class Service:
         self.statements = Statements(store, tariff, clock)
         self.fax_addresses, self.mailed_faxes = FaxAddresses(store, self.accounts, clock), MailedFaxes(store, clock)
         self.faxes, self.listed_faxes = Faxes(store, tariff, clock, fax), ListedFaxes(store, clock)
-        self.slow_proofs = SlowProofs(clock)
+        self.slow_domains = SlowDomains(clock)
         self.imports = AccountImport(store, tariff, clock, self.accounts, self.numbers)
         self.people = People(store, clock)
         self.rehearsals = Rehearsals(store, self.accounts, self.numbers, self.money, self.calls)

@@ -112,7 +112,7 @@ def daemon(rig: Rig, desk: FaxDesk) -> Iterator[Client]:
 
 def submitted_to(daemon: Client, letter: Letter, mail: Mail | None = None) -> Words | None:
     """What the sender is answered, whose From is proven."""
-    payer = _payer(daemon, letter, Proof(frozenset(letter.addressed_at), lambda _: ""))
+    payer = _payer(daemon, letter, Proof(frozenset(letter.addressed_at), lambda _letter, _waited: ""))
     assert not isinstance(payer, Drop)
     return payer if isinstance(payer, Words) else _submit(daemon, letter, payer, mail)
 

@@ -13,8 +13,7 @@ from charging.cli.failure import Refusal
 from charging.cli.fax_mail import TRY_AGAIN, Drop, Payer, Proof, _payer
 from charging.fax.mail import Letter
 from charging.fax.reply import Words
-from charging.fax.slow_proofs import PAUSE_S, SLOW_S
-from tests.fakes.clock import FakeClock
+from charging.fax.slow_domains import PAUSE_S, SLOW_S, Waited
 from tests.fakes.fax_line import TakesAll
 from tests.fakes.rig import EURO, Rig
 from tests.fakes.signing import DOMAIN, KEY_AT, signed
@@ -148,17 +147,13 @@ def test_dns_that_does_not_answer_makes_a_mail_wait_and_what_it_does_not_know_do
     assert (out, "no key at k1._domainkey.example.nl; SPF of" in why) == ("", True)
 
 
-def test_mails_of_a_domain_that_was_slow_wait(
-    daemon: Client, rig: Rig, line: TakesAll, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mails_of_a_domain_that_was_slow_wait(daemon: Client, rig: Rig, line: TakesAll) -> None:
     """Each holds a place of the mail server's while its owner's name server takes its time."""
     asyncio.run(rig.credit(EURO))
     takes_s = iter((SLOW_S, 0.0))
-    clock = FakeClock()
-    monkeypatch.setattr("charging.cli.fax_mail.SystemClock", lambda: clock)
 
-    def proof(letter: Letter) -> str:
-        asyncio.run(clock.advance(next(takes_s)))
+    def proof(letter: Letter, waited: Waited) -> str:
+        waited.seconds += next(takes_s)
         return ""
 
     def payer(subject: str) -> Payer | Words | Drop:

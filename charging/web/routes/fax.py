@@ -127,21 +127,23 @@ class Sender(BaseModel):
 
 
 class Proof(Body):
-    """Of a mail's sender, by the DNS."""
+    """Of a mail's sender, by the DNS; or a reply to him."""
 
-    domain: Annotated[str, Field(max_length=254, description="the sender's, in small letters")]
+    domain: Annotated[str, Field(max_length=254, description="of his address, in small letters")]
 
 
 class ProofBegun(BaseModel):
-    """A proof that someone would begin."""
+    """A wait that someone would begin."""
 
     may_begin: Annotated[bool, Field(description="false: the domain's name servers are slow, and it was asked lately")]
 
 
 class ProofEnded(Proof):
-    """A proof that is over."""
+    """A wait that is over."""
 
-    took_s: Annotated[float, Field(ge=0, le=3600, description="seconds")]
+    took_s: Annotated[
+        float, Field(ge=0, le=3600, description="seconds for which the domain's name servers were waited for")
+    ]
 
 
 class DroppedMail(Body):
@@ -238,14 +240,15 @@ async def list_senders(service: TheService, email: Annotated[str, Query(max_leng
 
 @by_mail.post("/fax-proofs", status_code=201)
 async def begin_proof(service: TheService, body: Proof) -> ProofBegun:
-    """Whether it may be asked now who sent a mail of this domain. Tell the end of it."""
-    return ProofBegun(may_begin=service.slow_proofs.may_begin(body.domain))
+    """Whether name servers of this domain may be waited for now: to prove who sent a mail, or by a mail server that is
+    handed a reply. Tell the end of it."""
+    return ProofBegun(may_begin=service.slow_domains.may_begin(body.domain))
 
 
 @by_mail.post("/fax-proofs/ended", status_code=201)
 async def end_proof(service: TheService, body: ProofEnded) -> ProofEnded:
-    """Who sent a mail was asked, whatever came of it."""
-    service.slow_proofs.ended(body.domain, body.took_s)
+    """They were waited for, whatever came of it."""
+    service.slow_domains.ended(body.domain, body.took_s)
     return body
 
 

@@ -1,0 +1,105 @@
+"""What a customer's or a stranger's own slow servers hold of fax by mail, whose few places all customers share."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from charging.cli.client import Client
+from charging.cli.failure import Refusal
+from charging.cli.fax_mail import Reply, _reply, _Unreached
+from charging.fax import dns_lookup, slow_domains
+from charging.fax.dns_lookup import Dns, Unanswered
+from charging.fax.mailed import REPLIES_MAX
+from charging.fax.reply import Words
+from charging.fax.slow_domains import PAUSE_S
+from charging.lab.ports import free_port
+from charging.notify.settings import Mail
+from charging.notify.smtp import MailServerTrouble
+from tests.fakes.rig import Rig
+from tests.integration.dns_server import Zone, name_server
+from tests.integration.smtp_server import Mailbox, mail_server
+from tests.integration.test_fax_mail import daemon, desk, line, rig
+from tests.unit.fax.test_fax_mail import letter, mail
+from tests.unit.notify.factories import make_mail
+
+__all__ = ["daemon", "desk", "line", "rig"]  # fixtures
+
+SLOW = "anna@slow.example"
+POINTER = "4.0.41.198.in-addr.arpa"
+
+
+def reply_to(address: str, nth: int = 0) -> Reply:
+    read = replace(letter(mail()), sender=address)
+    return Reply(Words("Not sent", "It was not sent.", ""), read, "fax@localhost", note(nth))
+
+
+def note(nth: int = 0) -> str:
+    return f"mail-{nth:032x}"
+
+
+def by(port: int) -> Mail:
+    return make_mail(host="127.0.0.1", port=port, timeout_s="0.5")
+
+
+def answer(daemon: Client, reply: Reply, port: int) -> list[str]:
+    told: list[str] = []
+    _reply(daemon, reply, "fax@op.nl", by(port), told.append)
+    return told
+
+
+def test_replies_to_a_domain_that_the_mail_server_waits_for_are_made_one_at_a_time_and_with_pauses(
+    daemon: Client, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each held a place for half a minute, and came again for five days."""
+    monkeypatch.setattr(slow_domains, "SLOW_S", 0.4)
+    mailbox = Mailbox(at_rcpt={SLOW: "stall"})
+    with mail_server(mailbox) as port:
+        for nth in range(REPLIES_MAX):
+            with pytest.raises(_Unreached, match="no answer in time"):
+                answer(daemon, reply_to(SLOW), port)
+            with pytest.raises(Refusal, match=r"the DNS is slow about slow\.example"):
+                answer(daemon, reply_to("ben@SLOW.example", 20 + nth), port)
+            answer(daemon, reply_to("carl@example.nl", 30 + nth), port)
+            asyncio.run(rig.clock.advance(PAUSE_S))
+    assert mailbox.recipients == ["carl@example.nl"] * REPLIES_MAX
+    assert not daemon.get(f"/mailed-faxes/{note()}")["may_be_answered"], "it comes no more"
+    assert daemon.get(f"/mailed-faxes/{note(20)}")["may_be_answered"]
+
+
+def test_reply_that_a_mail_server_does_not_take_since_it_is_gone_is_the_servers_and_does_not_count(
+    daemon: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slow_domains, "SLOW_S", 0.01)
+    reply = reply_to(SLOW)
+    for _ in range(REPLIES_MAX):
+        with pytest.raises(MailServerTrouble):
+            answer(daemon, reply, free_port())
+    assert daemon.get(f"/mailed-faxes/{note()}")["may_be_answered"]
+
+
+def test_name_server_of_the_address_that_brought_a_mail_is_asked_once_and_counts_against_no_domain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stranger chooses it, and the From's domain would be waited over one mail at a time."""
+    monkeypatch.setattr(dns_lookup, "PTR_SECONDS_MAX", 0.3)
+    zone = Zone({("example.nl", "TXT"): ["v=spf1 ptr ptr:isp.nl -all"]}, silent={POINTER})
+    with name_server(zone) as port:
+        dns = Dns(("127.0.0.1", port))
+        dns("example.nl", "TXT")
+        for _ in range(5):
+            with pytest.raises(Unanswered):
+                dns(POINTER, "PTR")
+        assert dns.waited_s < 0.3
+        assert zone.asked.count((POINTER, "PTR")) <= 2, "the library asks again by itself"
+
+
+def test_what_a_domains_own_name_server_takes_counts_against_it() -> None:
+    zone = Zone(silent={"example.nl"})
+    with name_server(zone) as port:
+        dns = Dns(("127.0.0.1", port), seconds=0.4)
+        with pytest.raises(Unanswered):
+            dns("example.nl", "TXT")
+    assert dns.waited_s >= 0.3
