@@ -17,6 +17,7 @@ async def test_no_walk_enters_more_files_than_before() -> None:
 def test_the_page_names_steps_of_the_walks_that_there_are() -> None:
     page = (ROOT / "docs/internals.md").read_text(encoding="utf-8")
     walks = page.partition("## Six walks")[2].partition("\n## ")[0].partition("More files than these")[0]
+    walks += page.partition("## Three other ways")[2].partition("\n## ")[0]
     texts = {path: path.read_text(encoding="utf-8") for room in HOUSE for path in Path(room).rglob("*.py")}
     for paragraph in walks.split("\n\n**")[1:]:
         last = ""
