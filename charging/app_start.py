@@ -74,10 +74,13 @@ async def calls_come_first(clock: Clock, link: Link, calls: Calls, most_s: float
 def spare_collector(*, youngest_only: bool = False) -> None:
     """What there is now (modules, the tariff) lives as long as the daemon: never look through it again for garbage.
     What a call makes is freed by counting; the rest can wait for GARBAGE_MANY objects, for each search of them holds
-    all calls up. ``youngest_only``: calls run by now, and a search through all that they hold would take long."""
-    gc.collect(0 if youngest_only else 2)
+    all calls up. Nor is it searched now, while running calls wait (it has some 1,400 objects of garbage); once they are
+    seen to (``youngest_only``) the newest are."""
+    if youngest_only:
+        gc.collect(0)
     gc.freeze()
     gc.set_threshold(GARBAGE_MANY, NOT_BY_ITSELF, NOT_BY_ITSELF)
+    gc.enable()
 
 
 async def collect(clock: Clock) -> NoReturn:

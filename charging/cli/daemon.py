@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from pathlib import Path
 
 import typer
 
@@ -34,7 +36,16 @@ def run(
     """Run the daemon in the foreground, until SIGTERM or Ctrl-C. SIGHUP is `charging reload`."""
     file = sandbox_at(options(ctx).config) if sandbox else options(ctx).config
     check_there(file)
+    gc.disable()  # nothing that is read is garbage; `spare_collector` puts it to work again
+    try:
+        _leave_out_rich()
+        code = _run(file, sandbox)
+    finally:
+        gc.enable()
+    raise typer.Exit(code)
 
+
+def _run(file: Path, sandbox: bool) -> int:
     from charging import app  # the daemon's parts are many, and only this command needs them
     from charging.app_start import share_interpreter
     from charging.cli.state_folder import make_ledger_folder
@@ -48,7 +59,17 @@ def run(
     configure_logs(logs.format, logs.level, file=logs.file)
     make_ledger_folder(config.settings)
     share_interpreter()
-    raise typer.Exit(app.run(config))
+    return app.run(config)
+
+
+def _leave_out_rich() -> None:
+    """Read structlog without `rich`, which it takes where that is installed, for tracebacks in colours on a terminal:
+    a tenth of all that is read before running calls are seen to."""
+    if "rich" not in sys.modules:
+        sys.modules["rich"] = None  # type: ignore[assignment]  # so an import says that there is none
+        import structlog  # noqa: F401
+
+        del sys.modules["rich"]
 
 
 def reload(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:

@@ -7,13 +7,13 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, JustifyMethod
-from rich.table import Table
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charging.safe_text import spreadsheet_cell, visible, visible_json
+
+if TYPE_CHECKING:  # read where it is used: a daemon that starts shows no tables, and running calls wait for it
+    from rich.console import Console, JustifyMethod
+    from rich.table import Table
 
 COLUMN_GAP = 3
 """Blanks beside a cell in a terminal's table."""
@@ -40,6 +40,8 @@ class Column(NamedTuple):
 
 def console() -> Console:
     """Where tables go. What customers typed is never taken for mark-up."""
+    from rich.console import Console
+
     width = None if sys.stdout.isatty() else UNLIMITED_COLUMNS
     return Console(markup=False, emoji=False, highlight=False, width=width)
 
@@ -60,6 +62,9 @@ def cell(value: Any) -> str:
 
 def table(rows: Iterable[Row], columns: Sequence[Column]) -> Table:
     """Rows as a table, as wide as the output has room for."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
     rows = list(rows)
     columns = fitting(rows, columns, console().width)
     made = Table(box=SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, header_style="bold")
@@ -103,6 +108,8 @@ def show_one(document: Row, *, as_json: bool) -> None:
     if as_json:
         show_json(document)
         return
+    from rich.table import Table
+
     grid = Table(box=None, show_header=False, pad_edge=False)
     grid.add_column(style="bold")
     grid.add_column()
