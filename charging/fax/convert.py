@@ -33,7 +33,7 @@ TIME_S = 60
 DOCUMENT_S = 90
 """Of all programs that read a document; to find the page at fault, each page is read by itself."""
 CPU_S = 30
-MEMORY_BYTES = 1_000_000_000
+MEMORY_BYTES = 600_000_000
 BETWEEN_BYTES = 200_000_000
 """Of the PDF that a TIFF becomes on its way."""
 WRITTEN_MAX = 4 * BETWEEN_BYTES

@@ -48,7 +48,9 @@ KEPT_DAYS = 90
 OPEN_MOST = 10
 """Of one account at a time."""
 BEGUN_MOST = 300
-"""Of one account in OPEN_DAYS, whatever became of them: so many are looked through for open ones."""
+"""Of one account in OPEN_DAYS, whatever became of them."""
+LOOKED_THROUGH = 10 * BEGUN_MOST
+"""For an account's open payments: among them may be another's, whose ids begin as its own."""
 UNMADE_S = 3600
 """The same of one that the provider has not: nobody was sent to pay it."""
 PAGE = 100
@@ -139,7 +141,7 @@ class Payments:
         if expected is not None:
             return Refused(Code.NOT_ALLOWED, f"found a top-up of {format_euro(amount)}, expected {expected}")
         if await self._has_many_open(account):
-            message = f"account {account!r} has {OPEN_MOST} open payments"
+            message = f"account {account!r} has {OPEN_MOST} open payments, or too many in {OPEN_DAYS} days"
             return Refused(Code.UNAVAILABLE, message, "pay one of them, or wait until one is over")
         now_us = await dated(self._store, self._clock)
         payment = Payment(_new_id(account, now_us), account, provider, amount, now_us)
@@ -149,21 +151,23 @@ class Payments:
         return payment
 
     async def _has_many_open(self, account: str) -> bool:
-        """Whether the account has OPEN_MOST open payments. It reads the account's payments of the last OPEN_DAYS, found
-        by the prefix of their ids."""
+        """Whether the account has OPEN_MOST open payments, or has begun BEGUN_MOST in the last OPEN_DAYS. They are
+        found by the prefix of their ids. What another account has begun counts for nothing, however its ids begin."""
         mine = after = _beginning(account)
         oldest_us, opened = self._clock.now().wall_us - OPEN_DAYS * DAY_US, 0
-        for _ in range(BEGUN_MOST // PAGE):
+        begun = 0
+        for _ in range(LOOKED_THROUGH // PAGE):
             found = await self._store.documents.list_documents(COLLECTION, after, PAGE)
             ours = [document for document in found if document.id.startswith(mine)]
             payments = [one for one in self._readable(ours) if one.account == account]
             opened += sum(one.state is State.OPEN for one in payments)
-            if opened >= OPEN_MOST:
+            begun += len(payments)
+            if opened >= OPEN_MOST or begun >= BEGUN_MOST:
                 return True
             if len(ours) < PAGE or (payments and payments[-1].made_us < oldest_us):
                 return False
             after = found[-1].id
-        return True
+        return False
 
     async def known_by(self, id: str, reference: str, checkout: str) -> Payment | Refused:
         """Note the provider's id of the payment and the address of its checkout. Raises LedgerUnavailable."""

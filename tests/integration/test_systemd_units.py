@@ -213,6 +213,11 @@ def test_what_strangers_fax_is_read_in_the_sandbox_within_the_units_own(
     assert "pages: 2" in said
 
 
+def test_a_child_that_is_ended_for_want_of_memory_does_not_have_the_daemon_stopped(machine: Machine) -> None:
+    """By default systemd then stops all of the unit (systemd.service(5), OOMPolicy=)."""
+    assert machine.run("systemctl", "show", "charging", "--property", "OOMPolicy").strip() == "OOMPolicy=continue"
+
+
 def test_systemd_finds_nothing_wrong_in_the_units(machine: Machine) -> None:
     assert machine.run("systemd-analyze", "verify", *(f"/etc/systemd/system/{unit}" for unit in UNITS)) == ""
     said = machine.run("systemd-analyze", "security", "--no-pager", "charging.service")

@@ -8,8 +8,8 @@ others (`charging.service.turns`).
 from __future__ import annotations
 
 import asyncio
-import os
 import pickle
+import resource
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,7 +19,7 @@ import structlog
 
 from charging.clock import Clock
 from charging.log_limit import LogLimit
-from charging.priority import NICENESS
+from charging.priority import give_way
 from charging.service.refusal import Code, Refused
 from charging.service.statements import Statement
 from charging.service.turns import QueueBounds, Turns
@@ -28,6 +28,8 @@ from charging.tasks import deaf_to_hangup
 BOUNDS = QueueBounds(at_once=2, waiting=40, of_account=2, what="PDFs", advice="ask again when those are there")
 PRINT_MAX_S = 240
 """15,000 lines take some 40 s of a processor, and stand behind all else."""
+MEMORY_BYTES = 1_000_000_000
+"""Of address space. 15,000 lines take 270 MB, and more lines as much more."""
 _MAIN = "from charging.web.customers.printing import main; main()"
 PROGRAM = (sys.executable, "-P", "-c", _MAIN)
 """Not as ``__main__``, and ``-P``: as the reader of tariffs is started (`charging.tariff.reading`)."""
@@ -85,5 +87,6 @@ def main() -> None:
     """In that process: a statement comes by its input, and the document leaves by its output."""
     from charging.service.statement_pdf import statement_pdf  # its library is read in here alone
 
-    os.nice(NICENESS)
+    give_way()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     sys.stdout.buffer.write(statement_pdf(pickle.load(sys.stdin.buffer)))  # noqa: S301  our own other process wrote it

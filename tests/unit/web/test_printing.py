@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from charging.ledger.accounts import Account, Language
+from charging.priority import EXPENDABLE
 from charging.service.refusal import Code, Refused
 from charging.service.statements import Statement, statement
 from charging.tasks import end
-from charging.web.customers.printing import Printing
+from charging.web.customers.printing import MEMORY_BYTES, Printing
 from tests.fakes.ami import eventually
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import make_tariff
@@ -51,6 +52,16 @@ async def test_of_an_account_one_is_made_at_a_time_and_another_account_waits_for
     await eventually(lambda: len(noted(tmp_path)) == 2, "his is being made beside it")
     assert not any(one.done() for one in (*annas, berts))
     await end([*annas, berts])
+
+
+async def test_it_is_made_by_a_process_that_is_ended_first_where_memory_runs_out_and_has_a_bound() -> None:
+    told = (
+        "import resource, charging.service.statement_pdf as made; from charging.web.customers import printing; "
+        "made.statement_pdf = lambda _: open('/proc/self/oom_score_adj', 'rb').read() "
+        "+ str(resource.getrlimit(resource.RLIMIT_AS)).encode(); printing.main()"
+    )
+    said = await Printing(FakeClock(), program=(sys.executable, "-P", "-c", told)).printed(of("anna", FakeClock()))
+    assert said == f"{EXPENDABLE}\n{(MEMORY_BYTES, MEMORY_BYTES)}".encode()
 
 
 @pytest.mark.parametrize("then", ["sys.exit(3)", "os.kill(os.getpid(), 9)", "time.sleep(600)"])
