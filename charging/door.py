@@ -366,5 +366,6 @@ def _listening_advice(error: OSError, section: str) -> tuple[str, str]:
             f"name an address of this machine (`ip address` shows them), or 0.0.0.0 for all, under `{section}`",
         )
     if error.errno == errno.EACCES:
-        return "port", f"a port below 1024 is root's; choose a higher one under `{section}`"
+        advice = "choose a higher one, or let the daemon (CAP_NET_BIND_SERVICE: docs/security.md), under"
+        return "port", f"a port below 1024 is root's; {advice} `{section}`"
     return "port", f"free it (`ss -ltnp` shows who has it), or choose another host or port under `{section}`"

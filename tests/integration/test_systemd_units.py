@@ -105,6 +105,22 @@ def test_the_unit_is_active_once_everything_is_listened_on_and_not_before(
     machine.until("charging", "ActiveState", "active")
 
 
+def test_the_pages_lines_give_fastagi_a_port_that_nobody_else_may_open(machine: Machine, ports: dict[str, int]) -> None:
+    """docs/security.md, *Other people on the switch's machine*."""
+    page = (REPOSITORY / "docs" / "security.md").read_text()
+    (lines,) = re.findall(r"```ini\n(\[Service\]\nAmbient.*?)```", page, re.DOTALL)
+    (port,) = set(re.findall(r"`agi: {port: ([0-9]+)}`", page)) & set(re.findall(r"127\.0\.0\.1:([0-9]{3})`", page))
+    machine.write("/etc/charging/charging.yaml", SETTINGS.format(**(ports | {"agi": int(port)})))
+    machine.run("systemctl", "start", "--no-block", "charging")
+    machine.until("charging", "SubState", "auto-restart")
+    assert f"agi.port: cannot listen on 127.0.0.1:{port}: Permission denied; a port below 1024 is root's" in (
+        machine.journal("charging")
+    )
+    machine.drop_in("charging.service", lines)
+    machine.run("systemctl", "restart", "charging")
+    assert is_reached(int(port))
+
+
 def test_a_daemon_whose_loop_stands_is_killed_and_started_again(machine: Machine, ports: dict[str, int]) -> None:
     machine.drop_in("charging.service", "[Service]\nWatchdogSec=3\n")
     machine.run("systemctl", "start", "charging")
