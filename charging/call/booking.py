@@ -255,9 +255,9 @@ def reserve_transfer(session: Session, extension: Extension, at_us: int, reason:
 
 def extend_transfer(
     session: Session, extension: Extension, balances: Mapping[str, Balance], at_us: int, mono_us: int
-) -> Pending | None:
-    """Make a tick's transfer; ``None`` if nothing changes. ``balances`` are those that it was planned with, ``at_us``
-    is wall clock, ``mono_us`` monotonic.
+) -> tuple[Pending, Session] | None:
+    """Make a tick's transfer, and the session that it leaves; ``None`` if nothing changes. ``balances`` are those that
+    it was planned with, ``at_us`` is wall clock, ``mono_us`` monotonic.
 
     The transfer has no legs if the next stretch costs nothing more (a free destination, a maximum that is reached, a
     minimum that is not). It is made all the same, since the deadline follows what is stored.
@@ -271,7 +271,7 @@ def extend_transfer(
     change = Kept(after.to_json(), session.epoch, session.follows)
     transfer = _transfer(session, Kind.EXTEND, at_us, legs, change)
     grants = grants_for(session, extension.funding, balances, at_us)
-    return Pending(transfer, grants, extension.funding, extension.fixed_s, extension.short, mono_us)
+    return Pending(transfer, grants, extension.funding, extension.fixed_s, extension.short, mono_us), after
 
 
 Charged = tuple[Mapping[str, int], Funding]

@@ -8,8 +8,9 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from charging.call.booking import after_booking, extend, extend_transfer
+from charging.call.booking import extend, extend_transfer
 from charging.call.commands import SetDeadline
 from charging.call.events import Woke
 from charging.call.model import Context, Pending, Policy, Session, Short
@@ -18,7 +19,15 @@ from charging.ledger.model import Balance
 from charging.records import replace
 
 
-def reserved_first(session: Session, balances: Mapping[str, Balance], woke: Woke, context: Context) -> Pending | None:
+class Reserved(NamedTuple):
+    """What a call reserves."""
+
+    pending: Pending
+    after: Session
+    """As the transfer leaves it."""
+
+
+def reserved_first(session: Session, balances: Mapping[str, Balance], woke: Woke, context: Context) -> Reserved | None:
     """Return the transfer by which a running call, as it comes to life, reserves its whole reach; ``None`` if it is to
     take the steps one by one: it may not be paid first, or its end comes near."""
     if session.warned or not may_go_first(session, woke, context):
@@ -27,12 +36,13 @@ def reserved_first(session: Session, balances: Mapping[str, Balance], woke: Woke
     extension = extend(session, balances, 0, target_s)
     if extension.short is not Short.NO or extension.covered_s <= session.enforced_s:
         return None
-    return extend_transfer(session, extension, balances, context.now.wall_us, context.now.mono_us)
+    made = extend_transfer(session, extension, balances, context.now.wall_us, context.now.mono_us)
+    return None if made is None else Reserved(*made)
 
 
-def order_of(session: Session, pending: Pending, policy: Policy) -> SetDeadline:
+def order_of(after: Session, policy: Policy) -> SetDeadline:
     """Return the order that moves the deadline as far as the transfer pays."""
-    return deadline_at(session, min(pending.funding[-1].end_s, session.rate.max_call_s), policy)
+    return deadline_at(after, after.covered_s, policy)
 
 
 def waiting(session: Session, pending: Pending, context: Context) -> Session:
@@ -41,15 +51,14 @@ def waiting(session: Session, pending: Pending, context: Context) -> Session:
     return replace(session, pending=pending, check_mono_us=check, tick_mono_us=tick)
 
 
-def paid_first(session: Session, pending: Pending, order: SetDeadline, context: Context) -> Session:
+def paid_first(after: Session, order: SetDeadline, context: Context) -> Session:
     """Return the session once the transfer is booked and the order carried out. It asks about its leg a moment
     later."""
-    return after_booking(
-        session,
-        pending,
+    return replace(
+        after,
         enforced_s=order.covered_s,
         doubtful_s=(),
         vouched=False,
         check_mono_us=context.in_s(context.policy.retry_s),
-        tick_mono_us=next_tick(session, context),
+        tick_mono_us=next_tick(after, context),
     )

@@ -478,9 +478,10 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
         return Step(replace(session, seen=event.balances))
     if session.vouched and not session.confirmed and extension.short is not Short.NO:  # its end comes near: ask first
         return Step(replace(session, vouched=False, check_mono_us=context.now.mono_us))
-    pending = extend_transfer(session, extension, event.balances, context.now.wall_us, context.now.mono_us)
-    if pending is None:
+    made = extend_transfer(session, extension, event.balances, context.now.wall_us, context.now.mono_us)
+    if made is None:
         return _after_money(replace(session, short=extension.short), context)
+    pending, _ = made
     return Step(replace(session, pending=pending), (Post(pending.transfer, pending.grants),))
 
 

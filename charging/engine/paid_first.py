@@ -16,7 +16,7 @@ from charging.call.booking import settled_by
 from charging.call.commands import SetDeadline
 from charging.call.events import Posted, Woke
 from charging.call.model import Context, Pending, Session
-from charging.call.paid_first import order_of, paid_first, reserved_first, waiting
+from charging.call.paid_first import Reserved, order_of, paid_first, reserved_first, waiting
 from charging.call.told import DeadlineMoved, TickPosted
 from charging.clock import Clock
 from charging.engine import told
@@ -40,7 +40,7 @@ PROOF_S = 3
 LOOK_S = 0.02
 """How often it looks for that."""
 
-Planned = tuple[Hold, Pending]
+Planned = tuple[Hold, Reserved]
 """A session, and what it reserves."""
 
 
@@ -111,46 +111,48 @@ class PaidFirst:
             found = [error] * len(group)
         planned: list[Planned] = []
         async for hold, balances in in_turns(zip(group, found, strict=True)):
-            pending = None
+            reserved = None
             if not hold.is_disturbed and not isinstance(balances, LedgerError):
                 woke, context = Woke(self._home.switch.proven_mono_us), Context(self._home.now(), hold.policy)
-                pending = reserved_first(hold.session, balances, woke, context)
-            if pending is None:
+                reserved = reserved_first(hold.session, balances, woke, context)
+            if reserved is None:
                 hold.release()
             else:
-                planned.append((hold, pending))
+                planned.append((hold, reserved))
         return planned
 
     async def _book(self, planned: Sequence[Planned]) -> list[Planned]:
         """Those whose reservation is in the journal."""
         found: Sequence[Applied | LedgerError]
         try:
-            found = await self._home.ledger.apply_all([(one.transfer, one.grants) for _, one in planned])
+            found = await self._home.ledger.apply_all(
+                [(one.pending.transfer, one.pending.grants) for _, one in planned]
+            )
         except LedgerError as error:
             found = [error] * len(planned)
         booked: list[Planned] = []
-        for (hold, pending), answer in zip(planned, found, strict=True):
+        for (hold, reserved), answer in zip(planned, found, strict=True):
             if not isinstance(answer, LedgerError) and answer.outcome.applied:
-                booked.append((hold, pending))
+                booked.append((hold, reserved))
             elif isinstance(answer, LedgerError):
                 self._home.observe(told.LedgerFailed(str(answer), type(answer).__name__), hold.session)
-                self._leave(hold, pending, None)
+                self._leave(hold, reserved.pending, None)
             else:
-                self._leave(hold, pending, answer)
+                self._leave(hold, reserved.pending, answer)
         return booked
 
     async def _move(self, booked: Sequence[Planned]) -> list[tuple[Hold, Session]]:
         """Those whose deadline the switch has moved, and their sessions."""
-        orders = [order_of(hold.session, pending, hold.policy) for hold, pending in booked]
+        orders = [order_of(reserved.after, hold.policy) for hold, reserved in booked]
         async with self._at_switch:
             errors = await self._order(orders)
         paid: list[tuple[Hold, Session]] = []
-        async for (hold, pending), order, error in in_turns(zip(booked, orders, errors, strict=True)):
+        async for (hold, reserved), order, error in in_turns(zip(booked, orders, errors, strict=True)):
             if error is not None:
-                self._leave(hold, pending, Applied(Outcome.CREATED))
+                self._leave(hold, reserved.pending, Applied(Outcome.CREATED))
                 continue
-            after = paid_first(hold.session, pending, order, Context(self._home.now(), hold.policy))
-            self._home.observe(TickPosted(settled_by(pending), order.covered_s, after.short), after)
+            after = paid_first(reserved.after, order, Context(self._home.now(), hold.policy))
+            self._home.observe(TickPosted(settled_by(reserved.pending), order.covered_s, after.short), after)
             self._home.observe(DeadlineMoved(order.covered_s), after)
             paid.append((hold, after))
         return paid

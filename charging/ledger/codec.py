@@ -97,12 +97,25 @@ def _balances(rows: Any) -> dict[str, Balance]:
     return {name: Balance(posted, reserved) for name, posted, reserved in rows}
 
 
+def dump_holds(holds: Mapping[str, int]) -> str:
+    """What :func:`load_holds` reads. By hand, as :func:`dump_legs`."""
+    held = ",".join([f'"{name}":{amount}' for name, amount in holds.items()])
+    return f"{{{held}}}"
+
+
 def load_holds(text: str) -> Mapping[str, int]:
     """What a session holds of each balance, in the balance's unit. Raises LedgerCorrupt."""
     try:
-        return {str(name): int(amount) for name, amount in load(text).items()}
+        return holds_of(load(text))
     except (AttributeError, TypeError, ValueError) as error:
         raise LedgerCorrupt(f"not what a session holds: {text[:100]}") from error
+
+
+def holds_of(read: Any) -> Mapping[str, int]:
+    """The same where a store has read the text with others. Raises LedgerCorrupt."""
+    if not isinstance(read, dict) or not all([type(amount) is int for amount in read.values()]):
+        raise LedgerCorrupt(f"not what a session holds: {str(read)[:100]}")
+    return read
 
 
 def _members(kind: type, record: Mapping[str, Any]) -> dict[str, Any]:

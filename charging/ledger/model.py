@@ -494,7 +494,8 @@ def _holds_after(transfer: Transfer, view: View) -> dict[str, int] | str:
 
 
 def _refuse_leg(leg: Leg, after: Balance) -> Outcome | None:
-    if max(abs(after.posted), abs(after.reserved), abs(after.available)) > AMOUNT_MAX:
+    within = -AMOUNT_MAX <= after.posted <= AMOUNT_MAX and -AMOUNT_MAX <= after.reserved <= AMOUNT_MAX
+    if not (within and -AMOUNT_MAX <= after.available <= AMOUNT_MAX):
         return Outcome.EXCEEDS_LIMIT
     lowers = leg.posted - leg.reserved < 0
     return Outcome.INSUFFICIENT if lowers and after.available < leg.floor else None

@@ -16,8 +16,10 @@ from typing import Any
 from charging.errors import LedgerCorrupt
 from charging.ledger.codec import (
     dump,
+    dump_holds,
     dump_legs,
     dump_rows,
+    holds_of,
     load_account,
     load_balances,
     load_balances_of_many,
@@ -127,7 +129,7 @@ def _book(
         session = None
         if switch is not None:
             place_of = transfer.session or "", transfer.account, switch, ""
-            session = OpenSession(*place_of, load_holds(holds), epoch, opened_us, sequence)
+            session = OpenSession(*place_of, holds_of(holds), epoch, opened_us, sequence)
         balances_before = {name: Balance(posted, reserved) for name, posted, reserved in of_balances}
         decision = decide(transfer, (), View(True, {}, balances_before, session, has_cdr=False))
         if decision.applied.outcome is not Outcome.CREATED or decision.session is None:
@@ -322,7 +324,7 @@ def storing(rows: int) -> str:
 
 def _session(session: OpenSession) -> tuple[Any, ...]:
     """A row of the open sessions."""
-    place = session.account, session.id, session.switch, session.state, dump(dict(session.holds))
+    place = session.account, session.id, session.switch, session.state, dump_holds(session.holds)
     return (*place, session.epoch, session.opened_us, session.sequence)
 
 

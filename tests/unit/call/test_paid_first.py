@@ -165,15 +165,16 @@ def test_what_is_done_in_one_is_what_the_steps_do(changes: dict[str, object], ba
     by_steps, _ = first_of(session, now)
     by_steps, (post,) = after(by_steps, now, BalancesRead(balances))
     assert isinstance(post, Post)
-    pending = reserved_first(session, balances, Woke(now.mono_us), Context(now, POLICY))
-    assert pending is not None
+    reserved = reserved_first(session, balances, Woke(now.mono_us), Context(now, POLICY))
+    assert reserved is not None
+    pending = reserved.pending
     assert (pending.transfer, pending.grants) == (post.transfer, post.grants)
     assert waiting(session, pending, Context(now, POLICY)) == by_steps
     by_steps, (_, order) = after(by_steps, now, booked(by_steps))
-    assert order_of(session, pending, POLICY) == order
+    assert order_of(reserved.after, POLICY) == order
     assert isinstance(order, SetDeadline)
     by_steps, _ = after(by_steps, now, DeadlineSet(order.covered_s))
-    assert paid_first(session, pending, order, Context(now, POLICY)) == by_steps
+    assert paid_first(reserved.after, order, Context(now, POLICY)) == by_steps
 
 
 @pytest.mark.parametrize(

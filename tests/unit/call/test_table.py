@@ -520,8 +520,9 @@ def test_call_that_the_list_lacks_is_not_charged_by_the_links_proof_until_it_was
 def test_the_answer_to_another_transfer_books_nothing_and_that_to_its_own_does(state: State) -> None:
     """A transfer that was asked about twice is answered twice, and its second answer may come after the next is out."""
     talking = running()
-    pending = extend_transfer(talking, extend(talking, CREDIT_LEFT, 10, 180), CREDIT_LEFT, NOW.wall_us, NOW.mono_us)
-    assert pending is not None
+    made = extend_transfer(talking, extend(talking, CREDIT_LEFT, 10, 180), CREDIT_LEFT, NOW.wall_us, NOW.mono_us)
+    assert made is not None
+    pending, _ = made
     waiting = replace(talking, pending=pending, state=state, ended=None if state is State.RUNNING else NOW)
     own, applied = pending.transfer, Applied(Outcome.CREATED)
     assert step(waiting, Posted(replace(own, id="s-1/7/extend"), applied), NOW, POLICY) == (waiting, ())

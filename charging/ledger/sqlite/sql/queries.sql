@@ -21,7 +21,7 @@ SELECT json_group_array(json_array(
     s.id IS NULL
         OR EXISTS (SELECT 1 FROM journal WHERE account = s.account AND id = json_extract(asked.value, '$[1]')),
     json((SELECT json_group_array(json_array(name, posted, reserved)) FROM balances WHERE account = s.account)),
-    s.switch, s.holds, s.epoch, s.opened_us, s.sequence
+    s.switch, json(s.holds), s.epoch, s.opened_us, s.sequence
 ))
 FROM json_each(?) AS asked
 LEFT JOIN sessions AS s
