@@ -112,7 +112,7 @@ def load_holds(text: str) -> Mapping[str, int]:
 
 
 def holds_of(read: Any) -> Mapping[str, int]:
-    """The same where a store has read the text with others. Raises LedgerCorrupt."""
+    """The same, in the balance's unit, where a store has read the text with others. Raises LedgerCorrupt."""
     if not isinstance(read, dict) or not all([type(amount) is int for amount in read.values()]):
         raise LedgerCorrupt(f"not what a session holds: {str(read)[:100]}")
     return read
