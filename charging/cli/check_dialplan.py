@@ -290,6 +290,9 @@ async def _endpoint(look: Look, name: str) -> AsyncIterator[Finding]:
     if await setting("send_diversion") == "false" and await look.value("CHARGING_DIVERSION") != "no":
         what = "the trunk sends no Diversion: a forward that its phone diverts back is known by its caller alone"
         wrong.append(warning(PART, f"{what}; set send_diversion = yes {reload}"))
+    if await setting("t38_udptl_nat") == "true":
+        what = "the trunk's faxes (T.38) go to whoever wrote to their port last"
+        wrong.append(warning(PART, f"{what}; set t38_udptl_nat = no {reload}"))
     for finding in wrong or [
         ok(PART, f"forwards leave by the endpoint {name}: no transfer, no direct media, rtp_timeout")
     ]:

@@ -316,7 +316,7 @@ async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, dae
         Edit("voicemail.conf", '#include "lab_mailboxes.conf"', ""),
         Edit("pjsip.conf", "allow_transfer = no", "allow_transfer = yes\nredirect_method = uri_pjsip"),
         Edit("pjsip.conf", "direct_media = no", "direct_media = yes"),
-        Edit("pjsip.conf", "rtp_timeout = 60", "rtp_timeout = 0\nsend_diversion = no"),
+        Edit("pjsip.conf", "rtp_timeout = 60", "rtp_timeout = 0\nsend_diversion = no\nt38_udptl_nat = yes"),
         Edit("pjsip.conf", "trust_connected_line = no", "trust_connected_line = yes"),
     )
     prompt.rename(prompt.with_suffix(".gone"))
@@ -331,6 +331,7 @@ async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, dae
     assert checked.says(Grade.PROBLEM, "follows a phone's diversion", "redirect_method = user")
     assert checked.says(Grade.WARNING, "direct media", "direct_media = no")
     assert checked.says(Grade.WARNING, "no rtp_timeout", "rtp_timeout = 60")
+    assert checked.says(Grade.WARNING, "whoever wrote to their port last", "t38_udptl_nat = no")
     assert checked.says(Grade.WARNING, "trusts what an answering phone says", "trust_connected_line = no")
     assert checked.says(Grade.WARNING, "sends no Diversion", "send_diversion = yes")
     assert checked.says(Grade.WARNING, "2 numbers have no mailbox", NUMBER, NUMBER_WITHOUT_MAILBOX)
