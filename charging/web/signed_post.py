@@ -22,14 +22,16 @@ import httpx
 
 from charging.clock import MICROSECONDS, Clock, iso
 from charging.service.events import Event
+from charging.web.bounded_answers import bounded_transport
 from charging.web.settings import Webhook, is_loopback, signing_keys
 
 TIMEOUT_S = 15
 """For a whole delivery, by the standard's advice."""
 CONNECT_S = 5
 BODY_S = 1
-BODY_BYTES = 65_536
-"""An answer is read so far, for the connection's sake; what it says does not matter."""
+ANSWER_BYTES = 24_576
+"""An answer is read so far, its head and what comes before that included. What its body says does not matter: it is
+read for the connection's sake, which serves again once that has come to its end."""
 ADDRESSES_MAX = 3
 """That are tried of a name."""
 NAMES_AT_ONCE = 2
@@ -186,11 +188,8 @@ class Receiver:
             answer.headers.pop("content-encoding", None)  # unpacked it may be a thousand times as much
             with contextlib.suppress(httpx.HTTPError, TimeoutError):  # it may be endless, or stop half-way
                 async with asyncio.timeout(BODY_S):
-                    read = 0
-                    async for part in answer.aiter_bytes():
-                        read += len(part)
-                        if read > BODY_BYTES:
-                            break
+                    async for _ in answer.aiter_bytes():
+                        pass
             return answer.status_code, answer.headers.get("retry-after", "")
 
 
@@ -213,7 +212,7 @@ class Guarded(httpx.AsyncBaseTransport):
 
     def __init__(self, settings: Webhook) -> None:
         self._settings = settings
-        self._inner = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=4, keepalive_expiry=30))
+        self._inner = bounded_transport(ANSWER_BYTES, httpx.Limits(max_connections=4, keepalive_expiry=30))
         self._names = ThreadPoolExecutor(NAMES_AT_ONCE, "webhook-names")
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
