@@ -87,6 +87,8 @@ LIBRARY_BASES = {
     "typer.core.TyperGroup": "commands are listed by overriding",
     "collections.abc.Mapping": "what typer takes for the commands",
     "httpx.AsyncBaseTransport": "httpx takes transports of this class",
+    "httpcore.AsyncNetworkBackend": "httpcore opens connections by one of these",
+    "httpcore.AsyncNetworkStream": "and takes such a one from it",
     "rich.progress.ProgressColumn": "rich takes columns of this class",
     "email.message.EmailMessage": "the parser makes parts of this class",
     "email.policy.Compat32": "the parser asks its policy by overriding",
