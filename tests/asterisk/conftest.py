@@ -78,6 +78,7 @@ async def session_lab() -> AsyncIterator[Lab]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def lab(session_lab: Lab, request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     """A lab with a running switch, no channel and an empty black box; nobody answers at ``lab.agi_port`` yet."""
+    found = await _ways_in(session_lab)
     yield session_lab
     await end_given_up(request.function)
     if not session_lab.switch.is_running:
@@ -86,11 +87,18 @@ async def lab(session_lab: Lab, request: pytest.FixtureRequest) -> AsyncIterator
         await session_lab.reset()
         if wrong := miscounted(session_lab.switch):
             raise LabError(f"this Asterisk would never restart gracefully: {wrong}")
+        if (left := await _ways_in(session_lab)) != found:
+            raise LabError(f"the calls of the tests after this one would go another way: {left}")
     except (LabError, OSError):  # told as this test's error; the tests after it get a switch that works
         await session_lab.switch.kill()
         await session_lab.switch.start()
         await session_lab.reset()
         raise
+
+
+async def _ways_in(lab: Lab) -> str:
+    """The context to which the trunk brings every call. (Of the whole dialplan a busy console leaves lines out.)"""
+    return await lab.switch.cli("dialplan show trunk")
 
 
 @pytest.fixture(scope="session")

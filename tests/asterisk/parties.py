@@ -112,6 +112,18 @@ async def operator_sets(lab: Lab, name: str, value: str) -> AsyncIterator[None]:
         await lab.switch.action("Setvar", {"Variable": name, "Value": before})
 
 
+@contextlib.asynccontextmanager
+async def operator_adds(lab: Lab, extension: str, *steps: str) -> AsyncIterator[None]:
+    """An extension of the trunk's for a while."""
+    for priority, step in enumerate(steps, 1):
+        await lab.switch.cli(f"dialplan add extension {extension},{priority},{step} into trunk")
+    try:
+        yield
+    finally:
+        await lab.reset()
+        await lab.switch.cli(f"dialplan remove extension {extension}@trunk")
+
+
 async def dialog_of(lab: Lab, channel: str) -> str:
     """The dialog of a channel as RFC 3891 names it to its own user agent, the switch."""
 

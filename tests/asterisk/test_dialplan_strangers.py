@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from charging.lab import Lab, mobile
 from tests.asterisk.operator_setup import SECOND_RING_GROUP, operator_setup
-from tests.asterisk.parties import NUMBER, decide, forward, operator_sets
+from tests.asterisk.parties import NUMBER, decide, forward, operator_adds, operator_sets
 from tests.asterisk.raw_call import RawCall, raw_call
 from tests.asterisk.raw_sip import Asked, stranger
 from tests.asterisk.stub_agi import StubAgi, serving
@@ -49,13 +49,15 @@ async def test_parameters_of_a_called_number_are_no_digits_of_it(lab: Lab, tmp_p
 async def test_no_word_of_a_called_number_stands_in_the_forwards_dial(lab: Lab) -> None:
     """A Local channel's name has all of it, and a bracket would end one of Dial's options and begin another: here the
     caller would go on in the operator's own context, and dial whom he likes."""
-    way = f"_{NUMBER}!,1,Dial(Local/${{EXTEN}}@charging-incoming/n)"
-    await lab.switch.cli(f"dialplan add extension {way} into trunk")
+    way = f"_{NUMBER}!", "Dial(Local/${EXTEN}@charging-incoming/n)"
     user = f"{NUMBER};a))G(outbound%5e+447700900123%5e1"
-    async with serving(forward(mobile.never_answers()), lab.agi_port), raw_call(lab, user) as call:
+    async with (
+        operator_adds(lab, *way),
+        serving(forward(mobile.never_answers()), lab.agi_port),
+        raw_call(lab, user) as call,
+    ):
         await call.is_answered("INVITE", 180)
         dialled = [one["ApplicationData"] for one in await lab.switch.channels() if one["Application"] == "Dial"]
-    await lab.reset()
     (ours,) = [one for one in dialled if "charging-predial" in one]
     assert "outbound" not in ours
 

@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from charging.lab import Lab
 from tests.asterisk.engine import NUMBER, engine
+from tests.asterisk.parties import operator_adds
 from tests.asterisk.raw_call import raw_call, sdp
 from tests.asterisk.waiting import eventually
 
@@ -129,9 +130,8 @@ async def test_whoever_takes_over_the_forward_of_a_caller_in_whose_place_another
     replacing: Lab, tmp_path: Path
 ) -> None:
     """The caller's channel has another name by then, so that the leg cannot hang him up."""
-    for step in ("1,Answer()", f"2,Goto(charging-incoming,{NUMBER},1)"):
-        await replacing.switch.cli(f"dialplan add extension {GREETED},{step} into trunk")
-    async with engine(replacing, tmp_path) as live:
+    greets = "Answer()", f"Goto(charging-incoming,{NUMBER},1)"
+    async with operator_adds(replacing, GREETED, *greets), engine(replacing, tmp_path) as live:
         async with (
             mobile_at_hand(replacing) as (mobile, answered),
             raw_call(replacing, "+31850000077", invites=False) as stranger,
