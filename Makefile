@@ -18,7 +18,7 @@ FIGURES ?= .cache/bench-daemon.json
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint docs fuzz bench bench-live costs soak mutants doors format lock wheel client deb install sbom audit recordings pictures prompts venv clean
+.PHONY: help demo test test-tools test-all lint docs fuzz bench bench-live costs soak mutants doors format lock wheel client deb install sbom audit recordings pictures prompts venv clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -27,20 +27,19 @@ demo: venv ## a real call on a real Asterisk: decided, charged, warned, cut
 	@.ci/setup optional-tools debootstrap
 	@.venv/bin/charging demo
 
-test: venv ## everything that matters, the real Asterisk included
+test: test-tools ## everything that matters, the real Asterisk included
+	@.ci/test -m "not long"
+
+test-tools: venv
 	@.ci/setup docs
 	@.ci/setup clients
 	@.ci/setup typescript
-	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester chromium
+	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester chromium openssl
 	@.ci/setup optional-tools debootstrap
 	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
-	@.ci/test -m "not long"
 
-test-all: venv ## the same, and the long stories
-	@.ci/setup docs
-	@.ci/setup tools redis-server prometheus ghostscript libtiff-tools sip-tester systemd postfix chromium
-	@.ci/setup optional-tools debootstrap
-	@$(PYTHON) -m charging.lab || [ "$$CI" != true ]
+test-all: test-tools ## the same, and the long stories
+	@.ci/setup tools systemd postfix
 	@.ci/test
 
 lint: venv ## style, types, and the rules of tests/test_architecture.py
