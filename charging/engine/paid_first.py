@@ -30,9 +30,9 @@ TOGETHER = 200
 """Calls that take their steps together. They have two orders each on their way to the switch, of the 2,000 that a link
 takes."""
 
-GROUPS_MAX = 4
-"""So many groups are on their way at the same time: while others wait for the ledger and for the switch, the steps of
-one are thought through."""
+GROUPS_MAX = 8
+"""So many groups are on their way at the same time: while others wait for the ledger, which commits together what has
+come meanwhile, and for the switch, the steps of one are thought through."""
 
 PROOF_S = 3
 """So long a start waits for the link's first proof, without which nothing is reserved. It comes once the link is up."""
