@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from logging import INFO, LogRecord
 from logging.handlers import SysLogHandler
@@ -26,7 +27,7 @@ import typer
 from charging.cli.client import Client, Params, connected, path
 from charging.cli.failure import Refusal, fault, one_line, say
 from charging.cli.options import options
-from charging.clock import SystemClock
+from charging.clock import MICROSECONDS, SystemClock
 from charging.errors import ChargingError
 from charging.fax.mail import (
     MAIL_BYTES_MAX,
@@ -54,6 +55,9 @@ FALLBACK_FROM = "fax@localhost"
 READY_MAX_S = 150
 """A document takes 90 s at most to be made ready, and its turn comes within 15 s, or the mail comes again. To give up
 sooner would have its document be made ready again, for as many days as a mail server tries."""
+UNPROVEN_H = 24
+"""So long a mail waits for the DNS to say who sent it. Then it is dropped: at the end of its days in the queue it would
+be bounced to whoever its envelope names."""
 UNKNOWN = 500
 """HTTP's statuses from here on say that nothing was decided."""
 TRY_AGAIN = 75
@@ -108,6 +112,8 @@ class Proof:
     why_unproven: Callable[[Letter, Waited], str]
     """Why someone else may have sent it; empty: nobody did. It notes how long name servers of the sender's were waited
     for. Raises Unanswered."""
+    why_not_at_all: Callable[[Letter], str] = lambda _: ""
+    """Why it is unproven whatever the DNS says; empty: that must be asked."""
 
     @classmethod
     def of(cls, fax: Fax | None, recipient: str, data: bytes, envelope: Envelope) -> Proof | None:
@@ -116,18 +122,29 @@ class Proof:
             return None
         domains = map(str.lower, fax.mail_domains or (domain_of(recipient),))
 
+        shown = None if fax.mail_from_counts == "dkim" else envelope
+        now_us = SystemClock().now().wall_us
+
         def why(letter: Letter, waited: Waited) -> str:
             from charging.fax.dns_lookup import Dns  # only for a customer's address
             from charging.fax.proven import why_unproven
 
-            shown = None if fax.mail_from_counts == "dkim" else envelope
             dns = Dns(fax.mail_dns)
             try:
-                return why_unproven(data, letter, shown, dns, SystemClock().now().wall_us)
+                return why_unproven(data, letter, shown, dns, now_us)
             finally:
                 waited.seconds += dns.waited_s
 
-        return cls(frozenset(filter(None, domains)), why)
+        def why_not_at_all(letter: Letter) -> str:
+            from charging.fax.dns_lookup import Unanswered, answers_nothing
+            from charging.fax.proven import why_unproven
+
+            try:
+                return why_unproven(data, letter, shown, answers_nothing, now_us)
+            except Unanswered:
+                return ""
+
+        return cls(frozenset(filter(None, domains)), why, why_not_at_all)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,15 +341,30 @@ def _unproven(client: Client, letter: Letter, proof: Proof) -> str:
         return "neither --recipient nor fax.mail_domains tells where faxes are taken"
     if proof.domains.isdisjoint(letter.addressed_at):
         return "its To does not name this address, so another may have handed in what was written to someone else"
-    with _waiting_for(client, letter.domain) as waited:
-        return proof.why_unproven(letter, waited)
+    if why := proof.why_not_at_all(letter):
+        return why  # at once: kept for long, it would be bounced to whoever its envelope names
+    try:
+        with _waiting_for(client, letter.domain) as waited:
+            return proof.why_unproven(letter, waited)
+    except ChargingError as error:
+        if _hours_since(letter.received) >= UNPROVEN_H:
+            return f"{error}; it came {UNPROVEN_H} hours ago or earlier"
+        raise
+
+
+def _hours_since(date: str) -> float:
+    """0 where no date is told."""
+    with suppress(ValueError, TypeError, IndexError, OverflowError):
+        return (SystemClock().now().wall_us / MICROSECONDS - parsedate_to_datetime(date).timestamp()) / 3600
+    return 0.0
 
 
 @contextmanager
-def _waiting_for(client: Client, domain: str) -> Iterator[Waited]:
+def _waiting_for(client: Client, domain: str, what: str = "") -> Iterator[Waited]:
     """Around what waits for a customer's name servers, while it holds one of the mail server's places. Raises Refusal
-    where they were slow lately: one mail of such a domain waits at a time, and the others come again."""
-    domain = domain.lower()
+    where they were slow lately: one mail of such a domain waits at a time, and the others come again. ``what``: each
+    kind of wait by itself."""
+    domain = f"{what}{domain.lower()}"[:254]
     if not client.send("POST", "/fax-proofs", {"domain": domain})["may_begin"]:
         raise Refusal(f"the DNS is slow about {domain}, and was asked about another mail of it just now")
     waited = Waited()
@@ -401,7 +433,7 @@ def _reply(client: Client, reply: Reply, sender: str, mail: Mail | None, tell: T
     if mail is None:
         sys.stdout.buffer.write(message.as_bytes())
     else:
-        with _waiting_for(client, reply.to.domain) as waited:
+        with _waiting_for(client, reply.to.domain, "replies to ") as waited:
             try:
                 asyncio.run(_send(message, mail, tell, waited))
             except _Unreached:
@@ -434,9 +466,8 @@ async def _send(message: EmailMessage, mail: Mail, tell: Tell, waited: Waited) -
         except MailServerTrouble as error:
             took_s = begun.seconds_until(clock.now())
             await smtp.reopen()
-            waited.seconds += took_s
+            waited.seconds += took_s  # not of one that it takes: how long that lasts is its own doing
             raise _Unreached(f"the mail server did not take a reply to this sender: {error}") from error
-        waited.seconds += begun.seconds_until(clock.now())
     finally:
         await smtp.close()
     if verdict.fate is Fate.LATER:

@@ -30,6 +30,11 @@ class Unanswered(ChargingError):
     """The DNS does not answer now."""
 
 
+def answers_nothing(name: str, kind: Kind) -> list[str]:
+    """A `Lookup` that raises Unanswered: what is known with it is known without the DNS."""
+    raise Unanswered(f"the DNS is not asked about {name} ({kind})")
+
+
 class Dns:
     """A `Lookup` by the machine's name servers, or by ``server`` (its address and port)."""
 

@@ -135,6 +135,9 @@ class Letter:
     """When it says that it was written, in its own words; empty: it does not say."""
     body: str = ""
     """A digest of its whole body without white space, which a signature may leave open (RFC 6376, 3.4.4)."""
+    received: str = ""
+    """When the last mail server took it, by the date in its ``Received``, which stands above all others; empty: it does
+    not say."""
     answers_us: bool = False
     """Whether it answers a reply of ours."""
 
@@ -193,6 +196,7 @@ def read_head(data: bytes, *, envelope_sender: str | None = None, recipient: str
         secret=_secret(recipients),
         date=_header(message, "Date"),
         body=_body_digest(data),
+        received=next(iter(_headers(message, "Received")), "").rpartition(";")[2].strip(),
         answers_us=_OUR_REPLY.search(_header(message, "In-Reply-To") + _header(message, "References")) is not None,
     )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from unittest.mock import Mock
 
 import pytest
 
 from charging.cli.client import Client
 from charging.cli.failure import Refusal
-from charging.cli.fax_mail import TRY_AGAIN, Drop, Payer, Proof, _payer
+from charging.cli.fax_mail import TRY_AGAIN, UNPROVEN_H, Drop, Payer, Proof, _payer
 from charging.fax.mail import Letter
 from charging.fax.reply import Words
 from charging.fax.slow_domains import PAUSE_S, SLOW_S, Waited
@@ -145,6 +147,45 @@ def test_dns_that_does_not_answer_makes_a_mail_wait_and_what_it_does_not_know_do
     zone.records.clear()
     out, why = submitted(command, monkeypatch, genuine(), "--client", CLIENT)
     assert (out, "no key at k1._domainkey.example.nl; SPF of" in why) == ("", True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--sender", "victim@innocent.example", "--client", CLIENT),
+        ("--client", "10.0.0.1"),
+        (),
+    ],
+)
+def test_mail_that_the_dns_could_not_prove_is_dropped_without_a_question(
+    command: Command, monkeypatch: pytest.MonkeyPatch, zone: Zone, options: tuple[str, ...]
+) -> None:
+    """However slow the domain is: kept in the queue, it would be bounced to whoever its envelope names."""
+    zone.broken |= {KEY_AT, DOMAIN}
+    out, why = submitted(command, monkeypatch, unsigned(), *options)
+    assert (out, "dropped a mail that says to be from" in why) == ("", True)
+    assert zone.asked == []
+
+
+def received(hours: float) -> bytes:
+    """A mail that our server took so long ago, whatever its sender says of others."""
+    now = datetime.now(UTC)
+    lines = [
+        f"Received: from {one} (unknown [198.41.0.9])\r\n\tby fax.example (Postfix) with ESMTP id 4ABC; {at}\r\n"
+        for one, at in (("us", format_datetime(now - timedelta(hours=hours))), ("him", format_datetime(now)))
+    ]
+    return "".join(lines).encode() + genuine()
+
+
+@pytest.mark.parametrize(("hours", "code"), [(UNPROVEN_H - 0.1, TRY_AGAIN), (UNPROVEN_H, 0)])
+def test_mail_that_stays_unproven_for_a_day_is_dropped(
+    command: Command, monkeypatch: pytest.MonkeyPatch, zone: Zone, hours: float, code: int
+) -> None:
+    zone.broken |= {KEY_AT, DOMAIN}
+    out, why = submitted(command, monkeypatch, received(hours), code=code)
+    assert (out, "dropped" in why) == ("", code == 0)
+    zone.broken = set()
+    assert submitted(command, monkeypatch, received(hours))[0] != "", "what is proven at last is good"
 
 
 def test_mails_of_a_domain_that_was_slow_wait(daemon: Client, rig: Rig, line: TakesAll) -> None:
