@@ -1,7 +1,8 @@
-"""Reads a file that an operator has named, which may be a pipe: ``charging check <(decrypt charging.yaml)``.
+"""Files: read where one may be a pipe, and replaced in one step.
 
-To open a pipe (FIFO, fifo(7)) waits for someone who writes into it, for ever if nobody does. A command that only hangs
-tells nobody what is wrong, so here it has an end.
+A file that an operator has named may be a pipe: ``charging check <(decrypt charging.yaml)``. To open a pipe (fifo(7))
+waits for someone who writes into it, for ever if nobody does. A command that only hangs tells nobody what is wrong, so
+here it has an end.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import errno
 import os
 import select
 import stat
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 PIPE_S = 30
@@ -43,3 +46,33 @@ def _out_of_pipe(path: Path, place: int, most: int) -> bytes:
             break
         read += piece
     return bytes(read)
+
+
+def replace_file(path: Path, data: bytes, *, mode: int, owner_of: Path | None = None) -> None:
+    """Put ``data`` in the place of a file, which need not be there: whole or not at all, also if the machine loses its
+    power. ``path`` must be no link: the link would be replaced. Root writes it for whoever owns ``owner_of``. Raises
+    OSError."""
+    descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        if owner_of is not None and os.geteuid() == 0:
+            owner = owner_of.stat()
+            os.chown(made, owner.st_uid, owner.st_gid)
+        os.replace(made, path)
+        flush(path.parent)
+    finally:
+        with suppress(OSError):
+            os.unlink(made)
+
+
+def flush(path: Path) -> None:
+    """Flush a file, or what a folder says of its files, to the disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

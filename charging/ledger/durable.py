@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from charging.files import flush
+
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
@@ -69,12 +71,3 @@ def _end_of_last_line(descriptor: int) -> int:
             return start + place
         end = start
     return 0
-
-
-def flush(path: Path) -> None:
-    """A file, or what a folder says of its files, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

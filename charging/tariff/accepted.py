@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from charging.errors import ConfigError, Problem
-from charging.files import read_bytes
+from charging.files import read_bytes, replace_file
 from charging.records import NEWER, RECORD, Codec
 from charging.tariff.deck import DeckChanges, changes
 from charging.tariff.deck_file import MAX_DECK_BYTES, DeckCache, DeckFile, parse_deck
@@ -209,24 +207,7 @@ class Accepted:
         return name
 
     def _write(self, target: Path, data: bytes) -> None:
-        """Whole or not at all, also if the machine loses its power."""
-        descriptor, made = tempfile.mkstemp(dir=self.folder)
-        try:
-            with open(descriptor, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            if os.geteuid() == 0:  # for the daemon, which has another user
-                owner = self.folder.stat()
-                os.chown(made, owner.st_uid, owner.st_gid)
-            os.replace(made, target)
-            folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)  # which has the name
-            finally:
-                os.close(folder)
-        finally:
-            Path(made).unlink(missing_ok=True)
+        replace_file(target, data, mode=0o600, owner_of=self.folder)  # the daemon has another user than root
 
     def _read_record(self) -> Record | None:
         try:

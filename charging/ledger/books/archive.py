@@ -18,11 +18,12 @@ from pathlib import Path
 
 from charging.clock import MICROSECONDS
 from charging.errors import LedgerUnavailable
+from charging.files import flush
 from charging.ledger.books.exclusive import Alone, alone
 from charging.ledger.books.portable import Counts, encode
 from charging.ledger.books.verify import all_cdrs
 from charging.ledger.credit_life import CreditHistory
-from charging.ledger.durable import append_lines, flush
+from charging.ledger.durable import append_lines
 from charging.ledger.model import CdrRow, JournalLine, Kind, Leg, contents_digest
 from charging.ledger.port import IDS_REMEMBERED_S, Store
 from charging.ledger.remembered import forget_old, remember

@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from charging.errors import LedgerCorrupt, LedgerUnavailable
-from charging.ledger.durable import flush
+from charging.files import flush
 from charging.ledger.sqlite.file import FileLock, assert_ledger, beside, connect
 
 BUSY_S = 2

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from charging.files import replace_file
 from charging.service.refusal import Code, Refused
 from charging.tariff.accepted import Accepted
 from charging.tariff.deck_file import DeckCache
@@ -69,7 +70,7 @@ class TariffFile:
         beside = _beside(self.path.resolve())
         in_use = {Path(deck.file) for table in in_force.tables.values() for deck in table.decks}
         try:
-            await asyncio.to_thread(_write, beside, text, 0o600)
+            await asyncio.to_thread(_write, beside, text)
             reading = await read_in_child(beside, (beside,), DeckCache(below=beside.parent, besides=in_use))
             if reading.tariff is None:
                 return Proposed(self._told(reading, beside))
@@ -121,26 +122,11 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
 
 
-def _write(path: Path, text: str, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as stream:
+def _write(path: Path, text: str) -> None:
+    """A new file, for us alone."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
         stream.write(text)
-        stream.flush()
-        os.fchmod(descriptor, mode)
-        os.fsync(descriptor)
 
 
 def _put(path: Path, text: str) -> None:
-    """In one step, and for good also if the machine loses its power. ``path`` is no link."""
-    beside = _beside(path)
-    try:
-        _write(beside, text, stat.S_IMODE(path.stat().st_mode))
-        beside.replace(path)
-    finally:
-        with suppress(OSError):
-            beside.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    replace_file(path, text.encode(), mode=stat.S_IMODE(path.stat().st_mode))
