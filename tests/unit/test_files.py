@@ -1,8 +1,10 @@
-"""A file that an operator names may be a pipe: it is read, and a pipe that nobody writes to ends by itself."""
+"""A file may be a pipe: one that nobody writes to ends by itself. A file is replaced whole or not at all."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from charging import files
 from charging.cli import init as cli_init
 from charging.errors import ConfigError
-from charging.files import read_bytes
+from charging.files import read_bytes, replace_file
 from charging.settings import load_config
 from charging.tariff.file import load_tariff
 from charging.yaml_text import read_document
@@ -101,3 +103,25 @@ def test_an_ordinary_file_is_read_up_to_the_bound(tmp_path: Path) -> None:
 def test_what_is_no_file_is_said(tmp_path: Path, name: str) -> None:
     with pytest.raises(OSError, match="irectory"):
         read_bytes(tmp_path / name, 4)
+
+
+def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
+    place = tmp_path / "tariff.yaml"
+    place.write_bytes(b"old")
+    replace_file(place, b"new", mode=0o640)
+    assert place.read_bytes() == b"new"
+    assert stat.S_IMODE(place.stat().st_mode) == 0o640
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    place = tmp_path / "tariff.yaml"
+    place.write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        replace_file(place, b"new", mode=0o600)
+    assert place.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [place]
