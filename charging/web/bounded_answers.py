@@ -75,10 +75,10 @@ class _BoundedStream(httpcore.AsyncNetworkStream):
 def bounded_transport(most: int, limits: httpx.Limits) -> httpx.AsyncHTTPTransport:
     """One whose answers have at most ``most`` bytes, head and body together; of a longer one the rest is an
     httpx.ReadError."""
-    transport = httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
+    transport = httpx.AsyncHTTPTransport(limits=limits)
     # httpx has no parameter for httpcore's network backend (httpx 0.28), so the pool is made here as httpx makes it.
     transport._pool = httpcore.AsyncConnectionPool(
-        ssl_context=httpx.create_ssl_context(trust_env=False),
+        ssl_context=httpx.create_ssl_context(),
         max_connections=limits.max_connections,
         keepalive_expiry=limits.keepalive_expiry,
         network_backend=BoundedBackend(most),
