@@ -44,6 +44,9 @@ KEEP_ALIVE_NEVER_S = 3600
 """uvicorn's own limit of an idle connection, which any byte puts off: the deadline of HttpLimits is the one."""
 
 
+TAKEN_BYTES_S = 32_000
+"""What a client on a poor line takes of its answer. Who takes less holds memory and a place of others: the rest of an
+answer lies here until he has it."""
 HEAD_BYTES_MAX, HEAD_LINES_MAX = 24 * 1024, 100
 """Of a request before its body: a query of the longest name, and what browsers and proxies send besides. Each line
 costs microseconds before anything of ours has looked at it: 12,000 short ones cost the process 14 ms."""
@@ -61,7 +64,7 @@ class HttpLimits:
     body_s: float = 75.0
     """The same for its body; the public interface has a shorter limit of its own."""
     standstill_s: float = 20.0
-    """How long a client may take nothing of its answer."""
+    """In which a client has to take some of its answer: TAKEN_BYTES_S for each second, or all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +188,7 @@ class _Guarded(H11Protocol):
         self._owes = ""
         self._deadline: asyncio.TimerHandle | None = None
         self._standstill: asyncio.TimerHandle | None = None
+        self._untaken = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -219,7 +223,19 @@ class _Guarded(H11Protocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self._guest.owes()
-        self._standstill = self.loop.call_later(self._limits.standstill_s, self._guest.was_silent)
+        self._look_at_what_is_left()
+
+    def _look_at_what_is_left(self) -> None:
+        """Of an answer, which is handed over whole: writing goes on only when all but a little of it was taken."""
+        self._untaken = self.transport.get_write_buffer_size()
+        self._standstill = self.loop.call_later(self._limits.standstill_s, self._has_stood)
+
+    def _has_stood(self) -> None:
+        taken = self._untaken - self.transport.get_write_buffer_size()
+        if taken < TAKEN_BYTES_S * self._limits.standstill_s:
+            self._guest.was_silent()
+        else:
+            self._look_at_what_is_left()
 
     def resume_writing(self) -> None:
         super().resume_writing()

@@ -9,6 +9,7 @@ import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from charging.log_limit import LINES
 from charging.metrics import Metrics
 from charging.settings import Http
 from charging.tasks import end
+from charging.web import listen as listen_module
 from charging.web.listen import HEAD_BYTES_MAX, HEAD_LINES_MAX, Front, HttpLimits, serve_port, serve_unix
 from charging.web.server import serve_metrics
 from tests.fakes.ami import eventually
@@ -31,6 +33,7 @@ from tests.fakes.ami import eventually
 LIMIT = 10
 PATIENT = HttpLimits(LIMIT, idle_s=30, body_s=30, standstill_s=30)
 """Longer than a test takes; tests of one deadline shorten that one."""
+LARGE_BYTES = 30_000_000
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -43,7 +46,7 @@ def application() -> FastAPI:
 
     @app.get("/large")
     async def large() -> Response:
-        return Response(b"x" * 30_000_000)
+        return Response(b"x" * LARGE_BYTES)
 
     @app.get("/fault")
     async def fault() -> None:
@@ -472,6 +475,36 @@ async def test_a_client_that_takes_no_answer_is_cut_off(tmp_path: Path) -> None:
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport reads, too
         writer.write(REQUEST.replace(b"hello", b"large"))
         await eventually(lambda: Turned.SILENT in place.turned)
+
+
+def lies_at_most(connection: listen_module._Guarded, size: int) -> bool:
+    return connection.transport.get_write_buffer_size() <= size
+
+
+@pytest.mark.parametrize(("taken", "is_cut"), [(3_000_000, False), (0, True)])
+async def test_a_client_that_takes_its_answer_steadily_gets_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: int, is_cut: bool
+) -> None:
+    """However long that takes: a long statement comes to whoever has a poor line."""
+    connections, begins = list[listen_module._Guarded](), listen_module._Guarded.pause_writing
+
+    def seen(connection: listen_module._Guarded) -> None:
+        connections.append(connection)
+        begins(connection)
+
+    monkeypatch.setattr(listen_module._Guarded, "pause_writing", seen)
+    async with served("http", tmp_path) as place:
+        reader, writer = await place.connect()
+        writer.write(LARGE)
+        await reader.readuntil(b"\r\n\r\n")
+        for connection in connections * 3:
+            wanted = connection.transport.get_write_buffer_size() - taken // 2
+            await reader.readexactly(taken)
+            await eventually(partial(lies_at_most, connection, wanted))
+            connection._has_stood()  # as its timer does
+            assert (Turned.SILENT in place.turned) == is_cut
+        if not is_cut:
+            await reader.readexactly(LARGE_BYTES - 3 * taken)
 
 
 @pytest.mark.parametrize(
