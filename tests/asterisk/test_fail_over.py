@@ -12,7 +12,7 @@ from charging.lab import CallState, Lab
 from tests.asterisk.several import charged_once, site, talking
 from tests.integration.redis_load import has_all, promoted
 from tests.integration.redis_replicated import Cluster, Sentinels
-from tests.integration.redis_servers import wait_until
+from tests.integration.redis_servers import PROMOTED_S, wait_until
 
 pytestmark = pytest.mark.asterisk
 
@@ -27,7 +27,10 @@ async def test_call_goes_on_and_is_charged_once_when_a_fail_over_has_lost_its_la
     lab: Lab, shared: Sentinels | Cluster, tmp_path: Path
 ) -> None:
     """The replica is cut off for two ticks, which nobody has when the master dies: their seconds are posted again."""
-    async with site(shared.url, tmp_path, policy={"horizon_s": 40}) as place, place.daemon(lab, "one") as one:
+    async with (
+        site(shared.url, tmp_path, policy={"horizon_s": PROMOTED_S + 30}) as place,
+        place.daemon(lab, "one") as one,
+    ):
         call = await talking(one)
         await one.heard("tick_posted", times=1)
         master, replica = await asyncio.to_thread(shared.master_and_replica, "anna")
@@ -38,7 +41,7 @@ async def test_call_goes_on_and_is_charged_once_when_a_fail_over_has_lost_its_la
         await one.heard("tick_posted", times=ticks + 2)
         master.kill()
         replica.thaw()
-        await asyncio.to_thread(wait_until, lambda: promoted(replica), "the replica was not promoted")
+        await asyncio.to_thread(wait_until, lambda: promoted(replica), "the replica was not promoted", PROMOTED_S)
         ticks = len(one.daemon.events("tick_posted"))
         await one.heard("tick_posted", 40, times=ticks + 2)
         found = [one.daemon.events(event) for event in ("session_reasserted", "session_restored")]

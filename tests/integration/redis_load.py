@@ -24,7 +24,7 @@ from charging.web.settings import Webhook as WebhookSettings
 from charging.web.signed_post import Hook, Receiver
 from charging.web.webhooks import Sender
 from tests.contract.scenario import assert_sound
-from tests.integration.redis_servers import RedisServer, wait_until
+from tests.integration.redis_servers import PROMOTED_S, RedisServer, wait_until
 
 TASKS = 20
 DEADLINE_S = 40
@@ -291,4 +291,4 @@ async def lose_the_master_and_the_last_moments(
 
 async def kill_and_promote(master: RedisServer, replica: RedisServer) -> None:
     master.kill()
-    await asyncio.to_thread(wait_until, lambda: promoted(replica), "the replica was not promoted")
+    await asyncio.to_thread(wait_until, lambda: promoted(replica), "the replica was not promoted", PROMOTED_S)

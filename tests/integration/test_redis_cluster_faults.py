@@ -23,7 +23,7 @@ from tests.integration.redis_load import (
     top_up,
 )
 from tests.integration.redis_replicated import Cluster
-from tests.integration.redis_servers import RedisServer, wait_until
+from tests.integration.redis_servers import PROMOTED_S, RedisServer, wait_until
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ async def test_the_name_of_an_open_session_on_a_cluster_waits_for_its_own_replic
         await store.apply(opens)
     master.kill()
     replica.thaw()
-    await asyncio.to_thread(wait_until, lambda: promoted(replica), "the replica was not promoted")
+    await asyncio.to_thread(wait_until, lambda: promoted(replica), "the replica was not promoted", PROMOTED_S)
     later = await answered(lambda: opened(cluster.url), "the cluster")
     assert (await insist(later, opens)).outcome is Outcome.CREATED
     found = await answered(lambda: later.sessions(switch), "what is open")
@@ -176,7 +176,7 @@ async def test_what_a_cluster_s_fail_over_lost_of_sessions_is_noticed_and_posted
     assert (await store.apply(ticks)).outcome is Outcome.CREATED
     master.kill()
     replica.thaw()
-    await asyncio.to_thread(wait_until, lambda: promoted(replica), "the replica was not promoted")
+    await asyncio.to_thread(wait_until, lambda: promoted(replica), "the replica was not promoted", PROMOTED_S)
     end = _change("s1", 3, Closed("{}", 5, 0, 2), -35, posted=-5)
     refused = await insist(store, end)
     assert refused.outcome is Outcome.OUT_OF_SEQUENCE
