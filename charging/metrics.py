@@ -65,7 +65,12 @@ SWITCH_TURNED = (
 LISTENERS = ("agi", "api", "control", "http")
 TURNED = ("source", "full", "crowded_out", "silent", "no_descriptor")
 """Why a connection was turned away (`charging.door.Turned`)."""
-FINDINGS = ("events_contradict_record", "record_contradicts_booking", "record_without_booking")
+FINDINGS = (
+    "events_contradict_record",
+    "leg_outlived_record",
+    "record_contradicts_booking",
+    "record_without_booking",
+)
 """`charging.engine.findings.Kind`."""
 LEDGER_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 AGI_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)

@@ -46,7 +46,14 @@ from charging.call.events import (
     Woke,
 )
 from charging.call.failover import reassert_within, recover
-from charging.call.finished import cdr_document, contradicting_ms, cut_by, deadline_ms, decide_duration
+from charging.call.finished import (
+    cdr_document,
+    contradicting_ms,
+    cut_by,
+    deadline_ms,
+    decide_duration,
+    is_outlived,
+)
 from charging.call.model import Context, Duration, Pending, Proof, Session, State
 from charging.call.switch_events import (
     BridgeLeft,
@@ -233,7 +240,10 @@ def _answered_us(session: Session, duration: Duration) -> int | None:
 
 
 def _find(session: Session, box: BlackBoxRead, duration: Duration, context: Context) -> tuple[Command, ...]:
-    """Report a finding if the events contradict the record that is booked."""
+    """Report a finding if the events contradict the record that is booked, or the switch one that is not."""
+    if is_outlived(session, box, context.policy):
+        lived = {"account": session.account, "booked_ms": duration.used_ms, "record_ms": box.answered_ms}
+        return (Find("leg_outlived_record", lived),)
     told_ms = contradicting_ms(session, box, duration, context.policy)
     if told_ms is None:
         return ()

@@ -9,7 +9,9 @@ readings at answer and end give a shortest and a longest length. If the switch's
 one is billed. If our clock did not read the answer or the end, the steps that it saw meanwhile are subtracted.
 
 If the clocks agree and the leg's own record contradicts the events, the record is booked, since events can be lost,
-late or forged. The contradiction is a finding.
+late or forged. The contradiction is a finding. But a record is of another channel's end, and counts for nothing, if the
+switch itself said later that the leg was in its bridge: whoever takes a leg's place can leave its hang-up handler to
+the one who goes.
 """
 
 from __future__ import annotations
@@ -27,9 +29,16 @@ from charging.pricing.packs import PACK
 
 # --- how long it lasted -----------------------------------------------------------------------------------------
 
+NO_RECORD = BlackBoxRead(found=False)
+
+SLEWED = 1000
+"""In so many seconds the clocks of two machines part by at most one: each is slewed by up to 500 ppm (adjtimex(2))."""
+
 
 def decide_duration(session: Session, box: BlackBoxRead, now_wall_us: int, policy: Policy) -> Duration:
     """Decide how long a call lasted that is over. ``now_wall_us`` stands for the end if no evidence dates it."""
+    if is_outlived(session, box, policy):
+        box = NO_RECORD
     used_ms, proof = _evidence(session, box, policy)
     billed_s = -(-max(0, used_ms - policy.answer_tolerance_ms) // 1000)
     overrun_s = max(0, billed_s - session.covered_s)
@@ -57,6 +66,21 @@ def _evidence(session: Session, box: BlackBoxRead, policy: Policy) -> tuple[int,
     if smaller is not None and not recorded:
         return max(smaller, min(by_switch, session.proven_ms)), Proof.CLOCK_JUMP
     return by_switch, Proof.BLACK_BOX if boxed else Proof.EVENTS
+
+
+def is_outlived(session: Session, box: BlackBoxRead, policy: Policy) -> bool:
+    """Whether the leg lived on after the end that its record notes, by the switch's own answers about it, and by its
+    stamps of answer and end where those were heard. Not where clocks were stepped: then the smaller length is
+    billed."""
+    by_events, lived_ms = _stamped_ms(session), session.seen_ms
+    if by_events is not None:
+        lived_ms = min(lived_ms, by_events)
+    if lived_ms - box.answered_ms <= policy.clock_jump_ms + lived_ms // SLEWED or not box.found:
+        return False
+    if session.inferred or session.steps:
+        return False
+    _, proof = _evidence(session, box, policy)
+    return proof in (Proof.BLACK_BOX, Proof.NEVER_ANSWERED)
 
 
 def contradicting_ms(session: Session, box: BlackBoxRead, duration: Duration, policy: Policy) -> int | None:

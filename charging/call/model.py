@@ -269,6 +269,8 @@ class Session:
     before the switch is asked again: thousands wait for that after an outage."""
     proven_ms: int = 0
     """So long after the answer the call was last known to be alive."""
+    seen_ms: int = 0
+    """The same by the switch's own word: it was asked, and the leg, once confirmed, was in its bridge."""
 
     sequence: int = 1
     """Of the next transfer."""

@@ -150,6 +150,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         return Step(_ticks_when_due(after.session, context), (*known.commands, *after.commands))
     if not session.confirmed:
         session = heard_at_once(session, event.callee, context)
+    asked_ms, confirmed = session.elapsed_ms(event.asked_mono_us), session.confirmed or event.alone
     alive = replace(
         session,
         callee_uid=event.callee.uid,
@@ -159,10 +160,11 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         left_us=None,
         replaced=False,
         caller_gone=event.caller is None if event.caller_asked else session.caller_gone,
-        confirmed=session.confirmed or event.alone,
+        confirmed=confirmed,
         vouched=session.vouched and not event.alone,
         tick_mono_us=_first_tick(session, context) if event.alone else session.tick_mono_us,
-        proven_ms=max(session.proven_ms, session.elapsed_ms(event.asked_mono_us)),
+        proven_ms=max(session.proven_ms, asked_ms),
+        seen_ms=max(session.seen_ms, asked_ms) if confirmed else session.seen_ms,
         check_mono_us=overdue_at(session, context),
     )
     if context.now.mono_us > overdue_at(session, context):
@@ -221,6 +223,7 @@ def _not_answered(session: Session, context: Context) -> Step:
         left=None,
         left_us=None,
         proven_ms=0,
+        seen_ms=0,
         tick_mono_us=None,
         check_mono_us=context.in_s(context.policy.setup_timeout_s),
     )

@@ -205,7 +205,8 @@ def as_known(record: Record, said: SwitchSaid, now: Instant, policy: Policy) -> 
         return None
     if running.is_misplaced(record, said, now.mono_us):
         return None
-    return replace(record, proven_ms=max(record.proven_ms, record.elapsed_ms(said.asked_mono_us)))
+    asked_ms = record.elapsed_ms(said.asked_mono_us)
+    return replace(record, proven_ms=max(record.proven_ms, asked_ms), seen_ms=max(record.seen_ms, asked_ms))
 
 
 def wake_at(session: Record, policy: Policy) -> int | None:

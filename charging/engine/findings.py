@@ -41,6 +41,8 @@ class Kind(StrEnum):
 
     EVENTS_CONTRADICT_RECORD = "events_contradict_record"
     """The call was booked by its record, and the events say another length."""
+    LEG_OUTLIVED_RECORD = "leg_outlived_record"
+    """The call was booked by its events: the switch saw its leg alive after the end that its record notes."""
     RECORD_CONTRADICTS_BOOKING = "record_contradicts_booking"
     RECORD_WITHOUT_BOOKING = "record_without_booking"
     """The switch noted a call, a fax or a message of a session that has no CDR."""

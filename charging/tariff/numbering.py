@@ -1,7 +1,8 @@
 """Telephone numbers as typed and dialled, and the one form in which they are stored, priced and dialled (E.164).
 
 A number is what it is read as: the form is read as itself again, in every country. What is not certain to be one number
-is refused, never guessed.
+is refused, never guessed. So is what is reached within its country or its area alone: it is no number of E.164, and what
+some carrier makes of it nobody has priced.
 """
 
 from __future__ import annotations
@@ -11,17 +12,23 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 
 import phonenumbers
-from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType
+from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType, ValidationResult
 
 _NO_NUMBER = re.compile(r"[\x00-\x08]|[0-9][eExX][+-]?[0-9]|[.,]0\Z")
 """What programs make of numbers that they take for amounts: 3.1201234567E10, 31201234567.0, 0x31. Read as digits it
 would be another's number."""
 _PLAIN = re.compile(
     r"\+(?:55[2-8]|(?:[17]|2[07]|3[0-469]|4[013-9]|5[1-46-8]|6[0-6]|8[1246]|9[0-58]"
-    r"|(?:2[1-689]|3[578]|42|5[09]|6[7-9]|8[05789]|9[679])[0-9])[2-79])[0-9]+"
+    r"|(?:2[1-689]|3[578]|42|5[09]|6[7-9]|8[05789]|9[679])[0-9])[2-79])[0-9]{7,}"
 )
 """Numbers whose country code (ITU-T E.164) is followed by a digit with which no trunk prefix or carrier's code of that
-country begins: nothing can be left of one, so they need no second reading. (Brazil's 90 is one.)"""
+country begins: nothing can be left of one, so they need no second reading. (Brazil's 90 is one.) Nor are they short
+codes, which are shorter."""
+_PAY_PER_CALL = re.compile(r"\+1[2-9][0-9]{2}(?:976[0-9]{4}|5551212)")
+"""North America's exchange for pay-per-call services, the same in each area and reached within it alone, and directory
+assistance (NANPA's central office code assignment guidelines). Their area's ordinary numbers begin alike."""
+SHORT_CODE_DIGITS = 7
+"""No code that is dialled within a country alone has more, by all numbering plans."""
 _SERVICES = {
     PhoneNumberType.PREMIUM_RATE: "premium",
     PhoneNumberType.PERSONAL_NUMBER: "personal",
@@ -38,12 +45,17 @@ NUMBERS_KEPT = 8_192
 def e164(text: str, region: str) -> str | None:
     """A number as typed or dialled in a region, as ``+31612345678``; ``None`` if it is none, or no certain one."""
     number = _parsed(text, region)
-    return None if number is None or _left_over(number) else _written(number)
+    if number is None:
+        return None
+    written = _written(number)
+    return written if _is_plain(written) or not (_left_over(number) or _is_local(number)) else None
 
 
 def expected(text: str, region: str) -> str:
     """What to write instead of a text that is no number in ``region``, in words that follow "expected"."""
     number = _parsed(text, region) if len(text) <= NUMBER_CHARACTERS else None
+    if number is not None and _is_local(number):
+        return f"a number that is reached from abroad, which {_written(number)} is not"
     if number is None or not (left := _left_over(number)):
         return "a telephone number such as +31201234567"
     return f"the number itself behind +{number.country_code}, without the {left} that stands between them"
@@ -52,7 +64,7 @@ def expected(text: str, region: str) -> str:
 def is_certain(number: str) -> bool:
     """Whether a stored number is in the form in which :func:`e164` leaves it. Most need no reading. (Without a + it is
     a short code, and never dialled.)"""
-    plain = not number.startswith("+") or _PLAIN.fullmatch(number) is not None
+    plain = not number.startswith("+") or _is_plain(number)
     return plain or e164(number, "") == number
 
 
@@ -108,6 +120,23 @@ def _parsed(text: str, region: str) -> PhoneNumber | None:
     return None if number.extension or not phonenumbers.is_possible_number(number) else number
 
 
+def _is_plain(written: str) -> bool:
+    return _PLAIN.fullmatch(written) is not None and not (written[:2] == "+1" and _PAY_PER_CALL.fullmatch(written))
+
+
+def _is_local(number: PhoneNumber) -> bool:
+    """Whether a parsed number is reached within its country or its area alone: a short code (``+44 118 500``, British
+    directory enquiries; ``+49 112``), a number without its area's code, or a pay-per-call service of North America."""
+    if _PAY_PER_CALL.fullmatch(_written(number)):
+        return True
+    if len(phonenumbers.national_significant_number(number)) > SHORT_CODE_DIGITS:
+        return False
+    if phonenumbers.is_valid_number(number):
+        return False
+    reason = phonenumbers.is_possible_number_with_reason(number)
+    return reason == ValidationResult.IS_POSSIBLE_LOCAL_ONLY or phonenumbers.is_valid_short_number(number)
+
+
 def _written(number: PhoneNumber) -> str:
     return phonenumbers.format_number(number, PhoneNumberFormat.E164)
 
@@ -120,8 +149,6 @@ def _left_over(number: PhoneNumber) -> str:
     too, as a premium one. A zero that belongs to the number, as in Italy, is known by the number being valid.
     """
     written = _written(number)
-    if _PLAIN.fullmatch(written):
-        return ""
     rest = phonenumbers.national_significant_number(number)
     region = phonenumbers.region_code_for_country_code(number.country_code or 0)
     trunk = phonenumbers.ndd_prefix_for_region(region, True) or "0"

@@ -27,6 +27,9 @@ TIMES = 3
 """The moment lasts some milliseconds: of as many tries on the dialplan before this, each was in it."""
 
 
+LASTS_TICKS = 8
+"""Of two seconds each: longer than between two looks at all channels (`charging.engine.recovery.AUDIT_S`)."""
+
 GREETED = "+31850000095"
 """The operator's dialplan answers who calls it, and brings him to us."""
 
@@ -155,3 +158,31 @@ async def test_whoever_takes_over_the_forward_of_a_caller_in_whose_place_another
         assert cdr["billed_s"] > 1, cdr
         await live.nothing_reserved()
         assert not live.daemon.events("booking_contradicted")
+
+
+async def test_whoever_takes_over_the_forward_under_an_older_dialplan_pays_for_what_the_switch_has_seen(
+    replacing: Lab, tmp_path: Path
+) -> None:
+    """It writes the leg's record as the phone that had answered goes, and the call lasts on. The switch is asked about
+    the leg every ten seconds, and has said that it talks."""
+    await replacing.switch.cli("dialplan add extension s,1,Goto(ended) into charging-legbox replace")
+    async with engine(replacing, tmp_path) as live:
+        async with (
+            mobile_at_hand(replacing) as (mobile, answered),
+            raw_call(replacing, "+31850000077", invites=False) as stranger,
+            raw_call(replacing, NUMBER) as caller,
+        ):
+            mobile.lift()
+            stranger.ask("INVITE", await answered, "Require: replaces", body=sdp(39_990))
+            await stranger.is_answered("INVITE", 200)
+
+            async def has_lasted() -> bool:
+                return len(live.daemon.events("tick_posted")) >= LASTS_TICKS
+
+            await eventually(has_lasted, "the call was looked at")
+            caller.ask("BYE")
+            (cdr,) = await live.cdrs(1)
+        assert cdr["billed_s"] >= 2 * (LASTS_TICKS - 1), cdr
+        await live.nothing_reserved()
+        (found,) = live.daemon.events("booking_contradicted")
+        assert (found["kind"], found["record_ms"] < 1000) == ("leg_outlived_record", True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from charging.call.events import BlackBoxRead, SwitchSaid
-from charging.call.finished import contradicting_ms, decide_duration
+from charging.call.finished import contradicting_ms, decide_duration, is_outlived
 from charging.call.model import STEPS_MAX, Proof, Session, State, from_json
 from charging.call.switch_events import BridgeLeft
 from charging.clock import Instant
@@ -131,6 +131,75 @@ def test_record_of_a_forward_that_was_not_answered_is_believed_against_events() 
     duration = decide_duration(ended(), box, NOW.wall_us, POLICY)
     assert (duration.billed_s, duration.proof) == (0, Proof.NEVER_ANSWERED)
     assert contradicting_ms(ended(), box, duration, POLICY) == 10_000
+
+
+# --- a record that the switch's own answers outlive ---------------------------------------------------------------
+
+
+def seen(seen_ms: int, talked_ms: int = 60_000, **changes: object) -> Session:
+    """Over just now, by events whose stamps agree with our clock; the switch, asked about its leg, has seen it in its
+    bridge so long after the answer."""
+    answered = NOW.plus(-talked_ms / 1000)
+    session = ended(answered=answered, answered_us=answered.wall_us, proven_ms=seen_ms, seen_ms=seen_ms)
+    return replace(session, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("recorded_ms", "used_ms", "proof"),
+    [(2, 60_000, Proof.EVENTS), (47_949, 60_000, Proof.EVENTS), (47_950, 47_950, Proof.BLACK_BOX)],
+)
+def test_record_that_ends_before_the_switch_saw_the_leg_alive_is_of_another_channel(
+    recorded_ms: int, used_ms: int, proof: Proof
+) -> None:
+    """It may differ by as much as clocks may: by two seconds, and by how much two of them are slewed meanwhile."""
+    session, box = seen(50_000), by_leg(recorded_ms)
+    duration = decide_duration(session, box, NOW.wall_us, POLICY)
+    assert (duration.used_ms, duration.billed_s, duration.proof) == (used_ms, -(-(used_ms - 200) // 1000), proof)
+    assert is_outlived(session, box, POLICY) is (proof is Proof.EVENTS)
+
+
+@pytest.mark.parametrize(("seen_ms", "used_ms"), [(2004, 2), (2005, 60_000)])
+def test_record_is_believed_against_events_alone(seen_ms: int, used_ms: int) -> None:
+    """Events can be late or forged; by more than two seconds it takes the switch's own answer, too."""
+    assert decide_duration(seen(seen_ms), by_leg(2), NOW.wall_us, POLICY).used_ms == used_ms
+
+
+@pytest.mark.parametrize(("stamped_ms", "used_ms"), [(2004, 2), (2005, 2005)])
+def test_record_is_believed_against_what_was_seen_by_our_clock_alone(stamped_ms: int, used_ms: int) -> None:
+    """The switch's machine may have slept, or its clock be slow: then its stamps say what its record says."""
+    session = seen(50_000)
+    assert session.answered_us is not None
+    session = replace(session, left_us=session.answered_us + stamped_ms * 1000)
+    box = replace(by_leg(2), lasted_ms=2)
+    assert decide_duration(session, box, NOW.wall_us, POLICY).used_ms == used_ms
+
+
+def test_call_whose_end_nobody_heard_is_billed_what_is_proven_if_its_record_is_outlived() -> None:
+    """The link was away at its end, or the daemon."""
+    session = seen(50_000, left=None, left_us=None, ended=NOW, proven_ms=55_000)
+    box = replace(by_leg(40), lasted_ms=40)
+    duration = decide_duration(session, box, NOW.wall_us, POLICY)
+    assert (duration.used_ms, duration.proof) == (55_000, Proof.UNPROVEN)
+
+
+def test_leg_that_was_seen_in_its_bridge_was_answered_whatever_its_record_says() -> None:
+    box = BlackBoxRead(True, "CANCEL", by_leg=True)
+    duration = decide_duration(seen(50_000), box, NOW.wall_us, POLICY)
+    assert (duration.used_ms, duration.proof) == (60_000, Proof.EVENTS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"inferred": True}, {"steps": ((5_000, 100_000),)}],
+    ids=["answer not heard", "clock stepped"],
+)
+def test_doubtful_clocks_and_answers_outlive_no_record(changes: dict[str, object]) -> None:
+    assert not is_outlived(seen(50_000, **changes), by_leg(2), POLICY)
+    assert decide_duration(seen(50_000, **changes), by_leg(2), NOW.wall_us, POLICY).used_ms == 2
+
+
+def test_record_that_is_not_there_is_not_outlived() -> None:
+    assert not is_outlived(seen(50_000), BlackBoxRead(found=False), POLICY)
 
 
 def test_time_before_the_forward_is_not_billed_though_no_event_was_heard() -> None:

@@ -447,8 +447,16 @@ def test_r22_callers_deadline_that_lies_before_what_is_paid_is_put_there(
 
 def test_list_that_says_what_is_known_proves_that_the_call_talked_and_does_no_more() -> None:
     known = table.as_known(KNOWN, LISTED, NOW, POLICY)
-    assert known == replace(KNOWN, proven_ms=10_000)
+    assert known == replace(KNOWN, proven_ms=10_000, seen_ms=10_000)
     assert (known, ()) == step(KNOWN, LISTED, NOW, POLICY)
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "alone", "seen_ms"), [(False, False, 0), (True, False, 10_000), (False, True, 10_000)]
+)
+def test_leg_is_seen_alive_once_it_was_confirmed_alone(confirmed: bool, alone: bool, seen_ms: int) -> None:
+    seen, _ = step(replace(KNOWN, confirmed=confirmed), replace(LISTED, alone=alone), NOW, POLICY)
+    assert (seen.seen_ms, seen.proven_ms) == (seen_ms, 10_000)
 
 
 @pytest.mark.parametrize(
@@ -501,7 +509,7 @@ def test_long_list_in_which_a_deadline_has_come_nearer_is_no_reason_to_order_it_
     listed = replace(LISTED, callee=leg("callee", left_ms=left_ms))
     now = NOW.plus(took_s)
     after = table.as_known(KNOWN, listed, now, POLICY)
-    assert after == (replace(KNOWN, proven_ms=10_000) if stands else None)
+    assert after == (replace(KNOWN, proven_ms=10_000, seen_ms=10_000) if stands else None)
     assert deadlines(step(KNOWN, listed, now, POLICY)[1]) == ([] if stands else [120])
 
 

@@ -283,6 +283,34 @@ async def test_events_that_contradict_the_record_do_not_overrule_it(rig: Rig) ->
     assert (found["kind"], found["booked_ms"], found["events_ms"]) == ("events_contradict_record", 20_000, 5000)
 
 
+async def test_record_that_the_leg_outlives_takes_back_nothing(rig: Rig) -> None:
+    """Somebody was put in the leg's place as it was answered, and its record was written then."""
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.talking()
+    await rig.clock.advance(65)
+    await rig.hang_up_unrecorded(call, record=record(2))
+    assert rig.heard("call_settled")[0]["billed_s"] == 65
+    (found,) = await findings(rig)
+    assert (found["kind"], found["booked_ms"], found["record_ms"]) == ("leg_outlived_record", 65_000, 2)
+    assert len(rig.heard("booking_contradicted")) == 1
+
+
+async def test_what_was_seen_of_a_leg_is_known_after_a_restart(rig: Rig) -> None:
+    """It ended while no daemon ran. What was charged for life that the switch has proven stays charged."""
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.talking()
+    await rig.clock.advance(65)
+    proven_ms = rig.session_of(call).proven_ms
+    await rig.kill_daemon()
+    await rig.hang_up_unrecorded(call, record=replace(record(40), lasted_ms=40))
+    await rig.start_daemon()
+    await rig.clock.advance(10)
+    assert 60_000 <= proven_ms <= 65_000
+    assert 60 <= rig.heard("call_settled")[0]["billed_s"] <= 65
+    (found,) = await findings(rig)
+    assert (found["kind"], found["record_ms"]) == ("leg_outlived_record", 40)
+
+
 # --- the audit, both ways round ---------------------------------------------------------------------------------
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
+from itertools import islice, product
 from pathlib import Path
 
 import phonenumbers
@@ -163,12 +165,69 @@ def test_a_stored_number_that_is_no_certain_one_has_no_price(tariff: Tariff, num
     assert tariff.fax_page_for("light", number, AT_US) is Refusal.NOT_A_NUMBER
 
 
+DEAR = ["premium_rate", "personal_number", "shared_cost", "pager"]
+RESTS = ("1234567890123", "2222222222222", "5555555555555", "9990000000000")
+"""Whatever follows the first four digits of some number of a kind, one of these does."""
+
+
+def of_every_head(code: int, region: str) -> Iterator[str]:
+    """A number of each dear kind of a country for each four digits with which one begins."""
+    described = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
+    for one in (getattr(described, kind) for kind in DEAR):
+        if one is None or not one.national_number_pattern:
+            continue
+        pattern = re.compile(one.national_number_pattern)
+        for length, head in product(one.possible_length, range(10_000)):
+            found = (f"{head:04d}{rest[: length - 4]}" for rest in RESTS)
+            yield from (f"+{code}{digits}" for digits in islice(filter(pattern.fullmatch, found), 1))
+
+
 def test_the_shipped_tariff_prices_no_premium_personal_shared_cost_or_pager_number() -> None:
     """By the examples of the numbering plans. Some of them stood at nine cents, and in the free minutes of a plan."""
     shipped = load_tariff(SHIPPED)
-    dear = examples(["premium_rate", "personal_number", "shared_cost", "pager"])
-    priced = {number for _, number in dear if isinstance(shipped.rate_for("voice_pro", number, AT_US), Rate)}
+    priced = {number for _, number in examples(DEAR) if isinstance(shipped.rate_for("voice_pro", number, AT_US), Rate)}
     assert priced == set()
+
+
+@pytest.mark.parametrize("region", "NL BE FR ES LU IE IT AT GB IM DK SE NO PL DE PT FI US CA".split())
+def test_the_shipped_tariff_prices_none_whatever_digits_it_begins_with(region: str) -> None:
+    """An example is one number of a kind. Belgium's begins with 90, and its 70 costs as much."""
+    shipped, code = load_tariff(SHIPPED), phonenumbers.country_code_for_region(region)
+    priced = set()
+    for number in of_every_head(code, region):
+        owner = shipped.destination_of(number)
+        if owner is not None and owner[1].refuse is None:
+            priced.add(number[: len(str(code)) + 5])
+    assert priced == set()
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        *((one, None) for one in ("+44 118 500", "+44 118118", "+46 118118", "+49 11833", "+353 11811", "+358 12000")),
+        *((one, None) for one in ("+49 110", "+49 112", "+43 112", "+43 144")),  # emergency numbers
+        *((one, None) for one in ("+1 555 1234", "+1 212 976 1234", "+1 604 976 0000", "+1 212 555 1212")),
+        ("+44 118 912 3456", "+441189123456"),  # Reading
+        ("+1 212 555 0123", "+12125550123"),
+        ("+1 212 975 1234", "+12129751234"),
+        ("+1 976 212 1234", "+19762121234"),
+        ("+31 14 020", "+3114020"),  # reached from abroad, too
+        ("+47 02000", "+4702000"),
+        ("+298 201234", "+298201234"),
+        ("+290 22158", "+29022158"),
+        ("+352 2612", "+3522612"),
+    ],
+)
+def test_what_is_reached_within_its_country_alone_is_no_number(
+    tariff: Tariff, written: str, number: str | None
+) -> None:
+    """British directory enquiries cost nine euro a call, and stood at nine cents."""
+    assert tariff.normalise(written) == number
+    digits = written.replace(" ", "")
+    assert is_certain(digits) is (number is not None)
+    if number is None:
+        assert expected(written, tariff.region) == f"a number that is reached from abroad, which {digits} is not"
+        assert tariff.rate_for("light", digits, AT_US) is Refusal.NOT_A_NUMBER
 
 
 def test_the_shipped_tariff_prices_ordinary_numbers_as_before() -> None:

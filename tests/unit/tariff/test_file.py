@@ -470,6 +470,6 @@ def test_what_rounding_leaves_of_a_maximum_lets_a_call_begin_or_is_refused(
     tariff = small(tmp_path, text(enough))
     for day in ("2026-11-28", "2030-06-01"):
         at_us = int(datetime.fromisoformat(f"{day}T12:00:00+00:00").timestamp()) * 1_000_000
-        rate = tariff.rate_for("light", "+3120", at_us)
+        rate = tariff.rate_for("light", "+31201234567", at_us)
         assert isinstance(rate, Rate)
         assert affordable_seconds(rate, at_us, Pools(AMOUNT_MAX)) >= 60
