@@ -127,12 +127,14 @@ class AgiServer:
         assert self._door is not None, "not started"
         return self._door.port
 
-    async def start(self, host: str, port: int) -> None:
-        """Begin to listen. Raises CannotServe if the address is taken."""
-        listeners = listen(host, port, "agi")
+    async def start(self, host: str, port: int, handed: Sequence[socket.socket] = ()) -> Sequence[socket.socket]:
+        """Begin to listen, by sockets that were ``handed`` to this process where they are on that address. Returns
+        those that it listens on. Raises CannotServe if the address is taken."""
+        listeners = listen(host, port, "agi", handed)
         limit = self.limits.connections
         self._door = Door("agi", listeners, self.clock, limit=limit, admits=self._admits, observe=self._turn)
         self._doorman = asyncio.create_task(self._door.serve(self._converse), name="agi-door")
+        return listeners
 
     async def serve(self) -> None:
         """Return once the server is closed. Raises what ended its door: no call is let in from then on, and only a new

@@ -544,7 +544,9 @@ async def serve(engine: Engine, stop: asyncio.Event, hung_up: asyncio.Event | No
             duties.begin(duty, name)
         if not settings.sandbox:
             await engine.sources.resolve()
-            await engine.agi.start(settings.agi.host, settings.agi.port)
+            supervisor = engine.supervisor
+            listeners = await engine.agi.start(settings.agi.host, settings.agi.port, supervisor.handed)
+            supervisor.keep("agi", listeners)
             duties.begin(engine.agi.serve(), "agi-door")
         duties.begin(_announce(engine, listening), "announce")
         await duties.until(stop)

@@ -17,11 +17,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import pwd
 import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import Enum
 from itertools import chain
+from pathlib import Path
 from typing import NoReturn, Protocol
 
 import structlog
@@ -46,6 +49,8 @@ SHARE = 4
 LOG_EVERY_S = 10
 """Each kind of refusal is logged at most so often; the metric counts every one."""
 
+LISTENS = "0A"
+"""TCP_LISTEN, as /proc/net/tcp writes it."""
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -331,9 +336,9 @@ def _address(ours: socket.socket) -> str:
     return "" if address in ANY else address
 
 
-def listen(host: str, port: int, section: str) -> list[socket.socket]:
-    """A listening socket on every address of ``host``; ``section`` of charging.yaml names it. Raises CannotServe, with
-    what to do, where one cannot be had.
+def listen(host: str, port: int, section: str, handed: Sequence[socket.socket] = ()) -> list[socket.socket]:
+    """A listening socket on every address of ``host``; ``section`` of charging.yaml names it. Those that were
+    ``handed`` to us are used where they are on one. Raises CannotServe, with what to do, where one cannot be had.
 
     What they accept has their TCP_NODELAY: without it each request of a kept connection costs 40 ms.
     """
@@ -341,6 +346,9 @@ def listen(host: str, port: int, section: str) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, address in dict.fromkeys((one[0], one[4]) for one in found):
+            if (ours := next((one for one in handed if _is_on(one, family, address)), None)) is not None:
+                listeners.append(ours)
+                continue
             listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             listeners.append(listener)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -352,13 +360,19 @@ def listen(host: str, port: int, section: str) -> list[socket.socket]:
     except OSError as error:
         for listener in listeners:
             listener.close()
-        key, advice = _listening_advice(error, section)
+        key, advice = _listening_advice(error, section, port)
         said = f"{section}.{key}: cannot listen on {host}:{port}: {error.strerror or error}"
         raise CannotServe(f"{said}; {advice} in charging.yaml") from error
     return listeners
 
 
-def _listening_advice(error: OSError, section: str) -> tuple[str, str]:
+def _is_on(handed: socket.socket, family: int, address: tuple[object, ...]) -> bool:
+    if handed.family != family or handed.getsockname()[:2] != address[:2]:
+        return False
+    return bool(handed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def _listening_advice(error: OSError, section: str, port: int) -> tuple[str, str]:
     """Which key of the section is at fault, and what to do."""
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return (
@@ -368,4 +382,23 @@ def _listening_advice(error: OSError, section: str) -> tuple[str, str]:
     if error.errno == errno.EACCES:
         advice = "choose a higher one, or let the daemon (CAP_NET_BIND_SERVICE: docs/security.md), under"
         return "port", f"a port below 1024 is root's; {advice} `{section}`"
-    return "port", f"free it (`ss -ltnp` shows who has it), or choose another host or port under `{section}`"
+    whose = f"user {user!r} has it: " if (user := listener_of(port)) else ""
+    return "port", f"{whose}free it (`ss -ltnp` shows who has it), or choose another host or port under `{section}`"
+
+
+def listener_of(port: int) -> str:
+    """The user who listens on a port of this machine; empty: nobody, or it is not known (no /proc)."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError):
+            for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+                _, local, _, state, *_, uid = line.split()[:8]
+                if state == LISTENS and int(local.rpartition(":")[2], 16) == port:
+                    return _user(int(uid))
+    return ""
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -14,6 +14,7 @@ hands it to the manager's thread; below 1 ms when idle), which is less than the 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
 import socket
@@ -78,15 +79,24 @@ async def _open(connection: Connection, settings: LinkSettings, events: str) -> 
         said = os.strerror(error.errno) if error.errno and not unknown_name else error.strerror or str(error)
         reason = "no connection in time" if isinstance(error, TimeoutError) else said
         raise _Failed(LinkState.UNREACHABLE, f"{where}: {reason}") from error
-    login = {"Username": settings.username, "Secret": settings.secret, "Events": events}
     try:
-        await connection.action("Login", login, timeout_s=settings.login_timeout_s)
+        await _log_in(connection, settings, events)
     except ShuttingDown as error:
         raise _Failed(LinkState.SHUTTING_DOWN, str(error)) from error
     except ActionRefused as error:
         raise _Failed(LinkState.WRONG_SECRET, f"user {settings.username!r}: {error}") from error
     except (ActionTimeout, LinkDown) as error:
         raise _Failed(LinkState.UNREACHABLE, f"{error}; is this port AMI's?") from error
+
+
+async def _log_in(connection: Connection, settings: LinkSettings, events: str) -> None:
+    """Log in by challenge: whoever has taken the switch's port while it was restarted (any user of its machine can)
+    never sees the password, and what he sees instead opens nothing. Raises SwitchError."""
+    wait_s = settings.login_timeout_s
+    asked = await connection.action("Challenge", {"AuthType": "MD5"}, timeout_s=wait_s)
+    proof = hashlib.md5(f"{asked.headers.get('Challenge')}{settings.secret}".encode(), usedforsecurity=False)
+    login = {"AuthType": "MD5", "Username": settings.username, "Key": proof.hexdigest(), "Events": events}
+    await connection.action("Login", login, timeout_s=wait_s)
 
 
 class _Lists:

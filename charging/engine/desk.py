@@ -73,6 +73,10 @@ more than a plan lets be forwarded; behind a flood it is what leaves the others 
 too, and turns most of them away before they are asked about. It does not see who has hung up while he is decided about,
 what waits at another switch, nor anything where it was edited."""
 
+UNPROVEN_AT_ONCE_MAX = 4 * AT_ONCE_MAX
+"""So many of one caller, or to one number, wait for the switch's word that they are calls. No forgery goes further, so
+they keep no caller of that number away until they hold a third of FastAGI's places."""
+
 DIGITS = 9
 """The last ones of a number by which those who give up are counted: it may be written in several ways."""
 
@@ -130,24 +134,25 @@ def _gives_up_too_often(known: Limits | None, source: str, now_us: int) -> bool:
 
 class _Crowds:
     """Limits how many set-ups of one caller, and to one number, are decided at a time. The excess is turned away before
-    anything is looked up, and other calls are not held up."""
+    anything is looked up in the ledger, and other calls are not held up."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once_max: int) -> None:
+        self._most = at_once_max
         self._at_once: dict[str, int] = {}
 
     def enters(self, number: str, caller: str) -> Sequence[str] | None:
-        """Count one more set-up. Returns what to give to :meth:`leaves` when it is decided; ``None`` if there are too
+        """Count one more set-up. Returns what to give to :meth:`leaves` when it is over; ``None`` if there are too
         many like it. Callers without a number count towards the called number alone."""
         sources = (f"to {number}", f"by {caller}") if caller else (f"to {number}",)
         for source in sources:
-            if self._at_once.get(source, 0) >= AT_ONCE_MAX:
+            if self._at_once.get(source, 0) >= self._most:
                 return None
         for source in sources:
             self._at_once[source] = self._at_once.get(source, 0) + 1
         return sources
 
     def leaves(self, sources: Sequence[str]) -> None:
-        """Count the set-up as decided."""
+        """Count the set-up as over."""
         for source in sources:
             if self._at_once[source] == 1:
                 del self._at_once[source]
@@ -191,7 +196,7 @@ class Desk:
         self._keep = keep
         self._overloaded = overloaded
         self._has_room = has_room
-        self._crowds = _Crowds()
+        self._unproven, self._crowds = _Crowds(UNPROVEN_AT_ONCE_MAX), _Crowds(AT_ONCE_MAX)
 
     # --- a new call -------------------------------------------------------------------------------------------
 
@@ -202,22 +207,23 @@ class Desk:
         notes = Notes.of(request, self._tariff(), self._clock.now())
         if self._overloaded():
             return self._noted(notes, self._turned(OVERLOADED, None, OVERLOADED, request.number))
-        if (crowds := self._crowds.enters(request.number, request.caller)) is None:
-            return self._noted(notes, self._turned(TOO_MANY_WAIT, None, TOO_MANY_WAIT, request.number))
         source = f"{request.caller[-DIGITS:]} to {request.number[-DIGITS:]}"
         try:
             if _gives_up_too_often(self._registry.given_up, source, self._clock.now().mono_us):
                 return self._noted(notes, self._turned(TOO_MANY_GIVEN_UP, None, TOO_MANY_GIVEN_UP, request.number))
-            return self._noted(notes, await self._decide(request, source, notes))
+            self._refuse_blind()
+            is_call = await self._is_proven(request)
+            if not is_call or (turn := self._crowds.enters(request.number, request.caller)) is None:
+                return self._noted(notes, self._turned(TOO_MANY_WAIT, None, TOO_MANY_WAIT, request.number))
+            try:
+                return self._noted(notes, await self._decide(request, source, notes))
+            finally:
+                self._crowds.leaves(turn)
         except BaseException as error:  # also when the deadline passes
             self._failed(notes, error)
             raise
-        finally:
-            self._crowds.leaves(crowds)
 
     async def _decide(self, request: IncomingCall, source: str, notes: Notes) -> Answer:
-        self._refuse_blind()
-        await self._refuse_forged(request)
         if request.is_withheld and not self._policy.keep_withheld:
             request = replace(request, caller="")
         called = await self._called(request)
@@ -326,6 +332,16 @@ class Desk:
         now = self._clock.now().mono_us
         if proven is None or now - proven > self._policy.horizon_s * MICROSECONDS:
             raise LinkDown("the switch has not been heard over AMI for longer than the horizon; nothing is forwarded")
+
+    async def _is_proven(self, request: IncomingCall) -> bool:
+        """Whether the switch says that it is a call; ``False`` if too many like it wait for that. Raises Unproven."""
+        if (waits := self._unproven.enters(request.number, request.caller)) is None:
+            return False
+        try:
+            await self._refuse_forged(request)
+        finally:
+            self._unproven.leaves(waits)
+        return True
 
     async def _refuse_forged(self, request: IncomingCall) -> None:
         """Ask the switch whether the caller's channel has this conversation's proof. Any client that reaches FastAGI

@@ -1,8 +1,8 @@
 """Telephone numbers as typed and dialled, and the one form in which they are stored, priced and dialled (E.164).
 
 A number is what it is read as: the form is read as itself again, in every country. What is not certain to be one number
-is refused, never guessed. So is what is reached within its country or its area alone: it is no number of E.164, and what
-some carrier makes of it nobody has priced.
+is refused, never guessed. So is what is reached within its country or its area alone: it is no number of E.164, and
+what some carrier makes of it nobody has priced.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Its answers have the form of Asterisk 22.10.1's, checked against ``tests/data/am
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ COMMANDS = (
     "Setvar",
     "Status",
 )
+CHALLENGE = "1683914127"
 DEADLINE_S = 60.0
 
 Answerer = Callable[[AmiMessage], Iterable[bytes]]
@@ -167,6 +169,8 @@ class FakeAmi:
         return self._known(name, message)
 
     def _known(self, name: str, message: AmiMessage) -> Iterable[bytes]:
+        if name == "Challenge":
+            return [success(message, ("Challenge", CHALLENGE))]
         if name == "Login":
             return self._login(message)
         if name == "Ping":
@@ -181,7 +185,8 @@ class FakeAmi:
         return [success(message)]
 
     def _login(self, message: AmiMessage) -> Iterable[bytes]:
-        if message.get("Secret") != self.secret:
+        key = hashlib.md5(f"{CHALLENGE}{self.secret}".encode(), usedforsecurity=False).hexdigest()
+        if (message.get("AuthType"), message.get("Key")) != ("MD5", key):
             return [refusal(message, "Authentication failed")]
         booted = block(
             ("Event", "FullyBooted"), ("Privilege", "system,all"), ("Uptime", "7"), ("Status", "Fully Booted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 
 import pytest
@@ -11,10 +12,10 @@ from charging.asterisk import connection
 from charging.asterisk.connection import PATIENCE, Connection, _Outstanding
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
-from charging.asterisk.reply import LinkState
+from charging.asterisk.reply import LinkSettings, LinkState
 from charging.clock import SystemClock
 from charging.errors import ActionTimeout, LinkDown
-from tests.fakes.ami import COMMANDS, FakeAmi, block, eventually, refusal, success
+from tests.fakes.ami import BANNER, COMMANDS, FakeAmi, block, eventually, refusal, success
 from tests.fakes.clock import FakeClock
 from tests.fakes.link import Owner, running
 
@@ -80,6 +81,33 @@ async def test_hazard_14_a_wrong_secret_is_said_and_tried_again(ami: FakeAmi, ow
         assert owner.states[1:] == [(LinkState.WRONG_SECRET, "user 'charging': Login: Authentication failed")]
         ami.secret = "wrong"
         await eventually(lambda: link.is_up)
+
+
+async def test_password_is_told_to_nobody_who_listens_at_the_switchs_port(owner: Owner) -> None:
+    """While Asterisk is restarted any user of its machine can. What he hears is good for his own challenge alone."""
+    heard, password = bytearray(), "a-password-of-a-switch"
+
+    async def listens(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(BANNER)
+        while raw := await reader.read(4096):
+            heard.extend(raw)
+            for one in re.findall(rb"ActionID: (\w+)", raw):
+                writer.write(b"Response: Success\r\nActionID: " + one + b"\r\nChallenge: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(listens, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    settings = LinkSettings("127.0.0.1", port, "charging", password)
+    link = AmiLink(settings, SystemClock())
+    task = asyncio.create_task(link.run(owner.on_event, owner.on_up))
+    try:
+        await eventually(lambda: b"Login" in heard)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        server.close()
+    assert password.encode() not in heard
+    assert b"AuthType: MD5" in heard
 
 
 def shutting_down(message: AmiMessage) -> list[bytes]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import pwd
 import re
 import signal
 import socket
 import stat
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx
 import pytest
@@ -113,6 +117,73 @@ async def test_a_second_daemon_on_the_same_books_says_why_it_can_not_start(place
 def is_reached(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Manager:
+    """A service manager that keeps what it is given (FDSTORE), and hands it to the next process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "notify"
+        self.kept: list[int] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self.path))
+        self._socket.setblocking(False)
+
+    def close(self) -> None:
+        self._socket.close()
+        for one in self.kept:
+            os.close(one)
+
+    def is_told(self, word: bytes) -> bool:
+        """Whether some message since the last time says this; what is given is kept."""
+        found = False
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                text, descriptors, _, _ = socket.recv_fds(self._socket, 4096, 8)
+                found = found or word in text
+                self.kept += descriptors
+        return found
+
+    def starts(self, place: Place, log: BinaryIO) -> subprocess.Popen[bytes]:
+        """The daemon, with what is kept as its descriptors from 3 on."""
+        handed = "".join(f" {number}<&{one}" for number, one in enumerate(self.kept, 3))
+        program = f"{Path(sys.executable).with_name('charging')} run --config {place.config}"
+        script = f"exec{handed}; LISTEN_PID=$$ LISTEN_FDS={len(self.kept)} LISTEN_FDNAMES=agi exec {program}"
+        env = {"TEST_AMI_SECRET": "x", "NOTIFY_SOCKET": str(self.path), **os.environ}
+        return subprocess.Popen(["bash", "-c", script], env=env, stderr=log, pass_fds=self.kept)
+
+
+async def test_nobody_can_take_fastagis_port_while_the_daemon_is_started_again(place: Place) -> None:
+    """Whoever listened there would play the daemon to all callers: free calls to any number."""
+    manager, port = Manager(place.folder), int(re.findall(r"agi: {port: (\d+)", place.config.read_text())[0])
+    with contextlib.closing(manager), (place.folder / "log").open("wb") as log:
+        first = manager.starts(place, log)
+        await eventually(lambda: manager.is_told(b"READY=1"), "the daemon is ready")
+        first.kill()
+        first.wait()
+        with socket.socket() as squatter:
+            squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError, match="in use"):
+                squatter.bind(("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(header("incoming", "+31850000001", "", "u-1", "PJSIP/x-1", "allowed", ""))
+        second = manager.starts(place, log)
+        try:
+            assert await asyncio.wait_for(reader.read(1000), 60), "who came meanwhile is heard"
+        finally:
+            second.terminate()
+            second.wait()
+            writer.close()
+
+
+async def test_who_has_fastagis_port_is_named(place: Place) -> None:
+    port = int(re.findall(r"agi: {port: (\d+)", place.config.read_text())[0])
+    with socket.create_server(("127.0.0.1", port)):
+        async with daemon(place) as process:
+            assert await process.wait() == 1
+    last = (place.folder / "log").read_text().splitlines()[-1]
+    assert f"cannot listen on 127.0.0.1:{port}" in last
+    assert f"user {pwd.getpwuid(os.getuid()).pw_name!r} has it" in last
 
 
 async def test_silent_connections_leave_fastagi_control_and_health_alive(place: Place) -> None:

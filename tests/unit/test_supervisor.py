@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,3 +72,58 @@ async def test_a_loop_that_turns_says_so_thrice_within_the_limit(heard: socket.s
         assert heard.recv(1000) == b"WATCHDOG=1\nSTATUS=1 call"
         await clock.advance(1.0)
     living.cancel()
+
+
+# --- ports that it keeps while we are away ---------------------------------------------------------------------------
+
+
+def listening() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0))
+
+
+def test_sockets_are_kept_in_the_place_of_what_was_kept_before(heard: socket.socket) -> None:
+    supervisor, ours = Supervisor(environment(heard)), listening()
+    supervisor.keep("agi", [ours])
+    assert heard.recv(1000) == b"FDSTOREREMOVE=1\nFDNAME=agi"
+    told, descriptors, _, _ = socket.recv_fds(heard, 1000, 8)
+    assert told == b"FDSTORE=1\nFDNAME=agi\nFDPOLL=0"
+    with ours, socket.socket(fileno=descriptors[0]) as kept:
+        assert kept.getsockname() == ours.getsockname()
+    assert len(descriptors) == 1
+
+
+def test_nobody_who_keeps_sockets_is_no_trouble() -> None:
+    with listening() as ours:
+        Supervisor({}).keep("agi", [ours])
+        assert ours.fileno() >= 0
+
+
+@pytest.mark.parametrize("pid", ["", "1"])
+def test_sockets_of_another_process_are_not_taken(pid: str) -> None:
+    environ = {"LISTEN_PID": pid, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "agi"}
+    assert Supervisor(environ).handed == []
+    assert environ == {}, "no child of ours is told either"
+
+
+HANDED = """\
+import os, sys
+os.environ["LISTEN_PID"] = str(os.getpid())
+from charging.supervisor import Supervisor
+from charging.door import listen
+supervisor = Supervisor()
+first, other = supervisor.handed
+host, port = first.getsockname()
+(ours,) = listen(host, port, "agi", supervisor.handed)
+supervisor.keep("agi", [ours])
+print(ours is first, other.fileno(), os.get_inheritable(ours.fileno()), "LISTEN_FDS" in os.environ, supervisor.handed)
+"""
+
+
+def test_socket_that_is_handed_over_is_listened_on_and_others_are_closed() -> None:
+    with listening() as first, listening() as other:
+        moved = f"exec 3<&{first.fileno()} 4<&{other.fileno()}; exec '{sys.executable}' -c \"$PROGRAM\""
+        shell = ["bash", "-c", moved]  # dash knows no descriptor of two digits
+        env = {**os.environ, "PROGRAM": HANDED, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "agi:old"}
+        fds = (first.fileno(), other.fileno())
+        ran = subprocess.run(shell, env=env, pass_fds=fds, capture_output=True, text=True, check=False)
+    assert ran.stdout == "True -1 False False []\n", ran.stderr

@@ -306,7 +306,7 @@ async def test_what_was_seen_of_a_leg_is_known_after_a_restart(rig: Rig) -> None
     await rig.start_daemon()
     await rig.clock.advance(10)
     assert 60_000 <= proven_ms <= 65_000
-    assert 60 <= rig.heard("call_settled")[0]["billed_s"] <= 65
+    assert 60 <= cast(int, rig.heard("call_settled")[0]["billed_s"]) <= 65
     (found,) = await findings(rig)
     assert (found["kind"], found["record_ms"]) == ("leg_outlived_record", 40)
 

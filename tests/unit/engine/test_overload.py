@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from itertools import repeat
 from typing import Any
@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from agi.port import IncomingCall
+from agi.port import IncomingCall, Unproven
 from charging.call.model import Session, Short
 from charging.call.storage import Record
 from charging.clock import MICROSECONDS, Instant
 from charging.engine import told
-from charging.engine.desk import AT_ONCE_MAX, Desk
+from charging.engine.desk import AT_ONCE_MAX, UNPROVEN_AT_ONCE_MAX, Desk
 from charging.engine.observer import MeteredObserver
 from charging.engine.overload import COUNT_S, REFUSES_US, SAMPLE_MAX_US, TAKES_US, CrowdWatch, LoadWatch
 from charging.errors import LinkDown
+from charging.ledger.model import Called
 from charging.metrics import Metrics
 from tests.fakes.ami import eventually
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
@@ -201,21 +202,67 @@ async def test_a_flood_of_one_caller_or_to_one_number_refuses_nobody_else(
         )
         for nth in range(100)
     ]
-    await eventually(lambda: asked >= AT_ONCE_MAX)
+    await eventually(lambda: asked >= UNPROVEN_AT_ONCE_MAX)
     honest = asyncio.create_task(rig.desk.incoming(IncomingCall(NUMBER, "+31201234567", "h1", "PJSIP/trunk-2")))
     assert NUMBER not in numbers
     try:
-        await eventually(lambda: asked > AT_ONCE_MAX)
+        await eventually(lambda: asked > UNPROVEN_AT_ONCE_MAX)
     finally:  # else who waits keeps the test for as long as pytest lets it
         held.set()
     answers = await asyncio.gather(*flood)
     refused = sum(one.reason == "too_many_wait" for one in answers)
     assert {one.reason for one in answers} & {"overloaded"} == set(), "that would page someone for the machine"
-    assert refused == (100 - AT_ONCE_MAX if is_flooded else 0)
-    assert asked == 101 - refused
+    assert asked == (UNPROVEN_AT_ONCE_MAX if is_flooded else 100) + 1
+    assert refused >= 101 - asked
     assert (await honest).decision == "forward"
     again = await rig.desk.incoming(IncomingCall(numbers[0], callers[0], "f200", "PJSIP/trunk-1"))
     assert again.reason != "too_many_wait"
+
+
+async def test_of_calls_to_one_number_so_many_are_looked_up_in_the_ledger_at_a_time(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.subscriber(credit=10 * EURO)
+    held, looked_up, called = asyncio.Event(), 0, rig.store.directory.called
+
+    async def slowly(spellings: Sequence[str]) -> Called | None:
+        nonlocal looked_up
+        looked_up += 1
+        await held.wait()
+        return await called(spellings)
+
+    monkeypatch.setattr(rig.store.directory, "called", slowly)
+    asks = (rig.desk.incoming(IncomingCall(NUMBER, f"+3120{nth:07}", f"c{nth}", "PJSIP/x-1")) for nth in range(50))
+    calls = [asyncio.create_task(one) for one in asks]
+    await eventually(lambda: sum(one.done() for one in calls) == 50 - AT_ONCE_MAX)
+    assert looked_up == AT_ONCE_MAX
+    held.set()
+    reasons = [one.reason for one in await asyncio.gather(*calls)]
+    assert reasons.count("too_many_wait") == 50 - AT_ONCE_MAX
+
+
+@pytest.mark.parametrize("forged", [AT_ONCE_MAX, UNPROVEN_AT_ONCE_MAX - 1])
+async def test_forgeries_about_a_number_keep_none_of_its_callers_away(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, forged: int
+) -> None:
+    """A program on the switch's machine may ask as often as it likes; the switch knows of no such call."""
+    await rig.subscriber(credit=10 * EURO)
+    held = asyncio.Event()
+
+    async def says(uid: str, _proof: str) -> bool:
+        if uid == "h1":
+            return True
+        await held.wait()
+        return False
+
+    monkeypatch.setattr(rig.switch, "is_asking", says)
+    asks = (rig.desk.incoming(IncomingCall(NUMBER, "+31201234567", f"f{nth}", "PJSIP/x-1")) for nth in range(forged))
+    forgeries = [asyncio.create_task(one) for one in asks]
+    await asyncio.sleep(0)
+    honest = await rig.desk.incoming(IncomingCall(NUMBER, "+31201234567", "h1", "PJSIP/trunk-2"))
+    held.set()
+    assert {type(one) for one in await asyncio.gather(*forgeries, return_exceptions=True)} == {Unproven}
+    assert honest.decision == "forward"
 
 
 async def test_whom_the_switch_turns_away_is_told_every_ten_seconds_however_many_they_are(rig: Rig) -> None:
