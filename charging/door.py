@@ -382,8 +382,8 @@ def _listening_advice(error: OSError, section: str, port: int) -> tuple[str, str
     if error.errno == errno.EACCES:
         advice = "choose a higher one, or let the daemon (CAP_NET_BIND_SERVICE: docs/security.md), under"
         return "port", f"a port below 1024 is root's; {advice} `{section}`"
-    whose = f"user {user!r} has it: " if (user := listener_of(port)) else ""
-    return "port", f"{whose}free it (`ss -ltnp` shows who has it), or choose another host or port under `{section}`"
+    whose = f"user {user!r} has it; " if (user := listener_of(port)) else ""
+    return "port", f"free it ({whose}`ss -ltnp` shows the program), or choose another host or port under `{section}`"
 
 
 def listener_of(port: int) -> str:

@@ -136,6 +136,21 @@ def test_a_daemon_whose_loop_stands_is_killed_and_started_again(machine: Machine
     assert is_reached(ports["agi"])
 
 
+def test_fastagis_port_is_held_while_the_daemon_is_started_again_and_given_up_by_a_stop(
+    machine: Machine, ports: dict[str, int]
+) -> None:
+    """Any user of the machine could have it else, and play the daemon."""
+    machine.drop_in("charging.service", "[Service]\nRestartSec=600\n")
+    machine.run("systemctl", "start", "charging")
+    machine.run("systemctl", "kill", "-s", "KILL", "charging")
+    machine.until("charging", "SubState", "auto-restart")
+    assert (is_reached(ports["agi"]), is_reached(ports["http"])) == (True, False)
+    machine.run("systemctl", "restart", "charging")
+    assert machine.shows("charging", "NFileDescriptorStore") == "1"
+    machine.run("systemctl", "stop", "charging")
+    assert not is_reached(ports["agi"])
+
+
 def test_reload_takes_a_good_tariff_at_once_and_says_what_is_wrong_with_a_bad_one(
     machine: Machine, ports: dict[str, int]
 ) -> None:
