@@ -170,10 +170,13 @@ RESTS = ("1234567890123", "2222222222222", "5555555555555", "9990000000000")
 """Whatever follows the first four digits of some number of a kind, one of these does."""
 
 
-def of_every_head(code: int, region: str) -> Iterator[str]:
-    """A number of each dear kind of a country for each four digits with which one begins."""
+REGIONS = "NL BE FR ES LU IE IT AT GB IM DK SE NO PL DE PT FI US CA".split()
+
+
+def of_every_head(code: int, region: str, kinds: list[str]) -> Iterator[str]:
+    """A number of each of these kinds of a country for each four digits with which one begins."""
     described = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
-    for one in (getattr(described, kind) for kind in DEAR):
+    for one in (getattr(described, kind) for kind in kinds):
         if one is None or not one.national_number_pattern:
             continue
         pattern = re.compile(one.national_number_pattern)
@@ -189,12 +192,25 @@ def test_the_shipped_tariff_prices_no_premium_personal_shared_cost_or_pager_numb
     assert priced == set()
 
 
-@pytest.mark.parametrize("region", "NL BE FR ES LU IE IT AT GB IM DK SE NO PL DE PT FI US CA".split())
+@pytest.mark.parametrize("region", REGIONS)
+def test_the_shipped_tariff_prices_no_mobile_as_a_fixed_number(region: str) -> None:
+    """Those of six countries stood at the price of fixed ones, and in the free minutes of a plan."""
+    shipped, code = load_tariff(SHIPPED), phonenumbers.country_code_for_region(region)
+    fixed = set()
+    for number in of_every_head(code, region, ["mobile"]):
+        if phonenumbers.number_type(phonenumbers.parse(number)) is phonenumbers.PhoneNumberType.MOBILE:
+            found = shipped.destination_of(number)
+            if found is not None and found[1].name in ("nl_fixed", "eu_fixed"):
+                fixed.add(number[: len(str(code)) + 5])
+    assert fixed == set()
+
+
+@pytest.mark.parametrize("region", REGIONS)
 def test_the_shipped_tariff_prices_none_whatever_digits_it_begins_with(region: str) -> None:
     """An example is one number of a kind. Belgium's begins with 90, and its 70 costs as much."""
     shipped, code = load_tariff(SHIPPED), phonenumbers.country_code_for_region(region)
     priced = set()
-    for number in of_every_head(code, region):
+    for number in of_every_head(code, region, DEAR):
         owner = shipped.destination_of(number)
         if owner is not None and owner[1].refuse is None:
             priced.add(number[: len(str(code)) + 5])
