@@ -544,9 +544,8 @@ async def serve(engine: Engine, stop: asyncio.Event, hung_up: asyncio.Event | No
             duties.begin(duty, name)
         if not settings.sandbox:
             await engine.sources.resolve()
-            supervisor = engine.supervisor
-            listeners = await engine.agi.start(settings.agi.host, settings.agi.port, supervisor.handed)
-            supervisor.keep("agi", listeners)
+            listeners = await engine.agi.start(settings.agi.host, settings.agi.port, engine.supervisor.handed)
+            engine.supervisor.keep("agi", listeners)
             duties.begin(engine.agi.serve(), "agi-door")
         duties.begin(_announce(engine, listening), "announce")
         await duties.until(stop)

@@ -71,7 +71,7 @@ class Supervisor:
 
 
 def _handed(environ: MutableMapping[str, str]) -> list[socket.socket]:
-    """The listening sockets that we were started with. No process that we start is told of them, nor has them."""
+    """The listening sockets that we were started with. No process that we start knows or has them."""
     names = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
     pid, count, _ = (environ.pop(name, "") for name in names)
     if pid != str(os.getpid()) or not count.isdigit():

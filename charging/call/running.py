@@ -6,6 +6,8 @@ the next stretch, and only then the later deadline for the switch. Money first, 
 
 from __future__ import annotations
 
+from typing import Any
+
 from charging.call import told
 from charging.call.answered import DEADLINE_TOLERANCE_MS, anchored, heard_at_once
 from charging.call.booking import (
@@ -150,7 +152,6 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         return Step(_ticks_when_due(after.session, context), (*known.commands, *after.commands))
     if not session.confirmed:
         session = heard_at_once(session, event.callee, context)
-    asked_ms, confirmed = session.elapsed_ms(event.asked_mono_us), session.confirmed or event.alone
     alive = replace(
         session,
         callee_uid=event.callee.uid,
@@ -160,11 +161,10 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         left_us=None,
         replaced=False,
         caller_gone=event.caller is None if event.caller_asked else session.caller_gone,
-        confirmed=confirmed,
+        confirmed=session.confirmed or event.alone,
         vouched=session.vouched and not event.alone,
         tick_mono_us=_first_tick(session, context) if event.alone else session.tick_mono_us,
-        proven_ms=max(session.proven_ms, asked_ms),
-        seen_ms=max(session.seen_ms, asked_ms) if confirmed else session.seen_ms,
+        **_seen_alive(session, event),
         check_mono_us=overdue_at(session, context),
     )
     if context.now.mono_us > overdue_at(session, context):
@@ -179,6 +179,13 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         after = _deadline(replace(alive, deadline_due=False) if alive.deadline_due else alive, context)
     strangers = tuple(HangUp(leg.uid, "not_paid_for") for leg in event.others if leg.bridged)
     return Step(after.session, (*strangers, *after.commands))
+
+
+def _seen_alive(session: Session, event: SwitchSaid) -> dict[str, Any]:
+    """Until when the call is known to have lived, and by the switch's own word about a leg that is confirmed."""
+    asked_ms, is_confirmed = session.elapsed_ms(event.asked_mono_us), session.confirmed or event.alone
+    seen_ms = max(session.seen_ms, asked_ms) if is_confirmed else session.seen_ms
+    return {"proven_ms": max(session.proven_ms, asked_ms), "seen_ms": seen_ms}
 
 
 def agrees(session: Session, event: SwitchSaid) -> bool:

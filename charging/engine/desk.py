@@ -212,7 +212,7 @@ class Desk:
             if _gives_up_too_often(self._registry.given_up, source, self._clock.now().mono_us):
                 return self._noted(notes, self._turned(TOO_MANY_GIVEN_UP, None, TOO_MANY_GIVEN_UP, request.number))
             self._refuse_blind()
-            is_call = await self._is_proven(request)
+            is_call = await self._is_call(request)
             if not is_call or (turn := self._crowds.enters(request.number, request.caller)) is None:
                 return self._noted(notes, self._turned(TOO_MANY_WAIT, None, TOO_MANY_WAIT, request.number))
             try:
@@ -333,26 +333,22 @@ class Desk:
         if proven is None or now - proven > self._policy.horizon_s * MICROSECONDS:
             raise LinkDown("the switch has not been heard over AMI for longer than the horizon; nothing is forwarded")
 
-    async def _is_proven(self, request: IncomingCall) -> bool:
-        """Whether the switch says that it is a call; ``False`` if too many like it wait for that. Raises Unproven."""
-        if (waits := self._unproven.enters(request.number, request.caller)) is None:
-            return False
-        try:
-            await self._refuse_forged(request)
-        finally:
-            self._unproven.leaves(waits)
-        return True
-
-    async def _refuse_forged(self, request: IncomingCall) -> None:
+    async def _is_call(self, request: IncomingCall) -> bool:
         """Ask the switch whether the caller's channel has this conversation's proof. Any client that reaches FastAGI
         can ask about any number, and so could occupy an account's calls; but it cannot set the proof, even if it
         guesses a channel's unique id. If the switch does not answer although its link lives, the request is believed:
-        what it reserves for nothing is given back after ``setup_timeout_s``. Raises Unproven."""
+        what it reserves for nothing is given back after ``setup_timeout_s``. ``False``: too many like it wait for that
+        answer. Raises Unproven."""
+        if (waits := self._unproven.enters(request.number, request.caller)) is None:
+            return False
         try:
             if not await self._switch.is_asking(request.unique_id, request.proof):
                 raise Unproven(f"the switch has no call {request.unique_id} that asks about {request.number}")
         except SwitchError as error:
             self._observe(CallerNotLookedUp(str(error)))
+        finally:
+            self._unproven.leaves(waits)
+        return True
 
     async def _called(self, request: IncomingCall) -> Called | None:
         """Find the called number. The number of a rehearsal exists only for a rehearsal: other callers would be
