@@ -124,7 +124,11 @@ class Faxes:
             return paper
         opened: tuple[Fax, Paper] | FaxSent | Refused | None = None
         try:
-            opened = await self._reserve(desk, replace(draft, pages=paper.pages, paper=paper.name), paper)
+            # Minutes may have passed: the account was suspended, the number is another's, the tariff another one.
+            fresh = await self._draft(desk, account, wish, key)
+            if isinstance(fresh, Refused):
+                return fresh
+            opened = await self._reserve(desk, replace(fresh, pages=paper.pages, paper=paper.name), paper)
             return opened
         finally:
             if not isinstance(opened, tuple):  # also where the outcome is unknown: then nobody has ordered it
