@@ -143,5 +143,8 @@ class Carrier:
             raise MailServerTrouble("lost in mid-mail")
         return Verdict(Fate.SENT, "250 thanks")
 
+    async def reopen(self) -> None:
+        await self.open()
+
     async def close(self) -> None:
         return
