@@ -49,6 +49,9 @@ def send_s(pages: int) -> int:
 
 UNPAID_HELD_S = send_s(1)
 """Seconds that a fax on its way holds of what its account may use unpaid in a day."""
+UNPAID_PART, UNPAID_LEAST_S = 4, 900
+"""One fax counts for no more than such a part of it, and so many seconds: the machine that has it go on for hours
+without a page may be a stranger's, who would so take faxing away from its sender for the day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +197,8 @@ def _unpaid_s(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int) -> int:
     held_s = min(max(0, ended_us - fax.opened.wall_us) // MICROSECONDS, most_s)
     if box.dial_status not in ("", ANSWERED):
         held_s = -(-held_s // RINGS_TO_ONE)
-    return max(0, held_s - (send_s(sent) if sent else 0))
+    counted_s = max(0, held_s - (send_s(sent) if sent else 0))
+    return min(counted_s, max(UNPAID_LEAST_S, (fax.unpaid_max_s or 0) // UNPAID_PART))
 
 
 _HANDLERS: Mapping[type, oneoff.Handler[Fax]] = dict(

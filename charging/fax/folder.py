@@ -36,10 +36,11 @@ SWEEP_S = 3600
 DAY_US = 86_400 * MICROSECONDS
 SUFFIX = ".tif"
 MAKING = ".making-"
-REFUSED_S = 600
-"""So long a document that was refused is not tried again: whoever has a copy of a mail can hand it in at will. No
-longer, for what is at fault may be the machine (a document that took too long), or be mended."""
-REFUSED_MAX = 1_000
+KNOWN_S = 600
+"""So long a document that was refused is not tried again, and of another it is known how many pages it has: whoever has
+a copy of a mail can hand it in at will. No longer, for what is at fault may be the machine (a document that took too
+long), or be mended."""
+KNOWN_MAX = 1_000
 MAKING_DAYS_MAX = 1
 """What is older was left by a daemon that was killed: a conversion takes minutes at most."""
 FOLDER_MODE = 0o750
@@ -70,19 +71,27 @@ class DocumentFolder:
         self._settings = settings
         self._clock = clock
         self._turns = Turns(clock)
-        self._refused = _Refused(clock)
+        self._known = _Known(clock)
+
+    async def pages_of(self, data: bytes) -> int | None:
+        """How many a document has that was made ready lately; ``None``: that is not known."""
+        known = self._known.of(await asyncio.to_thread(_digest, data))
+        return known if isinstance(known, int) else None
 
     async def prepare(self, account: str, session: str, data: bytes, *, patient: bool = True) -> Paper | Refused:
         """Convert a document when it is the account's turn, and keep it for the fax ``session`` (an id of ours:
         letters, digits and dashes). Who is not ``patient`` waits for seconds at most."""
         digest = await asyncio.to_thread(_digest, data)
-        if (refused := self._refused.of(digest)) is not None:
+        if isinstance(refused := self._known.of(digest), Refused):
             return refused
 
         async def made() -> Paper | Refused:
-            paper = self._refused.of(digest) or await self._prepare(session, data)
-            if isinstance(paper, Refused) and paper.code is Code.INVALID:
-                self._refused.note(digest, paper)
+            known = self._known.of(digest)  # a copy of it may have been made ready meanwhile
+            paper = known if isinstance(known, Refused) else await self._prepare(session, data)
+            if isinstance(paper, Paper):
+                self._known.note(digest, paper.pages)
+            elif paper.code is Code.INVALID:
+                self._known.note(digest, paper)
             return paper
 
         return await self._turns.run(account, made, patient=patient)
@@ -159,24 +168,25 @@ class DocumentFolder:
         return removed
 
 
-class _Refused:
-    """Documents that could not be made ready, and why: copies of them need not be tried for a while."""
+class _Known:
+    """What became of documents: why each was refused, or how many pages it has. Copies of it need not be tried to know
+    that."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._kept: OrderedDict[str, tuple[int, Refused]] = OrderedDict()
-        """By the document's digest: until when, on the monotonic clock, and the answer. The oldest stands first."""
+        self._kept: OrderedDict[str, tuple[int, Refused | int]] = OrderedDict()
+        """By the document's digest: until when, on the monotonic clock, and what is known. The oldest stands first."""
 
-    def of(self, digest: str) -> Refused | None:
-        """The answer to the document; ``None``: it is to be tried."""
-        until_us, refused = self._kept.get(digest, (0, None))
-        return refused if until_us > self._clock.now().mono_us else None
+    def of(self, digest: str) -> Refused | int | None:
+        """What is known of the document; ``None``: it is to be tried."""
+        until_us, known = self._kept.get(digest, (0, None))
+        return known if until_us > self._clock.now().mono_us else None
 
-    def note(self, digest: str, refused: Refused) -> None:
-        """Keep an answer."""
-        self._kept[digest] = self._clock.now().plus(REFUSED_S).mono_us, refused
+    def note(self, digest: str, known: Refused | int) -> None:
+        """Keep it."""
+        self._kept[digest] = self._clock.now().plus(KNOWN_S).mono_us, known
         self._kept.move_to_end(digest)
-        if len(self._kept) > REFUSED_MAX:
+        if len(self._kept) > KNOWN_MAX:
             self._kept.popitem(last=False)
 
 

@@ -90,22 +90,25 @@ class Faxes:
         return await self._dial(desk, *opened) if isinstance(opened, tuple) else opened
 
     async def check(self, account: str, wish: FaxWish) -> FaxCheck | Refused:
-        """What sending a document would cost, and whether the credit suffices now (R14). The document is converted as
-        for sending, and then deleted. Raises LedgerUnavailable."""
+        """What sending a document would cost, and whether the credit suffices now (R14). A document whose pages are not
+        known is converted as for sending, and then deleted. Raises LedgerUnavailable."""
         desk = self._desk
         if desk is None:
             return no_desk()
         draft = await self._draft(desk, account, wish, "")
         if isinstance(draft, Refused):
             return draft
-        paper = await desk.papers.prepare(account, f"{CHECKED}{secrets.token_hex(12)}", wish.data)
-        if isinstance(paper, Refused):
-            return paper
-        desk.papers.remove(paper.name)
+        pages = await desk.papers.pages_of(wish.data)
+        if pages is None:
+            paper = await desk.papers.prepare(account, f"{CHECKED}{secrets.token_hex(12)}", wish.data)
+            if isinstance(paper, Refused):
+                return paper
+            desk.papers.remove(paper.name)
+            pages = paper.pages
         balances = await self._store.balances(account)
         draft = await self._with_allowance(draft, balances)
-        available, free = spendable(balances, draft.day).available, sum(draft.included(paper.pages, balances).values())
-        return FaxCheck(draft.target, draft.number, paper.pages, draft.price, max(0, available), free)
+        available, free = spendable(balances, draft.day).available, sum(draft.included(pages, balances).values())
+        return FaxCheck(draft.target, draft.number, pages, draft.price, max(0, available), free)
 
     async def _open(
         self, desk: FaxDesk, account: str, wish: FaxWish, key: str
@@ -117,7 +120,7 @@ class Faxes:
         if await session_was_archived(self._store, account, draft.id):
             message = "this fax was handed in before; what became of it is in the archive"
             return Refused(Code.KEY_REUSED, message, "make another key for another fax")
-        if (early := await self._without_the_document(desk, draft)) is not None:
+        if (early := await self._without_the_document(desk, draft, wish.data)) is not None:
             return early
         paper = await desk.papers.prepare(account, draft.id, wish.data, patient=not wish.by_mail)
         if isinstance(paper, Refused):
@@ -134,10 +137,10 @@ class Faxes:
             if not isinstance(opened, tuple):  # also where the outcome is unknown: then nobody has ordered it
                 desk.papers.remove(paper.name)
 
-    async def _without_the_document(self, desk: FaxDesk, draft: Fax) -> FaxSent | Refused | None:
-        """What can be answered before anything is made of the document: it is being sent already, or was, or not one
-        page of it could be paid. All but the first only spares work: what counts is checked where the price is
-        reserved."""
+    async def _without_the_document(self, desk: FaxDesk, draft: Fax, data: bytes) -> FaxSent | Refused | None:
+        """What can be answered before anything is made of the document: it is being sent already, or was, or its pages
+        could not be paid, or not one where their number is not known. All but the first only spares work: what counts
+        is checked where the price is reserved."""
         under_way = [view for view in await self._listed.under_way(draft.account) if is_attempt(view.session, draft.id)]
         if under_way:
             return self._repeated(desk, under_way[-1], draft)
@@ -145,8 +148,9 @@ class Faxes:
         if known is not None and known.dialled:
             return self._repeated(desk, known, draft)
         balances = await self._store.balances(draft.account)
-        one_page = replace(await self._with_allowance(draft, balances), pages=1)
-        return None if _suffices(one_page, balances) else _short_of(desk, one_page, balances)
+        pages = await desk.papers.pages_of(data) or 1
+        known_pages = replace(await self._with_allowance(draft, balances), pages=pages)
+        return None if _suffices(known_pages, balances) else _short_of(desk, known_pages, balances)
 
     async def _draft(self, desk: FaxDesk, account: str, wish: FaxWish, key: str) -> Fax | Refused:
         """Everything about the fax but its pages."""

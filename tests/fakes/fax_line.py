@@ -24,6 +24,9 @@ class Paperless:
     async def prepare(self, account: str, session: str, data: bytes, *, patient: bool = True) -> Paper:
         return Paper(max(1, -(-len(data) // 10)), f"/fax/{session}.tif", session)
 
+    async def pages_of(self, data: bytes) -> int | None:
+        return None
+
     def remove(self, name: str) -> None:
         pass
 

@@ -18,7 +18,8 @@ from charging.clock import MICROSECONDS
 from charging.engine.told import SessionRestored, Told
 from charging.fax import convert
 from charging.fax.convert import bytes_max
-from charging.fax.folder import REFUSED_S, DocumentFolder, FolderSettings
+from charging.fax.desk import Paper
+from charging.fax.folder import KNOWN_S, DocumentFolder, FolderSettings
 from charging.service.refusal import Code, Obstacle, Refused
 from tests.fakes.clock import FakeClock
 from tests.fakes.documents import pdf
@@ -225,12 +226,33 @@ async def test_copy_of_a_document_that_was_refused_is_not_read_again_for_a_while
             assert isinstance(answer, Refused)
             assert answer.message == "why"
     assert read == [b"bad", b"ours", b"ours"], "what we lack may be there by now"
-    await clock.advance(REFUSED_S - 1)
+    await clock.advance(KNOWN_S - 1)
     await folder.prepare("anna", "c", b"bad")
     assert len(read) == 3
     await clock.advance(1)
     await folder.prepare("anna", "d", b"bad")
     assert len(read) == 4
+
+
+async def test_pages_of_a_document_are_known_for_a_while(
+    folder: DocumentFolder, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of one that could not be paid was read again each time, only to be refused."""
+
+    async def converted(room: convert.Room, _pages_max: int) -> convert.Made:
+        room.paper.write_bytes(b"II*")
+        return convert.Made(7, "digest")
+
+    monkeypatch.setattr("charging.fax.folder.convert", converted)
+    assert await folder.pages_of(b"good") is None
+    paper = await folder.prepare("anna", "a", b"good")
+    assert isinstance(paper, Paper)
+    assert (await folder.pages_of(b"good"), await folder.pages_of(b"bad")) == (7, None)
+    again = await folder.prepare("anna", "b", b"good")
+    assert isinstance(again, Paper), "each fax has a paper of its own"
+    assert again.name != paper.name
+    await clock.advance(KNOWN_S)
+    assert await folder.pages_of(b"good") is None
 
 
 async def test_document_has_so_long_for_all_programs_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,8 @@ class Office:
     """What the switch answers to an order, which it carries out all the same unless it refuses."""
     orders: list[FaxOrder] = field(default_factory=list)
     prepared: list[str] = field(default_factory=list)
+    known: dict[bytes, int] = field(default_factory=dict)
+    """Pages of documents that were made ready lately."""
     patient: list[bool] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     at_once: int = 4
@@ -82,6 +84,9 @@ class Office:
         self.patient.append(patient)
         await self.ready.wait()
         return Paper(self.pages, f"/fax/{session}.tif", session)
+
+    async def pages_of(self, data: bytes) -> int | None:
+        return self.known.get(data)
 
     def remove(self, name: str) -> None:
         self.removed.append(name)

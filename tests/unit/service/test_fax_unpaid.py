@@ -131,6 +131,18 @@ async def test_a_machine_that_rings_and_does_not_answer_counts_by_a_quarter(
     assert await unpaid(office) == Balance(-counted_s, 0)
 
 
+@pytest.mark.parametrize(("most_s", "held_s", "counted_s"), [(3600, 901, 900), (3600, 899, 899), (7200, 3000, 1800)])
+async def test_one_fax_uses_up_no_more_than_a_quarter_of_what_a_day_has(
+    office: Office, most_s: int, held_s: int, counted_s: int
+) -> None:
+    """The machine may be a stranger's, which has the last page sent again for hours."""
+    office.pages = 20
+    await office.rig.credit(10 * EURO, key="more")
+    bounded(office, most_s)
+    await fails(office, "a", held_s)
+    assert await unpaid(office) == Balance(-counted_s, 0)
+
+
 async def test_a_fax_that_the_dialplan_found_too_late_to_dial_held_no_line(office: Office) -> None:
     bounded(office)
     session = (await office.sent("a")).session
