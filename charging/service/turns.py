@@ -191,15 +191,20 @@ class Turns:
     def _who_goes(self, account: str) -> asyncio.Future[bool] | None:
         """Which document makes room for the first one of an account: the last of the account that has most, if that
         has several; else that of the one that has had most time, if that is so much more."""
-        last = {
-            one: mine[-1] for one, queue in self._waiting.items() if (mine := [it for it in queue if not it.done()])
-        }
+        last = {one: queue[-1] for one, queue in self._still_waiting().items()}
         if not last or self._count[account]:
             return None
         most = max(last, key=lambda one: (self._count[one] if self._count[one] > 1 else 0, self._used_us(one)))
         if self._count[most] > 1 or self._used_us(account) + _SLOW_US <= self._used_us(most):
             return last[most]
         return None
+
+    def _still_waiting(self) -> dict[str, deque[asyncio.Future[bool]]]:
+        """Those of `_waiting`, once those are out of it that nobody waits for any more: nothing is broken off for
+        them."""
+        left = ((one, deque(it for it in queue if not it.done())) for one, queue in self._waiting.items())
+        self._waiting = {one: queue for one, queue in left if queue}
+        return self._waiting
 
     def _used_us(self, account: str) -> float:
         """With what it takes just now."""
@@ -209,17 +214,14 @@ class Turns:
     def _call_next(self) -> None:
         while (account := self._next()) is not None:
             queue = self._waiting.pop(account)
-            while queue and queue[0].done():  # nobody waits for it any more
-                queue.popleft()
-            if queue:
-                queue.popleft().set_result(True)
-                self._working[account] = _Work(self._clock.now().mono_us)
+            queue.popleft().set_result(True)
+            self._working[account] = _Work(self._clock.now().mono_us)
             if queue:
                 self._waiting[account] = queue  # behind all others
 
     def _next(self) -> str | None:
         """Whose turn it is; ``None``: nobody's now."""
-        ready = [one for one in self._waiting if one not in self._working]
+        ready = [one for one in self._still_waiting() if one not in self._working]
         if not ready:
             return None
         least = min(ready, key=self._used_us)

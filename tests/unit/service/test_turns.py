@@ -149,6 +149,17 @@ async def test_nothing_is_broken_off_while_nobody_waits_or_a_place_is_free_soon(
     assert (documents.begun[3:], documents.broken) == (["c1"], ["a2"])
 
 
+async def test_nothing_is_broken_off_for_who_has_gone_away() -> None:
+    """One that hung up while he waited, or whose patience was over, has no document here any more."""
+    documents = Documents(QueueBounds(at_once=2))
+    await documents.bring("a1", "b1", "c1", "d1!")
+    await documents.drop("c1")
+    await documents.clock.advance(SLOW_S - 1)
+    await documents.drop("d1!")
+    await documents.clock.advance(10 * SLOW_S)
+    assert (documents.begun, documents.broken) == (["a1", "b1"], [])
+
+
 async def test_account_that_has_had_most_is_broken_off_and_none_for_one_that_has_had_nearly_as_much() -> None:
     documents = Documents(QueueBounds(at_once=3))
     await documents.bring("b1")
