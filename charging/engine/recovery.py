@@ -125,7 +125,9 @@ class Recovery:
                 self._observe(told.SessionsNotRestored(str(error)))
             finally:
                 self._open.watch_closing(False)
-        self.registry.paid_first.begin(revived)  # all are restored by now: the first to be cut goes first
+                # All are restored by now: the first to be cut goes first. Where a lost link breaks this off, those that
+                # were are no longer found by the next.
+                self.registry.paid_first.begin(revived)
 
     def _revive(self, record: OpenSession) -> tuple[SessionRunner, ...]:
         """Return the runner of a stored session, not started yet; nothing if the record cannot be read."""

@@ -3,6 +3,7 @@ for that. Nothing is charged by it."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from charging.call.model import Context, Policy, Session, Short, from_json
 from charging.call.paid_first import order_of, paid_first, reserved_first, waiting
 from charging.clock import MICROSECONDS, Instant
 from charging.engine.ports import Legs
+from charging.engine.recovery import Recovery
 from charging.errors import SwitchError
 from charging.ledger.model import CREDIT, Applied, Balance, Outcome
 from charging.ledger.port import Store
@@ -269,8 +271,8 @@ async def an_outage(calls: int = 1, store: Store | None = None) -> AsyncIterator
 
 def is_paid_ahead(rig: Rig, call: FakeCall) -> bool:
     """Whether the switch cuts it no earlier than in 100 seconds."""
-    until_us = [at_us for uid, at_us in rig.switch.deadlines if uid == call.callee_uid][-1]
-    return until_us > rig.clock.now().plus(100).mono_us
+    until_us = [at_us for uid, at_us in rig.switch.deadlines if uid == call.callee_uid]
+    return bool(until_us) and until_us[-1] > rig.clock.now().plus(100).mono_us
 
 
 async def test_many_are_paid_in_groups_the_first_to_be_cut_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,6 +375,32 @@ async def test_daemon_that_has_lost_its_lease_orders_nothing_and_lets_go() -> No
         await rig.clock.advance(5)
         assert ("deadlines" in order.orders, rig.switch.deadlines) == (False, [])
         assert rig.registry.open.find(call.session) is None
+
+
+async def test_calls_that_were_found_before_the_link_was_lost_again_are_paid_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A lost link breaks off the reconciliation, and the next one does not find them a second time."""
+    reconcile = Recovery.reconcile
+
+    async def broken_off_once(recovery: Recovery) -> None:
+        monkeypatch.setattr(Recovery, "reconcile", reconcile)
+        reconciling, found = asyncio.create_task(recovery.reconcile()), recovery.registry.open.runners
+        async with asyncio.timeout(60):
+            while not found:  # noqa: ASYNC110  the next turn of the loop would find the other
+                await asyncio.sleep(0)
+        reconciling.cancel()
+        await asyncio.wait((reconciling,))
+        assert (reconciling.cancelled(), len(found)) == (True, 1)
+        await recovery.reconcile()
+
+    async with an_outage(2) as (rig, calls, _):
+        monkeypatch.setattr("charging.tasks.Breath.TURNS", 1)
+        monkeypatch.setattr(Recovery, "reconcile", broken_off_once)
+        rig.switch.deadlines.clear()
+        await rig.start_daemon()
+        await rig.clock.advance(0.1)
+        assert [is_paid_ahead(rig, call) for call in calls] == [True, True]
 
 
 async def test_call_that_never_ticked_is_asked_about_first() -> None:
