@@ -343,10 +343,12 @@ def _unproven(client: Client, letter: Letter, proof: Proof) -> str:
         return "its To does not name this address, so another may have handed in what was written to someone else"
     if why := proof.why_not_at_all(letter):
         return why  # at once: kept for long, it would be bounced to whoever its envelope names
+    from charging.fax.dns_lookup import Unanswered
+
     try:
         with _waiting_for(client, letter.domain) as waited:
             return proof.why_unproven(letter, waited)
-    except ChargingError as error:
+    except (Unanswered, _AskedLately) as error:  # of a daemon that has just gone it only waits
         if _hours_since(letter.received) >= UNPROVEN_H:
             return f"{error}; it came {UNPROVEN_H} hours ago or earlier"
         raise
@@ -359,14 +361,18 @@ def _hours_since(date: str) -> float:
     return 0.0
 
 
+class _AskedLately(Refusal):
+    """A domain's name servers are slow, and were waited for just now."""
+
+
 @contextmanager
 def _waiting_for(client: Client, domain: str, what: str = "") -> Iterator[Waited]:
-    """Around what waits for a customer's name servers, while it holds one of the mail server's places. Raises Refusal
-    where they were slow lately: one mail of such a domain waits at a time, and the others come again. ``what``: each
-    kind of wait by itself."""
+    """Around what waits for a customer's name servers, while it holds one of the mail server's places. Raises
+    _AskedLately where they were slow lately: one mail of such a domain waits at a time, and the others come again.
+    ``what``: each kind of wait by itself."""
     domain = f"{what}{domain.lower()}"[:254]
     if not client.send("POST", "/fax-proofs", {"domain": domain})["may_begin"]:
-        raise Refusal(f"the DNS is slow about {domain}, and was asked about another mail of it just now")
+        raise _AskedLately(f"the DNS is slow about {domain}, and was asked about another mail of it just now")
     waited = Waited()
     try:
         yield waited

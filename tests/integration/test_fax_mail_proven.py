@@ -6,6 +6,7 @@ import asyncio
 import zlib
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -186,6 +187,20 @@ def test_mail_that_stays_unproven_for_a_day_is_dropped(
     assert (out, "dropped" in why) == ("", code == 0)
     zone.broken = set()
     assert submitted(command, monkeypatch, received(hours))[0] != "", "what is proven at last is good"
+
+
+def test_old_mail_waits_for_a_daemon_that_does_not_answer(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a long outage all are old, and what kept them was not the DNS."""
+    send = Client.send
+
+    def goes(client: Client, method: str, path: str, *args: Any, **options: Any) -> Any:
+        if path == "/fax-proofs":
+            raise Refusal("the daemon has gone")
+        return send(client, method, path, *args, **options)
+
+    monkeypatch.setattr(Client, "send", goes)
+    out, why = submitted(command, monkeypatch, received(UNPROVEN_H), code=TRY_AGAIN)
+    assert (out, "the daemon has gone; to be tried again" in why) == ("", True)
 
 
 def test_mails_of_a_domain_that_was_slow_wait(daemon: Client, rig: Rig, line: TakesAll) -> None:
