@@ -50,3 +50,14 @@ async def test_no_fax_is_received_unless_the_operator_has_said_that_this_is_the_
     for said, status in (("no", 486), ("", 486), ("yes", 200)):
         async with operator_sets(lab, "CHARGING_FAX_IN_HERE", said), raw_call(lab, FAX) as call:
             assert await call.is_answered("INVITE", 200, 486) == status
+
+
+async def test_a_number_that_is_dialled_leaves_no_name_in_asterisks_memory(lab: Lab) -> None:
+    """It never deletes a global: whoever dialled all numbers of a range would have left one for each."""
+    async with raw_call(lab, FAX) as call:
+        assert await call.is_answered("INVITE", 200, 486) == 200
+        held = await lab.switch.cli("dialplan show globals")
+    names = [line.partition("=")[0].strip() for line in held.splitlines() if "CHARGING_PLACE_" in line]
+    assert "CHARGING_PLACE_faxes-1" in names
+    digits = "".join(filter(str.isdigit, FAX))
+    assert [name for name in names if digits[-9:] in name] == []
