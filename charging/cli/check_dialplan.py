@@ -74,6 +74,10 @@ FAXES_HERE = (
     "this Asterisk has calls and receives faxes (CHARGING_FAX_IN_HERE = yes): a stranger's fax can end it, with all "
     "calls; receive faxes on an Asterisk of their own (docs/security.md)"
 )
+T38_IN_CALLS = (
+    "the trunk takes T.38 (t38_udptl = yes): a caller who asks for it lets the far end of a forward keep its leg at "
+    "your carrier after the call, unseen; set it to no (faxes then go by sound), see docs/attach.md"
+)
 FAXES_LOST = (
     "but this Asterisk receives none (CHARGING_FAX_IN_HERE is not yes): each fax finds it busy; have your trunk send "
     "those numbers to an Asterisk without calls, with yes there (docs/security.md)"
@@ -293,6 +297,8 @@ async def _endpoint(look: Look, name: str) -> AsyncIterator[Finding]:
     if await setting("t38_udptl_nat") == "true":
         what = "the trunk's faxes (T.38) go to whoever wrote to their port last"
         wrong.append(warning(PART, f"{what}; set t38_udptl_nat = no {reload}"))
+    if await setting("t38_udptl") == "true":
+        yield warning(PART, T38_IN_CALLS)
     for finding in wrong or [
         ok(PART, f"forwards leave by the endpoint {name}: no transfer, no direct media, rtp_timeout")
     ]:

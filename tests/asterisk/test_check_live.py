@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from charging.cli.check_dialplan import FAXES_HERE
+from charging.cli.check_dialplan import FAXES_HERE, T38_IN_CALLS
 from charging.cli.check_files import findings
 from charging.cli.check_findings import Finding, Grade
 from charging.cli.check_live import AT_WORK, MODULES
@@ -108,7 +108,7 @@ async def subscriber(daemon: DaemonProcess, *numbers: str) -> None:
 async def test_nothing_is_said_against_the_shipped_set_up(lab: Lab, daemon: DaemonProcess) -> None:
     await subscriber(daemon, NUMBER)
     checked = await check(daemon)
-    assert (checked.of(Grade.PROBLEM), checked.of(Grade.WARNING)) == ([], [FAXES_HERE])
+    assert (checked.of(Grade.PROBLEM), checked.of(Grade.WARNING)) == ([], [T38_IN_CALLS, FAXES_HERE])
     assert checked.says(Grade.OK, "the dialplan is the shipped one")
     assert checked.says(Grade.OK, "told all its events")
     assert checked.says(Grade.OK, "4 prompts play on the switch", "chgkeep works")
@@ -139,7 +139,7 @@ async def test_a_daemon_that_runs_does_not_take_the_look_for_a_call(
         checked = await check(running.daemon)
         told = [line for line in running.daemon.events() if line.get("level") in ("warning", "error", "critical")]
         calls = (await running.daemon.get("/calls"))["items"]
-    assert (checked.of(Grade.PROBLEM), checked.of(Grade.WARNING)) == ([], [FAXES_HERE])
+    assert (checked.of(Grade.PROBLEM), checked.of(Grade.WARNING)) == ([], [T38_IN_CALLS, FAXES_HERE])
     assert [line for line in told if line["event"] != "tariff_warning"] == [], "of its tariff, without credit_a_day"
     assert calls == []
 
@@ -215,7 +215,7 @@ async def test_nothing_is_said_where_the_include_stands_amid_the_operators_lines
 ) -> None:
     async with edited(lab, Edit("extensions.conf", INCLUDE, AMID)):
         checked = await check(daemon)
-    assert (checked.of(Grade.PROBLEM), checked.of(Grade.WARNING)) == ([], [FAXES_HERE])
+    assert (checked.of(Grade.PROBLEM), checked.of(Grade.WARNING)) == ([], [T38_IN_CALLS, FAXES_HERE])
     assert checked.says(Grade.OK, "the dialplan is the shipped one")
 
 

@@ -188,14 +188,15 @@ def connect(path: Path, busy_s: float, *, read_only: bool = False) -> sqlite3.Co
     return connection
 
 
-def empty_log(path: Path, busy_s: float) -> bool:
-    """Carry the whole write-ahead log over into the file and cut it to nothing; ``False``: readers were in the way.
-    Raises LedgerError."""
+def empty_log(connection: sqlite3.Connection) -> bool:
+    """Carry the whole write-ahead log over into the file and cut it to nothing; ``False``: readers were in the way, for
+    which nobody waits. Raises sqlite3.Error."""
+    (waits_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute("PRAGMA busy_timeout = 0")
     try:
-        with closing(connect(path, busy_s)) as connection:
-            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    except DRIVER_ERRORS as error:
-        raise translate(error, path) from error
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {waits_ms}")
     return not busy
 
 

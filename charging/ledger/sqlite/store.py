@@ -56,6 +56,9 @@ from charging.tasks import in_turns
 
 TIMEOUT_S = 5.0
 """How long a call waits for the store before it is LedgerUnavailable."""
+SCRUB_TRIES = 20
+SCRUB_PAUSE_S = 0.25
+"""So often, and so far apart, readers are looked for that have gone meanwhile."""
 
 
 class SqliteStore:
@@ -136,8 +139,10 @@ class SqliteStore:
         return await self._reader.read(sqlite_rows.self_check, may_last=True)
 
     async def scrub(self) -> str:
-        if await asyncio.to_thread(empty_log, self._path, self._timeout_s):
-            return ""
+        for _ in range(SCRUB_TRIES):
+            if await self._writer.between(empty_log):
+                return ""
+            await asyncio.sleep(SCRUB_PAUSE_S)
         return "the write-ahead log was in use, and still has what was erased: repeat this later, or restart the daemon"
 
     async def warnings(self) -> Sequence[str]:
