@@ -183,9 +183,11 @@ class Door:
         pace: int = 0,
         admits: Admits = lambda peer, own: True,
         observe: Observer = lambda turned: None,
+        stands_for_many: Callable[[str], bool] = lambda peer: True,
     ) -> None:
         """``reserve``: so many of the ``limit`` are held by nothing but what is answered always. ``pace``: so many are
-        let in before each rest of PACE_S; 0: all, at once."""
+        let in before each rest of PACE_S; 0: all, at once. ``stands_for_many``: whether an address is a proxy's, say,
+        and may have all places; any other has half of them."""
         self.waiting: dict[Guest, None] = {}
         """In the order in which they fell idle."""
         self.busy: set[Guest] = set()
@@ -200,6 +202,7 @@ class Door:
         self._pace = pace
         self._admits = admits
         self._observe = observe
+        self._stands_for_many = stands_for_many
         self._log_limit = LogLimit(clock, 1, LOG_EVERY_S)
 
     @property
@@ -236,14 +239,18 @@ class Door:
         if not self._admits(peer, own):
             self.turn(Turned.SOURCE, peer)
             return None
-        if len(self.waiting) + len(self.busy) < self._limit:
-            return Guest(self, neighbourhood(peer))
-        goes = self._who_goes(neighbourhood(peer))
+        source = neighbourhood(peer)
+        if self.places[source] >= max(1, self._limit // 2) and not self._stands_for_many(peer):
+            goes = next((one for one in chain(self.waiting, self.owing) if one.peer == source), None)
+        elif len(self.waiting) + len(self.busy) < self._limit:
+            return Guest(self, source)
+        else:
+            goes = self._who_goes(source)
         if goes is None:
             self.turn(Turned.FULL, peer)
             return None
         goes.make_room()
-        return Guest(self, neighbourhood(peer))
+        return Guest(self, source)
 
     def _who_goes(self, peer: str) -> Guest | None:
         """Who makes room for a newcomer: the one that has been idle for longest, unless the newcomer's address holds a

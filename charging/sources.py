@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NoReturn
 
@@ -109,3 +109,12 @@ def neighbourhood(host: str) -> str:
             return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((int(address), IPV6_PREFIX), strict=False))
     return str(address)
+
+
+def is_within(host: str, networks: Iterable[str]) -> bool:
+    """Whether an address is one of these, or in one of these networks."""
+    try:
+        address = _address(host)
+    except ValueError:
+        return False
+    return any(address in ipaddress.ip_network(one, strict=False) for one in networks)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from charging.clock import Clock
-from charging.ledger.accounts import Account
+from charging.ledger.accounts import Account, Status
 from charging.ledger.balances import PROMO, bundle, left, usable
 from charging.ledger.model import CREDIT, Balance, Snapshot
 from charging.ledger.port import Store
@@ -137,7 +137,8 @@ class Balances:
         account, balances = stored.account, stored.snapshot.balances
         calls = self._calls.views_of(stored.snapshot.sessions)
         tariff = self._tariff()
-        plan = tariff.plan(account.plan)
+        # A closed account is granted nothing any more: what stands in no balance yet never comes.
+        plan = None if account.status is Status.CLOSED else tariff.plan(account.plan)
         now_us = self._clock.now().wall_us
         month, today = tariff.month_of(now_us), tariff.day_of(now_us).isoformat()
         free_seconds = plan.free_seconds if plan is not None else 0

@@ -28,6 +28,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from charging.clock import SystemClock
 from charging.door import BACKLOG, CannotServe, Door, Guest, Observer, listen
 from charging.log_limit import LogLimit
+from charging.sources import is_within
 from charging.tasks import end
 from charging.web.sockets import is_answered
 
@@ -67,6 +68,9 @@ class HttpLimits:
     """In which a client has to take some of its answer: TAKEN_BYTES_S for each second, or all of it."""
 
 
+LOOPBACK = ("127.0.0.0/8", "::1")
+
+
 @dataclass(frozen=True, slots=True)
 class Front:
     """What a listener shows the network."""
@@ -79,6 +83,10 @@ class Front:
     always: frozenset[str] = frozenset()
     """Paths whose GET is answered however many connections ask for others: a quarter of the places is kept for it, and
     for who has yet to say what he wants. Those of PACE are let in at a time."""
+
+    def is_proxy(self, peer: str) -> bool:
+        """Whether others may speak to us by this address: one that is named, or a program of this machine."""
+        return not peer or is_within(peer, (*LOOPBACK, *self.proxies))
 
     @property
     def reserve(self) -> int:
@@ -381,6 +389,7 @@ async def serve_on(
         reserve=front.reserve,
         pace=PACE if front.always else 0,
         observe=front.observe,
+        stands_for_many=front.is_proxy,
     )
     serving = asyncio.create_task(server.serve(), name=f"{front.name}-server")
     serving.add_done_callback(lambda _: server.is_up.set())

@@ -10,6 +10,7 @@ import pytest
 
 from charging.clock import SystemClock
 from charging.door import Door, Guest, Turned
+from charging.web.listen import Front
 
 LIMIT = 4
 
@@ -24,6 +25,11 @@ def comes(door: Door, address: str) -> Guest | None:
 
 class Line:
     def abort(self) -> None: ...
+
+
+def is_served(guest: Guest) -> bool:
+    guest.came(Line())
+    return guest.is_served()
 
 
 def owes(guest: Guest | None) -> Guest:
@@ -51,6 +57,29 @@ def test_customers_with_one_place_each_keep_it() -> None:
         owes(comes(place, f"2001:db8:0:{number:x}::1"))
     assert comes(place, "2001:db8:1::1") is None
     assert turned == [Turned.FULL]
+
+
+@pytest.mark.parametrize(("address", "many"), [("192.0.2.9", 2), ("192.0.2.1", 4), ("127.0.0.1", 4), ("::1", 4)])
+def test_one_address_has_half_of_the_places_unless_others_speak_by_it(address: str, many: int) -> None:
+    """A proxy that is named, or a program of this machine."""
+    turned: list[Turned] = []
+    front = Front("api", proxies=("192.0.2.0/30",))
+    place = Door("api", [], SystemClock(), limit=LIMIT, observe=turned.append, stands_for_many=front.is_proxy)
+    served = [guest for _ in range(LIMIT) if (guest := comes(place, address)) is not None and is_served(guest)]
+    assert len(served) == many
+    assert turned == [Turned.FULL] * (LIMIT - many)
+    assert (comes(place, "198.51.100.1") is not None) is (many < LIMIT)
+
+
+def test_address_that_has_its_half_makes_room_for_itself() -> None:
+    """Its connection that is idle goes, and nobody else's."""
+    place = Door("api", [], SystemClock(), limit=LIMIT, stands_for_many=lambda peer: False)
+    came = [comes(place, one) for one in ("198.51.100.1", "192.0.2.9", "192.0.2.9")]
+    other, first, second = (one for one in came if one is not None)
+    for one in (other, first, second):
+        one.came(Line())
+    assert comes(place, "192.0.2.9") is not None
+    assert (first.crowded_out, second.crowded_out, other.crowded_out) == (True, False, False)
 
 
 class Conversation:

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from charging.call.model import Session, from_json
 from charging.clock import Instant
 from charging.errors import LedgerUnavailable
-from charging.ledger.accounts import Account
+from charging.ledger.accounts import Account, Status
 from charging.ledger.balances import bundle, promo
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Applied, Kept, Kind, Leg, Opened, Transfer
@@ -59,6 +59,18 @@ async def test_r5_the_balance_includes_what_a_running_call_has_used_since_its_la
         assert view.credit.reserved == 120_000
         assert view.credit.available == EURO - 120_000
         assert [(call.elapsed_s, call.cost) for call in view.calls] == [(30, 30_000)]
+
+
+@pytest.mark.parametrize(("status", "left_s"), [(Status.ACTIVE, 600), (Status.SUSPENDED, 600), (Status.CLOSED, 0)])
+async def test_r5_closed_account_has_no_minutes_that_it_was_not_granted(status: Status, left_s: int) -> None:
+    """A suspended one may be active again in this month."""
+    async with make_rig() as rig:
+        await rig.subscriber(credit=EURO, plan="pro")
+        account = await rig.store.directory.account("anna")
+        assert account is not None
+        await rig.store.directory.put_account(replace(account, status=status))
+        view = await view_of(rig)
+        assert (view.free.left, view.credit.available) == (left_s, EURO)
 
 
 @pytest.mark.parametrize(("talked_s", "minutes"), [(60, 1), (60.2, 1), (60.3, 2)])
