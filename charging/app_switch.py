@@ -25,6 +25,7 @@ from charging.settings import Config
 _LINK_STATES = {
     LinkState.CONNECTING: "connecting",
     LinkState.WRONG_SECRET: "refused",
+    LinkState.PLAYED: "refused",
     LinkState.FORBIDDEN: "refused",
     LinkState.SYNCING: "reconciling",
     LinkState.UP: "up",

@@ -183,11 +183,9 @@ class Door:
         pace: int = 0,
         admits: Admits = lambda peer, own: True,
         observe: Observer = lambda turned: None,
-        stands_for_many: Callable[[str], bool] = lambda peer: True,
     ) -> None:
         """``reserve``: so many of the ``limit`` are held by nothing but what is answered always. ``pace``: so many are
-        let in before each rest of PACE_S; 0: all, at once. ``stands_for_many``: whether an address is a proxy's, say,
-        and may have all places; any other has half of them."""
+        let in before each rest of PACE_S; 0: all, at once."""
         self.waiting: dict[Guest, None] = {}
         """In the order in which they fell idle."""
         self.busy: set[Guest] = set()
@@ -202,7 +200,8 @@ class Door:
         self._pace = pace
         self._admits = admits
         self._observe = observe
-        self._stands_for_many = stands_for_many
+        self.stands_for_many: Callable[[str], bool] = lambda peer: True
+        """Whether an address is a proxy's, say, and may have all places; any other has half of them."""
         self._log_limit = LogLimit(clock, 1, LOG_EVERY_S)
 
     @property
@@ -240,7 +239,7 @@ class Door:
             self.turn(Turned.SOURCE, peer)
             return None
         source = neighbourhood(peer)
-        if self.places[source] >= max(1, self._limit // 2) and not self._stands_for_many(peer):
+        if self.places[source] >= max(1, self._limit // 2) and not self.stands_for_many(peer):
             goes = next((one for one in chain(self.waiting, self.owing) if one.peer == source), None)
         elif len(self.waiting) + len(self.busy) < self._limit:
             return Guest(self, source)

@@ -23,6 +23,7 @@ import structlog
 from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.manager import Manager
 
+from charging.asterisk.far_end import Address
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.numbers import whole
 from charging.asterisk.reply import Each, Fields, LinkSettings, Order, Reply, check_sendable
@@ -462,3 +463,11 @@ def _on_wire(name: str, headers: Fields) -> bytes:
         return f"{''.join(lines)}\r\n".encode(ENCODING)
     except UnicodeEncodeError as error:
         raise LocalProtocolError(f"action {name!r}: it holds half a character") from error
+
+
+def ends_of(connection: Connection) -> tuple[Address, Address] | None:
+    """Our end and the other one; ``None`` where it is not connected, or has none."""
+    protocol = connection._manager.protocol
+    told = None if protocol is None else protocol.transport.get_extra_info
+    ours, theirs = (None, None) if told is None else (told("sockname"), told("peername"))
+    return (ours[:2], theirs[:2]) if ours and theirs else None

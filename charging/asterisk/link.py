@@ -24,7 +24,8 @@ from typing import NoReturn
 
 import structlog
 
-from charging.asterisk.connection import PING, Connection
+from charging.asterisk.connection import PING, Connection, ends_of
+from charging.asterisk.far_end import FarEnd
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import Each, Fields, LinkSettings, LinkState, Order, Reply
 from charging.asterisk.rights import missing_rights
@@ -46,6 +47,9 @@ SUSPECT_ADVICE = (
 ADVICE: dict[LinkState, str] = {
     LinkState.UNREACHABLE: "is Asterisk running, and do host and port match manager.conf?",
     LinkState.WRONG_SECRET: "make user and secret match manager.conf, then `manager reload`; check permit/deny",
+    LinkState.PLAYED: (
+        "end that program: it plays Asterisk to the daemon. If Asterisk has another user than before, restart charging"
+    ),
     LinkState.FORBIDDEN: "grant the rights that config/asterisk/manager_charging.conf shows, then `manager reload`",
     LinkState.SHUTTING_DOWN: (
         "Asterisk refuses every order until its last call has ended: running calls are cut at their reserved end, "
@@ -69,7 +73,7 @@ class _Failed(Exception):
         self.detail = detail
 
 
-async def _open(connection: Connection, settings: LinkSettings, events: str) -> None:
+async def _open(connection: Connection, settings: LinkSettings, events: str, far_end: FarEnd) -> None:
     """Connect and log in. Raises _Failed."""
     try:
         await connection.open()
@@ -80,7 +84,7 @@ async def _open(connection: Connection, settings: LinkSettings, events: str) -> 
         reason = "no connection in time" if isinstance(error, TimeoutError) else said
         raise _Failed(LinkState.UNREACHABLE, f"{where}: {reason}") from error
     try:
-        await _log_in(connection, settings, events)
+        await _log_in(connection, settings, events, far_end)
     except ShuttingDown as error:
         raise _Failed(LinkState.SHUTTING_DOWN, str(error)) from error
     except ActionRefused as error:
@@ -89,11 +93,15 @@ async def _open(connection: Connection, settings: LinkSettings, events: str) -> 
         raise _Failed(LinkState.UNREACHABLE, f"{error}; is this port AMI's?") from error
 
 
-async def _log_in(connection: Connection, settings: LinkSettings, events: str) -> None:
+async def _log_in(connection: Connection, settings: LinkSettings, events: str, far_end: FarEnd) -> None:
     """Log in by challenge: whoever has taken the switch's port while it was restarted (any user of its machine can)
-    never sees the password, and what he sees instead opens nothing. Raises SwitchError."""
+    never sees the password, and what he sees instead opens nothing. Nor can he hand it on to the switch, if it is on
+    this machine: nobody logs in at another user's program. Raises SwitchError, _Failed."""
     wait_s = settings.login_timeout_s
     asked = await connection.action("Challenge", {"AuthType": "MD5"}, timeout_s=wait_s)
+    if (ends := ends_of(connection)) is not None and (user := far_end.stranger(*ends)):
+        where = f"{settings.host}:{settings.port}"
+        raise _Failed(LinkState.PLAYED, f"user {user!r} has {where}, which was another's: `ss -ltnp` shows the program")
     proof = hashlib.md5(f"{asked.headers.get('Challenge')}{settings.secret}".encode(), usedforsecurity=False)
     login = {"AuthType": "MD5", "Username": settings.username, "Key": proof.hexdigest(), "Events": events}
     await connection.action("Login", login, timeout_s=wait_s)
@@ -102,8 +110,9 @@ async def _log_in(connection: Connection, settings: LinkSettings, events: str) -
 class _Lists:
     """A second login without events: long lists come over it, so that no order waits behind them."""
 
-    def __init__(self, settings: LinkSettings, on_suspect: Callable[[AmiMessage, str], None]) -> None:
+    def __init__(self, settings: LinkSettings, on_suspect: Callable[[AmiMessage, str], None], far_end: FarEnd) -> None:
         self._settings = settings
+        self._far_end = far_end
         self._on_suspect = on_suspect
         self._connection: Connection | None = None
         self._logging_in = asyncio.Lock()
@@ -118,7 +127,7 @@ class _Lists:
                 return self._connection
             made = Connection(self._settings, lambda _event: None, self._on_suspect)
             try:
-                await _open(made, self._settings, "off")
+                await _open(made, self._settings, "off", self._far_end)
                 self._connection = None if first.is_lost else made
             except _Failed as error:
                 if error.detail != self._told:
@@ -158,7 +167,8 @@ class AmiLink:
         self._suspects_told_mono_us: int | None = None
         self._jitter = jitter
         self._connection: Connection | None = None
-        self._lists = _Lists(settings, self._suspected)
+        self._far_end = FarEnd()
+        self._lists = _Lists(settings, self._suspected, self._far_end)
         self._held: deque[AmiMessage] | None = None
         self._state, self._detail = LinkState.STOPPED, ""
         self.switch_started: str = ""
@@ -263,7 +273,7 @@ class AmiLink:
 
     async def _log_in(self, connection: Connection) -> None:
         self._held = deque()
-        await _open(connection, self._settings, "on")
+        await _open(connection, self._settings, "on", self._far_end)
         self._connection = connection
 
     async def _serve(self, connection: Connection, on_up: OnUp) -> NoReturn:

@@ -33,6 +33,8 @@ class LinkState(Enum):
     UNREACHABLE = "unreachable"
     """Nobody listens, or nobody answers."""
     WRONG_SECRET = "wrong_secret"  # noqa: S105  the name of a state
+    PLAYED = "played"
+    """Another user's program listens at the switch's port, on this machine."""
     FORBIDDEN = "forbidden"
     """Logged in, but a right is missing without which nothing can be reconciled."""
     SYNCING = "syncing"

@@ -389,8 +389,8 @@ async def serve_on(
         reserve=front.reserve,
         pace=PACE if front.always else 0,
         observe=front.observe,
-        stands_for_many=front.is_proxy,
     )
+    door.stands_for_many = front.is_proxy
     serving = asyncio.create_task(server.serve(), name=f"{front.name}-server")
     serving.add_done_callback(lambda _: server.is_up.set())
     letting_in: asyncio.Task[NoReturn] | None = None

@@ -9,7 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from charging.asterisk import connection
+from charging.asterisk import link as link_module
 from charging.asterisk.connection import PATIENCE, Connection, _Outstanding
+from charging.asterisk.far_end import FarEnd
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkSettings, LinkState
@@ -108,6 +110,24 @@ async def test_password_is_told_to_nobody_who_listens_at_the_switchs_port(owner:
         server.close()
     assert password.encode() not in heard
     assert b"AuthType: MD5" in heard
+
+
+async def test_nobody_logs_in_at_another_users_program(
+    ami: FakeAmi, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He could hand the login on to the true switch, and give orders in it."""
+    uid = 4711
+    monkeypatch.setattr(link_module, "FarEnd", lambda: FarEnd(lambda _ours, _theirs: uid))
+    async with running(ami, owner) as link:
+        await eventually(lambda: link.is_up)
+        logins = len(ami.actions("Login"))
+        uid = 65_534
+        ami.drop()
+        await eventually(lambda: owner.reached(LinkState.PLAYED))
+        assert len(ami.actions("Login")) == logins
+        assert any("nobody" in detail for state, detail in owner.states if state is LinkState.PLAYED)
+        uid = 4711
+        await eventually(lambda: link.is_up)
 
 
 def shutting_down(message: AmiMessage) -> list[bytes]:

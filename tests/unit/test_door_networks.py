@@ -64,7 +64,8 @@ def test_one_address_has_half_of_the_places_unless_others_speak_by_it(address: s
     """A proxy that is named, or a program of this machine."""
     turned: list[Turned] = []
     front = Front("api", proxies=("192.0.2.0/30",))
-    place = Door("api", [], SystemClock(), limit=LIMIT, observe=turned.append, stands_for_many=front.is_proxy)
+    place = Door("api", [], SystemClock(), limit=LIMIT, observe=turned.append)
+    place.stands_for_many = front.is_proxy
     served = [guest for _ in range(LIMIT) if (guest := comes(place, address)) is not None and is_served(guest)]
     assert len(served) == many
     assert turned == [Turned.FULL] * (LIMIT - many)
@@ -73,7 +74,8 @@ def test_one_address_has_half_of_the_places_unless_others_speak_by_it(address: s
 
 def test_address_that_has_its_half_makes_room_for_itself() -> None:
     """Its connection that is idle goes, and nobody else's."""
-    place = Door("api", [], SystemClock(), limit=LIMIT, stands_for_many=lambda peer: False)
+    place = Door("api", [], SystemClock(), limit=LIMIT)
+    place.stands_for_many = lambda peer: False
     came = [comes(place, one) for one in ("198.51.100.1", "192.0.2.9", "192.0.2.9")]
     other, first, second = (one for one in came if one is not None)
     for one in (other, first, second):

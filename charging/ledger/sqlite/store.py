@@ -140,7 +140,10 @@ class SqliteStore:
 
     async def scrub(self) -> str:
         for _ in range(SCRUB_TRIES):
-            if await self._writer.between(empty_log):
+            (emptied,) = await self._writer.submit_all([lambda connection: False], after=empty_log)
+            if isinstance(emptied, LedgerError):
+                raise emptied
+            if emptied:
                 return ""
             await asyncio.sleep(SCRUB_PAUSE_S)
         return "the write-ahead log was in use, and still has what was erased: repeat this later, or restart the daemon"

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from charging.clock import Deadlines
 from charging.errors import LedgerError, LedgerUnavailable
@@ -115,28 +115,16 @@ class Writer:
         """Carry out one statement; whether it changed a row."""
         return await self.submit(lambda connection: connection.execute(statement, parameters).rowcount > 0)
 
-    async def between(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What ``work`` returned, carried out in the writer's thread between two transactions. It must not wait: all
-        writes do."""
-        (answer,) = await self._answers([lambda connection: None], after=work)
-        if isinstance(answer, LedgerError):
-            raise answer
-        return cast(T, answer)
-
     async def submit_all(
-        self, works: Sequence[Callable[[sqlite3.Connection], T]], together: Together | None = None
-    ) -> list[T | LedgerError]:
-        """What each returned, or why it could not, once all that were carried out are durable. One that fails takes
-        nothing but itself back. ``together`` carries out those of one kind that wait together; if it fails, each is
-        carried out by itself."""
-        return await self._answers(works, together)
-
-    async def _answers(
         self,
         works: Sequence[Callable[[sqlite3.Connection], T]],
         together: Together | None = None,
         after: Work | None = None,
     ) -> list[T | LedgerError]:
+        """What each returned, or why it could not, once all that were carried out are durable. One that fails takes
+        nothing but itself back. ``together`` carries out those of one kind that wait together; if it fails, each is
+        carried out by itself. ``after`` is done once they are durable, between two transactions, and gives the result;
+        it must not wait, for all writes do."""
         if not works:
             return []
         loop = asyncio.get_running_loop()
@@ -173,7 +161,7 @@ class Writer:
             callers = len({id(job.asked) for job in batch})
             self._carry_out(batch)
             for job in batch:
-                self._follow(job)
+                _follow(self._connection, job, self._path)
             for loop in {job.asked.loop for job in batch}:
                 hand_back(loop, [job for job in batch if job.asked.loop is loop])
             if self._rows_in_log >= REST_ROWS and not self._is_wanted_within(REST_S):
@@ -219,15 +207,6 @@ class Writer:
             for job in batch:
                 job.error = _translated(error, self._path)
 
-    def _follow(self, job: Job) -> None:
-        """Do what is to be done after a job's commit."""
-        if job.after is None or job.error is not None or self._connection is None:
-            return
-        try:
-            job.result = job.after(self._connection)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is this caller's alone
-            job.error = _translated(error, self._path)
-
     def _run_together(self, connection: sqlite3.Connection, batch: list[Job]) -> bool:
         try:
             for together, jobs in groupby(batch, attrgetter("together")):
@@ -254,6 +233,16 @@ class Writer:
         if connection is not None:
             with suppress(*DRIVER_ERRORS):  # it is given up, whatever it says
                 connection.close()
+
+
+def _follow(connection: sqlite3.Connection | None, job: Job, path: Path) -> None:
+    """Do what is to be done after a job's commit."""
+    if job.after is None or job.error is not None or connection is None:
+        return
+    try:
+        job.result = job.after(connection)
+    except Exception as error:  # noqa: BLE001  whatever it is, it is this caller's alone
+        job.error = _translated(error, path)
 
 
 def carry_over(connection: sqlite3.Connection | None) -> None:

@@ -1,0 +1,68 @@
+"""Whose program the other end of a connection within this machine is, by the kernel's own tables.
+
+A port above 1,023 is anyone's who takes it while Asterisk is restarted. Whoever does can join the daemon's login to the
+true Asterisk, and give orders in its name. He cannot do so as another user.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import pwd
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+TABLES = {4: Path("/proc/net/tcp"), 6: Path("/proc/net/tcp6")}
+ROOT = 0
+NOT_ACCEPTED = "0"
+"""The inode of a connection that no program has taken yet: it is nobody's."""
+
+Address = tuple[str, int]
+
+
+def user_of(ours: Address, theirs: Address) -> int | None:
+    """The number of the user whose program is at the other end; ``None``: on another machine, or not known."""
+    address = ipaddress.ip_address(theirs[0])
+    if not address.is_loopback:
+        return None
+    there, here = _written(*theirs), _written(*ours)
+    with suppress(OSError):
+        for line in TABLES[address.version].read_text(encoding="ascii").splitlines()[1:]:
+            fields = line.split()
+            if (fields[1], fields[2]) == (there, here) and fields[9] != NOT_ACCEPTED:
+                return int(fields[7])
+    return None
+
+
+def _written(host: str, port: int) -> str:
+    """An address as the kernel writes it: words of 32 bits in the machine's order."""
+    packed = ipaddress.ip_address(host).packed
+    words = struct.unpack(f"={len(packed) // 4}I", packed)
+    return "".join(f"{one:08X}" for one in words) + f":{port:04X}"
+
+
+class FarEnd:
+    """The user whose the other end has been from the first connection on. Root may always take its place."""
+
+    def __init__(self, look: Callable[[Address, Address], int | None] = user_of) -> None:
+        self._look = look
+        self._first: int | None = None
+
+    def stranger(self, ours: Address, theirs: Address) -> str:
+        """The name of a user who has the other end now, and had it not before; empty: it is as it was, or not known."""
+        uid = self._look(ours, theirs)
+        if uid is None or uid == ROOT:
+            return ""
+        if self._first is None or uid == self._first:
+            self._first = uid
+            return ""
+        return name_of(uid)
+
+
+def name_of(uid: int) -> str:
+    """The user's name; its number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
