@@ -161,7 +161,7 @@ class Payments:
             ours = [document for document in found if document.id.startswith(mine)]
             payments = [one for one in self._readable(ours) if one.account == account]
             opened += sum(one.state is State.OPEN for one in payments)
-            begun += len(payments)
+            begun += sum(one.made_us >= oldest_us for one in payments)
             if opened >= OPEN_MOST or begun >= BEGUN_MOST:
                 return True
             if len(ours) < PAGE or (payments and payments[-1].made_us < oldest_us):

@@ -34,7 +34,21 @@ async def test_payments_of_another_account_whose_ids_begin_alike_keep_nobody_fro
 @pytest.mark.parametrize(("earlier", "begins"), [(payments.BEGUN_MOST - 1, True), (payments.BEGUN_MOST, False)])
 async def test_an_account_begins_so_many_payments_in_a_month_at_most(shop: Shop, earlier: int, begins: bool) -> None:
     await shop.anna()
-    for _ in range(earlier):
+    await begin_and_give_up(shop, earlier)
+    assert isinstance(await shop.service.payments.begin("anna", 25 * EURO, "mollie"), Payment) == begins
+
+
+async def test_payments_of_earlier_months_do_not_count(shop: Shop) -> None:
+    """Also where they stand on one page with those of the month."""
+    await shop.anna()
+    await begin_and_give_up(shop, payments.PAGE)
+    await shop.clock.advance(payments.OPEN_DAYS * 86_400)
+    await begin_and_give_up(shop, payments.BEGUN_MOST - payments.PAGE // 2)
+    assert isinstance(await shop.service.payments.begin("anna", 25 * EURO, "mollie"), Payment)
+
+
+async def begin_and_give_up(shop: Shop, many: int) -> None:
+    for _ in range(many):
         await shop.clock.advance(1)
         payment = await shop.service.payments.begin("anna", 25 * EURO, "mollie")
         assert isinstance(payment, Payment)
@@ -42,4 +56,3 @@ async def test_an_account_begins_so_many_payments_in_a_month_at_most(shop: Shop,
         outcome = Outcome("tr_1", is_paid=False, is_over=True, amount=25 * EURO, currency="EUR")
         await shop.service.payments.settle(payment.id, outcome)
     await shop.clock.advance(1)
-    assert isinstance(await shop.service.payments.begin("anna", 25 * EURO, "mollie"), Payment) == begins
