@@ -30,8 +30,9 @@ FULL_BYTES = 500_000_000
 the pace of speech."""
 ROOM_BYTES = 600_000_000
 """With this free they are taken again."""
-END_BYTES = 250_000_000
-"""With less than this free, what is being recorded ends."""
+END_BYTES = 400_000_000
+"""With less than this free, what is being recorded ends: before documents find no room (`charging.fax.convert`), for
+strangers must not keep subscribers from sending faxes. What is left below both is the ledger's."""
 AGAIN_BYTES = 1_000_000
 """When so much less is free than before, someone records who had not been there."""
 

@@ -41,11 +41,11 @@ WRITTEN_MAX = 4 * BETWEEN_BYTES
 taken over must not fill the disk."""
 FILES_MAX = 100
 """In the folder that it writes in; Ghostscript and libtiff's tools make a few."""
-ROOM_BYTES = 750_000_000
-"""With less than this free on the disk of documents none is begun: the ledger may be on it, or the voicemail's spool,
-for which there is no room below 500 MB (`charging.engine.spool`). Two documents at a time may take 650 MB."""
-LEFT_BYTES = 600_000_000
-"""With less than this free there, programs that read one are ended."""
+ROOM_BYTES = 380_000_000
+"""With less than this free on the disk of documents none is begun: the ledger may be on it. It may be the voicemail's
+spool, too, where what strangers leave ends sooner (`charging.engine.spool`)."""
+LEFT_BYTES = 300_000_000
+"""With less than this free there, programs that read one are ended: two documents at a time may take 650 MB."""
 LOOK_S = 0.1
 """Between two looks at what a program has written."""
 RESOLUTION = "204x196"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from charging.asterisk.black_box import parse_record
@@ -12,6 +15,7 @@ from charging.engine.desk import Desk
 from charging.engine.observer import MeteredObserver
 from charging.engine.spool import AGAIN_BYTES, END_BYTES, FULL_BYTES, ROOM_BYTES, Memory, MemoryWatch, SpoolWatch
 from charging.errors import LinkDown
+from charging.fax import convert
 from charging.ledger.accounts import Account, Number
 from charging.metrics import Metrics
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
@@ -42,15 +46,15 @@ async def test_it_is_full_below_one_mark_has_room_from_another_on_and_says_each_
     ("looks", "ended"),
     [
         ([END_BYTES], []),
-        ([END_BYTES - 1], [249]),
+        ([END_BYTES - 1], [399]),
         # Nobody is left who records; a log may still grow.
-        ([END_BYTES - 1, END_BYTES - AGAIN_BYTES], [249]),
-        ([END_BYTES - 1, END_BYTES - 1 - AGAIN_BYTES], [249, 248]),
+        ([END_BYTES - 1, END_BYTES - AGAIN_BYTES], [399]),
+        ([END_BYTES - 1, END_BYTES - 1 - AGAIN_BYTES], [399, 398]),
         # Some room was made, and someone records again.
         ([100_000_000, 200_000_000, 200_000_001 - AGAIN_BYTES], [100]),
         ([100_000_000, 200_000_000, 200_000_000 - AGAIN_BYTES], [100, 199]),
-        ([END_BYTES - 1, END_BYTES, END_BYTES - 1], [249, 249]),
-        ([END_BYTES - 1, None, END_BYTES - 1], [249, 249]),
+        ([END_BYTES - 1, END_BYTES, END_BYTES - 1], [399, 399]),
+        ([END_BYTES - 1, None, END_BYTES - 1], [399, 399]),
         ([None], []),
     ],
 )
@@ -87,7 +91,7 @@ async def test_a_switch_that_cannot_be_told_to_end_them_is_told_at_the_next_look
         spool = SpoolWatch(rig.clock, observe, lambda: END_BYTES - 1, lambda _free: None, end)
         for _ in range(3):
             await spool.look()
-        assert (heard, answers) == ([told.SpoolFull(249), told.RecordingsEnded(2, 249)], [])
+        assert (heard, answers) == ([told.SpoolFull(399), told.RecordingsEnded(2, 399)], [])
 
 
 @pytest.mark.parametrize(
@@ -130,7 +134,7 @@ async def test_where_nobody_recorded_nothing_is_said() -> None:
             rig.clock, lambda what, _session=None: heard.append(what), lambda: END_BYTES - 1, lambda _free: None
         )
         await spool.look()
-        assert heard == [told.SpoolFull(249)]
+        assert heard == [told.SpoolFull(399)]
 
 
 @pytest.mark.parametrize("what", [told.RecordingsEnded(3, 249), told.FaxesEnded(3, 249)])
@@ -206,3 +210,11 @@ def test_the_switchs_record_says_that_it_had_no_room(text: str, no_room: bool) -
     record = parse_record("nosession-1700000000.1", text)
     assert record is not None
     assert record.no_room is no_room
+
+
+def test_what_strangers_leave_ends_before_subscribers_documents_do_and_both_leave_room_for_the_ledger() -> None:
+    """On one disk, as the shipped settings have it: mails first, then messages, then documents."""
+    minfree = re.search(r"^queue_minfree = ([0-9]+)$", Path("docs/fax-by-mail.md").read_text(), re.MULTILINE)
+    assert minfree is not None
+    bounds = [int(minfree[1]), ROOM_BYTES, FULL_BYTES, END_BYTES, convert.ROOM_BYTES, convert.LEFT_BYTES, 250_000_000]
+    assert bounds == sorted(bounds, reverse=True)
