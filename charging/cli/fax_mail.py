@@ -454,8 +454,9 @@ def _count(client: Client, reply: Reply) -> None:
 
 
 class _Unreached(ChargingError):
-    """The mail server fell silent over this reply, or hung up, and takes others: its recipient's name servers may be
-    why. It counts as a reply: else the mail would come again for days, and hold a place for half a minute each time."""
+    """The mail server fell silent over this reply, or hung up, and takes others; or it said late that it does not take
+    it now. Its recipient's name servers may be why. It counts as a reply: else the mail would come again for days, and
+    hold a place for half a minute each time."""
 
 
 async def _send(message: EmailMessage, mail: Mail, tell: Tell, waited: Waited) -> None:
@@ -472,12 +473,14 @@ async def _send(message: EmailMessage, mail: Mail, tell: Tell, waited: Waited) -
         except MailServerTrouble as error:
             took_s = begun.seconds_until(clock.now())
             await smtp.reopen()
-            waited.seconds += took_s  # not of one that it takes: how long that lasts is its own doing
+            waited.seconds += took_s
             raise _Unreached(f"the mail server did not take a reply to this sender: {error}") from error
+        if verdict.fate is not Fate.SENT:  # how long one takes that it takes is its own doing
+            waited.seconds += begun.seconds_until(clock.now())
     finally:
         await smtp.close()
     if verdict.fate is Fate.LATER:
-        raise MailServerTrouble(verdict.why)
+        raise (_Unreached if waited.is_slow else MailServerTrouble)(verdict.why)
     if verdict.fate is Fate.NEVER:
         tell(f"the mail server takes no reply to this sender: {verdict.why}")
 

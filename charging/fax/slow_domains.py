@@ -29,6 +29,11 @@ class Waited:
 
     seconds: float = 0.0
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether that was long."""
+        return self.seconds >= SLOW_S
+
 
 @dataclass(slots=True)
 class _Slow:

@@ -11,6 +11,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from charging.cli.client import Client
 from charging.cli.failure import Refusal
 from charging.cli.fax_mail import Reply, _reply, _Unreached
+from charging.errors import ChargingError
 from charging.fax import dns_lookup, slow_domains
 from charging.fax.dns_lookup import Dns, Unanswered
 from charging.fax.mailed import REPLIES_MAX
@@ -97,6 +98,31 @@ def test_who_is_proven_slowly_has_his_reply(daemon: Client) -> None:
     with mail_server(mailbox) as port:
         answer(daemon, reply_to(SLOW), port)
     assert mailbox.recipients == [SLOW]
+
+
+class RefusesLate(Mailbox):
+    """As a server does whose look-ups fail slowly."""
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        await asyncio.sleep(0.5)
+        return await super().handle_RCPT(server, session, envelope, address, options)
+
+
+@pytest.mark.parametrize(("slow_s", "is_counted"), [(0.4, True), (60, False)])
+def test_reply_that_a_mail_server_puts_off_late_counts_as_one_that_it_waits_over(
+    daemon: Client, rig: Rig, monkeypatch: pytest.MonkeyPatch, slow_s: float, is_counted: bool
+) -> None:
+    """It held a place for half a minute, too; one that it puts off at once is tried again for days."""
+    monkeypatch.setattr(slow_domains, "SLOW_S", slow_s)
+    with mail_server(RefusesLate(at_rcpt={SLOW: "450 4.1.2 domain not found"})) as port:
+        for _ in range(REPLIES_MAX):
+            with pytest.raises(ChargingError, match="domain not found"):
+                answer(daemon, reply_to(SLOW), port)
+            assert daemon.send("POST", "/fax-proofs", {"domain": "replies to slow.example"})["may_begin"] != is_counted
+            asyncio.run(rig.clock.advance(PAUSE_S))
+    assert daemon.get(f"/mailed-faxes/{note()}")["may_be_answered"] != is_counted
 
 
 def test_reply_that_a_mail_server_does_not_take_since_it_is_gone_is_the_servers_and_does_not_count(
