@@ -13,7 +13,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-TABLES = {4: Path("/proc/net/tcp"), 6: Path("/proc/net/tcp6")}
+TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+MAPPED = "::ffff:"
+"""An IPv4 address as an IPv6 one begins with it (RFC 4291, 2.5.5.2)."""
 ROOT = 0
 NOT_ACCEPTED = "0"
 """The inode of a connection that no program has taken yet: it is nobody's."""
@@ -23,15 +25,15 @@ Address = tuple[str, int]
 
 def user_of(ours: Address, theirs: Address) -> int | None:
     """The number of the user whose program is at the other end; ``None``: on another machine, or not known."""
-    address = ipaddress.ip_address(theirs[0])
-    if not address.is_loopback:
-        return None
-    there, here = _written(*theirs), _written(*ours)
-    with suppress(OSError):
-        for line in TABLES[address.version].read_text(encoding="ascii").splitlines()[1:]:
-            fields = line.split()
-            if (fields[1], fields[2]) == (there, here) and fields[9] != NOT_ACCEPTED:
-                return int(fields[7])
+    ends = {(_written(*theirs), _written(*ours))}
+    if ":" not in theirs[0]:  # so a socket writes it that takes both kinds of address
+        ends.add((_written(MAPPED + theirs[0], theirs[1]), _written(MAPPED + ours[0], ours[1])))
+    for table in TABLES:
+        with suppress(OSError):
+            for line in table.read_text(encoding="ascii").splitlines()[1:]:
+                fields = line.split()
+                if (fields[1], fields[2]) in ends and fields[9] != NOT_ACCEPTED:
+                    return int(fields[7])
     return None
 
 
@@ -52,12 +54,11 @@ class FarEnd:
     def stranger(self, ours: Address, theirs: Address) -> str:
         """The name of a user who has the other end now, and had it not before; empty: it is as it was, or not known."""
         uid = self._look(ours, theirs)
-        if uid is None or uid == ROOT:
+        if uid is None:
             return ""
-        if self._first is None or uid == self._first:
+        if self._first is None:
             self._first = uid
-            return ""
-        return name_of(uid)
+        return "" if uid in (self._first, ROOT) else name_of(uid)
 
 
 def name_of(uid: int) -> str:
