@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NoReturn
 
@@ -111,7 +111,8 @@ def neighbourhood(host: str) -> str:
     return str(address)
 
 
-def is_within(host: str, networks: Iterable[str]) -> bool:
+@lru_cache(NEIGHBOURHOODS_KNOWN)
+def is_within(host: str, networks: tuple[str, ...]) -> bool:
     """Whether an address is one of these, or in one of these networks."""
     try:
         address = _address(host)
