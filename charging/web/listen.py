@@ -51,7 +51,6 @@ answer lies here until he has it."""
 HEAD_BYTES_MAX, HEAD_LINES_MAX = 24 * 1024, 100
 """Of a request before its body: a query of the longest name, and what browsers and proxies send besides. Each line
 costs microseconds before anything of ours has looked at it: 12,000 short ones cost the process 14 ms."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEAD_END = re.compile(rb"\n\r?\n")
 
 
@@ -283,20 +282,16 @@ class _Guarded(H11Protocol):
             self._guest.was_silent()
 
 
-class _OneReading:
-    """Refuses a request that two readers may read in two ways, whatever it asks.
-
-    One that tells its length in two ways, or in chunks by HTTP/1.0: a proxy that goes by the other of the two, or knows
-    no chunks, would take the rest of the body for a request of the next client on its connection (RFC 9112, 6.1).
-
-    One with a control character in its path: of one that ends with a line break, a pattern that ends with ``$`` says
-    yes, and a comparison says no."""
+class _OneLength:
+    """Refuses a request that tells its length in two ways, or in chunks by HTTP/1.0, whatever it asks: a proxy that
+    goes by the other of the two, or knows no chunks, would take the rest of the body for a request of the next client
+    on its connection (RFC 9112, 6.1)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        said = _doubtful_length(scope) or _doubtful_path(scope["path"]) if scope["type"] == "http" else ""
+        said = _doubtful_length(scope) if scope["type"] == "http" else ""
         if said:
             await PlainTextResponse(said, 400, {"Connection": "close"})(scope, receive, send)
         else:
@@ -311,11 +306,6 @@ def _doubtful_length(scope: Scope) -> str:
     if _CHUNKS in names and scope["http_version"] != "1.1":
         return "found Transfer-Encoding in HTTP/1.0, expected Content-Length\n"
     return ""
-
-
-def _doubtful_path(path: str) -> str:
-    """Why a path is none; empty: it may be one."""
-    return "found a control character in the path\n" if _CONTROL.search(path) else ""
 
 
 def _is_too_long(data: bytes) -> bool:
@@ -367,7 +357,7 @@ async def serve_on(
 ) -> None:
     """Serve on listening sockets until cancelled, and close them."""
     config = uvicorn.Config(
-        _OneReading(app),
+        _OneLength(app),
         http="h11",
         lifespan="off",
         ws="none",

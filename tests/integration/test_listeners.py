@@ -192,16 +192,6 @@ async def test_a_request_that_tells_its_length_in_two_ways_is_refused_and_its_co
     assert said.count(b"HTTP/1.1 ") == 1, "the request behind it was answered, too"
 
 
-@pytest.mark.parametrize(
-    ("path", "status"), [(b"/hell%6F", 200), (b"/hello%0A", 400), (b"/hello%7f", 400), (b"/%00", 400)]
-)
-async def test_a_path_with_a_control_character_is_none(kind: str, tmp_path: Path, path: bytes, status: int) -> None:
-    async with served(kind, tmp_path) as place:
-        reader, writer = await place.connect()
-        writer.write(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path)
-        assert (await reader.readline()).startswith(b"HTTP/1.1 %d " % status)
-
-
 async def test_silent_clients_make_room_for_who_says_something(kind: str, tmp_path: Path) -> None:
     async with served(kind, tmp_path) as place:
         for _ in range(5 * LIMIT):
