@@ -589,7 +589,8 @@ async def _channel(lab: Lab, name: str) -> dict[str, str]:
     async def channels() -> list[dict[str, str]]:
         return [dict(entry) for entry in await lab.switch.channels() if entry.get("Channel", "").startswith("PJSIP/")]
 
-    first = min(await eventually(channels, "a channel"), key=lambda entry: entry["Uniqueid"])
+    found = await eventually(channels, "a channel")
+    first = min(found, key=lambda entry: int(entry["Uniqueid"].rpartition(".")[2]))  # as texts .100 comes before .99
     return dict(await lab.switch.action("Getvar", {"Channel": first["Channel"], "Variable": name}))
 
 
