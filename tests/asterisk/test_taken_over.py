@@ -146,6 +146,11 @@ async def test_whoever_takes_over_the_forward_of_a_caller_in_whose_place_another
             await eventually(mobile.rings, "the mobile rings")
             another.ask("INVITE", caller.replaces, "Require: replaces", body=sdp(39_980))
             await another.is_answered("INVITE", 200)
+
+            async def is_replaced() -> bool:
+                return "BYE" in caller.asked
+
+            await eventually(is_replaced, "the caller is told that another is in his place")
             mobile.lift()
             stranger.ask("INVITE", await answered, "Require: replaces", body=sdp(39_990))
             await stranger.is_answered("INVITE", 200)
