@@ -170,8 +170,11 @@ async def test_whoever_takes_over_the_forward_under_an_older_dialplan_pays_for_w
     replacing: Lab, tmp_path: Path
 ) -> None:
     """It writes the leg's record as the phone that had answered goes, and the call lasts on. The switch is asked about
-    the leg every ten seconds, and has said that it talks."""
+    the leg every ten seconds, and has said that it talks. The leg is kept from its bridge for a while, so that the
+    newcomer is in time."""
     await replacing.switch.cli("dialplan add extension s,1,Goto(ended) into charging-legbox replace")
+    await replacing.switch.cli("dialplan add extension s,8,Wait(0.5) into charging-answered replace")
+    await replacing.switch.cli("dialplan add extension s,9,Return() into charging-answered replace")
     async with engine(replacing, tmp_path) as live:
         async with (
             mobile_at_hand(replacing) as (mobile, answered),
