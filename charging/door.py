@@ -17,18 +17,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import pwd
 import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from enum import Enum
 from itertools import chain
-from pathlib import Path
 from typing import NoReturn, Protocol
 
 import structlog
 
+from charging import tcp_table
 from charging.clock import Clock
 from charging.errors import ChargingError
 from charging.log_limit import LogLimit
@@ -49,8 +47,6 @@ SHARE = 4
 LOG_EVERY_S = 10
 """Each kind of refusal is logged at most so often; the metric counts every one."""
 
-LISTENS = "0A"
-"""TCP_LISTEN, as /proc/net/tcp writes it."""
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -394,17 +390,5 @@ def _listening_advice(error: OSError, section: str, port: int) -> tuple[str, str
 
 def listener_of(port: int) -> str:
     """The user who listens on a port of this machine; empty: nobody, or it is not known (no /proc)."""
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with suppress(OSError):
-            for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
-                _, local, _, state, *_, uid = line.split()[:8]
-                if state == LISTENS and int(local.rpartition(":")[2], 16) == port:
-                    return _user(int(uid))
-    return ""
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+    found = (row.uid for row in tcp_table.rows() if row.state == tcp_table.LISTENS and row.port == port)
+    return next(map(tcp_table.user_name, found), "")

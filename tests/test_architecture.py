@@ -56,7 +56,7 @@ LEDGER_PORT = (
     "charging.ledger.feed",
     "charging.ledger.given_packs",
 )
-DOOR = ("charging.door", "charging.sources")
+DOOR = ("charging.door", "charging.sources", "charging.tcp_table")
 DOMAIN = (
     *PRICES,
     *LEDGER_PORT,
@@ -102,7 +102,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "charging.engine.observer": (*DOMAIN, "charging.metrics", "charging.logs"),
     "charging.engine": (*PRICES, *LEDGER_PORT, "charging.call", "agi.port"),
     "charging.ledger": ("charging.pricing.money", "charging.pricing.packs"),
-    "charging.asterisk": ("charging.call", "charging.engine.ports"),
+    "charging.asterisk": ("charging.call", "charging.engine.ports", "charging.tcp_table"),
     "agi": ("charging.asterisk.variables", "charging.door"),
     "charging.fax": DOMAIN,
     "charging.lab": ("charging.shipped",),
@@ -117,7 +117,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "charging.sources",
         "charging.sandbox",
     ),
-    "charging.door": ("charging.sources",),
+    "charging.door": ("charging.sources", "charging.tcp_table"),
+    "charging.tcp_table": (),
     "charging.descriptors": (),
     "charging.sources": (),
     "prompts": READING,

@@ -7,18 +7,14 @@ true Asterisk, and give orders in its name. He cannot do so as another user.
 from __future__ import annotations
 
 import ipaddress
-import pwd
 import struct
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 
-TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+from charging import tcp_table
+
 MAPPED = "::ffff:"
 """An IPv4 address as an IPv6 one begins with it (RFC 4291, 2.5.5.2)."""
 ROOT = 0
-NOT_ACCEPTED = "0"
-"""The inode of a connection that no program has taken yet: it is nobody's."""
 
 Address = tuple[str, int]
 
@@ -28,13 +24,8 @@ def user_of(ours: Address, theirs: Address) -> int | None:
     ends = {(_written(*theirs), _written(*ours))}
     if ":" not in theirs[0]:  # so a socket writes it that takes both kinds of address
         ends.add((_written(MAPPED + theirs[0], theirs[1]), _written(MAPPED + ours[0], ours[1])))
-    for table in TABLES:
-        with suppress(OSError):
-            for line in table.read_text(encoding="ascii").splitlines()[1:]:
-                fields = line.split()
-                if (fields[1], fields[2]) in ends and fields[9] != NOT_ACCEPTED:
-                    return int(fields[7])
-    return None
+    found = (row.uid for row in tcp_table.rows() if row.is_taken and (row.local, row.remote) in ends)
+    return next(found, None)
 
 
 def _written(host: str, port: int) -> str:
@@ -58,12 +49,4 @@ class FarEnd:
             return ""
         if self._first is None:
             self._first = uid
-        return "" if uid in (self._first, ROOT) else name_of(uid)
-
-
-def name_of(uid: int) -> str:
-    """The user's name; its number where it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+        return "" if uid in (self._first, ROOT) else tcp_table.user_name(uid)

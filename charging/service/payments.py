@@ -154,8 +154,7 @@ class Payments:
         """Whether the account has OPEN_MOST open payments, or has begun BEGUN_MOST in the last OPEN_DAYS. They are
         found by the prefix of their ids. What another account has begun counts for nothing, however its ids begin."""
         mine = after = _beginning(account)
-        oldest_us, opened = self._clock.now().wall_us - OPEN_DAYS * DAY_US, 0
-        begun = 0
+        oldest_us, opened, begun = self._clock.now().wall_us - OPEN_DAYS * DAY_US, 0, 0
         for _ in range(LOOKED_THROUGH // PAGE):
             found = await self._store.documents.list_documents(COLLECTION, after, PAGE)
             ours = [document for document in found if document.id.startswith(mine)]
