@@ -153,7 +153,7 @@ class Lab:
         return await self.world.place_call(number, caller, hang_up_after_s, voice=voice)
 
     async def reset(self, deadline_s: float = 30.0) -> None:
-        """End every call and forget every black-box record, for the next test.
+        """End every call and forget every black-box record and every mobile that no call asked for, for the next test.
 
         Raises:
             LabError: a channel is still there after ``deadline_s``.
@@ -166,6 +166,7 @@ class Lab:
                     await asyncio.sleep(POLL_S)
         except TimeoutError as error:
             raise LabError(f"channels do not end: {await self.switch.channels()}") from error
+        self.world.stray_mobiles.clear()
         await self.switch.cli("database deltree charging")
 
     def _prepare(self, program: AsteriskProgram) -> None:

@@ -21,10 +21,11 @@ RESTARTED_WITHIN_S = 60
 POLICY = {"tick_s": 2, "horizon_s": HORIZON_S, "warn_before_s": 2}
 
 
-async def _ordered(lab: Lab, how: str) -> None:
-    """The console does not answer before it is done, or given up."""
+async def _told(lab: Lab, command: str) -> str:
+    """What the console answers, "" if nothing. It answers an order to restart when that is done, or given up."""
     with contextlib.suppress(LabError, OSError):
-        await lab.switch.cli(how)
+        return await lab.switch.cli(command)
+    return ""
 
 
 @contextlib.asynccontextmanager
@@ -32,11 +33,11 @@ async def restarting(lab: Lab, how: str) -> AsyncIterator[None]:
     """Order it, and wait at the end until the new Asterisk is up. The console does not answer before that."""
 
     before = await lab.switch.action("CoreStatus")
-    ordered = asyncio.create_task(_ordered(lab, how))
+    ordered = asyncio.create_task(_told(lab, how))
     yield
     try:
         async with asyncio.timeout(RESTARTED_WITHIN_S):
-            while await _started(lab) in ("", before["CoreStartupTime"]):  # noqa: ASYNC110 - another process
+            while await _booted(lab) in ("", before["CoreStartupTime"]):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.1)
     except TimeoutError:
         raise AssertionError(f"no other Asterisk after {RESTARTED_WITHIN_S} s: {await _waits_for(lab)}") from None
@@ -45,13 +46,14 @@ async def restarting(lab: Lab, how: str) -> AsyncIterator[None]:
 
 async def _waits_for(lab: Lab) -> str:
     """The channels that are left, as far as the console tells, and the end of the switch's log."""
-    left = "the console does not answer"
-    with contextlib.suppress(LabError, OSError):
-        left = await lab.switch.cli("core show channels concise")
+    left = await _told(lab, "core show channels concise") or "no channel, or the console does not answer"
     return f"{left}\n{lab.switch.log_tail()}"
 
 
-async def _started(lab: Lab) -> str:
+async def _booted(lab: Lab) -> str:
+    """When the Asterisk that has read its dialplan was started, or "". Its manager answers before it has read it."""
+    if not (await _told(lab, "core waitfullybooted")).startswith("Asterisk has fully booted"):
+        return ""
     try:
         return (await lab.switch.action("CoreStatus"))["CoreStartupTime"]
     except (LabError, OSError):
@@ -137,7 +139,7 @@ async def test_a_shutdown_that_is_aborted_cuts_nobody(
     """As the daemon advises. One that is started meanwhile, within the horizon, waits for the link, and goes on."""
     async with engine(lab, tmp_path, policy={**POLICY, "horizon_s": horizon_s}) as live:
         call = await _talking(live)
-        ordered = asyncio.create_task(_ordered(lab, how))
+        ordered = asyncio.create_task(_told(lab, how))
         await live.heard("ami_link_changed", times=4, deadline_s=20)
         assert _states(live)[-1] == "shutting_down"
         if daemon_restarts:

@@ -238,7 +238,6 @@ async def test_of_two_subscribers_whom_a_ring_group_rings_only_the_one_who_answe
     cdrs = await eventually(booked, "both CDRs", ENDS_S)
     (answered,) = [one for one in [*call.mobiles, *lab.world.stray_mobiles] if one.was_answered]
     await eventually(lambda: _has_ended(answered), "the mobile's end", ENDS_S)
-    lab.world.stray_mobiles.clear()
     await shared.nothing_reserved()
     assert is_as_long(cdrs["anna"], answered.connected_s)
     assert await shared.posted() == posted - cdrs["anna"]["billed_s"] * SECOND
@@ -268,7 +267,6 @@ async def test_someone_who_is_transferred_to_a_subscribers_number_is_charged_lik
     await shared.nothing_reserved()
     settled = shared.daemon.events("call_settled")[-1]
     (mobile,) = [*lab.world.stray_mobiles[rung:], *call.mobiles]
-    del lab.world.stray_mobiles[rung:]
     await eventually(lambda: _has_ended(mobile), "the mobile's end", ENDS_S)
     assert settled["proof"] == "black_box"
     assert abs(settled["billed_s"] - mobile.connected_s) < 1 + MEASURES_APART_S, settled
@@ -312,7 +310,6 @@ async def forward_of_the_operators_own(live: Engine) -> AsyncIterator[OwnForward
     (cdr,) = await eventually(booked, "the CDR", ENDS_S)
     (mobile,) = live.lab.world.stray_mobiles[rung:]
     await eventually(lambda: _has_ended(mobile), "the mobile's end", ENDS_S)
-    del live.lab.world.stray_mobiles[rung:]
     assert cdr["proof"] == "black_box"
     assert is_as_long(cdr, mobile.connected_s), cdr
     await live.nothing_reserved()
@@ -414,7 +411,6 @@ async def test_caller_who_transfers_a_forward_to_another_subscribers_number(lab:
         await eventually(lambda: _has_ended(second), "the other mobile's end", ENDS_S)
         assert is_as_long(cdrs["other-1"], second.connected_s), (cdrs, second)
         assert {cdr["proof"] for cdr in new} == {"black_box"}
-    del lab.world.stray_mobiles[rung:]
     await one.call.hang_up()
 
 
