@@ -53,7 +53,7 @@ PARTS = {
     "Integrate": ["docs/sandbox", "docs/integrate", "docs/fax-by-mail", "docs/fax-documents"],
     "Failure": ["docs/failure", "docs/limits"],
     "Promises": ["docs/promises"],
-    "Security": ["docs/security", "docs/threat-model", "docs/privacy", "docs/supply"],
+    "Security": ["docs/security", "docs/threat-model", "docs/attacks", "docs/privacy", "docs/supply"],
     "Internals": ["docs/internals", "docs/glossary", "docs/testing", "docs/speed", "docs/decisions", "CHANGELOG"],
 }
 
