@@ -23,7 +23,7 @@ from agi.port import Declined, Unproven
 from agi.protocol import HungUp, Message, Receiver, Request, Result, assigning, check_assigned, check_proof, proof
 from charging.asterisk import variables
 from charging.clock import Clock, Deadlines
-from charging.door import Admits, Door, Guest, Turned, listen
+from charging.door import Admits, Door, DoorRefusal, Guest, listen
 from charging.door import Observer as DoorObserver
 from charging.errors import LocalProtocolError, RemoteProtocolError
 from charging.log_limit import LogLimit
@@ -166,8 +166,8 @@ class AgiServer:
         if (more := self._unknown_limit.more("agi_header_line_unknown")) is not None:
             log.warning("agi_header_line_unknown", names=names[:TOLD_NAMES], more=more)
 
-    def _turn(self, why: Turned) -> None:
-        if why is Turned.FULL:
+    def _turn(self, why: DoorRefusal) -> None:
+        if why is DoorRefusal.FULL:
             self.observer(UNKNOWN_ROUTE, AgiOutcome.CROWDED_OUT, 0.0)
         self._turned(why)
 

@@ -29,7 +29,7 @@ from starlette.types import ASGIApp
 
 from charging.app_surroundings import accepted_of
 from charging.clock import MICROSECONDS, Clock, SystemClock, iso
-from charging.door import CannotServe, Turned, listen
+from charging.door import CannotServe, DoorRefusal, listen
 from charging.errors import ChargingError, ConfigError
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
@@ -80,7 +80,7 @@ END_S = 4
 MAIL_PAGES = 20
 """So many thousand notices are looked through for the mail's health."""
 
-_WHYS = frozenset(one.value for one in Turned)
+_WHYS = frozenset(one.value for one in DoorRefusal)
 
 Turning = Callable[[str, str], None]
 """Told the front and why it turned someone away."""

@@ -54,7 +54,7 @@ class CannotServe(ChargingError):
     """The address to serve on cannot be had."""
 
 
-class Turned(Enum):
+class DoorRefusal(Enum):
     """Why someone is not, or no longer, let in; what the metric counts."""
 
     SOURCE = "source"
@@ -71,7 +71,7 @@ class Turned(Enum):
 
 Admits = Callable[[str, str], bool]
 """Whether an address may come in; the second is our own one that it has reached. Empty for a Unix socket."""
-Observer = Callable[[Turned], None]
+Observer = Callable[[DoorRefusal], None]
 Receive = Callable[["Guest", socket.socket], object]
 """Given each who is let in, with the connection, which does not block. Tells the guest that it came, and has left."""
 
@@ -121,7 +121,7 @@ class Guest:
         """It has said what it wants; it keeps its place. ``False``: it is cut off, for those that are left are kept for
         what is answered ``always``."""
         if self.waits and not always and not self._door.has_place:
-            self._door.turn(Turned.FULL)
+            self._door.turn(DoorRefusal.FULL)
             self._abort()
             return False
         if self.waits:
@@ -131,13 +131,13 @@ class Guest:
 
     def was_silent(self) -> None:
         """It was too slow, and is cut off."""
-        self._door.turn(Turned.SILENT)
+        self._door.turn(DoorRefusal.SILENT)
         self._abort()
 
     def make_room(self) -> None:
         """It is cut off for someone else."""
         self.crowded_out = True
-        self._door.turn(Turned.CROWDED_OUT)
+        self._door.turn(DoorRefusal.CROWDED_OUT)
         self._abort()
 
     def left(self) -> None:
@@ -232,7 +232,7 @@ class Door:
     def enter(self, peer: str, own: str) -> Guest | None:
         """Give a connection from ``peer`` to our address ``own`` a place; ``None``: it has to go."""
         if not self._admits(peer, own):
-            self.turn(Turned.SOURCE, peer)
+            self.turn(DoorRefusal.SOURCE, peer)
             return None
         source = neighbourhood(peer)
         if self.places[source] >= max(1, self._limit // 2) and not self.stands_for_many(peer):
@@ -242,7 +242,7 @@ class Door:
         else:
             goes = self._who_goes(source)
         if goes is None:
-            self.turn(Turned.FULL, peer)
+            self.turn(DoorRefusal.FULL, peer)
             return None
         goes.make_room()
         return Guest(self, source)
@@ -257,7 +257,7 @@ class Door:
         most = max(chain(self.waiting, self.owing), key=lambda one: self.places[one.peer], default=None)
         return most if most is not None and self.places[peer] + 1 < self.places[most.peer] else None
 
-    def turn(self, why: Turned, peer: str = "") -> None:
+    def turn(self, why: DoorRefusal, peer: str = "") -> None:
         """Count and say that someone was turned away, or out."""
         self._observe(why)
         if (more := self._log_limit.more(why.value)) is not None:
@@ -307,7 +307,7 @@ class _Knocks:
             return False
         except OSError as error:
             if error.errno in _EXHAUSTED:
-                self._door.turn(Turned.NO_DESCRIPTOR)
+                self._door.turn(DoorRefusal.NO_DESCRIPTOR)
                 self._wait_a_while(NO_DESCRIPTOR_WAIT_S)
                 return False
             return True  # the caller has gone again, or the network has

@@ -64,7 +64,7 @@ SWITCH_TURNED = (
 """`charging.asterisk.variables.TURNED_AWAY`."""
 LISTENERS = ("agi", "api", "control", "http")
 TURNED = ("source", "full", "crowded_out", "silent", "no_descriptor")
-"""Why a connection was turned away (`charging.door.Turned`)."""
+"""Why a connection was turned away (`charging.door.DoorRefusal`)."""
 FINDINGS = (
     "events_contradict_record",
     "leg_outlived_record",

@@ -125,7 +125,7 @@ class Become:
 class Tell:
     """Log and count what happened."""
 
-    what: told.Told
+    what: told.CallTold
 
 
 LedgerCommand = ReadBalances | Post | Keep
@@ -150,7 +150,7 @@ def hang_up(session: Session, event: HangupOrdered, _context: Context) -> Step:
     return order_end(session, event.reason, "operator", told.HangupOrdered(event.reason))
 
 
-def order_end(session: Session, reason: str, cut_by: str, why: told.Told) -> Step:
+def order_end(session: Session, reason: str, cut_by: str, why: told.CallTold) -> Step:
     """End the call: hang up the caller's channel, and each channel that the switch, asked again, counts to the session.
     The caller's channel may be gone (a Local channel that was optimised away), and a channel that only an event named
     need not be the session's."""

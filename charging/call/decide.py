@@ -77,7 +77,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Turned:
+class NotForwarded:
     """A call that is not forwarded."""
 
     decision: Decision
@@ -142,17 +142,19 @@ class Subscriber:
         return self.account.status is Status.ACTIVE
 
 
-def turned(reason: Reason, subscriber: Subscriber | None) -> Turned:
+def turned(reason: Reason, subscriber: Subscriber | None) -> NotForwarded:
     """Decide what becomes of a call that is not forwarded. If its voicemail is to be paid, the price must be reserved
     first."""
     if subscriber is None or reason is Reason.ACCOUNT_CLOSED:
-        return Turned(Decision.REJECT, reason)
+        return NotForwarded(Decision.REJECT, reason)
     if not subscriber.voicemail_paid:
-        return Turned(Decision.VOICEMAIL, reason)
-    return Turned(Decision.REJECT, reason, sells_voicemail=subscriber.buys)
+        return NotForwarded(Decision.VOICEMAIL, reason)
+    return NotForwarded(Decision.REJECT, reason, sells_voicemail=subscriber.buys)
 
 
-def subscriber_of(tariff: Tariff, number: Number | None, account: Account | None, now_us: int) -> Subscriber | Turned:
+def subscriber_of(
+    tariff: Tariff, number: Number | None, account: Account | None, now_us: int
+) -> Subscriber | NotForwarded:
     """Find whose number it is, with the plan and the price of a message at ``now_us`` (wall clock)."""
     if number is None or account is None:
         return turned(Reason.UNKNOWN_NUMBER, None)
@@ -178,22 +180,22 @@ def obstacle(account: Account, number: Number, target_is_ours: bool) -> Reason |
     return Reason.LOOP if target_is_ours else None
 
 
-CAME_BACK = Turned(Decision.REJECT, Reason.CAME_BACK)
+CAME_BACK = NotForwarded(Decision.REJECT, Reason.CAME_BACK)
 """Never answered, by voicemail neither: an answer would be that of the forward that rings, and would be charged as one.
 Busy, that forward fails, and its caller comes to voicemail once."""
 
 
-DRAINING = Turned(Decision.REJECT, Reason.DRAINING)
-OVERLOADED = Turned(Decision.REJECT, Reason.OVERLOADED)
-TOO_MANY_WAIT = Turned(Decision.REJECT, Reason.TOO_MANY_WAIT)
-TOO_MANY_GIVEN_UP = Turned(Decision.REJECT, Reason.TOO_MANY_GIVEN_UP)
+DRAINING = NotForwarded(Decision.REJECT, Reason.DRAINING)
+OVERLOADED = NotForwarded(Decision.REJECT, Reason.OVERLOADED)
+TOO_MANY_WAIT = NotForwarded(Decision.REJECT, Reason.TOO_MANY_WAIT)
+TOO_MANY_GIVEN_UP = NotForwarded(Decision.REJECT, Reason.TOO_MANY_GIVEN_UP)
 
 
-def without_voicemail(outcome: Turned) -> Turned:
+def without_voicemail(outcome: NotForwarded) -> NotForwarded:
     """Decide what becomes of a call if no message can be taken for want of room: it is not answered. If credit would
     have forwarded it, the subscriber is notified as usual (R13)."""
     if outcome.decision is Decision.VOICEMAIL or (outcome.sells_voicemail and outcome.reason is not Reason.NO_CREDIT):
-        return Turned(Decision.REJECT, Reason.NO_ROOM)
+        return NotForwarded(Decision.REJECT, Reason.NO_ROOM)
     return replace(outcome, sells_voicemail=False) if outcome.sells_voicemail else outcome
 
 
@@ -235,7 +237,7 @@ def is_returned(
     return any(shown & set(spelled(one)) for one in proofs if one)
 
 
-def is_beyond_day(missed: Turned, subscriber: Subscriber, balances: Mapping[str, Balance], day: str) -> bool:
+def is_beyond_day(missed: NotForwarded, subscriber: Subscriber, balances: Mapping[str, Balance], day: str) -> bool:
     """Whether no paid message was taken because of the plan's credit a day, and not for want of credit. ``day`` is
     ``YYYY-MM-DD`` in the operator's zone."""
     cap, price = subscriber.plan.max_credit_per_day, subscriber.message_price
@@ -245,7 +247,13 @@ def is_beyond_day(missed: Turned, subscriber: Subscriber, balances: Mapping[str,
 
 
 def cause_of(
-    missed: Turned, subscriber: Subscriber, rate: Rate | Refusal, posted: int, at_us: int, *, beyond_day: bool = False
+    missed: NotForwarded,
+    subscriber: Subscriber,
+    rate: Rate | Refusal,
+    posted: int,
+    at_us: int,
+    *,
+    beyond_day: bool = False,
 ) -> Cause:
     """Why a call was missed. ``posted`` is the credit in micro-euro, including what is reserved; ``rate`` is the
     target's; ``beyond_day`` comes from :func:`is_beyond_day`."""
@@ -270,7 +278,7 @@ _REFUSALS = {
 }
 
 
-def refused(refusal: Refusal, subscriber: Subscriber) -> Turned:
+def refused(refusal: Refusal, subscriber: Subscriber) -> NotForwarded:
     """Decide for a target that the tariff has no rate for."""
     return turned(_REFUSALS[refusal], subscriber)
 
@@ -302,7 +310,7 @@ class Forward:
 
 def afford(
     setup: Setup, subscriber: Subscriber, rate: Rate, balances: Mapping[str, Balance], policy: Policy
-) -> Forward | Turned:
+) -> Forward | NotForwarded:
     """Plan the first stretch: one horizon and one tick, or as much as can be paid. Returns why not if nothing can."""
     if not subscriber.number.forward_to.startswith("+"):
         return turned(Reason.NOT_COVERED, subscriber)  # a short code: the dialplan dials E.164 alone

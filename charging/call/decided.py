@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from agi.port import Answer, IncomingCall
-from charging.call.decide import Decision, Reason, Subscriber, Turned, Unsold
+from charging.call.decide import Decision, NotForwarded, Reason, Subscriber, Unsold
 from charging.call.model import Session
 from charging.call.storage import Record
 from charging.call.voicemail import Voicemail
@@ -182,7 +182,7 @@ class Notes:
         asked, uid, withheld = request.number, request.unique_id, request.is_withheld
         return cls(Turn.INCOMING, began, tariff, asked, caller=request.caller, withheld=withheld, caller_uid=uid)
 
-    def belongs_to(self, number: Number | None, found: Subscriber | Turned) -> None:
+    def belongs_to(self, number: Number | None, found: Subscriber | NotForwarded) -> None:
         """Whose call it is, as far as it is anyone's."""
         if number is not None:
             self.number, self.account = number.number, number.account

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from charging.call.booking import extend, months_between, pack_pools
-from charging.call.decide import Reason, Setup, Subscriber, Turned, afford, draft_of, obstacle
+from charging.call.decide import NotForwarded, Reason, Setup, Subscriber, afford, draft_of, obstacle
 from charging.call.model import Policy, Session, Short
 from charging.clock import MICROSECONDS, Instant, day_name
 from charging.ledger.accounts import Account, Number
@@ -64,7 +64,7 @@ def forecast(caller: Caller, balances: Balances, at_us: int, *, target_is_ours: 
     subscriber = caller.subscriber()
     refused = obstacle(caller.account, subscriber.number, target_is_ours)
     begun = afford(_setup(at_us), subscriber, caller.rate, balances, _POLICY) if refused is None else None
-    if begun is None or isinstance(begun, Turned):
+    if begun is None or isinstance(begun, NotForwarded):
         return Forecast(refused if begun is None else begun.reason, 0, 0, Short.NO, None)
     draft = begun.draft
     found = extend(draft, balances, 0, draft.rate.max_call_s)

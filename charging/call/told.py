@@ -275,4 +275,4 @@ class SessionReassertedShort:
 
 Errors = QuotaOverrun | EventContradicted | SessionLost | SessionReasserted | SessionReassertedShort
 
-Told = Routine | Warnings | Errors
+CallTold = Routine | Warnings | Errors

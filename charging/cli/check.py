@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from charging.cli.check_findings import Finding, Grade
+from charging.cli.check_results import CheckResult, Grade
 from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import show_json
 
@@ -48,7 +48,7 @@ def check(
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,79}", context):
         raise typer.BadParameter(f"--context: found {context!r}, expected the name of a dialplan context")
     wanted = None if call is None else Wanted(call, context, target)
-    found: list[Finding] = []
+    found: list[CheckResult] = []
     for finding in findings(options(ctx).config, live, wanted):
         found.append(finding)
         if not as_json:

@@ -21,9 +21,9 @@ from charging.app_surroundings import tariff_that_counts
 from charging.asterisk.rehearsal import Rehearsal, Seen, late_ms, seconds
 from charging.call.decided import Fallback
 from charging.cli.check_files import Wanted
-from charging.cli.check_findings import Finding, ok, problem, unknown, warning
 from charging.cli.check_live import while_logged_in
 from charging.cli.check_look import MANAGER_RELOAD, Look, is_denied
+from charging.cli.check_results import CheckResult, ok, problem, unknown, warning
 from charging.cli.client import Client, Document, connected, daemon_answers
 from charging.clock import MICROSECONDS, SystemClock
 from charging.errors import ActionRefused, ConfigError
@@ -63,7 +63,7 @@ class Scene:
     """Micro-euro."""
 
 
-def rehearse(config: Config, wanted: Wanted) -> Iterator[Finding]:
+def rehearse(config: Config, wanted: Wanted) -> Iterator[CheckResult]:
     """Make the call and report what was seen. Raises ChargingError if the daemon refuses the preparations."""
     settings = config.settings
     if not daemon_answers(settings.control.socket):
@@ -99,7 +99,7 @@ def _alone(folder: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _on_stage(client: Client, config: Config, wanted: Wanted, scene: Scene) -> Iterator[Finding]:
+def _on_stage(client: Client, config: Config, wanted: Wanted, scene: Scene) -> Iterator[CheckResult]:
     began = datetime.fromtimestamp(SystemClock().now().wall_us // MICROSECONDS, UTC).isoformat()
     wish = {"plan": scene.plan, "target": scene.target, "amount": format_euro(scene.amount)}
     client.send("PUT", "/rehearsal", {"number": wanted.number, **wish})
@@ -162,13 +162,13 @@ def _is_nobodys(tariff: Tariff, number: str) -> bool:
 # --- the call -------------------------------------------------------------------------------------------------
 
 
-async def _call(config: Config, wanted: Wanted, scene: Scene) -> tuple[Seen, list[Finding]]:
+async def _call(config: Config, wanted: Wanted, scene: Scene) -> tuple[Seen, list[CheckResult]]:
     """Make the call. Raises nothing: a failed login is a finding."""
     look = Look(config, {})
     rehearsal = Rehearsal(look.link, look.clock)
     look.observers.append(rehearsal.observe)
 
-    async def made(_look: Look) -> AsyncIterator[Finding]:
+    async def made(_look: Look) -> AsyncIterator[CheckResult]:
         try:
             await rehearsal.run(wanted.number, wanted.context, scene.target, scene.seconds)
         except ActionRefused as error:
@@ -182,7 +182,7 @@ async def _call(config: Config, wanted: Wanted, scene: Scene) -> tuple[Seen, lis
 # --- what was seen --------------------------------------------------------------------------------------------
 
 
-def _judged(client: Client, wanted: Wanted, scene: Scene, seen: Seen, began: str) -> Iterator[Finding]:
+def _judged(client: Client, wanted: Wanted, scene: Scene, seen: Seen, began: str) -> Iterator[CheckResult]:
     arrived = bool(seen.dialled or seen.decision or seen.strayed)
     decision, others = decision_of(client, wanted, scene, began, KEPT_S if arrived else KEPT_S / 2)
     if decision is None or decision["reason"] == Fallback.UNDECIDED:  # noted from the switch's record: nobody was asked
@@ -205,7 +205,7 @@ def _judged(client: Client, wanted: Wanted, scene: Scene, seen: Seen, began: str
         yield from _booked(client, seen, decision["session"], began)
 
 
-def _not_arrived(wanted: Wanted, seen: Seen, others: int) -> Finding:
+def _not_arrived(wanted: Wanted, seen: Seen, others: int) -> CheckResult:
     where = f"{wanted.number}@{wanted.context}"
     if seen.decision or seen.dialled:
         what = f"{where}: the call was decided ({seen.decision or 'forward'}), but that decision is not kept"
@@ -224,7 +224,7 @@ def _not_arrived(wanted: Wanted, seen: Seen, others: int) -> Finding:
     )
 
 
-def _decided(decision: Document) -> Finding:
+def _decided(decision: Document) -> CheckResult:
     if (decision["outcome"], decision["reason"]) == ("forward", "credit"):
         took = f"in {decision['took_ms']} ms by {decision['daemon'] or 'a daemon'}"
         return ok(PART, f"decided: forward (credit), {decision['quota_s']} s reserved, {took}")
@@ -266,7 +266,7 @@ def _once_there(client: Client, look: Callable[[], Document | None], deadline_s:
     return look()
 
 
-def _limited(seen: Seen, decision: Document) -> Finding:
+def _limited(seen: Seen, decision: Document) -> CheckResult:
     told = seconds(seen.quota)
     if told is None:
         return problem(PART, f"Dial has no S(quota): ASTERISK DOES NOT END A CALL WHEN ITS MONEY ENDS; {SHIPPED}")
@@ -276,7 +276,7 @@ def _limited(seen: Seen, decision: Document) -> Finding:
     return ok(PART, f"the switch itself ends it after {told} s, if nobody extends that; dialled as {seen.dialled}")
 
 
-def _heard(seen: Seen) -> Finding:
+def _heard(seen: Seen) -> CheckResult:
     if seen.heard == "NOISE":
         return ok(PART, f"the warning was heard at the far end, {seen.heard_ms / 1000:.1f} s after the answer")
     if seen.heard == "unmeasured":
@@ -285,7 +285,7 @@ def _heard(seen: Seen) -> Finding:
     return problem(PART, f"the subscriber does NOT hear the warning (R17): nothing sounded at the far end; {cure}")
 
 
-def _cut(seen: Seen, scene: Scene) -> Finding:
+def _cut(seen: Seen, scene: Scene) -> CheckResult:
     late = late_ms(seen, scene.seconds)
     if late is None or not seen.cut:
         return problem(PART, "the call DOES NOT END when its money ends: it went on and was ended by the rehearsal")
@@ -297,7 +297,7 @@ def _cut(seen: Seen, scene: Scene) -> Finding:
     return ok(PART, f"hung up by the switch at the end of the paid time, {max(late, 0)} ms late")
 
 
-def _booked(client: Client, seen: Seen, session: str, began: str) -> Iterator[Finding]:
+def _booked(client: Client, seen: Seen, session: str, began: str) -> Iterator[CheckResult]:
     def look() -> Document | None:
         found = client.items("/cdrs", {"account": REHEARSAL, "since": began})
         return next((one for one in found if one["session"] == session), None)
@@ -321,7 +321,7 @@ def _booked(client: Client, seen: Seen, session: str, began: str) -> Iterator[Fi
         yield warning(PART, "no warning was given: the daemon did not hear of the answer in time")
 
 
-def _cleared(cleared: Document) -> Finding:
+def _cleared(cleared: Document) -> CheckResult:
     if parse_euro(cleared["posted"]) or parse_euro(cleared["reserved"]):
         what = f"the account {REHEARSAL} has € {cleared['posted']}, € {cleared['reserved']} of it reserved"
         return problem(PART, f"{what}: its call is not booked; the next rehearsal takes the money away")

@@ -23,8 +23,8 @@ from charging.asterisk.dialplan import (
     shipped_lines,
     ways_in,
 )
-from charging.cli.check_findings import Finding, ok, problem, unknown, warning
 from charging.cli.check_look import PART, Look, is_denied, shipped, shipped_globals
+from charging.cli.check_results import CheckResult, ok, problem, unknown, warning
 from charging.errors import ActionRefused
 
 EXTENSIONS = "extensions_charging.conf"
@@ -86,7 +86,7 @@ _TRUNK = re.compile(r"PJSIP/(?:[^@/]*@([^/@]+)|([^/@]+)/.*)")
 _LOCAL = re.compile(r"Local/[^@]*@([^/]+)(/.*)?")
 
 
-async def dialplan(look: Look) -> AsyncIterator[Finding]:
+async def dialplan(look: Look) -> AsyncIterator[CheckResult]:
     """Line by line against the shipped file."""
     try:
         reply = await look.link.action("ShowDialPlan", timeout_s=10.0, list_end="ShowDialPlanComplete")
@@ -107,7 +107,7 @@ async def dialplan(look: Look) -> AsyncIterator[Finding]:
         yield finding
 
 
-def _compared(wanted: list[Line], running: list[Line]) -> list[Finding]:
+def _compared(wanted: list[Line], running: list[Line]) -> list[CheckResult]:
     there = set(contexts(running))
     missing = [context for context in contexts(wanted) if context not in there]
     findings = [
@@ -127,7 +127,7 @@ def _compared(wanted: list[Line], running: list[Line]) -> list[Finding]:
     return findings
 
 
-def _arrivals(lines: list[Line]) -> list[Finding]:
+def _arrivals(lines: list[Line]) -> list[CheckResult]:
     """Of the operator's own dialplan: whether, and how, calls come to us."""
     ways = ways_in(lines)
     early = [f"[{line.context}] {line.exten}" for line, answered in ways if answered]
@@ -143,7 +143,7 @@ def _arrivals(lines: list[Line]) -> list[Finding]:
     return [ok(PART, f"calls come to charging-incoming from {', '.join(contexts(line for line, _ in ways))}")]
 
 
-async def _faxes(look: Look, lines: list[Line]) -> AsyncIterator[Finding]:
+async def _faxes(look: Look, lines: list[Line]) -> AsyncIterator[CheckResult]:
     """Whether numbers of the operator's lead to where faxes are received, and are not."""
     to = dict.fromkeys(f"[{line.context}] {line.exten}" for line in leading_to(FAX_IN, lines))
     with suppress(ActionRefused):  # then the settings are unknown, which is told there
@@ -151,7 +151,7 @@ async def _faxes(look: Look, lines: list[Line]) -> AsyncIterator[Finding]:
             yield problem(PART, f"{', '.join(to)} leads to {FAX_IN}, {FAXES_LOST}")
 
 
-async def settings(look: Look) -> AsyncIterator[Finding]:
+async def settings(look: Look) -> AsyncIterator[CheckResult]:
     """Of the dialplan: each that has a value as shipped is told where it has none."""
     try:
         values = {name: await look.value(name) for name in shipped_globals()}
@@ -174,7 +174,7 @@ async def settings(look: Look) -> AsyncIterator[Finding]:
     yield await _agi_address(look, [values.get(name, "") for name in AGI], cure)
 
 
-async def _agi_address(look: Look, asked: list[str], cure: str) -> Finding:
+async def _agi_address(look: Look, asked: list[str], cure: str) -> CheckResult:
     """The dialplan must ask where the daemon listens, first or second."""
     agi = look.config.settings.agi
     said = " and ".join(address for address in asked if address)
@@ -215,7 +215,7 @@ async def _address(host: str) -> str:
     return str(found[0][4][0])
 
 
-async def _trunks(look: Look, lines: list[Line]) -> AsyncIterator[Finding]:
+async def _trunks(look: Look, lines: list[Line]) -> AsyncIterator[CheckResult]:
     """What the forwarded legs are dialled through: the first trunk, and the second where there is one."""
     try:
         ways = [(await look.value(prefix), await look.value(suffix)) for prefix, suffix in TRUNKS]
@@ -235,7 +235,7 @@ async def _trunks(look: Look, lines: list[Line]) -> AsyncIterator[Finding]:
                 yield finding
 
 
-def _through_your_dialplan(context: str, dialled: str, lines: list[Line]) -> Iterator[Finding]:
+def _through_your_dialplan(context: str, dialled: str, lines: list[Line]) -> Iterator[CheckResult]:
     if context not in contexts(lines):
         where = f"forwards are dialled as {dialled}, but the dialplan has no context {context}"
         yield problem(PART, f"{where}: none succeeds")
@@ -253,7 +253,7 @@ def _through_your_dialplan(context: str, dialled: str, lines: list[Line]) -> Ite
         yield from _your_dial(line, hands_on)
 
 
-def _your_dial(line: Line, hands_on: bool) -> Iterator[Finding]:
+def _your_dial(line: Line, hands_on: bool) -> Iterator[CheckResult]:
     """What a ``Dial`` of the operator's should have, and what not, if forwards leave by it. ``hands_on``: his dialplan
     hands Max-Forwards on in a way of its own."""
     where, options = f"[{line.context}] {line.exten}: Dial({line.data})", dial_options(line)
@@ -262,7 +262,7 @@ def _your_dial(line: Line, hands_on: bool) -> Iterator[Finding]:
         yield warning(PART, f"{where}: {why}; add {ONWARD} to its options, or see docs/attach.md for FreePBX")
 
 
-async def _endpoint(look: Look, name: str) -> AsyncIterator[Finding]:
+async def _endpoint(look: Look, name: str) -> AsyncIterator[CheckResult]:
     """The function may be missing, and the endpoint: an OPTIONS to it tells them apart."""
 
     async def setting(field: str) -> str:
@@ -305,7 +305,7 @@ async def _endpoint(look: Look, name: str) -> AsyncIterator[Finding]:
         yield finding
 
 
-async def _endpoint_unseen(look: Look, name: str) -> Finding:
+async def _endpoint_unseen(look: Look, name: str) -> CheckResult:
     try:
         await look.link.action("PJSIPQualify", {"Endpoint": name})
     except ActionRefused as error:
@@ -317,7 +317,7 @@ async def _endpoint_unseen(look: Look, name: str) -> Finding:
     return unknown(PART, f"the trunk's endpoint {name}: {see} must say false, false and more than 0; {load}")
 
 
-async def switch_name(look: Look) -> AsyncIterator[Finding]:
+async def switch_name(look: Look) -> AsyncIterator[CheckResult]:
     """Unset, unless daemons with different names share the switch."""
     name = look.config.settings.switch.id
     try:

@@ -25,7 +25,7 @@ from charging.app_surroundings import (
     unusable_socket,
     wrong_templates,
 )
-from charging.cli.check_findings import Finding, ok, problem, unknown, warning
+from charging.cli.check_results import CheckResult, ok, problem, unknown, warning
 from charging.cli.client import connected, daemon_answers
 from charging.cli.options import check_there
 from charging.clock import SystemClock
@@ -61,7 +61,7 @@ class Wanted:
     """Where the call is forwarded to, as the books see it; it is not dialled."""
 
 
-def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Finding]:
+def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[CheckResult]:
     """Everything that was looked at, as it was found. A missing secret is one problem among the others."""
     try:
         check_there(file)
@@ -98,7 +98,7 @@ def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Fin
         yield from rehearsed(config, call)
 
 
-def _tariff(settings: Settings) -> Iterator[Finding]:
+def _tariff(settings: Settings) -> Iterator[CheckResult]:
     file = settings.tariff
     try:
         tariff = tariff_that_counts(settings, SystemClock())
@@ -116,7 +116,7 @@ def _tariff(settings: Settings) -> Iterator[Finding]:
     yield ok("tariff", f"{file}: revision {tariff.revision}, digest {tariff.digest}, plans {', '.join(tariff.plans)}")
 
 
-def _prompts(folder: str) -> Iterator[Finding]:
+def _prompts(folder: str) -> Iterator[CheckResult]:
     """No problems: calls are charged without a warning to the subscriber."""
     missing = missing_prompts(folder)
     if missing is None:
@@ -129,7 +129,7 @@ def _prompts(folder: str) -> Iterator[Finding]:
         yield ok("prompts", f"{folder}: {len(PROMPTS)} files")
 
 
-def _templates(mail: Mail | None) -> Iterator[Finding]:
+def _templates(mail: Mail | None) -> Iterator[CheckResult]:
     """Of the operator's own. No problems, since calls are charged without mails."""
     if mail is None or mail.templates is None:
         return
@@ -139,7 +139,7 @@ def _templates(mail: Mail | None) -> Iterator[Finding]:
         yield ok("templates", str(mail.templates))
 
 
-def _mail(config: Config | None, mail: Mail | None) -> Iterator[Finding]:
+def _mail(config: Config | None, mail: Mail | None) -> Iterator[CheckResult]:
     """Whether the mail server is there; a warning, since mails wait."""
     if mail is None or config is None:
         return
@@ -147,7 +147,7 @@ def _mail(config: Config | None, mail: Mail | None) -> Iterator[Finding]:
     yield warning("mail", trouble) if trouble else ok("mail", f"{mail.host}:{mail.port} ({mail.tls}) answers")
 
 
-def _places(settings: Settings) -> Iterator[Finding]:
+def _places(settings: Settings) -> Iterator[CheckResult]:
     """Where the daemon is about to listen and to write. One that runs has all of it."""
     if daemon_answers(settings.control.socket):
         return
@@ -159,7 +159,7 @@ def _places(settings: Settings) -> Iterator[Finding]:
     yield from (warning("fax", text) for text in unusable_fax_folder(settings))
 
 
-def _ledger(settings: Settings) -> Iterator[Finding]:
+def _ledger(settings: Settings) -> Iterator[CheckResult]:
     file = settings.ledger.sqlite_file
     if file is not None and not file.exists() and not daemon_answers(settings.control.socket):
         unusable = [problem("ledger", text) for text in unusable_ledger_folder(settings)]
@@ -180,7 +180,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
         yield ok("ledger", f"{settings.ledger.url}: {how}")
 
 
-def _spool(settings: Settings) -> Iterator[Finding]:
+def _spool(settings: Settings) -> Iterator[CheckResult]:
     """Whether callers who fill a disk with messages, faxes or lines of Asterisk's log fill what all calls need."""
     folder, file = settings.switch.voicemail_dir_on_switch, settings.ledger.sqlite_file
     needed = {"the ledger": file and file.parent, "Asterisk's AstDB (the black box)": ASTDB_FOLDER}
@@ -198,7 +198,7 @@ def _spool(settings: Settings) -> Iterator[Finding]:
             yield warning("switch", f"{what}, and can {how}; {cure}")
 
 
-def _openid(settings: Settings) -> Iterator[Finding]:
+def _openid(settings: Settings) -> Iterator[CheckResult]:
     """Whether people can log in to the console by the login provider; a warning, since passwords do without."""
     if (console := settings.console) is None or console.openid_issuer is None:
         return
@@ -211,7 +211,7 @@ def _openid(settings: Settings) -> Iterator[Finding]:
         yield ok("console", f"{console.openid_issuer} answers; it must send browsers back to {back}")
 
 
-def _customer_page(settings: Settings) -> Iterator[Finding]:
+def _customer_page(settings: Settings) -> Iterator[CheckResult]:
     """Whether customers can be told apart by their addresses, by which bad links and hooks are counted. A warning,
     since calls do without."""
     page = settings.customer_page
@@ -221,7 +221,7 @@ def _customer_page(settings: Settings) -> Iterator[Finding]:
     yield warning("customer page", f"{why}: name the proxy by customer_page.trusted_proxies")
 
 
-def _payments(config: Config | None, settings: Settings) -> Iterator[Finding]:
+def _payments(config: Config | None, settings: Settings) -> Iterator[CheckResult]:
     """Whether what customers pay is real, and the provider can tell us of it. Warnings, since calls do without."""
     page = settings.customer_page
     if page is None or page.payment_provider == "none" or config is None or config.payment_key is None:
@@ -239,7 +239,7 @@ def _payments(config: Config | None, settings: Settings) -> Iterator[Finding]:
         yield ok("payments", f"{provider}, which tells {page.url}/hooks/{provider}")
 
 
-def _webhooks(config: Config | None, settings: Settings) -> Iterator[Finding]:
+def _webhooks(config: Config | None, settings: Settings) -> Iterator[CheckResult]:
     """Whether each program that is told what happens can be, and has taken everything. Warnings, since calls do
     without."""
     if config is None or not settings.webhooks:
@@ -280,7 +280,7 @@ def _is_private(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _fax_programs() -> Iterator[Finding]:
+def _fax_programs() -> Iterator[CheckResult]:
     if missing := [program for program in PACKAGES if shutil.which(program) is None]:
         install = f"apt-get install {' '.join(dict.fromkeys(PACKAGES[program] for program in missing))}"
         yield warning("fax", f"no fax can be sent without {', '.join(missing)}: {install}")
@@ -288,7 +288,7 @@ def _fax_programs() -> Iterator[Finding]:
         yield ok("fax", f"{', '.join(PACKAGES)} are there")
 
 
-def _fax_mail(fax: Fax) -> Finding:
+def _fax_mail(fax: Fax) -> CheckResult:
     if not fax.mail_from_counts:
         own = "only those sent to an account's own address are faxed (`charging fax address new`)"
         return ok("fax", f"of faxes by mail {own}; to take those that customers send from theirs: fax.mail_from_counts")
@@ -300,7 +300,7 @@ def _fax_mail(fax: Fax) -> Finding:
     return ok("fax", f"faxes by mail are taken if {by} proves their From; the DNS answers")
 
 
-def _live(config: Config | None, settings: Settings) -> list[Finding]:
+def _live(config: Config | None, settings: Settings) -> list[CheckResult]:
     if config is None:
         return [unknown("switch", "not looked at without the AMI secret")]
     from charging.cli.check_live import live_findings  # talks to the switch: only here
@@ -308,7 +308,7 @@ def _live(config: Config | None, settings: Settings) -> list[Finding]:
     return asyncio.run(live_findings(config, _mailboxes(settings)))
 
 
-def rehearsed(config: Config, call: Wanted) -> Iterator[Finding]:
+def rehearsed(config: Config, call: Wanted) -> Iterator[CheckResult]:
     """A call, made and looked at."""
     from charging.cli.check_call import rehearse  # talks to the switch: only here
 
@@ -328,7 +328,7 @@ def _mailboxes(settings: Settings) -> dict[str, str]:
     return {each["number"]: each["mailbox"] or each["number"].removeprefix("+") for each in numbers}
 
 
-def _fax_room(fax: Fax) -> Iterator[Finding]:
+def _fax_room(fax: Fax) -> Iterator[CheckResult]:
     """Whether documents are read at all: not where their disk is nearly full."""
     there = next(one for one in (fax.folder, *fax.folder.parents) if one.exists())
     if (free := shutil.disk_usage(there).free) < ROOM_BYTES:
@@ -336,7 +336,7 @@ def _fax_room(fax: Fax) -> Iterator[Finding]:
         yield warning("fax", f"NO FAX IS SENT: {what} no document is read; make room, or give it a disk of its own")
 
 
-def _fax_sandbox(fax: Fax) -> Iterator[Finding]:
+def _fax_sandbox(fax: Fax) -> Iterator[CheckResult]:
     """Whether what reads strangers' documents can be shut in here. Warnings, since calls do without faxes."""
     if not (why := sandbox.missing()):
         yield ok("fax", "documents are read in a sandbox (Landlock and seccomp)")

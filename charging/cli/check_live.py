@@ -14,8 +14,8 @@ from charging.asterisk.probe import Found
 from charging.asterisk.reply import LinkState
 from charging.call.running import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
 from charging.cli import check_dialplan
-from charging.cli.check_findings import Finding, ok, problem, unknown, warning
 from charging.cli.check_look import MANAGER_RELOAD, PART, Look, is_denied
+from charging.cli.check_results import CheckResult, ok, problem, unknown, warning
 from charging.errors import ActionRefused, ActionTimeout, SwitchError
 from charging.ledger.accounts import Language
 from charging.logs import silence_logs
@@ -100,18 +100,18 @@ CLOCK_WARNING_US, CLOCK_PROBLEM_US = 1_000_000, 5_000_000
 NUMBERS_SHOWN = 3
 
 
-async def live_findings(config: Config, mailboxes: Mapping[str, str]) -> list[Finding]:
+async def live_findings(config: Config, mailboxes: Mapping[str, str]) -> list[CheckResult]:
     """Log in and look. ``mailboxes`` are those of the subscribers' numbers."""
     return await while_logged_in(Look(config, dict(mailboxes)), LOOK_TIMEOUT_S, _findings)
 
 
 async def while_logged_in(
-    look: Look, limit_s: int, findings: Callable[[Look], AsyncIterator[Finding]]
-) -> list[Finding]:
+    look: Look, limit_s: int, findings: Callable[[Look], AsyncIterator[CheckResult]]
+) -> list[CheckResult]:
     """Log in and run the looks; a login that fails is a finding too."""
     silence_logs()
     link = asyncio.create_task(look.keep(), name="ami-link")
-    found: list[Finding] = []
+    found: list[CheckResult] = []
     try:
         async with asyncio.timeout(limit_s):
             state, detail = await look.state
@@ -128,14 +128,14 @@ async def while_logged_in(
     return found
 
 
-def _no_link(config: Config, state: LinkState, detail: str) -> Finding:
+def _no_link(config: Config, state: LinkState, detail: str) -> CheckResult:
     ami = config.settings.switch.ami
     secret = f"the secret in {ami.secret_file}" if ami.secret_file else f"the secret in ${ami.secret_env}"
     what, advice = NO_LINK[state]
     return problem(PART, f"{what}: {detail}; {advice.format(secret=secret)}")
 
 
-async def _findings(look: Look) -> AsyncIterator[Finding]:
+async def _findings(look: Look) -> AsyncIterator[CheckResult]:
     ami = look.config.settings.switch.ami
     yield ok(PART, f"AMI login as {ami.user!r} at {ami.host}:{ami.port}")
     parts = (_rights, _version, check_dialplan.dialplan, check_dialplan.settings, check_dialplan.switch_name)
@@ -144,7 +144,7 @@ async def _findings(look: Look) -> AsyncIterator[Finding]:
             yield finding
 
 
-async def _rights(look: Look) -> AsyncIterator[Finding]:
+async def _rights(look: Look) -> AsyncIterator[CheckResult]:
     commands = (await look.link.action("ListCommands")).headers
     missing = await look.control.permissions()
     for right in missing.needed:
@@ -164,7 +164,7 @@ async def _rights(look: Look) -> AsyncIterator[Finding]:
         look.absent.add("app_voicemail")
 
 
-async def _version(look: Look) -> AsyncIterator[Finding]:
+async def _version(look: Look) -> AsyncIterator[CheckResult]:
     try:
         reply = await look.link.action("CoreSettings")
     except ActionRefused as error:
@@ -180,7 +180,7 @@ async def _version(look: Look) -> AsyncIterator[Finding]:
         yield ok(PART, f"Asterisk {version}")
 
 
-async def _modules(look: Look) -> AsyncIterator[Finding]:
+async def _modules(look: Look) -> AsyncIterator[CheckResult]:
     """Seeing modules needs the right ``system``, which the daemon does well without: some were seen at work."""
     unseen = []
     for name, purpose in ((name, purpose) for name, purpose in MODULES.items() if name not in look.absent):
@@ -215,7 +215,7 @@ async def _is_loaded(look: Look, module: str) -> bool | None:
     return True
 
 
-async def _call_inside(look: Look) -> AsyncIterator[Finding]:
+async def _call_inside(look: Look) -> AsyncIterator[CheckResult]:
     """A call that rings nobody: what can not be read is provoked."""
     folder = PurePosixPath(look.config.settings.switch.prompts_dir_on_switch)
     names = (PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW)
@@ -245,7 +245,7 @@ async def _call_inside(look: Look) -> AsyncIterator[Finding]:
         look.proven.add("app_chanspy")
 
 
-def _events(found: Found) -> list[Finding]:
+def _events(found: Found) -> list[CheckResult]:
     """Check what the switch reported about the call."""
     findings = []
     if not found.deadline:
@@ -267,7 +267,7 @@ def _events(found: Found) -> list[Finding]:
     return findings
 
 
-def _ears(found: Found, prompts: list[str]) -> list[Finding]:
+def _ears(found: Found, prompts: list[str]) -> list[CheckResult]:
     """What the subscriber hears."""
     findings = []
     if not found.feature:
@@ -289,7 +289,7 @@ def _ears(found: Found, prompts: list[str]) -> list[Finding]:
     return findings
 
 
-async def _voicemail(look: Look) -> AsyncIterator[Finding]:
+async def _voicemail(look: Look) -> AsyncIterator[CheckResult]:
     """Mailboxes, by the numbers that would use them."""
     if "app_voicemail" in look.absent:
         yield problem(PART, NO_VOICEMAIL)
@@ -327,7 +327,7 @@ def _most_s(entry: AmiMessage, call_s: int) -> int:
     return (whole(entry.get("MaxMessageCount")) or MESSAGES) * min(longest, call_s)
 
 
-def _room(folder: str, seconds: int, mailboxes: int) -> Finding:
+def _room(folder: str, seconds: int, mailboxes: int) -> CheckResult:
     """Check whether strangers can fill the disk. If the spool is another machine's, its operator must check."""
     needed, free = seconds * SPOOL_BYTES_A_S, spool_free(folder)
     what = f"callers can leave {needed / 1e9:.1f} GB of messages in {mailboxes} mailboxes"
@@ -343,7 +343,7 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:NUMBERS_SHOWN]) + (", ..." if len(names) > NUMBERS_SHOWN else "")
 
 
-async def _clocks(look: Look) -> AsyncIterator[Finding]:
+async def _clocks(look: Look) -> AsyncIterator[CheckResult]:
     """The switch's against ours: months, time bands and the end of a fax's order are told by both."""
     before = look.clock.now()
     try:
@@ -362,7 +362,7 @@ async def _clocks(look: Look) -> AsyncIterator[Finding]:
     yield problem(PART, found) if apart > CLOCK_PROBLEM_US else warning(PART, found)
 
 
-async def _black_box(look: Look) -> AsyncIterator[Finding]:
+async def _black_box(look: Look) -> AsyncIterator[CheckResult]:
     try:
         records = await look.control.black_box()
     except ActionRefused as error:

@@ -21,10 +21,10 @@ from charging.call.decide import (
     TOO_MANY_WAIT,
     Cause,
     Decision,
+    NotForwarded,
     Reason,
     Setup,
     Subscriber,
-    Turned,
     Unsold,
     afford,
     cause_of,
@@ -115,7 +115,7 @@ class MissedCall:
     cause: Cause
 
 
-def _obstacle(subscriber: Subscriber, called: Called) -> Turned | None:
+def _obstacle(subscriber: Subscriber, called: Called) -> NotForwarded | None:
     reason = obstacle(subscriber.account, subscriber.number, called.target_is_ours)
     return None if reason is None else turned(reason, subscriber)
 
@@ -230,7 +230,7 @@ class Desk:
         number, account = (None, None) if called is None else (called.number, called.account)
         found = subscriber_of(self._tariff(), number, account, self._clock.now().wall_us)
         notes.belongs_to(number, found)
-        if isinstance(found, Turned):
+        if isinstance(found, NotForwarded):
             return self._turned(found, number, found, request.number)
         assert called is not None, "a subscriber was called"
         decided = (
@@ -239,7 +239,7 @@ class Desk:
             or await self._came_back(request, found)
             or await self._reserve(request, found, called.balances, notes)
         )
-        if not isinstance(decided, Turned):
+        if not isinstance(decided, NotForwarded):
             self._registry.start(decided, source)
             return self._forwarded(decided, found.number)
         if not self._has_room():
@@ -271,7 +271,7 @@ class Desk:
         number = await self._store.directory.number(record.number)
         subscriber = await self._subscriber(number)
         notes.belongs_to(number, subscriber)
-        outcome = subscriber if isinstance(subscriber, Turned) else turned(Reason.FORWARD_FAILED, subscriber)
+        outcome = subscriber if isinstance(subscriber, NotForwarded) else turned(Reason.FORWARD_FAILED, subscriber)
         if not self._has_room():
             outcome = without_voicemail(outcome)
         sells = isinstance(subscriber, Subscriber) and outcome.sells_voicemail
@@ -362,13 +362,13 @@ class Desk:
             return called
         return called if await self._switch.is_rehearsal(request.unique_id) else None
 
-    async def _subscriber(self, number: Number | None) -> Subscriber | Turned:
+    async def _subscriber(self, number: Number | None) -> Subscriber | NotForwarded:
         return await find_subscriber(self._store.directory, self._tariff(), number, self._clock.now().wall_us)
 
-    def _draining(self) -> Turned | None:
+    def _draining(self) -> NotForwarded | None:
         return DRAINING if self._registry.policy.refuses_new else None
 
-    async def _came_back(self, request: IncomingCall, subscriber: Subscriber) -> Turned | None:
+    async def _came_back(self, request: IncomingCall, subscriber: Subscriber) -> NotForwarded | None:
         """Refuse a call that is this account's own forward, coming back.
 
         A phone that diverts to the subscriber's own number would turn one call into as many as the plan allows, each
@@ -402,7 +402,7 @@ class Desk:
 
     async def _reserve(
         self, request: IncomingCall, subscriber: Subscriber, balances: Mapping[str, Balance], notes: Notes
-    ) -> Session | Turned:
+    ) -> Session | NotForwarded:
         """Reserve the forward's first stretch, and return its session. ``balances`` are as read just now; the ledger
         checks again when it reserves."""
         now = self._clock.now()
@@ -433,7 +433,7 @@ class Desk:
         for _ in range(RESERVE_TRIES_MAX):
             notes.saw(balances, day_name(rate.zone_info, now.wall_us))
             decided = afford(setup, subscriber, rate, balances, self._registry.policy)
-            if isinstance(decided, Turned):
+            if isinstance(decided, NotForwarded):
                 return decided
             at_us = decided.draft.opened.wall_us
             session, transfer = reserve_transfer(decided.draft, decided.extension, at_us, decided.reason.value)
@@ -446,7 +446,7 @@ class Desk:
         self,
         request: IncomingCall,
         subscriber: Subscriber,
-        why: Turned,
+        why: NotForwarded,
         balances: Mapping[str, Balance],
         notes: Notes,
     ) -> Voicemail | None:
@@ -493,7 +493,7 @@ class Desk:
         held = await self._packs.held(tariff.terms, balances)
         return allowance(tariff, plan, MESSAGES, self._clock.now().wall_us, held=held)
 
-    async def _tell_if_missed(self, outcome: Turned, subscriber: Subscriber, caller: str, notes: Notes) -> None:
+    async def _tell_if_missed(self, outcome: NotForwarded, subscriber: Subscriber, caller: str, notes: Notes) -> None:
         """Report a missed call if credit would have made a forward or a message of it."""
         if not outcome.is_missed:
             return
@@ -553,7 +553,9 @@ class Desk:
             mailbox=mailbox_of(number),
         )
 
-    def _turned(self, outcome: Turned, number: Number | None, found: Subscriber | Turned, asked: str) -> Answer:
+    def _turned(
+        self, outcome: NotForwarded, number: Number | None, found: Subscriber | NotForwarded, asked: str
+    ) -> Answer:
         """Answer a call that is not forwarded. ``asked`` is the called number, which may be no account's. Voicemail
         speaks the subscriber's language; without a subscriber no language is set."""
         self._observe(CallDecided(outcome.decision, outcome.reason, number=asked))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from charging.call.decide import Subscriber, Turned, spellings, subscriber_of
+from charging.call.decide import NotForwarded, Subscriber, spellings, subscriber_of
 from charging.ledger.accounts import Number
 from charging.ledger.port import Directory
 from charging.tariff.tariff import Tariff
@@ -20,7 +20,7 @@ async def find_number(directory: Directory, tariff: Tariff, dialled: str) -> Num
 
 async def find_subscriber(
     directory: Directory, tariff: Tariff, number: Number | None, now_us: int
-) -> Subscriber | Turned:
+) -> Subscriber | NotForwarded:
     """Find whose number it is, with the plan and the price of a message now (wall clock). Raises LedgerError."""
     account = None if number is None else await directory.account(number.account)
     return subscriber_of(tariff, number, account, now_us)

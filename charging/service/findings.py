@@ -40,7 +40,7 @@ MEANINGS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ReportedFinding:
     """One of them."""
 
     id: str
@@ -73,16 +73,16 @@ class Findings:
         self._store = store
         self._clock = clock
 
-    async def all(self) -> list[Finding]:
+    async def all(self) -> list[ReportedFinding]:
         """Every finding, the newest first. Raises LedgerError."""
-        found: list[Finding] = []
+        found: list[ReportedFinding] = []
         after = ""
         while page := await self._store.documents.list_documents(COLLECTION, after, PAGE_ROWS):
             found += map(_finding, page)
             after = page[-1].id
         return sorted(found, key=lambda one: (one.found_us, one.id), reverse=True)
 
-    async def acknowledge(self, id: str, reason: str) -> Finding | Refused:
+    async def acknowledge(self, id: str, reason: str) -> ReportedFinding | Refused:
         """Note beside a finding what was done about it, once. Raises LedgerError."""
         if (wrong := text.reason(reason)) is not None:
             return wrong
@@ -100,12 +100,12 @@ class Findings:
         return _finding(changed)
 
 
-def _finding(document: Document) -> Finding:
+def _finding(document: Document) -> ReportedFinding:
     try:
         found = CODEC.load(document.body)
     except ValueError as error:
         raise LedgerCorrupt(f"the finding {document.id} cannot be read") from error
-    return Finding(
+    return ReportedFinding(
         id=document.id,
         kind=found.kind,
         session=found.session,

@@ -29,7 +29,7 @@ Document = dict[str, Any]
 _UNKNOWN = {"ledger_unavailable", "bug"}
 
 
-class Problem(Exception):
+class AskFailed(Exception):
     """It was refused, or could not be answered."""
 
     def __init__(self, status: int, document: Mapping[str, Any]) -> None:
@@ -51,7 +51,7 @@ class _Recent:
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     answered_us: int | None = None
     """Monotonic."""
-    answer: Document | Problem = field(default_factory=dict)
+    answer: Document | AskFailed = field(default_factory=dict)
 
     def is_fresh(self, now_us: int) -> bool:
         return self.answered_us is not None and now_us - self.answered_us < FRESH_US
@@ -72,16 +72,16 @@ class Asks:
         self._http = httpx.AsyncClient(transport=transport, base_url="http://pages", timeout=TIMEOUT_S)
 
     async def get(self, path: str, **params: str | int | None) -> Document:
-        """The resource. Raises Problem."""
+        """The resource. Raises AskFailed."""
         given = {name: value for name, value in params.items() if value not in (None, "")}
         return _document(await self._http.get(path, params=given))
 
     async def recent(self, path: str, **params: str | int | None) -> Document:
-        """The resource as it was a second ago at most, asked once for all who want it. Raises Problem."""
+        """The resource as it was a second ago at most, asked once for all who want it. Raises AskFailed."""
         return await self._shared((path, *sorted(params.items())), lambda: self.get(path, **params))
 
     async def _shared(self, question: object, ask: Callable[[], Awaitable[Document]]) -> Document:
-        """What ``ask`` answers, or has answered (also with a Problem) within FRESH_US."""
+        """What ``ask`` answers, or has answered (also with a AskFailed) within FRESH_US."""
         now_us = self.service.clock.now().mono_us
         self._recent = {key: one for key, one in self._recent.items() if one.asking.locked() or one.is_fresh(now_us)}
         one = self._recent.setdefault(question, _Recent())
@@ -89,17 +89,17 @@ class Asks:
             if not one.is_fresh(self.service.clock.now().mono_us):
                 try:
                     one.answer = await ask()
-                except Problem as problem:
+                except AskFailed as problem:
                     one.answer = problem
                 one.answered_us = self.service.clock.now().mono_us
-        if isinstance(one.answer, Problem):
+        if isinstance(one.answer, AskFailed):
             raise one.answer
         return one.answer
 
     async def order(
         self, method: str, path: str, body: Document | None, key: str, *, by: str, params: Mapping[str, str]
     ) -> Document:
-        """A change that the actor ``by`` makes, at most once for each key. Raises Problem."""
+        """A change that the actor ``by`` makes, at most once for each key. Raises AskFailed."""
         headers = {"Idempotency-Key": key}
         with acting(by):
             try:
@@ -109,7 +109,7 @@ class Asks:
         return _document(answer)
 
     async def hand_in(self, path: str, document: bytes, key: str, *, by: str, params: Mapping[str, str]) -> Document:
-        """A document, at most once for each key. Raises Problem."""
+        """A document, at most once for each key. Raises AskFailed."""
         headers = {"Idempotency-Key": key, "Content-Type": "application/octet-stream"}
         with acting(by):
             answer = await self._http.post(
@@ -118,7 +118,7 @@ class Asks:
         return _document(answer)
 
     async def facts(self) -> Mapping[str, str]:
-        """What the daemon says of itself. Raises Problem."""
+        """What the daemon says of itself. Raises AskFailed."""
         if self._daemon is None:
             return {}
         facts: Mapping[str, str] = (await self._shared("facts", partial(_health, self._daemon)))["facts"]
@@ -129,7 +129,7 @@ async def _health(daemon: httpx.AsyncClient) -> Document:
     try:
         return _document(await daemon.get("http://daemon/health", timeout=PING_S))
     except httpx.HTTPError as error:
-        raise Problem(503, {"detail": f"the daemon does not answer ({type(error).__name__})"}) from error
+        raise AskFailed(503, {"detail": f"the daemon does not answer ({type(error).__name__})"}) from error
 
 
 def path(*parts: str) -> str:
@@ -140,5 +140,5 @@ def path(*parts: str) -> str:
 def _document(answer: httpx.Response) -> Document:
     document: Document = answer.json()
     if answer.is_error:
-        raise Problem(answer.status_code, document)
+        raise AskFailed(answer.status_code, document)
     return document

@@ -17,7 +17,7 @@ import pytest
 from charging.asterisk import rehearsal
 from charging.cli import check_call
 from charging.cli.check_files import Wanted, findings, rehearsed
-from charging.cli.check_findings import Finding, Grade
+from charging.cli.check_results import CheckResult, Grade
 from charging.lab import CallState, Lab
 from charging.lab.daemon import DaemonProcess
 from charging.ledger.accounts import REHEARSAL
@@ -40,7 +40,7 @@ TALK_S = 6
 class Said:
     """What the rehearsal said."""
 
-    def __init__(self, found: list[Finding]) -> None:
+    def __init__(self, found: list[CheckResult]) -> None:
         self.found = [one for one in found if one.part == "rehearsal"]
 
     def wrong(self) -> list[str]:
@@ -53,7 +53,7 @@ class Said:
 async def rehearse(daemon: DaemonProcess, context: str = "trunk", number: str = SPARE) -> Said:
     """The rehearsal alone, without the looks that go before it."""
 
-    def run() -> list[Finding]:
+    def run() -> list[CheckResult]:
         return list(rehearsed(load_config(daemon.settings), Wanted(number, context)))
 
     return Said(await asyncio.to_thread(run))
@@ -86,7 +86,7 @@ async def test_a_right_set_up_keeps_every_promise_and_leaves_nothing(lab: Lab, t
     async with engine(lab, tmp_path) as live:
         before = await live.balance(), await live.journal()
 
-        def run() -> list[Finding]:
+        def run() -> list[CheckResult]:
             return list(findings(live.daemon.settings, live=False, call=Wanted(SPARE, "trunk")))
 
         found = await asyncio.to_thread(run)

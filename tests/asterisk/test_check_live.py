@@ -16,8 +16,8 @@ import pytest
 
 from charging.cli.check_dialplan import FAXES_HERE, T38_IN_CALLS
 from charging.cli.check_files import findings
-from charging.cli.check_findings import Finding, Grade
 from charging.cli.check_live import AT_WORK, MODULES
+from charging.cli.check_results import CheckResult, Grade
 from charging.lab import Lab
 from charging.lab.daemon import DaemonProcess
 from charging.ledger.accounts import Account, Language, Number
@@ -52,7 +52,7 @@ class Edit:
 class Checked:
     """What the check says."""
 
-    findings: list[Finding]
+    findings: list[CheckResult]
 
     def of(self, grade: Grade) -> list[str]:
         return [one.text for one in self.findings if one.part == "switch" and one.grade is grade]

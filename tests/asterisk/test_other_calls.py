@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from charging.cli.check_findings import Grade
+from charging.cli.check_results import Grade
 from charging.lab import Call, CallState, Lab, mobile
 from tests.asterisk.engine import engine
 from tests.asterisk.operator_setup import operator_setup

@@ -17,7 +17,7 @@ from agi.protocol import Request, Result
 from agi.routes import routes_for
 from agi.server import AgiLimits, AgiOutcome, AgiServer, Conversation
 from charging.clock import SystemClock
-from charging.door import CannotServe, Guest, Turned
+from charging.door import CannotServe, DoorRefusal, Guest
 from charging.log_limit import LINES
 from charging.sources import Sources
 from tests.fakes.agi_client import AgiClient, header
@@ -531,7 +531,7 @@ async def test_complete_but_silent_clients_shut_no_call_out(office: Office) -> N
 
 @pytest.mark.parametrize("source", ["127.0.0.2", "127.0.0.3"])
 async def test_an_address_that_is_not_the_switchs_is_turned_away_at_the_door(source: str) -> None:
-    desk, outcomes, turned = Desk(), list[AgiOutcome](), list[Turned]()
+    desk, outcomes, turned = Desk(), list[AgiOutcome](), list[DoorRefusal]()
     server = AgiServer(
         routes_for(desk),
         SystemClock(),
@@ -546,7 +546,7 @@ async def test_an_address_that_is_not_the_switchs_is_turned_away_at_the_door(sou
     with contextlib.suppress(ConnectionResetError):
         assert await reader.read() == b""
     writer.transport.abort()
-    assert (turned, outcomes, desk.calls) == ([Turned.SOURCE], [], [])
+    assert (turned, outcomes, desk.calls) == ([DoorRefusal.SOURCE], [], [])
     await AgiClient().call(server.port, "incoming", NUMBER, CALLER, UID, CHANNEL, "allowed", "")
     await eventually(lambda: outcomes == [AgiOutcome.ANSWERED])
     await server.close()

@@ -21,7 +21,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from charging.cli import check_files
-from charging.cli.check_findings import Grade
+from charging.cli.check_results import Grade
 from charging.fax import convert, sandbox
 from charging.fax.convert import LEFT_BYTES, ROOM_BYTES, TIME_S, Room, _run
 from charging.service.refusal import Code, Refused

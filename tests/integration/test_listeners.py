@@ -19,7 +19,7 @@ from fastapi import FastAPI, Request, Response
 
 from agi.server import AgiServer, Conversation
 from charging.clock import SystemClock
-from charging.door import NO_DESCRIPTOR_WAIT_S, Door, Guest, Turned, listen
+from charging.door import NO_DESCRIPTOR_WAIT_S, Door, DoorRefusal, Guest, listen
 from charging.lab.ports import free_port
 from charging.log_limit import LINES
 from charging.metrics import Metrics
@@ -65,7 +65,7 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class Place:
     """A listener that runs, and what its door has said."""
 
-    def __init__(self, reach: Callable[[], Coroutine[Any, Any, Connection]], turned: list[Turned]) -> None:
+    def __init__(self, reach: Callable[[], Coroutine[Any, Any, Connection]], turned: list[DoorRefusal]) -> None:
         self._reach = reach
         self.port = 0
         """Where there is one."""
@@ -93,7 +93,7 @@ class Place:
 @contextlib.asynccontextmanager
 async def served(kind: str, folder: Path, limits: HttpLimits = PATIENT, **front: Any) -> AsyncIterator[Place]:
     """The application on a port, or on a Unix socket."""
-    turned: list[Turned] = []
+    turned: list[DoorRefusal] = []
     ready = asyncio.Event()
     shown = Front(kind, limits, observe=turned.append, **front)
     if kind == "control":
@@ -197,7 +197,7 @@ async def test_silent_clients_make_room_for_who_says_something(kind: str, tmp_pa
         for _ in range(5 * LIMIT):
             await place.connect()
         await place.answers()
-        assert place.turned.count(Turned.CROWDED_OUT) >= 4 * LIMIT
+        assert place.turned.count(DoorRefusal.CROWDED_OUT) >= 4 * LIMIT
 
 
 async def test_clients_that_are_idle_after_an_answer_make_room_too(kind: str, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ async def test_clients_that_are_idle_after_an_answer_make_room_too(kind: str, tm
             writer.write(REQUEST)
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         await place.answers()
-        assert Turned.FULL not in place.turned
+        assert DoorRefusal.FULL not in place.turned
 
 
 async def test_whoever_is_being_served_keeps_the_place_and_the_newcomer_is_turned_away(
@@ -222,7 +222,7 @@ async def test_whoever_is_being_served_keeps_the_place_and_the_newcomer_is_turne
             served_ones.append((reader, writer))
         newcomer, _ = await place.connect()
         assert await is_cut_off(newcomer) == b""
-        assert place.turned == [Turned.FULL]
+        assert place.turned == [DoorRefusal.FULL]
         for reader, writer in served_ones:
             writer.write(b"hello")
             await reader.readline()
@@ -258,7 +258,7 @@ async def test_one_address_that_owes_something_on_all_places_makes_room_for_anot
             while not (said := await another("127.0.0.2")):  # noqa: ASYNC110 - until the system holds no more answers
                 await asyncio.sleep(0)
         assert said.startswith(b"HTTP/1.1 200")
-        assert Turned.CROWDED_OUT in place.turned
+        assert DoorRefusal.CROWDED_OUT in place.turned
 
 
 async def test_of_two_addresses_that_owe_something_the_one_with_more_places_makes_room(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ async def test_of_two_addresses_that_owe_something_the_one_with_more_places_make
             assert (await reader.readline()).startswith(b"HTTP/1.1 100")
             readers.append((reader, writer))
         await place.answers()
-        assert place.turned == [Turned.CROWDED_OUT]
+        assert place.turned == [DoorRefusal.CROWDED_OUT]
         (first, writes), (second, _) = readers[:2]
         assert await is_cut_off(second) == b"\r\n"
         writes.write(b"hello")
@@ -289,13 +289,13 @@ async def test_an_address_with_most_places_takes_none_from_who_has_yet_to_say_so
             writer.write(BODY_OWED)
             assert (await reader.readline()).startswith(b"HTTP/1.1 100")
         mine, writes = await asyncio.open_connection("127.0.0.1", place.port, local_addr=("127.0.0.2", 0))
-        await eventually(lambda: place.turned == [Turned.CROWDED_OUT])
+        await eventually(lambda: place.turned == [DoorRefusal.CROWDED_OUT])
         for _ in range(3):
             newcomer, _ = await place.connect()
             assert await is_cut_off(newcomer) == b""
         writes.write(REQUEST)
         assert (await mine.readline()).startswith(b"HTTP/1.1 200")
-        assert place.turned == [Turned.CROWDED_OUT] + 3 * [Turned.FULL]
+        assert place.turned == [DoorRefusal.CROWDED_OUT] + 3 * [DoorRefusal.FULL]
         writes.transport.abort()
 
 
@@ -312,7 +312,7 @@ async def test_what_is_always_answered_has_places_that_nothing_else_takes(tmp_pa
         assert all(line.startswith(b"HTTP/1.1 100") for line in first)
         for reader in readers[LIMIT - kept :]:
             assert not (await is_cut_off(reader)).startswith(b"HTTP/1.1 2")
-        assert place.turned == [Turned.FULL] * kept
+        assert place.turned == [DoorRefusal.FULL] * kept
         for _ in range(3):
             await place.answers()
         reader, writer = await place.connect()
@@ -435,7 +435,7 @@ async def test_a_header_has_one_deadline_however_it_drips(kind: str, tmp_path: P
         dripping = asyncio.create_task(drip())
         assert await is_cut_off(reader) == b""
         await end([dripping])
-        assert place.turned == [Turned.SILENT]
+        assert place.turned == [DoorRefusal.SILENT]
 
 
 async def test_a_kept_connection_has_the_same_deadline_again(kind: str, tmp_path: Path) -> None:
@@ -456,7 +456,7 @@ async def test_a_body_that_does_not_come_is_waited_for_so_long(kind: str, tmp_pa
         reader, writer = await place.connect()
         writer.write(b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhell")
         assert await is_cut_off(reader) == b""
-        assert place.turned == [Turned.SILENT]
+        assert place.turned == [DoorRefusal.SILENT]
 
 
 async def test_a_client_that_takes_no_answer_is_cut_off(tmp_path: Path) -> None:
@@ -464,7 +464,7 @@ async def test_a_client_that_takes_no_answer_is_cut_off(tmp_path: Path) -> None:
         _, writer = await place.connect()
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport reads, too
         writer.write(REQUEST.replace(b"hello", b"large"))
-        await eventually(lambda: Turned.SILENT in place.turned)
+        await eventually(lambda: DoorRefusal.SILENT in place.turned)
 
 
 def lies_at_most(connection: listen_module._Guarded, size: int) -> bool:
@@ -492,7 +492,7 @@ async def test_a_client_that_takes_its_answer_steadily_gets_all_of_it(
             await reader.readexactly(taken)
             await eventually(partial(lies_at_most, connection, wanted))
             connection._has_stood()  # as its timer does
-            assert (Turned.SILENT in place.turned) == is_cut
+            assert (DoorRefusal.SILENT in place.turned) == is_cut
         if not is_cut:
             await reader.readexactly(LARGE_BYTES - 3 * taken)
 
@@ -559,7 +559,7 @@ def no_descriptor_left() -> Iterator[Callable[[], None]]:
 
 
 async def test_without_a_descriptor_left_a_door_waits_and_does_not_spin(request: pytest.FixtureRequest) -> None:
-    turned: list[Turned] = []
+    turned: list[DoorRefusal] = []
     came: list[socket.socket] = []
 
     def receive(_guest: Guest, connection: socket.socket) -> None:
@@ -570,7 +570,7 @@ async def test_without_a_descriptor_left_a_door_waits_and_does_not_spin(request:
         give_back = request.getfixturevalue("no_descriptor_left")
         serving = asyncio.create_task(door.serve(receive))
         await asyncio.sleep(5 * NO_DESCRIPTOR_WAIT_S)
-        assert set(turned) == {Turned.NO_DESCRIPTOR}
+        assert set(turned) == {DoorRefusal.NO_DESCRIPTOR}
         assert 2 <= len(turned) <= 6
         assert came == []
         give_back()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from charging.ledger.accounts import Number
-from charging.ledger.books.audit import Fault, Finding
+from charging.ledger.books.audit import Discrepancy, Fault
 from charging.ledger.books.verify import verify
 from charging.ledger.sqlite.store import SqliteStore
 from tests.contract.scenario import add_account, run
@@ -120,7 +120,7 @@ PLANTED = {
 }
 
 
-async def findings(path: Path) -> list[Finding]:
+async def findings(path: Path) -> list[Discrepancy]:
     store = SqliteStore(path)
     await store.open()
     found = [finding async for finding in verify(store)]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from charging.clock import Clock
 from charging.ledger.accounts import Number
-from charging.ledger.books.audit import Fault, Finding
+from charging.ledger.books.audit import Discrepancy, Fault
 from charging.ledger.books.verify import verify
 from charging.ledger.documents import Document
 from charging.ledger.feed import FeedEntry
@@ -155,7 +155,7 @@ async def _lines(city: City) -> list[JournalLine]:
     return [line for account in city.people.credited async for line in city.store.journal(account)]
 
 
-async def audit(city: City) -> Sequence[Finding]:
+async def audit(city: City) -> Sequence[Discrepancy]:
     """Whom `charging ledger verify` names: sessions that are open for so long. Raises AssertionError for all else, but
     for rules of packs that a fail-over without waiting has lost."""
     found = [finding async for finding in verify(city.store, LedgerContents(city.clock.now()))]

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from charging.clock import SystemClock
-from charging.door import Door, Guest, Turned
+from charging.door import Door, DoorRefusal, Guest
 from charging.web.listen import Front
 
 LIMIT = 4
 
 
-def door(turned: list[Turned]) -> Door:
+def door(turned: list[DoorRefusal]) -> Door:
     return Door("http", [], SystemClock(), limit=LIMIT, observe=turned.append)
 
 
@@ -42,33 +42,33 @@ def owes(guest: Guest | None) -> Guest:
 
 def test_one_customer_with_many_addresses_that_owes_something_on_all_places_makes_room() -> None:
     """Of IPv6 everyone has 2**64, and each held one place."""
-    turned: list[Turned] = []
+    turned: list[DoorRefusal] = []
     place = door(turned)
     first, *_ = [owes(comes(place, f"2001:db8::{number:x}")) for number in range(LIMIT)]
     assert comes(place, "2001:db8::99") is None, "he takes none from himself"
     assert comes(place, "2001:db8:0:1::1") is not None
-    assert (first.crowded_out, turned) == (True, [Turned.FULL, Turned.CROWDED_OUT])
+    assert (first.crowded_out, turned) == (True, [DoorRefusal.FULL, DoorRefusal.CROWDED_OUT])
 
 
 def test_customers_with_one_place_each_keep_it() -> None:
-    turned: list[Turned] = []
+    turned: list[DoorRefusal] = []
     place = door(turned)
     for number in range(LIMIT):
         owes(comes(place, f"2001:db8:0:{number:x}::1"))
     assert comes(place, "2001:db8:1::1") is None
-    assert turned == [Turned.FULL]
+    assert turned == [DoorRefusal.FULL]
 
 
 @pytest.mark.parametrize(("address", "many"), [("192.0.2.9", 2), ("192.0.2.1", 4), ("127.0.0.1", 4), ("::1", 4)])
 def test_one_address_has_half_of_the_places_unless_others_speak_by_it(address: str, many: int) -> None:
     """A proxy that is named, or a program of this machine."""
-    turned: list[Turned] = []
+    turned: list[DoorRefusal] = []
     front = Front("api", proxies=("192.0.2.0/30",))
     place = Door("api", [], SystemClock(), limit=LIMIT, observe=turned.append)
     place.stands_for_many = front.is_proxy
     served = [guest for _ in range(LIMIT) if (guest := comes(place, address)) is not None and is_served(guest)]
     assert len(served) == many
-    assert turned == [Turned.FULL] * (LIMIT - many)
+    assert turned == [DoorRefusal.FULL] * (LIMIT - many)
     assert (comes(place, "198.51.100.1") is not None) is (many < LIMIT)
 
 

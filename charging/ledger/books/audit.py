@@ -71,7 +71,7 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Discrepancy:
     """One thing that does not fit."""
 
     fault: Fault
@@ -91,7 +91,7 @@ class AccountAudit:
 
     def __init__(self, account: str) -> None:
         self._account = account
-        self._found: list[Finding] = []
+        self._found: list[Discrepancy] = []
         self._last: JournalLine | None = None
         self._opened_us = -AMOUNT_MAX
         """Where older lines have been archived: the time of the opening line that stands for them."""
@@ -116,7 +116,7 @@ class AccountAudit:
         if line.session is not None:
             self._hold(line, self._holds.setdefault(line.session, {}))
 
-    def close(self, stored: Snapshot, cdrs: Iterable[CdrRow]) -> list[Finding]:
+    def close(self, stored: Snapshot, cdrs: Iterable[CdrRow]) -> list[Discrepancy]:
         """Compare with what the store keeps beside the journal; every finding, in order. ``stored`` is of the moment
         of the last line, ``cdrs`` of that moment or before."""
         last_number = self._last.number if self._last is not None else 0
@@ -177,4 +177,4 @@ class AccountAudit:
             )
 
     def _find(self, fault: Fault, subject: str, detail: str) -> None:
-        self._found.append(Finding(fault, self._account, subject, detail))
+        self._found.append(Discrepancy(fault, self._account, subject, detail))

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from charging.clock import MICROSECONDS
 from charging.ledger.balances import is_value
-from charging.ledger.books.audit import Fault, Finding
+from charging.ledger.books.audit import Discrepancy, Fault
 from charging.ledger.model import CdrRow, JournalLine, Kind, OpenSession
 
 CDRS_STAY_S = 35 * 24 * 3600
@@ -64,7 +64,7 @@ class CallsAudit:
             if leg.posted and is_value(leg.balance):
                 call.taken[leg.balance] = call.taken.get(leg.balance, 0) - leg.posted
 
-    def close(self, sessions: Iterable[OpenSession], cdrs: Iterable[CdrRow]) -> list[Finding]:
+    def close(self, sessions: Iterable[OpenSession], cdrs: Iterable[CdrRow]) -> list[Discrepancy]:
         """Every finding. ``sessions`` are those open after the last line, ``cdrs`` those of any moment: a call that has
         ended since its first reading is not missed in the next."""
         found = [finding for session in sessions for finding in self._check_state(session)]
@@ -77,30 +77,30 @@ class CallsAudit:
             with_cdr.add(cdr.session)
             found += self._check_cdr(cdr)
         found += [
-            Finding(Fault.MISSING_CDR, self._account, f"session {session}", "it was closed and has left no CDR")
+            Discrepancy(Fault.MISSING_CDR, self._account, f"session {session}", "it was closed and has left no CDR")
             for session, call in self._calls.items()
             if call.is_closed and session not in with_cdr and call.begun_us >= kept_since_us
         ]
         return found
 
-    def _check_state(self, session: OpenSession) -> Iterable[Finding]:
+    def _check_state(self, session: OpenSession) -> Iterable[Discrepancy]:
         try:
             overdue_s = self._contents.overdue_s(session)
         except ValueError as error:
-            yield Finding(Fault.UNREADABLE, self._account, f"session {session.id}", str(error))
+            yield Discrepancy(Fault.UNREADABLE, self._account, f"session {session.id}", str(error))
             return
         if overdue_s > OVERDUE_S:
             detail = (
                 f"what it had reserved ended {overdue_s} s ago, and nobody has booked its end; see that the daemon of "
                 f"switch {session.switch!r} runs and has its link, or restart it: it books what it finds"
             )
-            yield Finding(Fault.OVERDUE, self._account, f"session {session.id}", detail)
+            yield Discrepancy(Fault.OVERDUE, self._account, f"session {session.id}", detail)
 
-    def _check_cdr(self, cdr: CdrRow) -> Iterable[Finding]:
+    def _check_cdr(self, cdr: CdrRow) -> Iterable[Discrepancy]:
         try:
             charged = self._contents.charged(cdr)
         except ValueError as error:
-            yield Finding(Fault.UNREADABLE, self._account, f"CDR of session {cdr.session}", str(error))
+            yield Discrepancy(Fault.UNREADABLE, self._account, f"CDR of session {cdr.session}", str(error))
             return
         call = self._calls.get(cdr.session)
         if call is None or not call.is_closed:
@@ -108,4 +108,4 @@ class CallsAudit:
         taken = {name: amount for name, amount in call.taken.items() if amount}
         if charged != taken:
             detail = f"it says {dict(charged)}, the journal took {taken}"
-            yield Finding(Fault.CDR_DIFFERS, self._account, f"CDR of session {cdr.session}", detail)
+            yield Discrepancy(Fault.CDR_DIFFERS, self._account, f"CDR of session {cdr.session}", detail)

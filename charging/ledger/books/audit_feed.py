@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from charging.clock import MICROSECONDS
-from charging.ledger.books.audit import Fault, Finding
+from charging.ledger.books.audit import Discrepancy, Fault
 from charging.ledger.feed import FeedEntry
 from charging.ledger.model import JournalLine
 
@@ -50,7 +50,7 @@ class FeedAudit:
             one.numbers.append(line.number)
             one.last_us = line.at_us
 
-    def entry(self, entry: FeedEntry) -> Iterable[Finding]:
+    def entry(self, entry: FeedEntry) -> Iterable[Discrepancy]:
         """Take the next place. One that was archived or lost has nothing to compare; a line that came later than its
         journal was read is not looked at."""
         if self._first_us is None:
@@ -83,10 +83,10 @@ class FeedAudit:
                 yield from ((account, number) for number in sorted({*one.missed, *one.numbers[one.told :]}))
 
 
-def no_place(account: str, number: int) -> Finding:
+def no_place(account: str, number: int) -> Discrepancy:
     """Of a line that is still there."""
     return _finding(account, number, "it has no place: whoever reads the feed never sees it")
 
 
-def _finding(account: str, number: int, detail: str) -> Finding:
-    return Finding(Fault.FEED_DIFFERS, account, f"line {number}", detail)
+def _finding(account: str, number: int, detail: str) -> Discrepancy:
+    return Discrepancy(Fault.FEED_DIFFERS, account, f"line {number}", detail)

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from charging.errors import LedgerCorrupt
-from charging.ledger.books.audit import AccountAudit, Fault, Finding
+from charging.ledger.books.audit import AccountAudit, Discrepancy, Fault
 from charging.ledger.books.audit_calls import CallsAudit, Contents
 from charging.ledger.books.audit_feed import FeedAudit, no_place
 from charging.ledger.given_packs import GivenPacks
@@ -28,7 +28,7 @@ from charging.ledger.unfinished import assert_whole
 CDR_PAGE_ROWS = FEED_PAGE_ROWS = 1_000
 
 
-async def verify(store: Store, contents: Contents | None = None) -> AsyncIterator[Finding]:
+async def verify(store: Store, contents: Contents | None = None) -> AsyncIterator[Discrepancy]:
     """Yield every finding as it is found. A damaged record is a finding, and the audit goes on with the others.
     ``contents`` reads session records and CDRs; without it they are not audited.
 
@@ -36,7 +36,7 @@ async def verify(store: Store, contents: Contents | None = None) -> AsyncIterato
     """
     await assert_whole(store.documents)
     for problem in await store.self_check():
-        yield Finding(Fault.STORE_DAMAGED, "", "store", problem)
+        yield Discrepancy(Fault.STORE_DAMAGED, "", "store", problem)
     known: set[str] = set()
     feed, rules = FeedAudit(), GivenPacks(store.documents)
     async for account in store.directory.account_ids():
@@ -50,20 +50,20 @@ async def verify(store: Store, contents: Contents | None = None) -> AsyncIterato
             async for finding in look():
                 yield finding
         except LedgerCorrupt as error:
-            yield Finding(Fault.UNREADABLE, "", "a record", str(error))
+            yield Discrepancy(Fault.UNREADABLE, "", "a record", str(error))
 
 
-async def _verify_record(store: Store, account: str, known: set[str]) -> Sequence[Finding]:
+async def _verify_record(store: Store, account: str, known: set[str]) -> Sequence[Discrepancy]:
     """The account's own record; one that is there is ``known``."""
     try:
         if await store.directory.account(account) is not None:
             known.add(account)
         # It never goes away: one that was not there yet when it was asked for is there once it has a line.
         elif await store.journal_page(account, None, 1) and await store.directory.account(account) is None:
-            return [Finding(Fault.STORE_DAMAGED, account, "account", "it has a journal, but its record is missing")]
+            return [Discrepancy(Fault.STORE_DAMAGED, account, "account", "it has a journal, but its record is missing")]
     except LedgerCorrupt as error:
         known.add(account)
-        return [Finding(Fault.UNREADABLE, account, "account", str(error))]
+        return [Discrepancy(Fault.UNREADABLE, account, "account", str(error))]
     return []
 
 
@@ -73,19 +73,23 @@ async def verify_account(
     contents: Contents | None = None,
     feed: FeedAudit | None = None,
     rules: GivenPacks | None = None,
-) -> Sequence[Finding]:
+) -> Sequence[Discrepancy]:
     """Every finding about one account. ``feed`` gets its lines; ``rules`` caches the rules of packs."""
     try:
         while (found := await _read_account(store, account, contents, feed or FeedAudit())) is None:
             pass  # once more for each run of the archive that came in between
         for name in await (rules or GivenPacks(store.documents)).lost(sorted(await store.balances(account))):
-            found.append(Finding(Fault.LOST_RULES, account, name, "the rules under which it was given are not kept"))
+            found.append(
+                Discrepancy(Fault.LOST_RULES, account, name, "the rules under which it was given are not kept")
+            )
     except LedgerCorrupt as error:
-        return [Finding(Fault.UNREADABLE, account, "a record", str(error))]
+        return [Discrepancy(Fault.UNREADABLE, account, "a record", str(error))]
     return found
 
 
-async def _read_account(store: Store, account: str, contents: Contents | None, feed: FeedAudit) -> list[Finding] | None:
+async def _read_account(
+    store: Store, account: str, contents: Contents | None, feed: FeedAudit
+) -> list[Discrepancy] | None:
     """``None``: the archive came in between."""
     audit = AccountAudit(account)
     feed.begin(account)
@@ -111,7 +115,7 @@ async def _read_account(store: Store, account: str, contents: Contents | None, f
     return found
 
 
-async def _verify_feed(store: Store, audit: FeedAudit) -> AsyncIterator[Finding]:
+async def _verify_feed(store: Store, audit: FeedAudit) -> AsyncIterator[Discrepancy]:
     """Every place up to the last that there is now, and the lines that have none and were not archived since."""
     last, after = await store.feed.last_place(), 0
     while after < last and (page := await store.feed.read_feed(after, FEED_PAGE_ROWS)):
@@ -160,26 +164,28 @@ class _Orphans:
             self._unlisted.add(account)
         return there is None
 
-    async def sessions(self) -> AsyncIterator[Finding]:
+    async def sessions(self) -> AsyncIterator[Discrepancy]:
         for one in await self._store.sessions():
             if await self._missing(one.account):
-                yield Finding(Fault.ORPHANED_SESSION, one.account, f"session {one.id}", "there is no such account")
+                yield Discrepancy(Fault.ORPHANED_SESSION, one.account, f"session {one.id}", "there is no such account")
 
-    async def cdrs(self) -> AsyncIterator[Finding]:
+    async def cdrs(self) -> AsyncIterator[Discrepancy]:
         async for one in all_cdrs(self._store):
             if await self._missing(one.account):
-                yield Finding(Fault.ORPHANED_CDR, one.account, f"session {one.session}", "there is no such account")
+                yield Discrepancy(Fault.ORPHANED_CDR, one.account, f"session {one.session}", "there is no such account")
 
-    async def numbers(self) -> AsyncIterator[Finding]:
+    async def numbers(self) -> AsyncIterator[Discrepancy]:
         async for number in self._store.directory.number_ids():
             try:
                 one = await self._store.directory.number(number)
                 if one is not None and await self._missing(one.account):
-                    yield Finding(Fault.ORPHANED_NUMBER, one.account, f"number {number}", "there is no such account")
+                    yield Discrepancy(
+                        Fault.ORPHANED_NUMBER, one.account, f"number {number}", "there is no such account"
+                    )
             except LedgerCorrupt as error:
-                yield Finding(Fault.UNREADABLE, "", f"number {number}", str(error))
+                yield Discrepancy(Fault.UNREADABLE, "", f"number {number}", str(error))
 
-    async def unlisted(self) -> AsyncIterator[Finding]:
+    async def unlisted(self) -> AsyncIterator[Discrepancy]:
         listed = {account async for account in self._store.directory.account_ids()} if self._unlisted else set()
         for account in sorted(self._unlisted - listed):
-            yield Finding(Fault.STORE_DAMAGED, account, "account", "it is missing from the list of accounts")
+            yield Discrepancy(Fault.STORE_DAMAGED, account, "account", "it is missing from the list of accounts")

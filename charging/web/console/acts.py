@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from charging.service.operators import Role
 from charging.service.refusal import Refused
-from charging.web.asks import Asks, Document, Problem, path
+from charging.web.asks import AskFailed, Asks, Document, path
 from charging.web.browser import Form, local_place
 from charging.web.console.gate import Page, Visit
 from charging.web.console.shown import Shown
@@ -191,7 +191,7 @@ class Acts:
             await self._asks.order(
                 order.method, order.path, order.body, form["key"], by=f"console:{actor}", params=order.params
             )
-        except Problem as problem:
+        except AskFailed as problem:
             key = form["key"] if problem.is_unknown else _new_key()
             told = f"{problem.detail} {problem.advice}".strip()
             if problem.is_unknown:

@@ -18,7 +18,7 @@ from charging.errors import ChargingError
 from charging.service.operators import Operators, Role
 from charging.service.tokens import Tokens
 from charging.service.webhooks import Webhooks
-from charging.web.asks import Asks, Problem
+from charging.web.asks import AskFailed, Asks
 from charging.web.browser import Sealed, drop_cookie, is_click, local_place, read_form, set_cookie
 from charging.web.console.acts import ACCOUNT_ACTS, CALL_ACTS, NUMBER_ACTS, Acts
 from charging.web.console.gate import BEFORE_LOGIN, COOKIE, KNOWN, KNOWN_S, OPENID, ConsoleGate, Visit
@@ -155,7 +155,7 @@ def _handlers(shown: Shown) -> dict[Any, Callable[[Request, Exception], Awaitabl
         return _told(request, error.status_code, told)
 
     async def problem(request: Request, error: Exception) -> Response:
-        assert isinstance(error, Problem)
+        assert isinstance(error, AskFailed)
         return _told(request, error.status, error.detail, error.advice)
 
     async def trouble(request: Request, error: Exception) -> Response:
@@ -166,4 +166,4 @@ def _handlers(shown: Shown) -> dict[Any, Callable[[Request, Exception], Awaitabl
         status = status if is_click(request) else 200  # a part shows it in its place, and goes on asking
         return shown.outside(request, template, {"told": told, "advice": advice}, status=status)
 
-    return {HTTPException: http, Problem: problem, ChargingError: trouble}
+    return {HTTPException: http, AskFailed: problem, ChargingError: trouble}

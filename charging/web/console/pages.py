@@ -18,7 +18,7 @@ from charging.pricing.money import format_euro, parse_euro
 from charging.service.refusal import Refused
 from charging.service.tokens import Tokens
 from charging.service.webhooks import Webhooks
-from charging.web.asks import Asks, Document, Problem, path
+from charging.web.asks import AskFailed, Asks, Document, path
 from charging.web.browser import same
 from charging.web.console import plots
 from charging.web.console.figures import Figures, balance_over_time, journal_rows
@@ -117,7 +117,7 @@ class Pages:
                 _part("Switch", ami == "up", f"manager link {ami}, {told} looked after"),
                 _part("Ledger", "ledger" not in ailing, ailing or "the daemon writes to it"),
             ]
-        except Problem as problem:
+        except AskFailed as problem:
             parts += [_part("Daemon", False, problem.detail)]
         try:
             async with asyncio.timeout(LOOKED_S):
@@ -216,12 +216,12 @@ class Pages:
         try:
             running = await self._asks.get(path("calls", session))
             account = running["account"]
-        except Problem as problem:
+        except AskFailed as problem:
             if problem.status != 404:
                 raise
         cdr = await self._figures.call(session, account) if running is None and account else None
         if running is None and cdr is None:
-            raise Problem(
+            raise AskFailed(
                 404, {"detail": f"no call {session[:80]} is known", "advice": "look among the account's calls"}
             )
         began = (running or cdr or {}).get("set_up", "")
@@ -239,7 +239,7 @@ class Pages:
             else:
                 found = await self._decided(number=given["number"], account=given["account"])
             refused = ""
-        except Problem as problem:
+        except AskFailed as problem:
             if problem.status not in (404, 422):
                 raise
             found, refused = [], problem.detail

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from charging.errors import ChargingError
 from charging.ledger.accounts import Language
-from charging.web.asks import Asks, Problem
+from charging.web.asks import AskFailed, Asks
 from charging.web.browser import Sealed, drop_cookie, read_form, set_cookie
 from charging.web.console.shown import STATIC as LOOK
 from charging.web.customers.buying import Buying
@@ -135,7 +135,7 @@ def _handlers(shown: Shown, gate: CustomerGate) -> dict[Any, Callable[[Request, 
         return told(request, error.status_code, error.headers)
 
     async def problem(request: Request, error: Exception) -> Response:
-        assert isinstance(error, Problem)
+        assert isinstance(error, AskFailed)
         return told(request, error.status)
 
     async def trouble(request: Request, error: Exception) -> Response:
@@ -148,4 +148,4 @@ def _handlers(shown: Shown, gate: CustomerGate) -> dict[Any, Callable[[Request, 
         response.headers.update(headers or {})
         return response
 
-    return {HTTPException: http, Problem: problem, ChargingError: trouble}
+    return {HTTPException: http, AskFailed: problem, ChargingError: trouble}

@@ -21,7 +21,7 @@ from charging.limits import Limits
 from charging.pricing.money import format_euro, parse_euro
 from charging.service.fax_words import obstacle_in_words
 from charging.service.refusal import Obstacle
-from charging.web.asks import Document, Problem
+from charging.web.asks import AskFailed, Document
 from charging.web.customers.gate import CustomerGate, Visit
 from charging.web.customers.shown import Shown
 from charging.web.customers.words import WORDS
@@ -123,7 +123,7 @@ class Faxing:
             return await self._form(visit, typed, t["too_often"], status=429)
         try:
             checked = await visit.own.hand_in(visit.document.data, "fax-checks", key="", **typed)
-        except Problem as problem:
+        except AskFailed as problem:
             return await self._form(visit, typed, self._why(problem, visit.language), status=_status(problem))
         self._drafts.keep(visit, checked, visit.document)
         return RedirectResponse("/fax/ready", 303)
@@ -145,7 +145,7 @@ class Faxing:
             asked = {"target": draft.checked["target"], "number": draft.checked["number"], "name": draft.name[:500]}
             try:
                 made = await visit.own.hand_in(draft.data, "faxes", key=f"page-{draft.id}", **asked)
-            except Problem as problem:
+            except AskFailed as problem:
                 return await self._page(visit, draft, self._why(problem, visit.language), status=_status(problem))
             draft.sent = str(made["session"])
         return RedirectResponse(f"/fax/sent/{draft.sent}", 303)
@@ -180,7 +180,7 @@ class Faxing:
         return self._shown.page(visit, "fax_ready.html", facts, status=status)
 
     @staticmethod
-    def _why(problem: Problem, language: Language) -> str:
+    def _why(problem: AskFailed, language: Language) -> str:
         """What is wrong, in a customer's words."""
         if problem.obstacle in set(Obstacle):
             return obstacle_in_words(Obstacle(problem.obstacle), language)
@@ -188,7 +188,7 @@ class Faxing:
         return WORDS[language][word]
 
 
-def _status(problem: Problem) -> int:
+def _status(problem: AskFailed) -> int:
     return problem.status if problem.status < 500 else 503
 
 

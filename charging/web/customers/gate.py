@@ -16,7 +16,7 @@ from charging.limits import Limits
 from charging.log_limit import LogLimit
 from charging.service.page_tokens import Use
 from charging.sources import neighbourhood
-from charging.web.asks import Asks, Problem, path
+from charging.web.asks import AskFailed, Asks, path
 from charging.web.browser import Form, FormSeal, cookie, read_form, read_upload, same, set_cookie
 from charging.web.customers.own import Own, Watch
 from charging.web.guesses import Guesses
@@ -157,14 +157,14 @@ class CustomerGate:
 
     async def enter(self, request: Request, form: Form) -> str | None:
         """The id of the new session that a link's token begins; ``None``: it is good for nothing (any more). Raises
-        Problem, LedgerError."""
+        AskFailed, LedgerError."""
         token = form.get("link", "")
         if not self.seal.is_ours(request, form) or await self.whose(request, token) is None:
             return None
         try:
             order = self._asks.order("POST", path("page-tokens", "spent"), {"token": token}, "", by="page", params={})
             account = str((await order)["account"])
-        except Problem as problem:
+        except AskFailed as problem:
             if problem.status != 404:  # else another browser was quicker
                 raise
             return None

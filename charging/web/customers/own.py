@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from charging.service.actor import acting
 from charging.service.refusal import Refused
 from charging.service.statements import Statement
-from charging.web.asks import Asks, Document, Problem, path
+from charging.web.asks import AskFailed, Asks, Document, path
 
 CDRS_PAGE = 500
 PAGES_MAX = 10
@@ -43,11 +43,11 @@ class Watch:
         self._known: dict[str, _Known] = {}
 
     async def balance(self, account: str) -> Document:
-        """What the account has, a second old at most. Raises Problem, LedgerError."""
+        """What the account has, a second old at most. Raises AskFailed, LedgerError."""
         service = self._asks.service
         lines = await service.money.journal_page(account, None, 1)
         if isinstance(lines, Refused):
-            raise Problem(404, {"detail": lines.message, "code": lines.code})
+            raise AskFailed(404, {"detail": lines.message, "code": lines.code})
         line, now_us = lines[0].number if lines else 0, service.clock.now().mono_us
         known = self._known.get(account)
         if (
@@ -74,18 +74,18 @@ class Own:
         self.actor = f"customer:{account}"
 
     async def get(self, *parts: str, **params: str | int | None) -> Document:
-        """Something of the account. Raises Problem."""
+        """Something of the account. Raises AskFailed."""
         with acting(self.actor):
             return await self._asks.get(path("accounts", self.account, *parts), **params)
 
     async def balance(self) -> Document:
-        """Raises Problem, LedgerError."""
+        """Raises AskFailed, LedgerError."""
         with acting(self.actor):
             return await self._watch.balance(self.account)
 
     async def calls(self, now: datetime, days: int, most: int, service: str = "") -> list[Document]:
         """The newest CDRs of so many days, the newest first, of one ``service`` or of all; all who ask for them within
-        a second are answered by one look. Raises Problem."""
+        a second are answered by one look. Raises AskFailed."""
         until = now.astimezone(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
         with acting(self.actor):
             return await self._newest(until - timedelta(days=days), until, most, service)
@@ -111,16 +111,16 @@ class Own:
             return await self._asks.service.statements.of(self.account, month)
 
     async def order(self, method: str, body: Document | None, *parts: str, key: str = "", **params: str) -> Document:
-        """A change of the account, at most once for each key. Raises Problem."""
+        """A change of the account, at most once for each key. Raises AskFailed."""
         return await self._order(method, path("accounts", self.account, *parts), body, key, params)
 
     async def hand_in(self, document: bytes, *parts: str, key: str, **params: str) -> Document:
-        """A document of the account's, at most once for each key. Raises Problem."""
+        """A document of the account's, at most once for each key. Raises AskFailed."""
         place = path("accounts", self.account, *parts)
         return await self._asks.hand_in(place, document, key, by=self.actor, params=params)
 
     async def forward(self, number: str, forward_to: str) -> Document:
-        """Set where one of the account's numbers forwards to. Raises Problem, also for a number of someone else."""
+        """Set where one of the account's numbers forwards to. Raises AskFailed, also for a number of someone else."""
         return await self._order("PATCH", path("numbers", number), {"forward_to": forward_to}, "", {})
 
     async def _order(

@@ -19,7 +19,7 @@ from charging.limits import Limits
 from charging.service.refusal import Code, Refused
 from charging.service.statement_csv import statement_csv
 from charging.service.statement_page import STYLE, statement_page
-from charging.web.asks import Asks, Document, Problem
+from charging.web.asks import AskFailed, Asks, Document
 from charging.web.browser import CONTENT_POLICY
 from charging.web.customers.gate import CustomerGate, Page, Visit
 from charging.web.customers.printing import Printing
@@ -75,7 +75,7 @@ class Pages:
 
     async def statement(self, visit: Visit) -> Response:
         """A month's, as a page that prints well, as PDF or as CSV. Raises HTTPException (429: asked too often; 503: no
-        PDF can be made now), Problem (there is no statement, or it is archived)."""
+        PDF can be made now), AskFailed (there is no statement, or it is archived)."""
         form = visit.request.query_params.get("format")
         limit = self._prints if form == "pdf" else self._statements
         if wait_s := limit.take(visit.own.account, self._asks.service.clock.now().mono_us):
@@ -83,7 +83,7 @@ class Pages:
         statement = await visit.own.statement(visit.request.path_params["month"])
         if isinstance(statement, Refused):
             archived = statement.code is Code.ARCHIVED
-            raise Problem(410 if archived else 404, {"code": statement.code, "detail": statement.message})
+            raise AskFailed(410 if archived else 404, {"code": statement.code, "detail": statement.message})
         if form == "csv":
             name = f'attachment; filename="{statement.month}.csv"'
             told = await asyncio.to_thread(statement_csv, statement)
@@ -109,7 +109,7 @@ class Pages:
         t = WORDS[visit.language]
         try:
             made = await visit.own.forward(number, typed)
-        except Problem as problem:
+        except AskFailed as problem:
             if problem.status != 422:
                 raise
             word = "bad_number" if problem.code == Code.INVALID else "bad_target"
@@ -157,7 +157,7 @@ class Pages:
                 return
             try:
                 now = self._shown.part(visit, "balance.html", {"balance": await visit.own.balance()})
-            except (LedgerError, Problem):  # the browser asks again
+            except (LedgerError, AskFailed):  # the browser asks again
                 return
             quiet = quiet + LOOK_S if now == before else 0
             if quiet == 0:

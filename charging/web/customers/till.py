@@ -26,7 +26,7 @@ from charging.pricing.money import format_euro
 from charging.service.payments import PAGE, Payment, State
 from charging.service.refusal import Refused
 from charging.sources import neighbourhood
-from charging.web.asks import Asks, Document, Problem, path
+from charging.web.asks import AskFailed, Asks, Document, path
 from charging.web.browser import read_body
 from charging.web.customers.own import Own
 from charging.web.customers.providers import Mollie, Provider, ProviderError, Seen, Stripe, Wanted
@@ -77,11 +77,11 @@ class Till:
         return tuple(format_euro(one) for one in sorted(amounts))
 
     async def begin(self, own: Own, amount: str, description: str, language: Language) -> str:
-        """Our id of a new payment. Raises Problem, ProviderError."""
+        """Our id of a new payment. Raises AskFailed, ProviderError."""
         if amount not in self.on_sale():
-            raise Problem(422, {"code": "not_allowed", "detail": "that amount is not on sale"})
+            raise AskFailed(422, {"code": "not_allowed", "detail": "that amount is not on sale"})
         if self._begun.take(own.account, self._clock.now().mono_us):
-            raise Problem(429, {"code": "too_many_requests", "detail": "too many payments were begun"})
+            raise AskFailed(429, {"code": "too_many_requests", "detail": "too many payments were begun"})
         payment = await own.order("POST", {"amount": amount, "provider": self._provider.name}, "payments")
         id = str(payment["id"])
         hook = f"{self._url}/hooks/{self._provider.name}/{id}"
@@ -91,16 +91,16 @@ class Till:
             made = await self._provider.make(wanted)
             known = {"reference": made.reference, "checkout": made.checkout}
             await self._order("PATCH", path("payments", id), known)
-        except (ProviderError, Problem) as error:
+        except (ProviderError, AskFailed) as error:
             log.error("payment_not_begun", payment=id, account=own.account, why=str(error))
             raise
         return id
 
     async def of(self, own: Own, id: str) -> Payment:
-        """A customer's own payment, looked at again if it is open. Raises Problem, LedgerError."""
+        """A customer's own payment, looked at again if it is open. Raises AskFailed, LedgerError."""
         payment = await self._asks.service.payments.get(id)
         if isinstance(payment, Refused) or payment.account != own.account:
-            raise Problem(404, {"code": "not_found", "detail": "there is no such payment"})
+            raise AskFailed(404, {"code": "not_found", "detail": "there is no such payment"})
         if payment.state is not State.OPEN or not await self.look(payment):
             return payment
         found = await self._asks.service.payments.get(id)
@@ -123,7 +123,7 @@ class Till:
         try:
             seen = await self._provider.look(payment.reference)
             await self._booked(payment, seen)
-        except (ProviderError, Problem, LedgerError) as error:
+        except (ProviderError, AskFailed, LedgerError) as error:
             log.warning("payment_not_looked_at", payment=payment.id, why=str(error))
             return False
         return True
@@ -199,7 +199,7 @@ class Till:
             try:
                 if payment.state is not State.OPEN or not await self.look(payment):
                     await self._order("POST", path("payments", payment.id, "delays"), None)
-            except (ChargingError, Problem) as error:
+            except (ChargingError, AskFailed) as error:
                 log.warning("payment_not_looked_at", payment=payment.id, why=str(error))
 
 

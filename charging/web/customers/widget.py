@@ -20,7 +20,7 @@ from charging.errors import LedgerError
 from charging.limits import Limits
 from charging.pricing.money import format_euro, parse_euro
 from charging.service.page_tokens import Use
-from charging.web.asks import Asks, Document, Problem
+from charging.web.asks import AskFailed, Asks, Document
 from charging.web.customers.own import Own, Watch
 from charging.web.customers.shown import STATIC, cut_to_cents
 from charging.web.guesses import Guesses
@@ -54,7 +54,7 @@ def widget_routes(asks: Asks, watch: Watch, origins: Sequence[str]) -> list[Rout
             if wait_s := asked.take(account, clock.now().mono_us):
                 return _refused(429, wait_s)
             return JSONResponse(_shown(await Own(asks, watch, account).balance()))
-        except (LedgerError, Problem):
+        except (LedgerError, AskFailed):
             return _refused(503, STILL_S)
 
     cors = Middleware(

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from charging.clock import iso
 from charging.engine.findings import Kind
 from charging.errors import LedgerError
-from charging.service.findings import Finding
+from charging.service.findings import ReportedFinding
 from charging.service.service import Service
 from charging.web.models import Body, Instant, Page, Text, iso_or_none
 from charging.web.parts import TheService, wall_us
@@ -42,7 +42,7 @@ class FindingOut(BaseModel):
     reason: str = Field(description="what was done about it")
 
     @classmethod
-    def of(cls, one: Finding) -> Self:
+    def of(cls, one: ReportedFinding) -> Self:
         return cls(
             id=one.id,
             kind=one.kind,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from charging.asterisk.black_box import parse_record
-from charging.call.decide import Decision, Reason, Turned, without_voicemail
+from charging.call.decide import Decision, NotForwarded, Reason, without_voicemail
 from charging.call.events import BlackBoxRead
 from charging.engine import told
 from charging.engine.desk import Desk
@@ -188,8 +188,8 @@ async def test_r13_no_money_is_held_for_a_message_and_who_had_none_is_told_of_hi
         with_room(rig, False)
         answer = await rig.ring()
         assert (answer.decision, answer.reason, answer.session) == ("reject", "no_room", None)
-    poor = Turned(Decision.REJECT, Reason.NO_CREDIT, sells_voicemail=True)
-    assert without_voicemail(poor) == Turned(Decision.REJECT, Reason.NO_CREDIT)
+    poor = NotForwarded(Decision.REJECT, Reason.NO_CREDIT, sells_voicemail=True)
+    assert without_voicemail(poor) == NotForwarded(Decision.REJECT, Reason.NO_CREDIT)
     assert without_voicemail(poor).is_missed
 
 

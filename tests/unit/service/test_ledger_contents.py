@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from charging.call.voicemail import Voicemail
-from charging.ledger.books.audit import Fault, Finding
+from charging.ledger.books.audit import Discrepancy, Fault
 from charging.ledger.books.audit_calls import CDRS_STAY_S, OVERDUE_S
 from charging.ledger.books.verify import verify
 from charging.ledger.memory import MemoryStore
@@ -27,7 +27,7 @@ async def rig() -> AsyncIterator[Rig]:
         yield one
 
 
-async def findings(rig: Rig, later_s: int = 0) -> list[Finding]:
+async def findings(rig: Rig, later_s: int = 0) -> list[Discrepancy]:
     return [finding async for finding in verify(rig.store, LedgerContents(rig.clock.now().plus(later_s)))]
 
 

@@ -17,7 +17,7 @@ class Grade(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One thing that was looked at."""
 
     grade: Grade
@@ -34,21 +34,21 @@ class Finding:
         return f"{self.grade:<8} {self.part:<9} {self.text}"
 
 
-def ok(part: str, text: str) -> Finding:
+def ok(part: str, text: str) -> CheckResult:
     """It is as it should be."""
-    return Finding(Grade.OK, part, text)
+    return CheckResult(Grade.OK, part, text)
 
 
-def unknown(part: str, text: str) -> Finding:
+def unknown(part: str, text: str) -> CheckResult:
     """It could not be looked at."""
-    return Finding(Grade.UNKNOWN, part, text)
+    return CheckResult(Grade.UNKNOWN, part, text)
 
 
-def warning(part: str, text: str) -> Finding:
+def warning(part: str, text: str) -> CheckResult:
     """It works, and someone should look at it."""
-    return Finding(Grade.WARNING, part, text)
+    return CheckResult(Grade.WARNING, part, text)
 
 
-def problem(part: str, text: str) -> Finding:
+def problem(part: str, text: str) -> CheckResult:
     """It will not work."""
-    return Finding(Grade.PROBLEM, part, text)
+    return CheckResult(Grade.PROBLEM, part, text)
