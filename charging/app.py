@@ -182,16 +182,17 @@ class Engine:
 
     def look_around(self) -> list[str]:
         """Log what is wrong with things that calls can do without: missing prompts, the operator's own mail
-        templates."""
+        templates, faxes."""
         settings = self.config.settings
         folder = settings.switch.prompts_dir_on_switch
         missing = missing_prompts(folder) or []
         self.metrics.prompts_missing.set(len(missing))
         problems = [f"prompts: {folder}/{one}: no such file; copy the project's prompts/ there" for one in missing]
-        problems += [f"templates: {one}" for one in wrong_templates(settings.mail)]
-        problems += unusable_fax_folder(settings)
+        problems += [*(f"templates: {one}" for one in wrong_templates(settings.mail)), *unusable_fax_folder(settings)]
         for problem in problems:
             log.error("surroundings_wrong", problem=problem)
+        if settings.fax and (why := sandbox.missing()):
+            log.error("fax_sandbox_missing", why=why, setting=settings.fax.sandbox)
         return problems
 
     def status(self) -> str:
@@ -374,8 +375,6 @@ def _papers(config: Config, clock: Clock) -> DocumentFolder | None:
     fax = config.settings.fax
     if fax is None:
         return None
-    if why := sandbox.missing():
-        log.error("fax_sandbox_missing", why=why, setting=fax.sandbox)
     on_switch = (fax.folder_on_switch or str(fax.folder)).rstrip("/")
     settings = FolderSettings(fax.folder, on_switch, fax.max_pages, fax.keep_days, fax.sandbox == "required")
     return DocumentFolder(settings, clock)
@@ -490,7 +489,8 @@ def _interfaces() -> tuple[ModuleType, ModuleType]:
 
 
 async def _look_around(engine: Engine) -> None:
-    """Log at the start what is wrong with things that calls can do without."""
+    """Log at the start what is wrong with things that calls can do without; running ones go first."""
+    await engine.calls_come_first(CALLS_FIRST_S)
     await asyncio.to_thread(engine.look_around)
     mail = engine.config.settings.mail
     if mail is not None and (trouble := await mail_trouble(mail, engine.config.mail_password)):

@@ -69,6 +69,11 @@ class ShippedDaemon(DaemonProcess):
             text = text.replace(shipped, here)
         self.settings.write_text(text)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Where it is installed, its modules are compiled: without that each start would compile 200 of them."""
+        return {name: value for name, value in super().environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
     async def start(self, *, wait_for_switch: bool = True) -> None:
         """Start it, and wait until it leads: in a Redis the lease of one that was killed has to end first."""
         before = self.log.stat().st_size if self.log.exists() else 0

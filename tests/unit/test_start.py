@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import shutil
 import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +21,7 @@ from charging.app import Engine
 from charging.app_start import ALL_S, CALLS_FIRST_S, ROUNDS_WAIT_S, YOUNG_S, calls_come_first, collect
 from tests.fakes.clock import FakeClock
 
+CONFIG = Path(__file__).parents[2] / "config"
 FOR_PEOPLE = ("fastapi", "starlette", "uvicorn", "httpx", "charging.web.server", "charging.app_api")
 """Web servers and what is served by them: half of all that a daemon imports."""
 
@@ -27,6 +30,29 @@ def test_a_daemon_sees_to_calls_before_it_reads_what_people_ask() -> None:
     code = f"import sys, charging.app; print(*[one for one in {FOR_PEOPLE!r} if one in sys.modules])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.split() == []
+
+
+NO_PROGRAM = """
+import subprocess, sys
+from pathlib import Path
+from charging.app import build
+from charging.settings import load_config
+
+def refuse(*_: object, **__: object) -> None:
+    raise AssertionError("a program is started")
+
+subprocess.Popen.__init__ = refuse
+build(load_config(Path(sys.argv[1]), {"CHARGING_AMI_SECRET": "x"}))
+"""
+
+
+def test_a_daemon_that_sends_faxes_waits_for_no_other_program_before_it_sees_to_calls(tmp_path: Path) -> None:
+    settings = tmp_path / "charging.yaml"
+    shutil.copy(CONFIG / "charging.yaml", settings)
+    shutil.copy(CONFIG / "tariff.yaml", tmp_path)
+    assert "\nfax:" in settings.read_text()
+    ran = subprocess.run([sys.executable, "-c", NO_PROGRAM, str(settings)], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 @dataclass
