@@ -5,13 +5,12 @@ The routes decide nothing: they are given a :class:`CallDesk`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
-from charging.records import quick
+from charging.records import dataclass
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class IncomingCall:
     """A new call; all values have been validated and bounded."""
@@ -32,7 +31,6 @@ class IncomingCall:
     """What the conversation has had the switch note on the channel; the switch, asked by another way, must say it."""
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the dialplan is to do."""

@@ -26,11 +26,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from charging.asterisk import variables
 from charging.errors import LocalProtocolError, RemoteProtocolError
-from charging.records import quick
+from charging.records import dataclass
 
 MAX_PENDING_BYTES = 16 * 1024
 """Of an unfinished header, or an unfinished answer. Asterisk's own headers are below 2 KiB."""
@@ -69,7 +68,6 @@ HEADER_NAMES = (
 """The lines of a header, in order; ``agi_arg_1``, ``agi_arg_2``… follow."""
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Request:
     """The header with which the dialplan opens the conversation."""

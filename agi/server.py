@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import NoReturn, Protocol
 
@@ -27,6 +26,7 @@ from charging.door import Admits, Door, DoorRefusal, Guest, listen
 from charging.door import Observer as DoorObserver
 from charging.errors import LocalProtocolError, RemoteProtocolError
 from charging.log_limit import LogLimit
+from charging.records import dataclass
 from charging.tasks import end
 from charging.unguessable import token
 

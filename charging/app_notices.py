@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from operator import attrgetter
 from typing import Any, NoReturn
 
@@ -35,6 +35,7 @@ from charging.notify.settings import Mail
 from charging.notify.smtp import Smtp
 from charging.notify.worker import Observer as MailObserver
 from charging.notify.worker import Worker
+from charging.records import dataclass
 from charging.tariff.tariff import Tariff
 
 MISSED_MAX = 10_000

@@ -23,7 +23,8 @@ The docstring of a class is its default message. Drivers' exceptions stop at the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from charging.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

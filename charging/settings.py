@@ -14,7 +14,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import ip_address
 from itertools import combinations
 from pathlib import Path
@@ -27,6 +27,7 @@ from charging.errors import ConfigError, Problem
 from charging.files import read_bytes
 from charging.ledger.redis import url as redis_url
 from charging.notify.settings import Mail
+from charging.records import dataclass
 from charging.web.settings import FRONTS, WEBHOOKS_MAX, Api, Console, CustomerPage, Webhook, signing_keys
 from charging.yaml_model import (
     BASE_FOLDER,

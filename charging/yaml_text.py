@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,6 +24,7 @@ import yaml
 
 from charging.errors import ConfigError, Problem
 from charging.files import read_bytes
+from charging.records import dataclass
 
 MAX_BYTES = 1024 * 1024
 """A larger file is refused unread."""

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from charging.asterisk.numbers import scaled, whole
 from charging.asterisk.variables import FORGET_SEPARATOR, NO_SESSION_PREFIX, PHASE_TURNED, PHASES_UNDECIDED
+from charging.records import dataclass
 
 CALLERS_VERSION = "v1"
 LEGS_VERSION = "v2"

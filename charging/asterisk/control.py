@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
@@ -25,7 +24,7 @@ from charging.call.switch_events import SwitchEvent
 from charging.clock import Clock, Instant
 from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused, SwitchError
-from charging.records import quick, replace
+from charging.records import dataclass, replace
 from charging.tasks import in_turns
 
 CAUSE_NORMAL = 16
@@ -62,7 +61,6 @@ class DeadlineOutcome(Enum):
     GONE = "gone"
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class ChannelStatus:
     """One channel, as it is now."""

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 import structlog
@@ -31,6 +30,7 @@ from charging.asterisk.variables import inherited
 from charging.call.switch_events import OriginateEnded, PromptEnded, PromptStarted, SwitchEvent
 from charging.clock import Clock
 from charging.errors import ActionRefused, SwitchError
+from charging.records import dataclass
 
 WHISPER_DEADLINE_S = 2.0
 """Measured: a whisper is attached 0.4 s after the order."""

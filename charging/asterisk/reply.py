@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Protocol
 
 from charging.asterisk.message import AmiMessage
 from charging.errors import LocalProtocolError, SwitchError
+from charging.records import dataclass
 
 Fields = Mapping[str, str | Sequence[str]]
 """An action's fields; a sequence repeats the header."""

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from charging.asterisk.reply import Reply
+from charging.records import dataclass
 
 NEEDED_ACTIONS = {
     "AbsoluteTimeout": "call",

@@ -14,10 +14,11 @@ log, never obeyed. Headers that we do not know may stand between them: another v
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 
 from charging.asterisk.message import LAYOUTS_KEPT, VARIABLE_SUFFIX, AmiMessage, Layout
+from charging.records import dataclass
 
 REPEATED = "variable"
 """Beside ``…ChanVariable``, the one header that Asterisk repeats: once for each variable."""

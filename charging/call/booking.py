@@ -19,7 +19,7 @@ Lost          the session is not ours, or our books differ          let go of it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -60,7 +60,7 @@ from charging.ledger.model import (
 from charging.pricing.funding import Pools, plan
 from charging.pricing.packs import PACK, PACKS_MAX, last_day_of
 from charging.pricing.rate import Funding, bundle_use, charge, consumed
-from charging.records import quick, replace
+from charging.records import dataclass, replace
 
 # --- how far the money goes -------------------------------------------------------------------------------------
 
@@ -72,7 +72,6 @@ def months_between(zone: ZoneInfo, from_us: int, until_us: int) -> tuple[str, ..
     return (first,) if first == last else (first, last)
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Extension:
     """What a session should settle and hold next."""

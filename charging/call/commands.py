@@ -6,7 +6,6 @@ The runner carries out the commands in order, and handles each answer before the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from charging.call import told
@@ -14,7 +13,7 @@ from charging.call.events import HangupOrdered, SwitchSaid
 from charging.call.model import Context, Session
 from charging.clock import Instant
 from charging.ledger.model import Transfer
-from charging.records import replace
+from charging.records import dataclass, replace
 
 if TYPE_CHECKING:
     from charging.call.voicemail import Voicemail

@@ -7,7 +7,6 @@ voicemail), R13 (no money and paid voicemail: not answered), R23 (nothing is dia
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from charging.call.booking import Extension, extend, months_between
@@ -17,7 +16,7 @@ from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.balances import ruled_by, spendable
 from charging.ledger.model import CALLS, CREDIT, Balance, day_spend
 from charging.pricing.rate import Rate, bundle_of, cost_to_begin, only_rounding_pays
-from charging.records import quick, replace
+from charging.records import dataclass, replace
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Refusal, Tariff
 
@@ -115,7 +114,6 @@ class Unsold(StrEnum):
     """The plan's credit a day left too little, and credit itself would have paid it."""
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Subscriber:
     """The account and the number that are called, with the plan and its prices."""
@@ -283,7 +281,6 @@ def refused(refusal: Refusal, subscriber: Subscriber) -> NotForwarded:
     return turned(_REFUSALS[refusal], subscriber)
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What is known of a call at its set-up, besides the subscriber."""

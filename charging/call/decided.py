@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final
@@ -22,7 +22,7 @@ from charging.clock import MICROSECONDS, Instant
 from charging.ledger.accounts import Number
 from charging.ledger.balances import left, spendable
 from charging.ledger.model import Balance
-from charging.records import quick, replace
+from charging.records import dataclass, replace
 from charging.safe_text import HIDDEN, hidden
 from charging.tariff.tariff import Tariff
 
@@ -83,7 +83,6 @@ FALLBACK = "fallback"
 """The outcome of what was not decided; the others are those of :class:`Decision`."""
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Decided:
     """One decision. A member that is ``None`` or empty was not known, or not looked at, when it was made."""

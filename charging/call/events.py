@@ -7,7 +7,7 @@ from time and from people.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from charging.call.pieces import Allowance
 from charging.call.switch_events import (
@@ -21,6 +21,7 @@ from charging.call.switch_events import (
 )
 from charging.clock import Instant
 from charging.ledger.model import Applied, Balance, Outcome, Transfer
+from charging.records import dataclass
 
 # --- answers to commands --------------------------------------------------------------------------------------
 

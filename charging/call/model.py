@@ -7,14 +7,14 @@ call started with. Every field is stored unless it is declared `VOLATILE` (`char
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 
 from charging.clock import MICROSECONDS, Instant
 from charging.ledger.model import Balance, Transfer
 from charging.pricing.rate import Funding, Rate, Segment
-from charging.records import NEWER, RECORD, ROW, VOLATILE, Codec, moved_instants, quick, replace
+from charging.records import NEWER, RECORD, ROW, VOLATILE, Codec, dataclass, moved_instants, replace
 
 RECORD_VERSION = 1
 
@@ -156,7 +156,6 @@ class Duration:
     newer: Annotated[tuple[Any, ...], NEWER] = ()
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Pending:
     """A transfer whose outcome is not known yet, and what it does to the session once it is applied."""
@@ -182,7 +181,6 @@ class Means:
     """Those that are due of it."""
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Session:
     """One charged call."""

@@ -8,8 +8,9 @@ one that takes the place of another (`ChannelReplaced`), which may be ours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from charging.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ The three unions give a kind its level. `charging.engine.told` has what the daem
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from charging.call.model import Proof, Short
 from charging.call.switch_events import TransferKind
 from charging.ledger.model import Outcome
+from charging.records import dataclass
 
 # --- routine ---------------------------------------------------------------------------------------------------
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from charging.errors import ConfigError, Problem
+from charging.records import dataclass
 
 if TYPE_CHECKING:
     from charging.settings import Settings

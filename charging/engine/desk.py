@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 
 from agi.port import Answer, Declined, IncomingCall, Unproven
@@ -58,6 +58,7 @@ from charging.ledger.model import CALLS, Balance, Called, Outcome, Transfer
 from charging.ledger.port import Store
 from charging.limits import Limits
 from charging.pricing.packs import MESSAGES
+from charging.records import dataclass
 from charging.tariff.tariff import Refusal, Tariff
 from charging.unguessable import token
 

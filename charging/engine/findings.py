@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ from charging.errors import LedgerError
 from charging.ledger.documents import Put
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
-from charging.records import NEWER, Codec
+from charging.records import NEWER, Codec, dataclass
 
 COLLECTION = "findings"
 """Of documents, one a finding, under the session's id and the kind."""

@@ -4,7 +4,6 @@ them."""
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -13,6 +12,7 @@ from charging.call.storage import Record
 from charging.clock import Instant
 from charging.engine.told import Told
 from charging.errors import SwitchError
+from charging.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NoReturn
 
 from charging.clock import Clock
 from charging.engine.ports import Observer
 from charging.engine.told import FaxesEnded, RecordingsEnded, SpoolFull, SpoolHasRoom
 from charging.errors import SwitchError
+from charging.records import dataclass
 
 LOOK_S = 1
 """Between two looks. Three callers who sent audio a hundred and sixty times faster than time wrote 8 MB a second."""

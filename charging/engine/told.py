@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cache
 from typing import Any, get_args
 
 from charging.call import told as call
 from charging.call.decide import Decision, Unsold
 from charging.call.model import State
-from charging.records import quick
+from charging.records import dataclass
 
 # --- routine ---------------------------------------------------------------------------------------------------
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class CallDecided:
     """What the dialplan was told to do with a call."""

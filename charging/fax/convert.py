@@ -17,7 +17,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -25,6 +24,7 @@ import structlog
 from charging.call.fax import send_s
 from charging.fax import jpeg, letters, pdf, sandbox
 from charging.fax.tiff import blank_pages, doubtful_page, page_count, page_places
+from charging.records import dataclass
 from charging.service.refusal import Code, Obstacle, Refused
 from charging.tasks import deaf_to_hangup
 

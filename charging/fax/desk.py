@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NoReturn, Protocol
 
 from charging.clock import MICROSECONDS, Instant
 from charging.engine.ports import FaxLine
 from charging.engine.sessions import Registry
 from charging.fax.views import FaxView
+from charging.records import dataclass
 from charging.service.refusal import Code, Refused
 
 

@@ -13,7 +13,6 @@ import shutil
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,6 +28,7 @@ from charging.fax.convert import Room, bytes_max, convert
 from charging.fax.desk import Paper
 from charging.ledger.balances import is_money
 from charging.pricing.packs import sort_of
+from charging.records import dataclass
 from charging.service.refusal import Code, Refused
 from charging.service.turns import Turns
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from charging.call.fax import SERVICE, Fax
 from charging.clock import iso
 from charging.ledger.model import CdrRow
 from charging.pricing.money import format_euro
+from charging.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ several daemons share them; they hold no money themselves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
-from charging.records import quick
+from charging.records import dataclass
 
 _SMALL_LETTERS = str.maketrans(ascii_uppercase, ascii_lowercase)
 
@@ -57,7 +57,6 @@ class Payment:
     payment but a correction."""
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Account:
     """Who pays."""
@@ -98,7 +97,6 @@ class Account:
         return "" if self.status is Status.CLOSED else folded(self.email)
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Number:
     """A number sold to a subscriber."""

@@ -20,7 +20,7 @@ notices are due, before and after archiving.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -30,6 +30,7 @@ from charging.clock import local_reading
 from charging.ledger.accounts import Account
 from charging.ledger.balances import money_in
 from charging.ledger.model import CREDIT, JournalLine, Kind
+from charging.records import dataclass
 
 _GIVES = frozenset({Kind.TOP_UP, Kind.CORRECT})
 _USES = frozenset({Kind.RESERVE, Kind.EXTEND, Kind.SETTLE, Kind.CHARGE})

@@ -24,9 +24,10 @@ What every store promises:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+from charging.records import dataclass
 
 COLLECTIONS = (
     *("api-tokens", "archived-ids", "changes", "decisions", "fax-addresses", "findings", "mailed-faxes"),

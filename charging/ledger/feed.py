@@ -21,11 +21,11 @@ The feed begins with the program version that introduced it: older bookings have
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from charging.ledger.documents import Document
 from charging.ledger.model import AMOUNT_MAX, JournalLine
+from charging.records import dataclass
 
 _AT_ONCE = ("decisions", "notices", "notice-results")
 _ONCE_DONE = "changes"

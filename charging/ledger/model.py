@@ -40,11 +40,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from charging.ledger.accounts import Account, Number
-from charging.records import quick, replace
+from charging.records import dataclass, replace
 
 AMOUNT_MAX = 2**53 - 1
 """The largest magnitude of any amount: numbers in Redis' Lua are doubles, so every store keeps to this."""
@@ -139,7 +139,6 @@ class Outcome(StrEnum):
         return self in (Outcome.CREATED, Outcome.EXISTS)
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Leg:
     """The change of one balance within a transfer."""
@@ -162,7 +161,6 @@ class Leg:
             raise ValueError(f"floor {floor} is beyond ±{AMOUNT_MAX}")
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Opened:
     """The transfer opens this session."""
@@ -186,7 +184,6 @@ class Kept:
     """The number of the session's last transfer, by the caller's books. This one's is one more."""
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Closed:
     """The session ends: whatever it still holds is given back by the transfer's legs, and must come to zero."""
@@ -205,7 +202,6 @@ class Closed:
 SessionChange = Opened | Kept | Closed
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Transfer:
     """One line of the journal."""
@@ -273,7 +269,6 @@ class Balance:
         return self.posted - self.reserved
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class OpenSession:
     """An open session as the ledger keeps it."""
@@ -290,7 +285,6 @@ class OpenSession:
     """The number of its last transfer; 0: not known, for an older version has stored it, and any may follow."""
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Applied:
     """The answer to a transfer."""
@@ -305,7 +299,6 @@ class Applied:
     """Where the answer is OUT_OF_SEQUENCE: the session as it is stored."""
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Called:
     """A number that is rung."""
@@ -330,7 +323,6 @@ class Snapshot:
     """In no order."""
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class JournalLine:
     """A transfer as it stands in the journal."""
@@ -372,7 +364,6 @@ GRANTS_MAX = 8
 ZERO = Balance()
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class View:
     """What a decision looks at, read inside the same atomic step that will carry it out."""
@@ -388,7 +379,6 @@ class View:
     """Whether that session has left a CDR, and so cannot be opened again."""
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The answer, and what has to be written for it. Nothing is written unless ``applied`` is CREATED."""

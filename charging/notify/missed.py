@@ -14,12 +14,12 @@ waits for the next batch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated, Any
 
 from charging.call.decide import Cause
 from charging.clock import MICROSECONDS
-from charging.records import NEWER, RECORD, Codec
+from charging.records import NEWER, RECORD, Codec, dataclass
 
 PAUSE_MOST_S = 4 * 3600
 CALLERS_MAX = 20

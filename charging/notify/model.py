@@ -23,7 +23,7 @@ Facts are what a template may say. Days and local times are texts in the operato
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
@@ -31,6 +31,7 @@ from charging.call.decide import Cause
 from charging.ledger.accounts import Language
 from charging.notify.missed import CAUSES_UNKNOWN
 from charging.pricing.money import CENT
+from charging.records import dataclass
 
 GIFT = "gift:"
 """What the topics of gifts begin with; a day and the gift follow."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from itertools import islice
 from typing import NoReturn
@@ -33,6 +33,7 @@ from charging.notify.outbox import Outbox
 from charging.notify.policy import Headroom, Standing, due, forward_cost, headroom
 from charging.notify.record import Record, folded
 from charging.pricing.packs import MESSAGES, PACK, PackTerms, edition_of, last_day_of
+from charging.records import dataclass
 from charging.tariff.tariff import Tariff
 
 COLLECTION = "notice-records"

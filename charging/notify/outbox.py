@@ -23,7 +23,7 @@ put before the mark. So a daemon that is killed in between loses no result, and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -32,7 +32,7 @@ import structlog
 from charging.clock import MICROSECONDS
 from charging.ledger.documents import Document, Documents, Put
 from charging.notify.model import Notice
-from charging.records import NEWER, Codec
+from charging.records import NEWER, Codec, dataclass
 from charging.service.events import NOTICE_RESULT, NoticeResult
 
 COLLECTION = "notices"

@@ -32,7 +32,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date
 from zoneinfo import ZoneInfo
 
@@ -61,6 +61,7 @@ from charging.notify.model import (
 from charging.pricing.money import CENT
 from charging.pricing.packs import PACK, WORDS, PackTerms, edition_of, kind_of_pack, last_day_of, name_of
 from charging.pricing.rate import cost_to_begin
+from charging.records import dataclass
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Refusal, Tariff
 

@@ -8,7 +8,7 @@ for a while.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
@@ -16,12 +16,11 @@ from charging.ledger.balances import PROMO, money_in
 from charging.ledger.credit_life import CreditHistory
 from charging.ledger.model import JournalLine, Kind
 from charging.notify.model import GIFT, Notice
-from charging.records import NEWER, Codec, quick, replace
+from charging.records import NEWER, Codec, dataclass, replace
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Record:
     """One account's."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from email.errors import MessageError
 from email.headerregistry import Address
@@ -32,6 +31,7 @@ from charging.notify.samples import samples
 from charging.notify.settings import Mail
 from charging.pricing.money import CENT
 from charging.pricing.rate import ceil_div
+from charging.records import dataclass
 
 SHIPPED = Path(__file__).parent / "templates"
 TEXT_WIDTH = 72

@@ -18,7 +18,6 @@ import re
 import socket
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
 from email.message import EmailMessage
 from enum import StrEnum
 
@@ -27,6 +26,7 @@ from pydantic import SecretStr
 
 from charging.errors import ChargingError, ConfigError, Problem
 from charging.notify.settings import Mail
+from charging.records import dataclass
 from charging.tasks import within
 
 CLOSING = 421

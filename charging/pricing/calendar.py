@@ -7,13 +7,13 @@ band twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from charging.clock import instant_of
-from charging.records import NEWER, SORTED
+from charging.records import NEWER, SORTED, dataclass
 
 MINUTES_A_DAY = 1440
 HOLIDAY = 7

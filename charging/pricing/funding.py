@@ -11,12 +11,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from charging.clock import MICROSECONDS, month_and_edge_us
 from charging.pricing.packs import PACK, ends_us
 from charging.pricing.rate import CREDIT, Funding, Rate, Regime, Segment, bundle_of, ceil_div, weigh
-from charging.records import quick
+from charging.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,6 @@ class Pools:
     """Free seconds by source, **beyond** those that the fixed part has used."""
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class FundingPlan:
     """How far the pools reach."""

@@ -25,7 +25,7 @@ integers; only :meth:`Rate.total` divides, once, and rounds once, as the tariff 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date
 from enum import StrEnum
 from math import lcm
@@ -35,7 +35,7 @@ from zoneinfo import ZoneInfo
 from charging.clock import MICROSECONDS, local_reading
 from charging.pricing.calendar import Window, next_window_edge_us, open_window
 from charging.pricing.packs import MONTH_ORDER, PACK, PackRules, edition_of, last_day_of, name_of
-from charging.records import NEWER, ROW, SORTED
+from charging.records import NEWER, ROW, SORTED, dataclass
 
 FOREVER_S = 1 << 40
 """Later than any call's end."""

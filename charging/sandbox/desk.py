@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
 from enum import StrEnum
 
 from agi.port import Answer, CallDesk, Declined, IncomingCall, Unproven
@@ -14,6 +13,7 @@ from charging.clock import Clock
 from charging.errors import ChargingError
 from charging.fax.desk import FaxSent, FaxWish
 from charging.fax.sending import Faxes
+from charging.records import dataclass
 from charging.sandbox.papers import said
 from charging.sandbox.switch import Phase, PlayedCall, PlayedSwitch
 from charging.service.refusal import Code, Refused

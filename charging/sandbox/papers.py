@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NoReturn
 
 from charging.fax.desk import Paper, Papers
+from charging.records import dataclass
 from charging.sandbox.switch import FaxScript, PlayedSwitch
 from charging.service.refusal import Refused
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Container, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, StrEnum
 from typing import Any, NoReturn
 
@@ -26,6 +26,7 @@ from charging.call.switch_events import (
 from charging.clock import MICROSECONDS, Clock, Instant
 from charging.engine.ports import FaxOrder, Legs, Look, PromptResult
 from charging.errors import SwitchError
+from charging.records import dataclass
 from charging.tasks import Tasks, first_of
 
 NORMAL, ANSWER, CANCEL = 16, "ANSWER", "CANCEL"

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -32,7 +32,7 @@ from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Document
 from charging.ledger.model import Transfer
 from charging.ledger.port import Store
-from charging.records import NEWER, Codec
+from charging.records import NEWER, Codec, dataclass
 from charging.service.actor import actor
 
 COLLECTION = "changes"

@@ -16,7 +16,6 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, NoReturn
 
 import structlog
@@ -26,7 +25,7 @@ from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerError
 from charging.ledger.documents import Document, Documents
 from charging.log_limit import LogLimit
-from charging.records import replace
+from charging.records import dataclass, replace
 from charging.safe_text import hidden
 
 COLLECTION = "decisions"

@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -31,7 +31,7 @@ from charging.ledger.model import CREDIT, CdrRow, JournalLine, Kind
 from charging.ledger.port import Ledger, Store
 from charging.pricing.money import format_euro
 from charging.pricing.packs import PACK, WORDS, is_pack, last_day_of, name_of, sort_of
-from charging.records import NEWER, Codec
+from charging.records import NEWER, Codec, dataclass
 from charging.service.actor import sees_actors
 from charging.service.changes import Act, Change, readable
 from charging.service.money import reason_shown

@@ -13,7 +13,7 @@ import base64
 import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated, Any
 
 from charging.clock import Clock
@@ -21,7 +21,7 @@ from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import Account, Status
 from charging.ledger.documents import Document
 from charging.ledger.port import Store
-from charging.records import NEWER, Codec
+from charging.records import NEWER, Codec, dataclass
 from charging.service.accounts import Accounts
 from charging.service.refusal import Code, Refused
 from charging.unguessable import digest_of

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -17,6 +16,7 @@ from charging.ledger.balances import divided, held_rooms
 from charging.ledger.model import OpenSession
 from charging.ledger.port import Store
 from charging.pricing.rate import bundle_use, charge, consumed
+from charging.records import dataclass
 from charging.service.actor import actor
 from charging.service.changes import Act, Changes
 from charging.service.refusal import Code, Refused

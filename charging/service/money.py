@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from charging.clock import Clock
 from charging.errors import LedgerError
@@ -17,6 +16,7 @@ from charging.ledger.port import Store
 from charging.ledger.remembered import carried_out
 from charging.pricing.money import format_euro
 from charging.pricing.packs import MINUTES_MAX, WORDS, kind_of_pack, shown_pack, sort_of
+from charging.records import dataclass
 from charging.service import text
 from charging.service.actor import actor
 from charging.service.changes import Act, Changes

@@ -11,7 +11,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from charging.errors import LedgerCorrupt
 from charging.ledger.accounts import REHEARSAL
 from charging.ledger.documents import Document
 from charging.ledger.port import Store
-from charging.records import NEWER, Codec
+from charging.records import NEWER, Codec, dataclass
 from charging.service.refusal import Code, Refused, unknown_account
 
 COLLECTION = "page-tokens"

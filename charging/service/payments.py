@@ -18,7 +18,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 import structlog
@@ -29,7 +29,7 @@ from charging.ledger.accounts import Status
 from charging.ledger.documents import Document, Put
 from charging.ledger.port import Store
 from charging.pricing.money import format_euro
-from charging.records import Codec
+from charging.records import Codec, dataclass
 from charging.service.money import Money
 from charging.service.proven_time import dated, proven
 from charging.service.refusal import Code, Refused, closed_account, unknown_account

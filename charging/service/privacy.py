@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, NoReturn
 
 import structlog
@@ -22,6 +22,7 @@ from charging.ledger.accounts import Account, Number, Status
 from charging.ledger.documents import Document
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
+from charging.records import dataclass
 from charging.safe_text import HIDDEN, hidden
 from charging.service import fax_address
 from charging.service.actor import is_for_customer

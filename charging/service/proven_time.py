@@ -26,7 +26,7 @@ and expire, as soon as the clock is right. What a payment's age decides is decid
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -36,7 +36,7 @@ from charging.clock import MICROSECONDS, Clock, Instant
 from charging.errors import LedgerCorrupt
 from charging.ledger.documents import Document, Put
 from charging.ledger.port import Store
-from charging.records import NEWER, Codec
+from charging.records import NEWER, Codec, dataclass
 
 COLLECTION = "clock"
 NOTE = "believed"

@@ -7,7 +7,7 @@ the note, and a transfer stands in the journal (`charging.service.changes`).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import structlog
@@ -15,6 +15,7 @@ import structlog
 from charging.clock import MICROSECONDS, Clock
 from charging.errors import LedgerCorrupt, LedgerError
 from charging.ledger.port import Store
+from charging.records import dataclass
 from charging.safe_text import HIDDEN
 from charging.service.changes import CODEC, COLLECTION, SETTLE_S, Act, Change, Facts, finished, readable
 

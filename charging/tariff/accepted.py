@@ -15,13 +15,13 @@ import errno
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from charging.errors import ConfigError, Problem
 from charging.files import read_bytes, replace_file
-from charging.records import NEWER, RECORD, Codec
+from charging.records import NEWER, RECORD, Codec, dataclass
 from charging.tariff.deck import DeckChanges, changes
 from charging.tariff.deck_file import MAX_DECK_BYTES, DeckCache, DeckFile, parse_deck
 from charging.tariff.file import digest_of, files_of, load_tariff

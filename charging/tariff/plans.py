@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from charging.pricing.packs import MESSAGES, MONTH_ORDER, PACK, PAGES
 from charging.pricing.rate import MAX_CALL_S
+from charging.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,14 @@ import pickle
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from charging.clock import SystemClock
 from charging.errors import ConfigError, Problem
 from charging.priority import give_way
+from charging.records import dataclass
 from charging.tariff.accepted import Accepted
 from charging.tariff.deck_file import DeckCache
 from charging.tariff.file import files_of, load_tariff

@@ -10,7 +10,7 @@ number without a price is never dialled.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -23,6 +23,7 @@ from charging.errors import Problem
 from charging.pricing.money import CENT, format_euro
 from charging.pricing.packs import MONTH_ORDER, PAGES, PackRules, PackTerms, PieceRules, monthly
 from charging.pricing.rate import Band, Rate, Rounding, Step, gross_price, round_div
+from charging.records import dataclass
 from charging.tariff.deck import Deck, DeckRow
 from charging.tariff.numbering import NUMBER_CHARACTERS, e164, is_certain
 from charging.tariff.plans import Pack, Plan

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 import pytest
 
-from charging.records import NEWER, RECORD, Codec, quick, replace
+from charging import records
+from charging.records import NEWER, RECORD, Codec, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,28 +115,95 @@ def test_a_field_that_there_is_not_is_refused(record: Slotted | WithoutSlots) ->
         replace(record, fist=2)  # type: ignore[call-arg]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
+@records.dataclass(frozen=True, slots=True)
 class Quick:
+    """Made here."""
+
     first: int
     second: str = "b"
     third: dict[str, int] = field(default_factory=dict, hash=False)
     kind: int = field(default=4, compare=False, repr=False)
+    own: object = None
 
     def __post_init__(self) -> None:
         if self.first < 0:
             raise ValueError("first")
 
 
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """The same, made by the library."""
+
+    first: int
+    second: str = "b"
+    third: dict[str, int] = field(default_factory=dict, hash=False)
+    kind: int = field(default=4, compare=False, repr=False)
+    own: object = None
+
+
+@records.dataclass(frozen=True, slots=True)
+class Empty:
+    """Without a field."""
+
+
+@records.dataclass(frozen=True, slots=True)
+class Single:
+    """With one."""
+
+    only: float
+
+
+@records.dataclass(frozen=True, slots=True)
+class Worded:
+    """With words of its own."""
+
+    first: int
+
+    def __repr__(self) -> str:
+        return "worded"
+
+
 @pytest.mark.parametrize("arguments", [{"first": 1}, {"first": 1, "second": "x", "third": {"a": 1}, "kind": 5}])
 def test_one_that_is_made_quickly_is_what_the_library_makes(arguments: dict[str, Any]) -> None:
     made = Quick(**arguments)
     assert type(made) is Quick
-    assert dataclasses.asdict(made) == {"first": 1, "second": "b", "third": {}, "kind": 4} | arguments
+    usual = Usual(**arguments)
+    assert dataclasses.asdict(made) == dataclasses.asdict(usual)
+    assert repr(made) == repr(usual).replace("Usual", "Quick")
+    assert hash(made) == hash(usual)
+    assert made not in (usual, dataclasses.replace(made, first=2), dataclasses.replace(made, third={"b": 1}))
+    assert made == dataclasses.replace(made, kind=6)
+    assert Quick.__match_args__ == Usual.__match_args__
     assert (made, repr(made), hash(made)) == (Quick(**arguments), repr(Quick(**arguments)), hash(Quick(**arguments)))
     assert pickle.loads(pickle.dumps(made)) == copy.deepcopy(made) == dataclasses.replace(made, first=1) == made
     with pytest.raises(dataclasses.FrozenInstanceError):
         made.first = 8  # type: ignore[misc]
+
+
+def test_one_that_is_made_quickly_is_as_frozen_as_the_librarys() -> None:
+    said = []
+    for one in (Quick(1), Usual(1)):
+        with pytest.raises(dataclasses.FrozenInstanceError) as set_one:
+            one.first = 2  # type: ignore[misc]
+        with pytest.raises(dataclasses.FrozenInstanceError) as deleted:
+            del one.first
+        said += [str(set_one.value), str(deleted.value)]
+    assert said[:2] == said[2:]
+    assert not hasattr(Quick(1), "__dict__")
+
+
+def test_one_that_is_made_quickly_may_have_no_field_or_one_or_words_of_its_own() -> None:
+    assert (Empty(), repr(Empty()), len({Empty(), Empty()})) == (Empty(), "Empty()", 1)
+    assert (Single(1.5), repr(Single(1.5)), len({Single(1.5), Single(1.5)})) == (Single(1.5), "Single(only=1.5)", 1)
+    nothing = float("nan")
+    assert Single(nothing) == Single(nothing), "the library compares the fields as a tuple, and so the same object"
+    assert repr(Worded(1)) == "worded"
+
+
+def test_one_that_holds_itself_is_shown_all_the_same() -> None:
+    holder: dict[str, Any] = {}
+    holder["it"] = Quick(1, third=holder)
+    assert repr(holder["it"]) == "Quick(first=1, second='b', third={'it': ...}, own=None)"
 
 
 def test_each_has_a_default_of_its_own() -> None:
@@ -151,7 +219,28 @@ def test_one_that_is_made_quickly_is_checked_and_refuses_what_it_does_not_have()
         Quick(-1)
 
 
-@pytest.mark.parametrize("kind", [WithoutSlots, Computed, Below])
-def test_what_cannot_be_made_quickly_is_refused(kind: type) -> None:
-    with pytest.raises(TypeError, match=kind.__name__):
-        quick(kind)
+@records.dataclass(frozen=True, slots=True)
+class Under(Slotted):
+    fourth: int = 4
+
+
+@records.dataclass(frozen=True, slots=True)
+class Reckoned:
+    first: int
+    twice: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "twice", 2 * self.first)
+
+
+@records.dataclass(slots=True)
+class Changing:
+    first: int
+
+
+def test_what_cannot_be_made_quickly_is_made_by_the_library() -> None:
+    assert Under(1, fourth=5) == Under(1, "b", (), 5) != Under(1)
+    assert Reckoned(2).twice == 4
+    changing = Changing(1)
+    changing.first = 2
+    assert changing == Changing(2)

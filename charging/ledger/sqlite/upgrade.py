@@ -8,7 +8,6 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from charging.ledger.sqlite.file import (
 )
 from charging.ledger.sqlite.restore import locked
 from charging.ledger.sqlite.rows import backup
+from charging.records import dataclass
 
 BUSY_S = 5
 
