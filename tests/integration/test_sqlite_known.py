@@ -117,6 +117,17 @@ async def test_a_target_that_becomes_a_number_of_ours_is_seen_by_the_next_call(s
     assert not (await called(store)).target_is_ours
 
 
+async def test_a_change_of_another_account_s_leaves_the_number_known(store: SqliteStore, reads: list[object]) -> None:
+    """People change something all day long, and each reading of a number takes a thread."""
+    assert await store.directory.put_number(other := Number("+31850000002", "b"))
+    before = await called(store)
+    assert await store.directory.put_number(replace(other, forward_to="+31687654321"), other)
+    assert await store.directory.put_account(Account("b", "light", status=Status.SUSPENDED, version=1))
+    del reads[:]
+    assert await called(store) == before
+    assert not reads
+
+
 async def test_balances_that_are_dropped_are_gone(store: SqliteStore) -> None:
     await store.apply(top_up("t2", amount=-10))
     assert await store.balances("a") == {CREDIT: Balance(0, 0)}

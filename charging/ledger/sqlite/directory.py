@@ -35,7 +35,7 @@ class SqliteDirectory:
     async def put_account(self, account: Account) -> bool:
         record = {"id": account.id, "record": dump_account(account), "version": account.version}
         query = "update_account" if account.version else "insert_account"
-        return await self._writer.submit(partial(_changed, known=self._known, query=query, record=record))
+        return await self._writer.submit(partial(_change_account, known=self._known, query=query, record=record))
 
     async def accounts(self) -> AsyncIterator[Account]:
         after = ""
@@ -82,17 +82,19 @@ class SqliteDirectory:
         record = {"number": number.number, "account": number.account, "record": dump_number(number)}
 
         def work(connection: sqlite3.Connection) -> bool:
-            stored = _stored_number(connection, number.number)
-            return stored == expected and _changed(connection, self._known, "put_number", record)
+            if _stored_number(connection, number.number) != expected:
+                return False
+            self._known.number_changed(number.number, comes_or_goes=expected is None)
+            return connection.execute(queries()["put_number"], record).rowcount > 0
 
         return await self._writer.submit(work)
 
     async def remove_number(self, expected: Number) -> bool:
-        record = {"number": expected.number}
-
         def work(connection: sqlite3.Connection) -> bool:
-            stored = _stored_number(connection, expected.number)
-            return stored == expected and _changed(connection, self._known, "delete_number", record)
+            if _stored_number(connection, expected.number) != expected:
+                return False
+            self._known.number_changed(expected.number, comes_or_goes=True)
+            return connection.execute(queries()["delete_number"], {"number": expected.number}).rowcount > 0
 
         return await self._writer.submit(work)
 
@@ -118,7 +120,7 @@ class SqliteDirectory:
 
     async def restore_account(self, account: Account) -> None:
         record = {"id": account.id, "record": dump_account(account), "version": account.version}
-        work = partial(_changed, known=self._known, query="restore_account", record=record)
+        work = partial(_change_account, known=self._known, query="restore_account", record=record)
         await self._writer.submit(work)
 
 
@@ -163,9 +165,9 @@ class SqliteLeases:
         return [f"switch {switch} by {owner}" for switch, (owner, _, end) in self._holders.items() if end > now_us]
 
 
-def _changed(connection: sqlite3.Connection, known: Known, query: str, record: Mapping[str, object]) -> bool:
-    """Within the writer's transaction, carry out one statement that changes the directory; whether it changed a row."""
-    known.directory_changed()
+def _change_account(connection: sqlite3.Connection, known: Known, query: str, record: Mapping[str, object]) -> bool:
+    """Within the writer's transaction, carry out one statement that changes an account; whether it changed a row."""
+    known.account_changed(str(record["id"]))
     return connection.execute(queries()[query], record).rowcount > 0
 
 

@@ -7,6 +7,9 @@ Nothing changes the file but this process' writer (a lock file sees to it), so w
 - A number, and the account whose it is, come from a read. What was read may be older than a change that is being
   committed: then it is not kept (`keep`).
 
+A change of the directory forgets the numbers and accounts that it changes, and no others, for people change something
+all day long. Only where a number comes or goes all are forgotten: others may be forwarded to it.
+
 What became of a commit that failed is not known: all is forgotten, and read again.
 
 The loop asks, and keeps what it has read; the writer's thread does all else. Values are never changed in place.
@@ -15,6 +18,7 @@ The loop asks, and keeps what it has read; the writer's thread does all else. Va
 from __future__ import annotations
 
 from collections.abc import Mapping
+from threading import Lock
 from typing import TypeVar
 
 from charging.ledger.accounts import Account, Number
@@ -41,10 +45,15 @@ class Known:
         self._accounts: dict[str, Account] = {}
         self._changed: dict[str, Balances | None] = {}
         """Balances that the transaction under way has moved; ``None``: they are to be read."""
-        self._changes_directory = False
-        """Whether it has changed a number or an account."""
+        self._changed_numbers: set[str] = set()
+        self._changed_accounts: set[str] = set()
+        """What the same has changed of the directory."""
+        self._comes_or_goes = False
+        """Whether there is a number more, or one less."""
         self._changes = 0
         """How often the directory has begun to change, and has changed."""
+        self._keeping = Lock()
+        """Of who keeps or forgets a part of the directory; whoever asks takes what there is."""
 
     # --- in the loop ------------------------------------------------------------------------------------------
 
@@ -71,10 +80,10 @@ class Known:
         if age is None or called.account is None:
             return
         number, account = called.number, called.account
-        _put(self._numbers, number.number, (number, called.target_is_ours), NUMBERS_MAX)
-        _put(self._accounts, account.id, account, NUMBERS_MAX)
-        if self._changes != age:  # looked at after it was put: the writer forgets it if it looks later than this
-            self._forget_directory()
+        with self._keeping:  # a change that ends after this has it forgotten
+            if self._changes == age:
+                _put(self._numbers, number.number, (number, called.target_is_ours), NUMBERS_MAX)
+                _put(self._accounts, account.id, account, NUMBERS_MAX)
 
     # --- in the writer's thread -------------------------------------------------------------------------------
 
@@ -82,9 +91,15 @@ class Known:
         """The transaction leaves the account with these balances; ``None``: with others than are known."""
         self._changed[account] = balances
 
-    def directory_changed(self) -> None:
-        """The transaction has changed a number or an account."""
-        self._changes_directory = True
+    def account_changed(self, account: str) -> None:
+        """The transaction has changed what is said of the account."""
+        self._changed_accounts.add(account)
+        self._changes += 1
+
+    def number_changed(self, number: str, *, comes_or_goes: bool) -> None:
+        """The transaction has changed what is said of the number, or whether there is one."""
+        self._changed_numbers.add(number)
+        self._comes_or_goes |= comes_or_goes
         self._changes += 1
 
     def committed(self) -> None:
@@ -95,26 +110,38 @@ class Known:
             else:
                 _put(self._balances, account, balances, ACCOUNTS_MAX)
         self._changed.clear()
-        if self._changes_directory:
-            self._changes += 1  # first: what `keep` puts after this it takes back itself
-            self._forget_directory()
-            self._changes_directory = False
+        if self._changed_numbers or self._changed_accounts:
+            self._forget_changed()
 
     def rolled_back(self) -> None:
         """The transaction has left the file as it was."""
         self._changed.clear()
-        self._changes_directory = False
+        self._forget_changes()
 
     def doubted(self) -> None:
         """What became of the transaction is not known."""
         self.rolled_back()
         self._balances = {}
-        self._changes += 1
-        self._forget_directory()
+        with self._keeping:
+            self._changes += 1
+            self._numbers.clear()
+            self._accounts.clear()
 
-    def _forget_directory(self) -> None:
-        """By new dictionaries: the other thread may be at the old ones."""
-        self._numbers, self._accounts = {}, {}
+    def _forget_changed(self) -> None:
+        with self._keeping:
+            self._changes += 1
+            if self._comes_or_goes:
+                self._numbers.clear()
+            for number in self._changed_numbers:
+                self._numbers.pop(number, None)
+            for account in self._changed_accounts:
+                self._accounts.pop(account, None)
+        self._forget_changes()
+
+    def _forget_changes(self) -> None:
+        self._changed_numbers.clear()
+        self._changed_accounts.clear()
+        self._comes_or_goes = False
 
 
 def _put(known: dict[str, T], name: str, value: T, most: int) -> None:

@@ -17,6 +17,14 @@ TEN = {CREDIT: Balance(10, 0)}
 READ = Called(NUMBER, ACCOUNT, {}, target_is_ours=False)
 
 
+CHANGES: dict[str, Callable[[Known], None]] = {
+    "account": lambda known: known.account_changed("a"),
+    "number": lambda known: known.number_changed(NUMBER.number, comes_or_goes=False),
+    "another number comes": lambda known: known.number_changed("+31850000002", comes_or_goes=True),
+}
+changes = pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+
+
 def with_balances(known: Known, account: str = "a") -> Known:
     known.moved(account, TEN)
     known.committed()
@@ -54,18 +62,20 @@ def test_a_number_is_known_with_its_account_and_the_balances_of_now() -> None:
     assert known.called(NUMBER.number) == Called(NUMBER, ACCOUNT, TEN, target_is_ours=False)
 
 
-def test_what_was_read_is_not_kept_where_the_directory_has_changed_since() -> None:
+@changes
+def test_what_was_read_is_not_kept_where_the_directory_has_changed_since(change: Callable[[Known], None]) -> None:
     known = with_balances(Known())
     age = known.age
-    known.directory_changed()
+    change(known)
     known.committed()
     known.keep(READ, age)
     assert known.called(NUMBER.number) is None
 
 
-def test_what_is_read_while_the_directory_changes_is_not_kept() -> None:
+@changes
+def test_what_is_read_while_the_directory_changes_is_not_kept(change: Callable[[Known], None]) -> None:
     known = with_balances(Known())
-    known.directory_changed()
+    change(known)
     age = known.age
     known.committed()
     known.keep(READ, age)
@@ -75,18 +85,21 @@ def test_what_is_read_while_the_directory_changes_is_not_kept() -> None:
 def test_what_is_kept_while_the_directory_changes_is_forgotten_with_the_change() -> None:
     known = with_balances(Known())
     age = known.age
-    known.directory_changed()
+    known.account_changed("a")
     known.keep(READ, age)
     assert known.called(NUMBER.number) is None
     known.committed()
     assert known.called(NUMBER.number) is None
 
 
+@changes
 @pytest.mark.parametrize("end", [Known.committed, Known.doubted], ids=["changed", "doubted"])
-def test_a_change_of_the_directory_forgets_what_is_kept_of_it(end: Callable[[Known], None]) -> None:
+def test_a_change_of_the_directory_forgets_what_is_kept_of_it(
+    change: Callable[[Known], None], end: Callable[[Known], None]
+) -> None:
     known = with_balances(Known())
     known.keep(READ, known.age)
-    known.directory_changed()
+    change(known)
     end(known)
     with_balances(known)
     assert known.called(NUMBER.number) is None
@@ -94,11 +107,22 @@ def test_a_change_of_the_directory_forgets_what_is_kept_of_it(end: Callable[[Kno
     assert known.called(NUMBER.number) is not None, "and is kept again"
 
 
-def test_a_change_that_was_rolled_back_forgets_nothing() -> None:
+def test_a_change_of_another_number_or_account_forgets_nothing_of_this_one() -> None:
     known = with_balances(Known())
     known.keep(READ, known.age)
-    known.directory_changed()
+    known.account_changed("b")
+    known.number_changed("+31850000002", comes_or_goes=False)
+    known.committed()
+    assert known.called(NUMBER.number) is not None
+
+
+@changes
+def test_a_change_that_was_rolled_back_forgets_nothing(change: Callable[[Known], None]) -> None:
+    known = with_balances(Known())
+    known.keep(READ, known.age)
+    change(known)
     known.rolled_back()
+    known.account_changed("b")
     known.committed()
     assert known.called(NUMBER.number) is not None
 
