@@ -11,7 +11,6 @@ import pytest
 import pytest_asyncio
 
 from charging.lab import Lab, mobile
-from tests.asterisk.operator_setup import SECOND_RING_GROUP, operator_setup
 from tests.asterisk.parties import NUMBER, decide, forward, operator_adds, operator_sets
 from tests.asterisk.raw_call import RawCall, raw_call
 from tests.asterisk.raw_sip import Asked, stranger
@@ -266,7 +265,7 @@ async def test_a_caller_who_says_nothing_to_voicemail_has_an_end(lab: Lab, longe
         raw_call(lab, NUMBER) as call,
     ):
         await call.is_answered("INVITE", 200)
-        left = int((await _channel(lab, "TIMEOUT(absolute)"))["Value"].partition(".")[0])
+        left = int((await channel_says(lab, "TIMEOUT(absolute)"))["Value"].partition(".")[0])
     assert deadline_s - 30 <= left <= deadline_s
 
 
@@ -319,7 +318,7 @@ async def test_while_the_disk_is_nearly_full_no_fax_is_received(lab: Lab) -> Non
 async def test_a_fax_for_a_number_with_parameters_is_that_numbers(lab: Lab, tmp_path: Path, user: str) -> None:
     async with stranger(lab, tmp_path, user) as call:
         await call.is_told(200)
-        station = (await _channel(lab, "FAXOPT(localstationid)"))["Value"]
+        station = (await channel_says(lab, "FAXOPT(localstationid)"))["Value"]
     assert station == "31850000099"
 
 
@@ -431,7 +430,7 @@ async def test_a_caller_who_is_no_number_is_unknown(
     stub = forward(mobile.never_answers())
     async with serving(stub, lab.agi_port), stranger(lab, tmp_path, **IDENTITIES[header](user)) as call:
         await call.is_told(180)
-        lines, ani = await _told_of(lab), (await _channel(lab, "CALLERID(ani-num)"))["Value"]
+        lines, ani = await _told_of(lab), (await channel_says(lab, "CALLERID(ani-num)"))["Value"]
     assert stub.requests[0].arguments[1] == caller
     assert ani in ("", caller)
     assert not [line for line in lines if "Event: FullyBooted" in line or "BridgeID: x" in line]
@@ -454,136 +453,11 @@ async def test_a_diversion_by_a_stranger_leaves_no_line_break(lab: Lab, dirty: s
     diverted = f"Diversion: <sip:{dirty}@carrier.example>;reason=unconditional"
     async with serving(forward(mobile.never_answers()), lab.agi_port), raw_call(lab, NUMBER, diverted) as call:
         await call.is_answered("INVITE", 180)
-        fields = [await _channel(lab, f"REDIRECTING({party}-num)") for party in ("from", "to", "orig")]
+        fields = [await channel_says(lab, f"REDIRECTING({party}-num)") for party in ("from", "to", "orig")]
     assert [field["Value"] for field in fields] == ["", NUMBER, ""]
 
 
-PRIVATE = {
-    "Privacy: id": (
-        "<sip:+31201234567@c.example>",
-        ("Privacy: id", "P-Asserted-Identity: <sip:+31201234567@c.example>"),
-    ),
-    "Privacy: id;critical": (
-        "<sip:+31201234567@c.example>",
-        ("Privacy: id;critical", "P-Asserted-Identity: <sip:+31201234567@c.example>"),
-    ),
-    "Privacy: user, no PAI": ("<sip:+31201234567@c.example>", ("Privacy: user",)),
-    "anonymous From with PAI": (
-        '"Anonymous" <sip:anonymous@anonymous.invalid>',
-        ("P-Asserted-Identity: <sip:+31201234567@c.example>",),
-    ),
-    "second Privacy": (
-        "<sip:+31201234567@c.example>",
-        ("Privacy: session", "Privacy: id", "P-Asserted-Identity: <tel:+31201234567>"),
-    ),
-    "restricted From with PAI": (
-        "<sip:restricted@c.example>",
-        ("P-Asserted-Identity: <sip:+31201234567@c.example>",),
-    ),
-    **{
-        f"{user}@ with PAI": (
-            f"<sip:{user}@c.example>",
-            ("P-Asserted-Identity: <sip:+31201234567@c.example>",),
-        )
-        for user in ("unavailable", "Unknown", "private", "WITHHELD")
-    },
-    "From of nowhere with PAI": (
-        "<sip:unavailable@unknown.invalid>",
-        ("P-Asserted-Identity: <sip:+31201234567@c.example>",),
-    ),
-    "second RPID": (
-        "<sip:+31201234567@c.example>",
-        (
-            "Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;privacy=off",
-            "Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;privacy=full",
-        ),
-    ),
-    "third RPID": (
-        "<sip:+31201234567@c.example>",
-        (
-            "Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;privacy=off",
-            "Remote-Party-ID: <sip:+31850000001@c.example>;party=called;privacy=off",
-            "Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;privacy=full",
-        ),
-    ),
-    "RPID privacy=name,uri": (
-        "<sip:+31201234567@c.example>",
-        ('Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;privacy="name,uri"',),
-    ),
-    "RPID privacy=full": (
-        "<sip:+31201234567@c.example>",
-        ("Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;screen=yes;privacy=full",),
-    ),
-    "RPID privacy=uri": (
-        "<sip:+31201234567@c.example>",
-        ("Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;screen=yes;privacy=uri",),
-    ),
-}
-OPEN = {
-    "plain From": ("<sip:+31201234567@c.example>", ()),
-    "PAI": ("<sip:stranger@c.example>", ("P-Asserted-Identity: <sip:+31201234567@c.example>",)),
-    "PAI, and a From that only looks like it": (
-        "<sip:unavailable.smith@private.example>",
-        ("P-Asserted-Identity: <sip:+31201234567@c.example>",),
-    ),
-    "Privacy: session": ("<sip:+31201234567@not-invalid.example>", ("Privacy: session",)),
-    "Privacy: none": (
-        "<sip:+31201234567@c.example>",
-        ("Privacy: none", "P-Asserted-Identity: <sip:+31201234567@c.example>"),
-    ),
-    "RPID privacy=name": (
-        "<sip:+31201234567@c.example>",
-        ("Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;privacy=name;screen=full",),
-    ),
-    "RPID privacy=off": (
-        "<sip:+31201234567@c.example>",
-        ("Remote-Party-ID: <sip:+31201234567@c.example>;party=calling;screen=yes;privacy=off",),
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    ("how", "presentation"), [*((how, "withheld") for how in PRIVATE), *((how, "allowed") for how in OPEN)]
-)
-async def test_a_withheld_number_is_said_to_be_withheld(lab: Lab, tmp_path: Path, how: str, presentation: str) -> None:
-    caller, headers = (PRIVATE | OPEN)[how]
-    stub = StubAgi({"incoming": decide("reject", "unknown_number")})
-    async with serving(stub, lab.agi_port), stranger(lab, tmp_path, caller=caller, headers=headers) as call:
-        await call.is_told(404)
-    assert (stub.requests[0].arguments[1], stub.requests[0].arguments[4]) == ("+31201234567", presentation)
-
-
-@pytest.mark.parametrize(
-    ("how", "presentation"),
-    [("anonymous From with PAI", "withheld"), ("Privacy: id;critical", "withheld"), ("PAI", "allowed")],
-)
-async def test_a_withheld_number_is_withheld_behind_a_ring_group_too(
-    lab: Lab, tmp_path: Path, how: str, presentation: str
-) -> None:
-    caller, headers = (PRIVATE | OPEN)[how]
-    asked: Asked = {"caller": caller, "headers": (*headers, "History-Info: <sip:+31612345678@c.example>;index=1")}
-    async with (
-        operator_setup(lab),
-        operator_sets(lab, *PATIENTLY),  # a dialplan that is read again has its settings again
-        serving(forward(mobile.never_answers()), lab.agi_port) as stub,
-    ):
-        async with stranger(lab, tmp_path, SECOND_RING_GROUP, **asked) as call:
-            await call.is_told(180)
-        await lab.reset()
-    _, number, _, _, told, diverted = stub.requests[0].arguments
-    assert (number, told) == ("+31201234567", presentation)
-    assert "+31612345678" in diverted
-
-
-async def test_an_anonymous_caller_without_any_number_is_withheld(lab: Lab, tmp_path: Path) -> None:
-    stub = StubAgi({"incoming": decide("reject", "unknown_number")})
-    anonymous = '"Anonymous" <sip:anonymous@anonymous.invalid>'
-    async with serving(stub, lab.agi_port), stranger(lab, tmp_path, caller=anonymous) as call:
-        await call.is_told(404)
-    assert (stub.requests[0].arguments[1], stub.requests[0].arguments[4]) == ("", "withheld")
-
-
-async def _channel(lab: Lab, name: str) -> dict[str, str]:
+async def channel_says(lab: Lab, name: str) -> dict[str, str]:
     """A variable of the stranger's channel."""
 
     async def channels() -> list[dict[str, str]]:

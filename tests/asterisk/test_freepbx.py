@@ -23,8 +23,8 @@ from tests.asterisk.parties import forward, operator_sets
 from tests.asterisk.raw_sip import stranger
 from tests.asterisk.sip_steps import answers, calls, plays
 from tests.asterisk.stub_agi import serving
-from tests.asterisk.test_dialplan_strangers import PRIVATE
 from tests.asterisk.test_operators_dialplan import charged_exactly
+from tests.asterisk.test_withheld import PRIVATE
 
 pytestmark = pytest.mark.asterisk
 

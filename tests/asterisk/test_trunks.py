@@ -13,7 +13,7 @@ from tests.asterisk.engine import engine
 from tests.asterisk.parties import NUMBER, forward, operator_sets
 from tests.asterisk.raw_sip import stranger
 from tests.asterisk.stub_agi import StubAgi, serving
-from tests.asterisk.test_dialplan_strangers import OPEN, PRIVATE
+from tests.asterisk.test_withheld import OPEN, PRIVATE
 
 pytestmark = pytest.mark.asterisk
 
