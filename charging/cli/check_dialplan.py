@@ -25,6 +25,7 @@ from charging.asterisk.dialplan import (
 )
 from charging.cli.check_look import PART, Look, is_denied, shipped, shipped_globals
 from charging.cli.check_results import CheckResult, ok, problem, unknown, warning
+from charging.cli.check_trunk import PREFIX, SUFFIX, endpoint
 from charging.errors import ActionRefused
 
 EXTENSIONS = "extensions_charging.conf"
@@ -37,7 +38,6 @@ ONWARD = "b(charging-onward^s^1)"
 HOPS = "CHARGING_HOPS"
 """What it says, in a variable."""
 AGI = ("CHARGING_AGI", "CHARGING_AGI_2")
-PREFIX, SUFFIX = variables.DIAL_PREFIXES[0], variables.DIAL_SUFFIXES[0]
 TRUNKS = tuple(zip(variables.DIAL_PREFIXES, variables.DIAL_SUFFIXES, strict=True))
 NUMBER = r"[0-9]{1,9}"
 UP_TO_9999 = r"[1-9][0-9]{0,3}"
@@ -73,10 +73,6 @@ MEANT = {
 FAXES_HERE = (
     "this Asterisk has calls and receives faxes (CHARGING_FAX_IN_HERE = yes): a stranger's fax can end it, with all "
     "calls; receive faxes on an Asterisk of their own (docs/security.md)"
-)
-T38_IN_CALLS = (
-    "the trunk takes T.38 (t38_udptl = yes): a caller who asks for it lets the far end of a forward keep its leg at "
-    "your carrier after the call, unseen; set it to no (faxes then go by sound), see docs/attach.md"
 )
 FAXES_LOST = (
     "but this Asterisk receives none (CHARGING_FAX_IN_HERE is not yes): each fax finds it busy; have your trunk send "
@@ -231,7 +227,7 @@ async def _trunks(look: Look, lines: list[Line]) -> AsyncIterator[CheckResult]:
             hint = f"{PREFIX} and {SUFFIX} in charging-globals.conf name no PJSIP endpoint and no Local context"
             yield warning(PART, f"forwards are dialled as {dialled}: {hint}; is that your trunk?")
         else:
-            async for finding in _endpoint(look, trunk[1] or trunk[2]):
+            async for finding in endpoint(look, trunk[1] or trunk[2]):
                 yield finding
 
 
@@ -260,61 +256,6 @@ def _your_dial(line: Line, hands_on: bool) -> Iterator[CheckResult]:
     if not hands_on and ONWARD not in options:
         why = "a call that loops over several switches goes round until its money is gone (Max-Forwards begins again)"
         yield warning(PART, f"{where}: {why}; add {ONWARD} to its options, or see docs/attach.md for FreePBX")
-
-
-async def _endpoint(look: Look, name: str) -> AsyncIterator[CheckResult]:
-    """The function may be missing, and the endpoint: an OPTIONS to it tells them apart."""
-
-    async def setting(field: str) -> str:
-        return await look.value(f"PJSIP_ENDPOINT({name},{field})")
-
-    transfer = await setting("allow_transfer")
-    if not transfer:
-        yield await _endpoint_unseen(look, name)
-        return
-    reload = f"in pjsip.conf, endpoint {name}, then `asterisk -rx 'pjsip reload'`"
-    wrong = []
-    if transfer == "true":
-        what = "the trunk allows transfers: a transferred call leaves its paid deadline behind"
-        wrong.append(problem(PART, f"{what}; set allow_transfer = no {reload}"))
-    if await setting("redirect_method") == "uri_pjsip":
-        what = "Asterisk follows a phone's diversion (SIP 302) below the dialplan, whatever the other number costs"
-        wrong.append(problem(PART, f"{what}; set redirect_method = user {reload}"))
-    if await setting("direct_media") == "true":
-        what = (
-            "the trunk has direct media: what does not pass through Asterisk gets no warning (R17) and no rtp_timeout"
-        )
-        wrong.append(warning(PART, f"{what}; set direct_media = no {reload}"))
-    if await setting("rtp_timeout") == "0":
-        what = "the trunk has no rtp_timeout: a leg whose network died stays up until its money is gone"
-        wrong.append(warning(PART, f"{what}; set rtp_timeout = 60 {reload}"))
-    if await setting("trust_connected_line") in ("true", "yes"):
-        what = "the trunk trusts what an answering phone says of itself: callers are told the subscriber's mobile"
-        wrong.append(warning(PART, f"{what}; set trust_connected_line = no {reload}"))
-    if await setting("send_diversion") == "false" and await look.value("CHARGING_DIVERSION") != "no":
-        what = "the trunk sends no Diversion: a forward that its phone diverts back is known by its caller alone"
-        wrong.append(warning(PART, f"{what}; set send_diversion = yes {reload}"))
-    if await setting("t38_udptl_nat") == "true":
-        what = "the trunk's faxes (T.38) go to whoever wrote to their port last"
-        wrong.append(warning(PART, f"{what}; set t38_udptl_nat = no {reload}"))
-    if await setting("t38_udptl") == "true":
-        yield warning(PART, T38_IN_CALLS)
-    for finding in wrong or [
-        ok(PART, f"forwards leave by the endpoint {name}: no transfer, no direct media, rtp_timeout")
-    ]:
-        yield finding
-
-
-async def _endpoint_unseen(look: Look, name: str) -> CheckResult:
-    try:
-        await look.link.action("PJSIPQualify", {"Endpoint": name})
-    except ActionRefused as error:
-        if not is_denied(error):
-            cure = f"set {PREFIX} and {SUFFIX} in charging-globals.conf, then {RELOAD}"
-            return problem(PART, f"Asterisk has no PJSIP endpoint {name}: no forward succeeds; {cure}")
-    see = f"`asterisk -rx 'pjsip show endpoint {name}' | grep -E 'allow_transfer|direct_media|rtp_timeout'`"
-    load = "`asterisk -rx 'module load func_pjsip_endpoint'` shows it here"
-    return unknown(PART, f"the trunk's endpoint {name}: {see} must say false, false and more than 0; {load}")
 
 
 async def switch_name(look: Look) -> AsyncIterator[CheckResult]:

@@ -16,6 +16,7 @@ from charging.call.running import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
 from charging.cli import check_dialplan
 from charging.cli.check_look import MANAGER_RELOAD, PART, Look, is_denied
 from charging.cli.check_results import CheckResult, ok, problem, unknown, warning
+from charging.cli.check_trunk import taking_over
 from charging.errors import ActionRefused, ActionTimeout, SwitchError
 from charging.ledger.accounts import Language
 from charging.logs import silence_logs
@@ -139,7 +140,7 @@ async def _findings(look: Look) -> AsyncIterator[CheckResult]:
     ami = look.config.settings.switch.ami
     yield ok(PART, f"AMI login as {ami.user!r} at {ami.host}:{ami.port}")
     parts = (_rights, _version, check_dialplan.dialplan, check_dialplan.settings, check_dialplan.switch_name)
-    for part in (*parts, _call_inside, _voicemail, _modules, _clocks, _black_box):
+    for part in (*parts, taking_over, _call_inside, _voicemail, _modules, _clocks, _black_box):
         async for finding in part(look):
             yield finding
 
@@ -170,7 +171,7 @@ async def _version(look: Look) -> AsyncIterator[CheckResult]:
     except ActionRefused as error:
         yield unknown(PART, f"Asterisk's version: {error}; see it with `asterisk -V`: 20, 22 and 23 are supported")
         return
-    version = reply.headers.get("AsteriskVersion")
+    look.version = version = reply.headers.get("AsteriskVersion")
     bare = version.removeprefix("certified/")
     if not bare.removeprefix("GIT-").replace("-", ".").startswith(SUPPORTED):
         yield problem(

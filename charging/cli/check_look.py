@@ -50,6 +50,8 @@ class Look:
         """Modules of which an order that we could see is not there."""
         self.missing: set[str] = set()
         """Modules that a call inside the switch did not find."""
+        self.version = ""
+        """Asterisk's, once it was asked; empty: it does not say."""
 
     async def keep(self) -> NoReturn:
         """Keep the login up."""

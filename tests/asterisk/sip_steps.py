@@ -24,6 +24,8 @@ TALKING, ON_HOLD = "sendrecv", "sendonly"
 
 _VIA = "Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]"
 _CONTACT = "Contact: <sip:phone@[local_ip]:[local_port]>"
+_ALLOW = "Allow: INVITE, ACK, BYE, CANCEL, UPDATE"
+"""So that the switch refreshes the session by UPDATE, which SIPp answers by itself."""
 _SDP = """v=0
 o=phone 1 {version} IN IP4 [local_ip]
 s=-
@@ -52,7 +54,7 @@ def calls(number: str, *headers: str, max_forwards: int = 70) -> str:
     dialled = f"sip:{number}@[remote_ip]:[remote_port]"
     invite = (
         f"INVITE {dialled} SIP/2.0\n{_VIA}\nFrom: {CALLER};tag=caller\nTo: <{dialled}>\nCall-ID: [call_id]\n"
-        f"CSeq: 1 INVITE\n{_CONTACT}\nMax-Forwards: {max_forwards}\n{more}"
+        f"CSeq: 1 INVITE\n{_CONTACT}\n{_ALLOW}\nMax-Forwards: {max_forwards}\n{more}"
     )
     early = "".join(f'<recv response="{code}" optional="true"></recv>' for code in (100, 180, 183))
     taken = _TAKEN.format(regexp=".*", header="To", name="peer") + _TAKEN.format(
@@ -90,7 +92,7 @@ def says(status: str, *headers: str, early: bool = False) -> str:
     """It answers the INVITE by which it is rung, whatever it was asked in between; ``early``: it talks already."""
     more = "".join(f"{line}\n" for line in headers)
     theirs = "Via:[$via]\nFrom:[$peer]\nTo:[$me];tag=callee\nCall-ID:[$call]\nCSeq:[$invite]\n"
-    contact = "" if "Contact:" in more else f"{_CONTACT}\n"
+    contact = "" if "Contact:" in more else f"{_CONTACT}\n{_ALLOW}\n"
     return _send(f"SIP/2.0 {status}\n{theirs}{contact}{more}", _sdp(TALKING) if early else "")
 
 

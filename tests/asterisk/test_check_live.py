@@ -13,13 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
-from charging.cli.check_dialplan import FAXES_HERE, T38_IN_CALLS
+from charging.cli.check_dialplan import FAXES_HERE
 from charging.cli.check_files import findings
 from charging.cli.check_live import AT_WORK, MODULES
 from charging.cli.check_results import CheckResult, Grade
+from charging.cli.check_trunk import ends_legs
 from charging.lab import Lab
 from charging.lab.daemon import DaemonProcess
+from charging.lab.install import ensure_asterisk
 from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.sqlite.store import SqliteStore
 from tests.asterisk.engine import engine, tariff
@@ -36,6 +39,7 @@ RELOADS = {
     "pjsip.conf": "module reload res_pjsip.so",
     "voicemail.conf": "voicemail reload",
 }
+TAKES_PLACES = "res_pjsip_refer.so"
 EXTENSIONS, GLOBALS, MANAGER = list(RELOADS)[0:2] + list(RELOADS)[3:4]
 
 
@@ -84,9 +88,12 @@ async def reload(lab: Lab, files: dict[str, str]) -> None:
         await lab.switch.cli(command)
 
 
-@pytest.fixture
-def daemon(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DaemonProcess:
-    """The settings of a daemon that does not run."""
+@pytest_asyncio.fixture(loop_scope="session")
+async def daemon(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DaemonProcess:
+    """The settings of a daemon that does not run; the switch has the modules that it begins with."""
+    if "1 modules loaded" in await lab.switch.cli(f"module show like {TAKES_PLACES}"):
+        await lab.switch.kill()  # Asterisk never unloads it
+        await lab.switch.start()
     made = DaemonProcess(lab, tmp_path / "daemon", tariff(), {})
     monkeypatch.setenv("CHARGING_AMI_SECRET", lab.switch.charging_ami.secret)
     return made
@@ -108,7 +115,7 @@ async def subscriber(daemon: DaemonProcess, *numbers: str) -> None:
 async def test_nothing_is_said_against_the_shipped_set_up(lab: Lab, daemon: DaemonProcess) -> None:
     await subscriber(daemon, NUMBER)
     checked = await check(daemon)
-    assert (checked.of(Grade.PROBLEM), checked.of(Grade.WARNING)) == ([], [T38_IN_CALLS, FAXES_HERE])
+    assert (checked.of(Grade.PROBLEM), checked.of(Grade.WARNING)) == ([], [FAXES_HERE])
     assert checked.says(Grade.OK, "the dialplan is the shipped one")
     assert checked.says(Grade.OK, "told all its events")
     assert checked.says(Grade.OK, "4 prompts play on the switch", "chgkeep works")
@@ -139,7 +146,7 @@ async def test_a_daemon_that_runs_does_not_take_the_look_for_a_call(
         checked = await check(running.daemon)
         told = [line for line in running.daemon.events() if line.get("level") in ("warning", "error", "critical")]
         calls = (await running.daemon.get("/calls"))["items"]
-    assert (checked.of(Grade.PROBLEM), checked.of(Grade.WARNING)) == ([], [T38_IN_CALLS, FAXES_HERE])
+    assert (checked.of(Grade.PROBLEM), checked.of(Grade.WARNING)) == ([], [FAXES_HERE])
     assert [line for line in told if line["event"] != "tariff_warning"] == [], "of its tariff, without credit_a_day"
     assert calls == []
 
@@ -215,7 +222,7 @@ async def test_nothing_is_said_where_the_include_stands_amid_the_operators_lines
 ) -> None:
     async with edited(lab, Edit("extensions.conf", INCLUDE, AMID)):
         checked = await check(daemon)
-    assert (checked.of(Grade.PROBLEM), checked.of(Grade.WARNING)) == ([], [T38_IN_CALLS, FAXES_HERE])
+    assert (checked.of(Grade.PROBLEM), checked.of(Grade.WARNING)) == ([], [FAXES_HERE])
     assert checked.says(Grade.OK, "the dialplan is the shipped one")
 
 
@@ -335,6 +342,47 @@ async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, dae
     assert checked.says(Grade.WARNING, "trusts what an answering phone says", "trust_connected_line = no")
     assert checked.says(Grade.WARNING, "sends no Diversion", "send_diversion = yes")
     assert checked.says(Grade.WARNING, "2 numbers have no mailbox", NUMBER, NUMBER_WITHOUT_MAILBOX)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("t38_udptl = no", "t38_udptl = yes", "a caller who asks for T.38"),
+        ("direct_media = no", "direct_media = no\nmoh_passthrough = yes", "a caller who holds the call"),
+        ("connected_line_method = update", "connected_line_method = invite", "telling a phone who it talks to now"),
+        ("timers = always", "timers = yes", "no end for a re-INVITE that is not answered"),
+        ("timers_sess_expires = 90", "timers_sess_expires = 91", "no end for a re-INVITE that is not answered"),
+    ],
+)
+async def test_each_setting_by_which_the_far_end_of_a_forward_keeps_its_leg_is_named(
+    lab: Lab, daemon: DaemonProcess, old: str, new: str, what: str
+) -> None:
+    """What each of them does to a call: test_kept_legs."""
+    async with edited(lab, Edit("pjsip.conf", old, new)):
+        checked = await check(daemon)
+    named = [text for text in checked.of(Grade.WARNING) if text != FAXES_HERE]
+    ends_by_itself = what.startswith("no end") and ends_legs(ensure_asterisk().version)
+    assert [what in text and "endpoint world" in text for text in named] == ([] if ends_by_itself else [True])
+
+
+@pytest.mark.parametrize(
+    ("version", "does"),
+    [
+        *(("20.20.1", False), ("20.21.0", True), ("21.99.0", False), ("22.10.1+dfsg+~cs6.17.60671434-1", False)),
+        *(("22.11.0-rc1", True), ("23.4.1", False), ("23.5.0", True), ("24.0.0", True), ("", False)),
+        *(("certified/22.8-cert4", False), ("GIT-master-7d4d1c8", True)),
+    ],
+)
+def test_which_versions_end_a_leg_whose_far_end_answers_nothing(version: str, does: bool) -> None:
+    assert ends_legs(version) is does
+
+
+async def test_what_lets_strangers_take_a_place_is_told(lab: Lab, daemon: DaemonProcess) -> None:
+    checked = await check(daemon)
+    assert checked.says(Grade.OK, "nobody can take the place of a party")
+    await lab.switch.cli(f"module load {TAKES_PLACES}")
+    checked = await check(daemon)
+    assert checked.says(Grade.WARNING, "take the place of a party", f"noload => {TAKES_PLACES}")
 
 
 @pytest.mark.parametrize(("file", "is_told"), [("/no/such/file", True), ("no", False)])
