@@ -9,6 +9,7 @@ replaces the shipped one, each by itself. A word that a template misspells is an
 from __future__ import annotations
 
 import hashlib
+import re
 import textwrap
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
@@ -36,6 +37,8 @@ from charging.records import dataclass
 SHIPPED = Path(__file__).parent / "templates"
 TEXT_WIDTH = 72
 SUBJECT = "Subject: "
+_SUFFIX = re.compile(r"\.(pdf|tiff?)$", re.IGNORECASE)
+_LINKS = re.compile(r"[.:@/\\]+")
 _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp", "Zs")
 """Not ``str.isprintable``: that also refuses what only a newer Unicode than Python's knows, which is no danger."""
 
@@ -257,5 +260,8 @@ def _counted(count: int, unit: tuple[str, str]) -> str:
 
 
 def file_name(text: str) -> str:
-    """What customers called a document, short enough for a line."""
-    return text if len(text) <= 60 else text[:57] + "…"
+    """What customers called a document, short enough for a line. A link is written out as words: whoever knows an
+    account's secret fax address chooses the name, and mail programs make links of what looks like one."""
+    stem = _SUFFIX.sub("", text)
+    shown = _LINKS.sub(" ", stem).strip() + text[len(stem) :] or "…"
+    return shown if len(shown) <= 60 else shown[:57] + "…"

@@ -19,6 +19,9 @@ from charging.pricing.rate import Step
 
 PER_MINUTE_S = 60
 
+PAGE_HELD_S = 300
+"""How long a fax may hold the line for each of its pages, at most: the machine that receives it chooses the pace."""
+
 DIGITS_MAX = 15
 """Of a prefix, and of a number (ITU-T E.164)."""
 _BITS = 4
@@ -54,17 +57,18 @@ class DeckRow(NamedTuple):
         first_s = 0 if self.first_s == self.next_s else self.first_s
         return (Step(0, self.price, PER_MINUTE_S, self.next_s, first_s),)
 
-    @property
-    def minute(self) -> int:
-        """What a call of a minute costs at least, which a page may take."""
-        return max(self.min_charge, self.connect_fee + self.price)
+    def call_of(self, seconds: int) -> int:
+        """What a call of so many seconds costs, in sixtieths of a micro-euro: fee, minimum and increments count."""
+        more = max(0, seconds - self.first_s)
+        charged_s = self.first_s + -(-more // self.next_s) * self.next_s
+        return max(self.min_charge * PER_MINUTE_S, self.connect_fee * PER_MINUTE_S + self.price * charged_s)
 
-    def page(self, default: int | None) -> int | None:
-        """The price of a fax page, micro-euro: the row's own, else ``default`` if a minute of a call costs no more than
-        that. ``None``: no faxes are sent there."""
+    def page(self, default: int | None, held_s: int = PAGE_HELD_S) -> int | None:
+        """The price of a fax page, micro-euro: the row's own, else ``default`` if a call of ``held_s`` costs no more
+        than that. ``None``: no faxes are sent there."""
         if self.fax_page is not None:
             return self.fax_page
-        return None if default is None or self.minute > default else default
+        return None if default is None or self.call_of(held_s) > default * PER_MINUTE_S else default
 
 
 class DeckFacts(NamedTuple):
@@ -207,7 +211,7 @@ def changes(
     both = [(old[prefix], new[prefix]) for prefix in old.keys() & new.keys()]
     prices = [(rows[0][0].price, rows[1][0].price) for rows in both]
     postponed = [rows[1] for rows in both if _counts(rows[0], today) and not _counts(rows[1], today)]
-    priced = [(rows[1][0].prefix, _first_minute(rows[0][0]), _first_minute(rows[1][0])) for rows in both]
+    priced = [(now.prefix, was.call_of(PER_MINUTE_S), now.call_of(PER_MINUTE_S)) for (was, *_), (now, *_) in both]
     for was, now in ((rows[0][0], rows[1][0]) for rows in both):
         before_page, page_now = was.page(page), now.page(page)
         if before_page is not None and page_now is not None:
@@ -243,13 +247,6 @@ def _prefixes(jumps: Sequence[tuple[str, int, int]]) -> int:
 
 def _counts(rows: Sequence[DeckRow], today: date) -> bool:
     return any(row.valid_from <= today for row in rows)
-
-
-def _first_minute(row: DeckRow) -> int:
-    """What a call of a minute costs, in sixtieths of a micro-euro: fee, minimum and increments make a price too."""
-    more = max(0, PER_MINUTE_S - row.first_s)
-    seconds = row.first_s + -(-more // row.next_s) * row.next_s
-    return max(row.min_charge * PER_MINUTE_S, row.connect_fee * PER_MINUTE_S + row.price * seconds)
 
 
 Buffer = Any

@@ -347,8 +347,8 @@ class TableModel(Section):
     )
     deck_fax_page: Euro | None = Field(
         default=None,
-        description="euros for a sent page to what a deck prices without a fax_page of its own, if a minute of a call "
-        "costs no more; without one, faxes are not offered there",
+        description="euros for a sent page to what a deck prices without a fax_page of its own, if a call of the "
+        "five minutes that a page may take costs no more; without one, faxes are not offered there",
     )
     connect_fee_due: Literal["with_credit", "with_call"] = Field(
         default="with_credit",

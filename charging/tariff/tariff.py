@@ -24,7 +24,7 @@ from charging.pricing.money import CENT, format_euro
 from charging.pricing.packs import MONTH_ORDER, PAGES, PackRules, PackTerms, PieceRules, monthly
 from charging.pricing.rate import Band, Rate, Rounding, Step, gross_price, round_div
 from charging.records import dataclass
-from charging.tariff.deck import Deck, DeckRow
+from charging.tariff.deck import PER_MINUTE_S, Deck, DeckRow
 from charging.tariff.numbering import NUMBER_CHARACTERS, e164, is_certain
 from charging.tariff.plans import Pack, Plan
 
@@ -440,5 +440,8 @@ def _price_of(row: DeckRow) -> Price:
 
 def _deck_page(table: RateTable, own: Price | None, row: DeckRow) -> int | None:
     """The price of a page to what a deck prices; ``None``: faxes are not offered there. ``own``: of the destination
-    that the number belongs to. What the row itself does not say holds only if a minute of a call costs no more."""
-    return row.page(table.deck_fax_page if own is None or own.fax_page is None else own.fax_page)
+    that the number belongs to. What the row itself does not say holds only if a call costs no more: of a minute where
+    the operator has named the destination, of the longest that a page may take where the price is the whole world's."""
+    if own is None or own.fax_page is None:
+        return row.page(table.deck_fax_page)
+    return row.page(own.fax_page, PER_MINUTE_S)

@@ -346,6 +346,21 @@ def test_a_long_name_of_a_document_is_shortened() -> None:
     assert "x" * 58 not in words.text
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("https://evil.example/refund?anna=1 .pdf", "https evil example refund?anna=1.pdf"),
+        ("pay@evil.example", "pay evil example"),
+        ("www.evil.example.PDF", "www evil example.PDF"),
+        ("scan 2026-11-30 (2).tiff", "scan 2026-11-30 (2).tiff"),
+        ("://", "…"),
+    ],
+)
+def test_the_name_of_a_document_is_no_link(name: str, shown: str) -> None:
+    words = TEMPLATES.words(NoticeKind.FAX_REFUSED, Language.EN, FaxRefused(name, "+31201234567", 1, 1, 0), "anna")
+    assert f'"{shown}"' in " ".join(words.text.split())
+
+
 def test_the_last_day_is_today() -> None:
     facts = Expiry(1_000_000, "2026-11-21", 0)
     words = TEMPLATES.words(NoticeKind.CREDIT_EXPIRY, Language.EN, facts, "anna")

@@ -111,25 +111,25 @@ def test_an_edition_in_which_prices_jump_or_prefixes_are_gone_waits(place: Place
         assert (place.gauge("charging_tariff_waits"), place.gauge("charging_tariff_bad")) == (1, 0)
 
 
-PAGED = "prefix;price;fax page\n32;0.10;0.20\n33;0.10;0.20\n34;0.10;\n"
+PAGED = "prefix;price;fax page\n32;0.10;0.60\n33;0.10;0.60\n34;0.10;\n"
 
 
 @pytest.mark.parametrize(
     ("edition", "told"),
     [
-        (PAGED.replace("33;0.10;0.20", "33;0.10;0.39"), ""),
-        (PAGED.replace("33;0.10;0.20", "33;0.10;0.40"), "1 much dearer, such as +33, a fax page from 0.20 to 0.40"),
-        (PAGED.replace("33;0.10;0.20", "33;0.10;0.10"), "1 much cheaper, such as +33, a fax page from 0.20 to 0.10"),
-        (PAGED.replace("33;0.10;0.20", "33;0.10;0"), "1 have become free, such as +33, a fax page from 0.20 to 0.00"),
-        (PAGED.replace("33;0.10;0.20", "33;0.10;"), ""),
+        (PAGED.replace("33;0.10;0.60", "33;0.10;1.19"), ""),
+        (PAGED.replace("33;0.10;0.60", "33;0.10;1.20"), "1 much dearer, such as +33, a fax page from 0.60 to 1.20"),
+        (PAGED.replace("33;0.10;0.60", "33;0.10;0.30"), "1 much cheaper, such as +33, a fax page from 0.60 to 0.30"),
+        (PAGED.replace("33;0.10;0.60", "33;0.10;0"), "1 have become free, such as +33, a fax page from 0.60 to 0.00"),
+        (PAGED.replace("33;0.10;0.60", "33;0.10;"), ""),
         (EDITION, ""),
-        (PAGED.replace("34;0.10;", "34;0.10;0.30"), "1 much dearer, such as +34, a fax page from 0.15 to 0.30"),
-        (PAGED.replace("33;0.10;0.20", "33;0.20;0.40"), "1 much dearer, such as +33 from 0.10 to 0.20"),
+        (PAGED.replace("34;0.10;", "34;0.10;1.00"), "1 much dearer, such as +34, a fax page from 0.50 to 1.00"),
+        (PAGED.replace("33;0.10;0.60", "33;0.20;1.20"), "1 much dearer, such as +33 from 0.10 to 0.20"),
     ],
 )
 def test_an_edition_in_which_fax_pages_jump_waits(place: Place, edition: str, told: str) -> None:
     """Also those that a row begins or ceases to price itself, against the table's own."""
-    place.path.write_text(WITH_DECK.replace("    fax", "    deck_fax_page: 0.15\n    fax", 1), encoding="utf-8")
+    place.path.write_text(WITH_DECK.replace("    fax", "    deck_fax_page: 0.50\n    fax", 1), encoding="utf-8")
     place.deck.write_text(PAGED, encoding="utf-8")
     accept(place.path, place.accepted, load_tariff(place.path).digest, "", "")
     place.deck.write_text(edition, encoding="utf-8")

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from charging.call.fax import send_s
 from charging.pricing.money import MICRO
 from charging.pricing.rate import Rate, cost_of_seconds
+from charging.tariff.deck import PAGE_HELD_S
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Refusal, Tariff
 from tests.unit.tariff.tariffs import SHIPPED, changed, small
@@ -99,15 +101,16 @@ def test_r3_a_fax_page_costs_what_its_destination_or_table_says(tariff: Tariff) 
 DECK = """prefix;name;price;connect_fee;minimum_charge;fax_page
 +31;Netherlands;0.02;0;0;
 +49;Germany;0.10;0;0;
-+491;Germany, mobile;0.20;0.01;0;
++491;Germany, mobile;0.10;0.01;0;
 +881;Satellite;6.00;0;0;
-+882;Satellite, other;0.10;0;0.50;
++882;Satellite, other;0.10;0;0.51;
++88298;Satellite, third;0.10;0;0.50;
 +88299;Satellite, faxes;4.00;0;0;9.50
 +44;United Kingdom;0.01;0;0;0.00
 """
 FAX_PAGES = """\
     fax_page: 0.08
-    deck_fax_page: 0.20
+    deck_fax_page: 0.50
     decks: [deck.csv]
 """
 
@@ -115,17 +118,18 @@ FAX_PAGES = """\
 @pytest.mark.parametrize(
     ("number", "page"),
     [
-        ("+4930123456", 200_000),
-        ("+4915123456789", Refusal.NOT_COVERED),  # 0.21 a minute
+        ("+4930123456", 500_000),  # 0.50 for five minutes
+        ("+4915123456789", Refusal.NOT_COVERED),  # 0.51
         ("+881612345678", Refusal.NOT_COVERED),
-        ("+882161234567", Refusal.NOT_COVERED),  # 0.50 at least
+        ("+882161234567", Refusal.NOT_COVERED),  # 0.51 at least
+        ("+882981234567", 500_000),
         ("+882991234567", 9_500_000),
         ("+442012345678", 0),
         ("+31201234567", 50_000),
         ("+31612345678", 80_000),
     ],
 )
-def test_r3_a_decks_number_is_faxed_at_its_rows_price_or_where_a_minute_costs_no_more(
+def test_r3_a_decks_number_is_faxed_at_its_rows_price_or_where_five_minutes_cost_no_more(
     tmp_path: Path, number: str, page: int | Refusal
 ) -> None:
     (tmp_path / "deck.csv").write_text(DECK)
@@ -142,6 +146,11 @@ def test_r3_a_destinations_page_holds_for_a_longer_prefix_of_a_deck_only_where_a
     tariff = small(tmp_path, changed("    fax_page: 0.08\n", "    fax_page: 0.08\n    decks: [deck.csv]\n"))
     page = tariff.fax_page_for("light", "+31201234567", NOON_US)
     assert page == (50_000 if minute == "0.05" else Refusal.NOT_COVERED)
+
+
+@pytest.mark.parametrize("pages", [1, 2, 100])
+def test_a_fax_holds_the_line_for_no_longer_than_its_pages_are_compared_with(pages: int) -> None:
+    assert send_s(pages) <= pages * PAGE_HELD_S
 
 
 def test_r3_without_a_price_for_it_no_fax_goes_to_what_a_deck_prices(tmp_path: Path) -> None:
