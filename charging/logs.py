@@ -109,6 +109,7 @@ def configure_logs(
         mask_fields,
         *_renderers(output, handler.stream),
     ]
+    handler.addFilter(_library_sparer(clock))
     lines = _Lines(handler)
     structlog.configure(
         processors=[*begun, *ended],
@@ -223,6 +224,18 @@ def _sparer(clock: Clock) -> structlog.typing.Processor:
             if more:
                 fields["more"] = more
         return fields
+
+    return spare
+
+
+def _library_sparer(clock: Clock) -> Callable[[logging.LogRecord], bool]:
+    """What a library has to say may be of a stranger's request, and a traceback: so many lines of each library."""
+    log_limit = LogLimit(clock)
+
+    def spare(record: logging.LogRecord) -> bool:
+        if more := log_limit.more(record.name):
+            record.msg = f"{record.msg} ({more} more)"
+        return more is not None
 
     return spare
 

@@ -99,6 +99,7 @@ LIBRARY_BASES = {
     "starlette.responses.StreamingResponse": "Starlette takes responses of this class",
     "fastapi.responses.StreamingResponse": "the same",
     "uvicorn.protocols.http.h11_impl.H11Protocol": "uvicorn makes protocols of a class that it is given",
+    "h11.Connection": "uvicorn reads requests by one of these",
     "uvicorn.Server": "its signals are left alone by overriding",
     "fpdf.FPDF": "pages are drawn by overriding",
     "fpdf.structure_tree.StructElem": "tagged PDF, for which fpdf2 has no door",

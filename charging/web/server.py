@@ -168,7 +168,7 @@ async def serve_metrics(
 ) -> None:
     """Serve ``/metrics`` and ``/health`` until cancelled. Raises CannotServe."""
     app = metrics_app(metrics.render, CONTENT_TYPE, ailing, sandbox=sandbox)
-    front = replace(_front(metrics, "http", http.max_connections), always=frozenset({HEALTH}))
+    front = replace(_front(metrics, "http", http.max_connections), always=frozenset({HEALTH}), takes_bodies=False)
     await serve_port(app, http.host, http.port, ready, front=front)
 
 

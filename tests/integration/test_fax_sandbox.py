@@ -106,7 +106,7 @@ async def test_document_that_tries_reaches_nothing(room: Room) -> None:
 # --- a program that tries: what a fault in Ghostscript or libtiff would let a stranger run -----------------------
 
 PROGRAM = r"""
-import ctypes, fcntl, json, mmap, os, signal, socket, sys, threading
+import ctypes, fcntl, json, mmap, os, signal, socket, struct, sys, threading
 beside, port, daemon, secret = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 pipe, _ = os.pipe()
 def connect():
@@ -118,6 +118,9 @@ def trace():
     assert ctypes.CDLL(None).ptrace(16, daemon, 0, 0) == 0
 def hide():
     assert ctypes.CDLL(None).prctl(4, 0, 0, 0, 0) == 0  # PR_SET_DUMPABLE: /proc/PID/io is root's then (proc(5))
+def take():
+    with open("taken", "wb") as one:  # FS_IOC_RESVSP64: what fallocate does, by another door
+        fcntl.ioctl(one, 0x4030582A, struct.pack("hhxxxxqqIi4I", 0, 0, 0, 10_000, *[0] * 6))
 def spawn():
     if not os.posix_spawn("/bin/sh", ["sh", "-c", "exit 0"], {}):
         raise OSError
@@ -140,6 +143,7 @@ acts = {
     "fork": fork,
     "spawn": spawn,
     "hide what it writes": hide,
+    "room of the disk": take,
     "thread": lambda: threading.Thread(target=int).start(),
     "large file": lambda: open("large", "wb").write(bytes(2_000_000)),
     "much memory": lambda: mmap.mmap(-1, 2_000_000_000),
@@ -181,7 +185,14 @@ def attack(room: Room, port: int, *, shut_in: bool) -> set[str]:
 def test_program_can_do_it_all_without_the_sandbox(room: Room, listener: int) -> None:
     able = attack(room, listener, shut_in=False)
     assert {"environment", "ledger", "network", "fork", "spawn", "thread", "signal", "large file", "mode"} <= able
-    assert {"owner", "owner's signal", "owner of another kind", "processors", "hide what it writes"} <= able
+    assert {
+        "room of the disk",
+        "owner",
+        "owner's signal",
+        "owner of another kind",
+        "processors",
+        "hide what it writes",
+    } <= able
 
 
 def test_program_in_the_sandbox_has_its_document_and_its_output(room: Room, listener: int) -> None:

@@ -26,7 +26,14 @@ from charging.metrics import Metrics
 from charging.settings import Http
 from charging.tasks import end
 from charging.web import listen as listen_module
-from charging.web.listen import HEAD_BYTES_MAX, HEAD_LINES_MAX, Front, HttpLimits, serve_port, serve_unix
+from charging.web.listen import (
+    HEAD_BYTES_MAX,
+    HEAD_LINES_MAX,
+    Front,
+    HttpLimits,
+    serve_port,
+    serve_unix,
+)
 from charging.web.server import serve_metrics
 from tests.fakes.ami import eventually
 

@@ -297,6 +297,19 @@ async def test_nobody_fills_a_disk_with_what_he_has_logged() -> None:
     assert lines_of(stream)[-1]["more"] == 1_000 - LINES
 
 
+async def test_no_library_fills_a_disk_with_what_strangers_have_it_say() -> None:
+    """Each library has its lines, and none takes another's."""
+    clock, stream = FakeClock(), io.StringIO()
+    configure_logs("json", clock=clock, stream=stream)
+    for _ in range(1_000):
+        logging.getLogger("asyncio").error("Fatal error: %s", "of a stranger")
+    logging.getLogger("panoramisk").error("a word")
+    assert Counter(line["message"] for line in lines_of(stream)) == {"Fatal error: of a stranger": LINES, "a word": 1}
+    await clock.advance(LINES_S)
+    logging.getLogger("asyncio").error("Fatal error")
+    assert lines_of(stream)[-1]["message"] == f"Fatal error ({1_000 - LINES} more)"
+
+
 BOUNDED = {
     "ami_message_too_large": "ends the connection, and the next one is made after a pause",
     "ami_held_events_overflowed": "likewise",
