@@ -30,6 +30,7 @@ from charging.app_surroundings import (
     connections,
     mail_trouble,
     missing_prompts,
+    store_of,
     unusable_fax_folder,
     wrong_templates,
 )
@@ -39,6 +40,7 @@ from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.switch import AsteriskSwitch
 from charging.asterisk.translate import translate
+from charging.call.decide import NO_ROOM, OVERLOADED
 from charging.call.model import LoopEvidence, Policy, State
 from charging.clock import MICROSECONDS, Clock, SystemClock, iso
 from charging.descriptors import raise_limit, shares, wanted
@@ -46,6 +48,7 @@ from charging.engine.black_boxes import BlackBoxes
 from charging.engine.desk import Desk, nobody_is_told
 from charging.engine.findings import Findings
 from charging.engine.leadership import LeaseKeeper
+from charging.engine.ledger_room import LedgerRoom
 from charging.engine.left_messages import LeftMessages
 from charging.engine.observer import MeteredMail, MeteredObserver
 from charging.engine.overload import CrowdWatch, LoadWatch
@@ -58,8 +61,7 @@ from charging.errors import ChargingError, LedgerError
 from charging.fax import sandbox
 from charging.fax.desk import FaxDesk
 from charging.fax.folder import DocumentFolder, FolderSettings
-from charging.ledger.metered import LedgerHealth, metered
-from charging.ledger.open import open_store
+from charging.ledger.metered import LedgerHealth
 from charging.ledger.port import Store
 from charging.metrics import Metrics
 from charging.sandbox import ground
@@ -109,6 +111,7 @@ class Engine:
     recovery: Recovery
     black_boxes: BlackBoxes
     load: LoadWatch
+    room: LedgerRoom
     spool: SpoolWatch
     memory: MemoryWatch
     lease: LeaseKeeper
@@ -205,7 +208,7 @@ class Engine:
         """Write to the ledger now and then, so that `ailing` is right even while no call comes."""
         while True:
             with contextlib.suppress(LedgerError):
-                await self.store.ping()
+                self.room.saw(await self.store.ping())
             await self.clock.sleep_until(self.clock.now().plus(PROBE_S).mono_us)
 
 
@@ -238,7 +241,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     """Wire a daemon. Raises ConfigError for a tariff file that is wrong."""
     clock, metrics = clock or SystemClock(), Metrics(__version__)
     settings, health = config.settings, LedgerHealth()
-    store = _store(config, clock, metrics, health)
+    store = store_of(config, clock, metrics, health)
     tariff = TariffInForce(settings.tariff, metrics, clock, accepted_of(settings))
     notices = _notices(config, store, tariff, clock, metrics)
     papers = _papers(config, clock)
@@ -260,6 +263,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     _count_sessions(metrics, registry.open)
     load = LoadWatch(clock, observe, metrics.loop_lag_seconds.observe)
     spool, memory = watches_of(config, clock, observe, metrics, link)
+    room = LedgerRoom(observe, metrics.ledger_room.set)
     desk = Desk(
         store=store,
         tariff=tariff.current,
@@ -270,8 +274,8 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         switch_id=settings.switch.id,
         observe=observe,
         missed=nobody_is_told if notices is None else notices.missed,
-        keep=lambda made: metrics.later.do(lambda: decisions.keep(made())),
-        overloaded=lambda: load.is_overloaded,
+        keep=lambda made: None if room.is_used_up else metrics.later.do(lambda: decisions.keep(made())),
+        turns_away=lambda: OVERLOADED if load.is_overloaded else NO_ROOM if room.is_used_up else None,
         has_room=lambda: spool.has_room,
     )
     sources = Sources(settings.agi.allow, settings.switch.ami.host)
@@ -280,7 +284,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     telephones = Telephones(desk, switch, clock) if isinstance(switch, PlayedSwitch) else None
     time = ProvenTime(store, clock, metrics.expiry_held.set)
     caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed, believed=time.believed)
-    calls = link, control, registry, recovery, black_boxes, load, spool, memory, lease, sources, agi, fax
+    calls = link, control, registry, recovery, black_boxes, load, room, spool, memory, lease, sources, agi, fax
     rest = caretaker, decisions, notices, Supervisor(), telephones
     return Engine(config, clock, metrics, store, health, tariff, *calls, *rest)
 
@@ -315,24 +319,6 @@ def _lease(config: Config, clock: Clock, store: Store, link: AmiLink | PlayedSwi
         observe=observe,
         fit=(lambda: True) if settings.ledger.sqlite_file else hears_the_switch,
     )
-
-
-def _store(config: Config, clock: Clock, metrics: Metrics, health: LedgerHealth) -> Store:
-    def measure(operation: str, outcome: str, seconds: float, times: int = 1) -> None:
-        def count() -> None:
-            for _ in range(times):
-                metrics.ledger_operation_seconds.labels(operation, outcome).observe(seconds)
-
-        metrics.later.do(count)
-        health.heard(operation, outcome)
-
-    store = open_store(
-        config.settings.ledger.url,
-        password=config.ledger_password,
-        sentinel_password=config.sentinel_password,
-        file=str(config.file),
-    )
-    return metered(store, clock, measure)
 
 
 def _notices(config: Config, store: Store, tariff: TariffInForce, clock: Clock, metrics: Metrics) -> Notices | None:

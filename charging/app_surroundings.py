@@ -22,11 +22,15 @@ from charging.engine.spool import RESERVE_BYTES, RESERVE_PART, Memory
 from charging.errors import ChargingError, ConfigError
 from charging.fax.folder import why_unwritable
 from charging.ledger.accounts import Language
+from charging.ledger.metered import LedgerHealth, metered
+from charging.ledger.open import open_store
+from charging.ledger.port import Store
+from charging.metrics import Metrics
 from charging.notify.render import Operator, Templates
 from charging.notify.render import problems as problems_of_templates
 from charging.notify.settings import Mail
 from charging.notify.smtp import Smtp
-from charging.settings import LISTENERS, Settings
+from charging.settings import LISTENERS, Config, Settings
 from charging.tariff.accepted import Accepted, Brake
 from charging.tariff.in_force import what_counts
 from charging.tariff.tariff import Tariff
@@ -203,3 +207,24 @@ async def mail_trouble(mail: Mail, password: SecretStr | None) -> str:
         )
     await server.close()
     return ""
+
+
+def store_of(config: Config, clock: Clock, metrics: Metrics, health: LedgerHealth) -> Store:
+    """Return the ledger of the settings, not open yet, with its operations measured. Raises ConfigError."""
+
+    def measure(operation: str, outcome: str, seconds: float, times: int = 1) -> None:
+        def count() -> None:
+            for _ in range(times):
+                metrics.ledger_operation_seconds.labels(operation, outcome).observe(seconds)
+
+        metrics.later.do(count)
+        health.heard(operation, outcome)
+
+    store = open_store(
+        config.settings.ledger.url,
+        password=config.ledger_password,
+        sentinel_password=config.sentinel_password,
+        file=str(config.file),
+        keeps_room=True,
+    )
+    return metered(store, clock, measure)

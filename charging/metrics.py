@@ -362,6 +362,12 @@ class Metrics:
         self.set_spool_free(None)
 
     def _make_ledger(self) -> None:
+        self.ledger_room = self._gauge(
+            "charging_ledger_room_bytes",
+            "Bytes that a SQLite ledger can still grow by: those that its disk has free, and those it has kept. Below "
+            "8 MiB no new call is taken. NaN for other ledgers.",
+        )
+        self.ledger_room.set(math.nan)
         self.ledger_operation_seconds = self._histogram(
             "charging_ledger_operation_seconds",
             "Duration of ledger operations, by operation and outcome.",

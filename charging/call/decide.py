@@ -64,7 +64,8 @@ class Reason(StrEnum):
     TOO_MANY_GIVEN_UP = "too_many_given_up"
     """Too many calls of this caller to this number have ended without anything charged: this one finds it busy."""
     NO_ROOM = "no_room"
-    """Voicemail was due, and the switch's disk for it is nearly full."""
+    """Voicemail was due, and the switch's disk for it is nearly full; or that of the ledger is full, and what the
+    ledger has kept of it is for the calls that run."""
     TOO_MANY_CALLS = "too_many_calls"
     """The plan's limit of calls at once."""
     DAY_LIMIT = "day_limit"
@@ -185,6 +186,7 @@ Busy, that forward fails, and its caller comes to voicemail once."""
 
 DRAINING = NotForwarded(Decision.REJECT, Reason.DRAINING)
 OVERLOADED = NotForwarded(Decision.REJECT, Reason.OVERLOADED)
+NO_ROOM = NotForwarded(Decision.REJECT, Reason.NO_ROOM)
 TOO_MANY_WAIT = NotForwarded(Decision.REJECT, Reason.TOO_MANY_WAIT)
 TOO_MANY_GIVEN_UP = NotForwarded(Decision.REJECT, Reason.TOO_MANY_GIVEN_UP)
 
@@ -193,7 +195,7 @@ def without_voicemail(outcome: NotForwarded) -> NotForwarded:
     """Decide what becomes of a call if no message can be taken for want of room: it is not answered. If credit would
     have forwarded it, the subscriber is notified as usual (R13)."""
     if outcome.decision is Decision.VOICEMAIL or (outcome.sells_voicemail and outcome.reason is not Reason.NO_CREDIT):
-        return NotForwarded(Decision.REJECT, Reason.NO_ROOM)
+        return NO_ROOM
     return replace(outcome, sells_voicemail=False) if outcome.sells_voicemail else outcome
 
 

@@ -318,8 +318,8 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "who calls so? `charging.given_up_a_minute` is the limit (docs/security.md)",
     ),
     Reason.NO_ROOM: (
-        "voicemail was due, and the switch's disk for messages is nearly full",
-        "make room on the disk of /var/spool/asterisk/voicemail, or give it one of its own",
+        "voicemail was due, and the switch's disk for messages is nearly full; or the ledger's disk is full",
+        "make room on the disk of /var/spool/asterisk/voicemail, or of `ledger.url`, or give it one of its own",
     ),
     Reason.TOO_MANY_CALLS: (
         "as many calls of the account ran as its plan allows at once",

@@ -16,7 +16,6 @@ from charging.call.booking import grants_for, reserve_transfer
 from charging.call.decide import (
     CAME_BACK,
     DRAINING,
-    OVERLOADED,
     TOO_MANY_GIVEN_UP,
     TOO_MANY_WAIT,
     Cause,
@@ -177,13 +176,13 @@ class Desk:
         observe: Observer,
         missed: Callable[[MissedCall], Awaitable[None]] = nobody_is_told,
         keep: Callable[[Callable[[], Decided]], None] = lambda _made: None,
-        overloaded: Callable[[], bool] = lambda: False,
+        turns_away: Callable[[], NotForwarded | None] = lambda: None,
         has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         """``missed`` is called for each call that is not answered for want of credit; the caller waits for it, so it
         must return soon. ``keep`` is called for each decision with what makes the words about it, when nobody waits for
-        it, and must not wait. While ``overloaded`` is true, new calls are turned away; while ``has_room`` is false, no
-        call goes to voicemail."""
+        it, and must not wait. ``turns_away`` says what becomes of all new calls, whoever calls; ``None``: each is
+        decided. While ``has_room`` is false, no call goes to voicemail."""
         self._store = store
         self._packs = GivenPacks(store.documents)
         self._tariff = tariff
@@ -195,7 +194,7 @@ class Desk:
         self._observe = observe
         self._missed = missed
         self._keep = keep
-        self._overloaded = overloaded
+        self._turns_away = turns_away
         self._has_room = has_room
         self._unproven, self._crowds = _Crowds(UNPROVEN_AT_ONCE_MAX), _Crowds(AT_ONCE_MAX)
 
@@ -206,8 +205,8 @@ class Desk:
         LedgerError, or LinkDown if the switch was not heard for longer than the horizon: a call that starts then could
         not be charged live."""
         notes = Notes.of(request, self._tariff(), self._clock.now())
-        if self._overloaded():
-            return self._noted(notes, self._turned(OVERLOADED, None, OVERLOADED, request.number))
+        if (outcome := self._turns_away()) is not None:
+            return self._noted(notes, self._turned(outcome, None, outcome, request.number))
         source = f"{request.caller[-DIGITS:]} to {request.number[-DIGITS:]}"
         try:
             if _gives_up_too_often(self._registry.given_up, source, self._clock.now().mono_us):

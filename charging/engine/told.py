@@ -217,6 +217,13 @@ class SpoolHasRoom:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerHasRoom:
+    """The disk of the ledger has room again."""
+
+    free_mb: int
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseLost:
     """Another daemon ticks the switch, or may."""
 
@@ -254,6 +261,7 @@ Warnings = (
     | OverloadEnded
     | CallersTurnedAway
     | SpoolHasRoom
+    | LedgerHasRoom
     | LeaseLost
     | LeaseNotRenewed
     | LeaseNotReleased
@@ -265,6 +273,20 @@ Warnings = (
 @dataclass(frozen=True, slots=True)
 class SpoolFull:
     """The disk for voicemail is nearly full: no message is taken."""
+
+    free_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRoomLow:
+    """The disk of the ledger is full, or nearly: it lives on what it has kept for itself."""
+
+    free_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerOutOfRoom:
+    """Of that so little is left that new calls are turned away."""
 
     free_mb: int
 
@@ -360,6 +382,8 @@ Errors = (
     | LedgerFailed
     | ClockJumped
     | SpoolFull
+    | LedgerRoomLow
+    | LedgerOutOfRoom
     | RecordingsEnded
     | FaxesEnded
     | SwitchHadNoRoom

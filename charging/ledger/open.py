@@ -26,9 +26,11 @@ def open_store(
     path: str = "ledger.url",
     reads_only: bool = False,
     upgrades: bool = False,
+    keeps_room: bool = False,
 ) -> Store:
     """The store of the URL, not opened yet (``await store.open()``); ``reads_only``: beside a daemon that writes;
-    ``upgrades``: an older program's ledger is brought to this one's schema.
+    ``upgrades``: an older program's ledger is brought to this one's schema; ``keeps_room``: a file goes on for
+    some time after others have filled its disk.
 
     ``password``: of a Redis, in the place of one in the URL; ``sentinel_password``: of its sentinels. Raises
     ConfigError where the URL has another form; ``file`` and ``path`` say where it was written.
@@ -37,7 +39,7 @@ def open_store(
         return MemoryStore()
     if url.startswith("sqlite:///") and not url.endswith("/"):
         file_path = Path("/" + unquote(url.removeprefix("sqlite:///")).lstrip("/"))
-        return SqliteStore(file_path, reads_only=reads_only, upgrades=upgrades)
+        return SqliteStore(file_path, reads_only=reads_only, upgrades=upgrades, keeps_room=keeps_room)
     if url.startswith("redis"):
         from charging.ledger.redis.store import RedisStore  # its client takes a second to load; most ledgers are files
 

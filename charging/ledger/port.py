@@ -259,9 +259,10 @@ class Store(Ledger, Restoring, Archiving, Protocol):
     async def close(self) -> None:
         """Finish what was begun and let go."""
 
-    async def ping(self) -> None:
+    async def ping(self) -> int | None:
         """Return if the store answers and takes what is written, by writing something small that means nothing; else
-        LedgerUnavailable: a full disk and a replica answer every read."""
+        LedgerUnavailable: a full disk and a replica answer every read. Returns how many bytes it can still grow by;
+        ``None``: its disk is not its matter. One that keeps room for itself makes a piece of what is missing."""
 
     async def wall_us(self) -> int | None:
         """What the clock of the store's own server says, wall clock in µs; ``None``: it has none but this machine's."""

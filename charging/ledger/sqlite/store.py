@@ -50,6 +50,7 @@ from charging.ledger.sqlite.file import (
 )
 from charging.ledger.sqlite.known import Known
 from charging.ledger.sqlite.reader import PAGE_ROWS, KeyReader, Reader
+from charging.ledger.sqlite.room import Room
 from charging.ledger.sqlite.writer import Writer
 from charging.ledger.unfinished import assert_whole
 from charging.tasks import in_turns
@@ -72,9 +73,11 @@ class SqliteStore:
         *,
         reads_only: bool = False,
         upgrades: bool = False,
+        keeps_room: bool = False,
     ) -> None:
         """``reads_only``: beside the one process that writes; every change is LedgerUnavailable. ``upgrades``: an older
-        program's ledger is brought to this one's schema, without a copy; else it is LedgerUnavailable."""
+        program's ledger is brought to this one's schema, without a copy; else it is LedgerUnavailable. ``keeps_room``:
+        it goes on for some time after others have filled its disk (`charging.ledger.sqlite.room`)."""
         self._path = path
         self._upgrades = upgrades
         self._reads_only = reads_only
@@ -82,6 +85,7 @@ class SqliteStore:
         self._timeout_s = timeout_s
         self._clock = clock = clock or SystemClock()
         self._known = known = Known(writes=not reads_only)
+        self._room = Room(path, is_kept=keeps_room)
         self._writer = writer = Writer(path, timeout_s, known=known)
         self._reader = reader = Reader(path, timeout_s)
         self._by_key = by_key = KeyReader(reader, path, at_once=reads_only)
@@ -102,6 +106,7 @@ class SqliteStore:
             await assert_whole(self.documents)
         except BaseException:
             await self._reader.stop()
+            self._room.let_go()
             self._lock.release()
             raise
         self._writer.start()
@@ -115,22 +120,31 @@ class SqliteStore:
 
     def _migrate(self) -> None:
         try:
+            self._room.hold()
             assert_ledger(self._path)
             if not self._upgrades:
                 assert_not_older(self._path)
             with closing(connect(self._path, self._timeout_s)) as connection:
                 migrate(connection, self._path)
+                self._room.hold()
         except DRIVER_ERRORS as error:
             raise translate(error, self._path) from error
 
     async def close(self) -> None:
+        if not self._room.is_tight():
+            self._room.let_go()
         await self._writer.stop()
         self._by_key.stop()
         await self._reader.stop()
+        self._room.let_go()
         self._lock.release()
 
-    async def ping(self) -> None:
-        await self._writer.submit(lambda connection: connection.execute(queries()["probe"]).rowcount)
+    async def ping(self) -> int | None:
+        probe = lambda connection: connection.execute(queries()["probe"]).rowcount  # noqa: E731
+        (left,) = await self._writer.submit_all([probe], after=self._room.make)
+        if isinstance(left, LedgerError):
+            raise left
+        return None if left is None else int(left)
 
     async def wall_us(self) -> int | None:
         return None

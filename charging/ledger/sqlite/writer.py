@@ -26,6 +26,7 @@ from charging.clock import Deadlines
 from charging.errors import LedgerError, LedgerUnavailable
 from charging.ledger.sqlite.file import DRIVER_ERRORS, connect, translate
 from charging.ledger.sqlite.known import Known
+from charging.ledger.sqlite.room import makes_room
 
 QUEUE_MAX = 10_000
 """Jobs waiting; one more is refused with LedgerUnavailable."""
@@ -184,9 +185,9 @@ class Writer:
             waiting = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
         return waiting
 
-    def _carry_out(self, batch: list[Job]) -> None:
-        """Carry out and commit. Savepoints cost a copy of every page that is written, so they are used only once a
-        job of the batch has failed without them."""
+    def _carry_out(self, batch: list[Job], *, again: bool = False) -> None:
+        """Carry out and commit; ``again``: with the room that the ledger had kept for itself. Savepoints cost a copy of
+        every page that is written, so they are used only once a job of the batch has failed without them."""
         try:
             connection = self._connection = self._connection or connect(self._path, self._timeout_s / 2)
             before = connection.total_changes
@@ -200,10 +201,15 @@ class Writer:
             self._rows_in_log += connection.total_changes - before
             self._known.committed()
         except Exception as error:  # noqa: BLE001  of whatever type: this thread ends with the store alone
+            self._known.doubted()
+            if not again and makes_room(self._connection, error):
+                for job in batch:
+                    job.error = None
+                self._carry_out(batch, again=True)
+                return
             # What a failed flush left behind is not to be trusted: begin again with a new connection, which reads
             # back what is really in the file.
             self._disconnect()
-            self._known.doubted()
             for job in batch:
                 job.error = _translated(error, self._path)
 

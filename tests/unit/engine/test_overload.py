@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agi.port import IncomingCall, Unproven
+from charging.call.decide import OVERLOADED
 from charging.call.model import Session, Short
 from charging.call.storage import Record
 from charging.clock import MICROSECONDS, Instant
@@ -124,7 +125,7 @@ async def test_who_comes_is_turned_away_before_anything_is_reserved_and_who_talk
         switch_id="test",
         observe=rig.observe,
         keep=lambda made: rig.decided.append(made()),
-        overloaded=lambda: watch.is_overloaded,
+        turns_away=lambda: OVERLOADED if watch.is_overloaded else None,
     )
     before, rig.switch.up = await rig.reserved(), False  # the switch is not asked either
     answer = await rig.ring()
