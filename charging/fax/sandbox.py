@@ -190,6 +190,7 @@ _X86_64 = {
         "process_madvise": 440,
         "kcmp": 312,
         "fallocate": 285,
+        "ioctl": 16,
         "truncate": 76,
         "chmod": 90,
         "fchmod": 91,
@@ -220,6 +221,7 @@ _AARCH64 = {
     **{"clone": 220, "clone3": 435, "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138},
     **{"rt_tgsigqueueinfo": 240, "pidfd_send_signal": 424, "ptrace": 117, "process_vm_readv": 270},
     **{"process_vm_writev": 271, "pidfd_open": 434, "pidfd_getfd": 438, "process_madvise": 440, "kcmp": 272},
+    **{"ioctl": 29},
     **{"fallocate": 47, "truncate": 45, "fchmod": 52, "fchmodat": 53, "fchmodat2": 452, "fchown": 55, "fchownat": 54},
     **{"setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15, "fremovexattr": 16},
     **{"utimensat": 88, "mknodat": 33, "name_to_handle_at": 264, "open_by_handle_at": 265, "io_uring_setup": 425},
@@ -252,6 +254,11 @@ _REFUSED_IF = {"fcntl": (_SECOND, (8, 10, 15)), "prctl": (_FIRST, (_PR_SET_DUMPA
 F_SETOWN, F_SETSIG and F_SETOWN_EX of fcntl(2): the process that is named as a pipe's owner gets the signal that is
 chosen, SIGKILL too, when something is written to it. Landlock looks at that since Linux 6.12 only.
 PR_SET_DUMPABLE of prctl(2): the daemon could no longer look at what the program has written (/proc/PID/io)."""
+_ALLOWED_IF = {"ioctl": (_SECOND, (0x5401, 0x541B, 0x5451))}
+"""Calls that are refused but with some values of an argument.
+
+TCGETS, FIONREAD and FIOCLEX of ioctl(2). Those of file systems take room on the disk as fallocate(2) does.
+"""
 _X32 = 0x40000000
 """Numbers of another calling convention of x86_64 begin here."""
 
@@ -270,10 +277,13 @@ def _filter() -> bytes:
     ]
     for number in refused:
         steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERROR | _EPERM)]
-    for name, (place, values) in _REFUSED_IF.items():
+    refuse, allow = (_RETURN, 0, 0, _ERROR | _EPERM), (_RETURN, 0, 0, _ALLOW)
+    asked = [(name, *one, (allow, refuse)) for name, one in _REFUSED_IF.items()]
+    asked += [(name, *one, (refuse, allow)) for name, one in _ALLOWED_IF.items()]
+    for name, place, values, ends in asked:
         steps += [(_EQUAL, 0, len(values) + 3, numbers[name]), (_LOAD, 0, 0, place)]
         steps += [(_EQUAL, len(values) - nth, 0, value) for nth, value in enumerate(values)]
-        steps += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ERROR | _EPERM)]
+        steps += ends
     steps.append((_RETURN, 0, 0, _ALLOW))
     return b"".join(struct.pack("HBBI", *step) for step in steps)
 
