@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import httpx
@@ -69,7 +69,22 @@ def api_app(
 def resources(service: Service, daemon: httpx.AsyncClient | None = None, private: Sequence[APIRouter] = ()) -> FastAPI:
     """What can be asked, without anyone who asks who asks: for what is put before it. ``private``: what only that may
     ask."""
-    app = _Described(
+    app = _described()
+    for router in private:
+        app.include_router(router)
+    app.state.service = service
+    app.state.facts = dict
+    app.state.ping = service.ping if daemon is None else partial(ping, daemon)
+    handle_problems(app)
+    app.state.sandbox = False
+    if daemon is not None:
+        app.add_middleware(Forward, daemon=daemon)
+    return app
+
+
+def _described() -> _Described:
+    return _Described(
+        routes=_routes().routes,
         title="charging",
         version=__version__,
         summary="Prepaid call charging: accounts, balances, top-ups, numbers, calls, faxes.",
@@ -78,31 +93,39 @@ def resources(service: Service, daemon: httpx.AsyncClient | None = None, private
         redoc_url=None,
         redirect_slashes=False,
         servers=[{"url": VERSION, "description": "this version; its paths without the prefix mean the same"}],
-        generate_unique_id_function=lambda route: route.name,
-        dependencies=[Depends(known_parameters)],
+        **_OF_EVERY_ROUTE,
     )
-    app.state.service = service
-    app.state.facts = dict
-    app.state.ping = service.ping if daemon is None else partial(ping, daemon)
-    handle_problems(app)
-    app.state.sandbox = False
-    app.include_router(events.of_all)
+
+
+_OF_EVERY_ROUTE: dict[str, Any] = {
+    "generate_unique_id_function": lambda route: route.name,
+    "dependencies": [Depends(known_parameters)],
+}
+
+
+@cache
+def _routes() -> APIRouter:
+    """Made once in a process: to read all signatures takes FastAPI longer than what most processes are asked."""
+    public = APIRouter(**_OF_EVERY_ROUTE)
+    public.include_router(events.of_all)
     for part in (accounts, statements, numbers, calls, changes, events, fax, prices, page_tokens):
-        app.include_router(part.router)
-    app.include_router(fax.checks)
-    for router in private:
-        app.include_router(router)
-    app.get("/health", tags=["health"])(health)
-    if daemon is not None:
-        app.add_middleware(Forward, daemon=daemon)
-    return app
+        public.include_router(part.router)
+    public.include_router(fax.checks)
+    public.get("/health", tags=["health"])(health)
+    return public
+
+
+@cache
+def _document(*, sandbox: bool) -> dict[str, Any]:
+    app = _described()
+    if sandbox:
+        app.include_router(played.router)
+    return complete(FastAPI.openapi(app))
 
 
 class _Described(FastAPI):
     """Its OpenAPI document says all that can happen."""
 
     def openapi(self) -> dict[str, Any]:
-        if self.openapi_schema is None:
-            complete(super().openapi())
-        assert self.openapi_schema is not None
-        return self.openapi_schema
+        """Made once in a process, for all."""
+        return _document(sandbox=self.state.sandbox)

@@ -6,10 +6,11 @@ daemon over the socket, without one to the same application in its own process.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Mapping, Set
+from functools import cache
+from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from charging.engine.drain import Drain
@@ -106,44 +107,53 @@ def control_app(
     is the running daemon's.
     ``decides_calls``: in the process that does, where nothing is answered whose cost has no bound: no statements, no
     audit, pages of few rows, and imports only in small parts. The command line does those in its own process."""
-    app = _empty(version, decides_calls=decides_calls)
+    rooms = {"tokens": tokens, "operators": operators, "webhooks": hooks, "reload": reload, "accept": accept}
+    known = {name: room for name, room in rooms.items() if room is not None}
+    app = FastAPI(
+        routes=_routes(frozenset(known), decides_calls=decides_calls).routes,
+        title="charging",
+        version=version or "0",
+        summary="Prepaid call charging: accounts, numbers, money, calls.",
+        openapi_url=None if decides_calls else "/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        **_of_every_route(decides_calls=decides_calls),
+    )
     app.state.service, app.state.ping, app.state.drain = service, service.ping, drain
     app.state.facts, app.state.sandbox = facts, False
     handle_problems(app)
     app.add_middleware(Acting)
     app.state.import_bytes_max = PART_BYTES_MAX if decides_calls else BYTES_MAX
-    parts = [page_tokens.private, fax.checks, *(one.router for one in PARTS)]
-    parts += [fax.by_mail] if decides_calls else [fax.by_mail, statements.router, changes.router, ledger.audit]
-    parts += [webhooks.lists] if hooks is not None and not decides_calls else []
-    known = (("tokens", tokens, token_routes), ("operators", operators, operator_routes), ("webhooks", hooks, webhooks))
-    for name, room, part in known:
-        if room is not None:
-            setattr(app.state, name, room)
-            parts.append(part.router)
-    for router in parts:
-        app.include_router(router)
-    app.get("/health", tags=["health"])(health)
-    if reload is not None:
-        app.state.reload = reload
-        app.post("/reloads", tags=["health"])(reloads)
-    if accept is not None:
-        app.state.accept = accept
-        app.post("/tariff/accepted", tags=["health"])(accept_tariff)
+    for name, room in known.items():
+        setattr(app.state, name, room)
     return app
 
 
-def _empty(version: str, *, decides_calls: bool) -> FastAPI:
-    return FastAPI(
-        title="charging",
-        version=version or "0",
-        summary="Prepaid call charging: accounts, numbers, money, calls.",
-        responses={"default": {"model": ProblemDocument, "description": "a problem (RFC 9457)"}},
-        openapi_url=None if decides_calls else "/openapi.json",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        dependencies=[Depends(known_parameters), *([Depends(small_pages)] if decides_calls else [])],
-    )
+def _of_every_route(*, decides_calls: bool) -> dict[str, Any]:
+    return {
+        "responses": {"default": {"model": ProblemDocument, "description": "a problem (RFC 9457)"}},
+        "dependencies": [Depends(known_parameters), *([Depends(small_pages)] if decides_calls else [])],
+    }
+
+
+@cache
+def _routes(known: Set[str], *, decides_calls: bool) -> APIRouter:
+    """Made once in a process: to read all signatures takes FastAPI longer than what most commands ask. ``known``: what
+    of the application's state can be there or not."""
+    routes = APIRouter(**_of_every_route(decides_calls=decides_calls))
+    parts = [page_tokens.private, fax.checks, *(one.router for one in PARTS)]
+    parts += [fax.by_mail] if decides_calls else [fax.by_mail, statements.router, changes.router, ledger.audit]
+    parts += [webhooks.lists] if "webhooks" in known and not decides_calls else []
+    rooms = (("tokens", token_routes), ("operators", operator_routes), ("webhooks", webhooks))
+    for router in (*parts, *(part.router for name, part in rooms if name in known)):
+        routes.include_router(router)
+    routes.get("/health", tags=["health"])(health)
+    if "reload" in known:
+        routes.post("/reloads", tags=["health"])(reloads)
+    if "accept" in known:
+        routes.post("/tariff/accepted", tags=["health"])(accept_tariff)
+    return routes
 
 
 def play(app: FastAPI, telephones: Telephones) -> None:

@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
-from unittest.mock import patch
 
 import httpx
-from fastapi import FastAPI
 
 from charging.ledger.memory import MemoryStore
 from charging.service.service import Service
 from charging.service.tokens import NewToken, Scope, Tokens
-from charging.web import api
+from charging.web.api import api_app
 from charging.web.settings import Api as Settings
 
 SETTINGS = Settings(requests_per_minute=60, failed_logins_per_minute=3, max_body_bytes=2_000, body_timeout_s=0.2)
-
-
-_RESOURCES = api.resources
-_DOCUMENTS: list[dict[str, Any]] = []
-
-
-def _described(*arguments: Any) -> FastAPI:
-    app = _RESOURCES(*arguments)
-    if not _DOCUMENTS:
-        _DOCUMENTS.append(app.openapi())
-    app.openapi_schema = _DOCUMENTS[0]
-    return app
-
-
-@contextmanager
-def _described_once() -> Iterator[None]:
-    """The OpenAPI document follows from the program alone. To make it takes a hundred times as long as all else of an
-    application, so it is made for the first door of a process."""
-    with patch.object(api, "resources", _described):
-        yield
 
 
 class Door:
@@ -47,9 +23,8 @@ class Door:
         self.documents = documents or MemoryStore(service.clock)
         self.tokens = Tokens(self.documents, service.clock)
         limit = service.faxes.document_limit()
-        with _described_once():
-            bytes_max = limit if isinstance(limit, int) else None
-            self.app = api.api_app(service, self.tokens, SETTINGS, fax_bytes_max=bytes_max)
+        bytes_max = limit if isinstance(limit, int) else None
+        self.app = api_app(service, self.tokens, SETTINGS, fax_bytes_max=bytes_max)
         self.secrets: dict[str, str] = {}
 
     async def open(self) -> None:
