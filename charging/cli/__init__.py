@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any, cast
 
@@ -51,17 +52,21 @@ class _Modules(Mapping[str, TyperCommand | TyperGroup]):
     """The commands by name; each module is imported when it is looked up."""
 
     def __getitem__(self, name: str) -> TyperCommand | TyperGroup:
-        part = typer.Typer(rich_markup_mode=None)
-        part.callback()(lambda: None)
-        import_module(f"charging.cli.{COMMANDS[name]}").register(part)
-        group = cast(TyperGroup, typer.main.get_command(part))
-        return cast(TyperCommand | TyperGroup, group.commands[name])
+        return cast(TyperCommand | TyperGroup, _commands_of(COMMANDS[name])[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(COMMANDS)
 
     def __len__(self) -> int:
         return len(COMMANDS)
+
+
+@cache
+def _commands_of(module: str) -> Mapping[str, object]:
+    part = typer.Typer(rich_markup_mode=None)
+    part.callback()(lambda: None)
+    import_module(f"charging.cli.{module}").register(part)
+    return cast(TyperGroup, typer.main.get_command(part)).commands
 
 
 class _Groups(TyperGroup):
