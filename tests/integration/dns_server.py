@@ -79,7 +79,7 @@ def name_server(zone: Zone) -> Iterator[int]:
 
     udp, tcp = _both(Udp, Tcp)
     with udp, tcp:
-        threads = [threading.Thread(target=one.serve_forever) for one in (udp, tcp)]
+        threads = [threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.01}) for one in (udp, tcp)]
         for thread in threads:
             thread.start()
         try:
