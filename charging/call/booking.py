@@ -240,7 +240,9 @@ def _legs(session: Session, posted: Mapping[str, int], held: Mapping[str, int]) 
     return tuple(legs)
 
 
-def reserve_transfer(session: Session, extension: Extension, at_us: int, reason: str) -> tuple[Session, Transfer]:
+def reserve_transfer(
+    session: Session, extension: Extension, at_us: int, reason: str, *, is_only_try: bool = False
+) -> tuple[Session, Transfer]:
     """Make the transfer that opens the session with its first reservation, of which nothing is settled, and the session
     that it leaves. ``reason`` says why the call is forwarded; ``at_us`` is wall clock."""
     posted, held = _wanted(session, extension)
@@ -248,7 +250,7 @@ def reserve_transfer(session: Session, extension: Extension, at_us: int, reason:
     legs = _legs(session, posted, held)
     enforced_s = min(extension.covered_s, session.rate.max_call_s)
     after = adopt(session, extension.funding, 0, extension.short, legs, enforced_s=enforced_s, reason=reason)
-    change = Opened(session.switch, after.to_json(), session.epoch, session.follows)
+    change = Opened(session.switch, after.to_json(), session.epoch, session.follows, is_only_try)
     return after, _transfer(session, Kind.RESERVE, at_us, legs, change)
 
 

@@ -159,7 +159,9 @@ def on(
     return event, decide
 
 
-def reserve(piece: P, count: int, balances: Mapping[str, Balance], at_us: int) -> tuple[P, Transfer]:
+def reserve(
+    piece: P, count: int, balances: Mapping[str, Balance], at_us: int, *, is_only_try: bool = False
+) -> tuple[P, Transfer]:
     """Reserve ``count`` pieces of those that are included, and the price of the others from credit alone (R9), within
     what the day may cost, and open the session. ``balances`` say how many pieces and how much promotional credit there
     are; the grants of `Piece.grants` go before it."""
@@ -168,7 +170,7 @@ def reserve(piece: P, count: int, balances: Mapping[str, Balance], at_us: int) -
     wanted = {**piece.opening(price, rooms(balances, piece.day)), **free}
     held = {key: amount for key, amount in wanted.items() if amount}
     after = replace(piece, held=held, free=tuple(free), sequence=piece.sequence + 1)
-    change = Opened(piece.switch, after.to_json(), piece.epoch, piece.sequence - 1)
+    change = Opened(piece.switch, after.to_json(), piece.epoch, piece.sequence - 1, is_only_try)
     legs = tuple(Leg(key, 0, wanted[key], piece.floor(key)) for key in sorted(wanted))
     return after, _transfer(piece, Kind.RESERVE, at_us, legs, change)
 

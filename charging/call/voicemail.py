@@ -48,8 +48,8 @@ class Voicemail(Piece):
 
 
 def open_transfer(voicemail: Voicemail, balances: Mapping[str, Balance], at_us: int) -> tuple[Voicemail, Transfer]:
-    """Reserve a message and open the session."""
-    return oneoff.reserve(voicemail, 1, balances, at_us)
+    """Reserve a message and open the session, whose id is new."""
+    return oneoff.reserve(voicemail, 1, balances, at_us, is_only_try=True)
 
 
 def turn_from(session: Session, price: int, means: Means, status: str, at: Instant) -> tuple[Voicemail, Transfer]:

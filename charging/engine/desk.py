@@ -436,9 +436,11 @@ class Desk:
             if isinstance(decided, NotForwarded):
                 return decided
             at_us = decided.draft.opened.wall_us
-            session, transfer = reserve_transfer(decided.draft, decided.extension, at_us, decided.reason.value)
+            opening = decided.draft, decided.extension, at_us, decided.reason.value
+            session, transfer = reserve_transfer(*opening, is_only_try=True)
             if await self._open(transfer, grants_for(decided.draft, session.funding, balances, at_us)):
                 return session
+            setup = replace(setup, session=_new_session_id(now))
             balances = await self._store.balances(subscriber.account.id)
         return turned(Reason.NO_CREDIT, subscriber)
 
@@ -482,6 +484,7 @@ class Desk:
             if await self._open(transfer, voicemail.grants(balances, now.wall_us)):
                 notes.message_price = voicemail.charge(1)[0]
                 return voicemail
+            wanted = replace(wanted, id=_new_session_id(now))
             before, balances = _gifts(wanted, balances), await self._store.balances(wanted.account)
             if _gifts(wanted, balances) == before:
                 break  # other calls have taken neither promotional credit nor a free message

@@ -172,6 +172,8 @@ class Opened:
     epoch: int = 0
     follows: int = 0
     """One less than this transfer's number; more than 0 where a session is opened again that was lost."""
+    is_only_try: bool = False
+    """Nobody asks for a session of this id again, whatever is answered: a refusal leaves no trace."""
 
 
 @dataclass(frozen=True, slots=True)

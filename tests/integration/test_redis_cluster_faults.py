@@ -131,6 +131,22 @@ async def test_the_name_of_a_call_whose_end_was_told_twice_leaves_the_list_of_op
     assert of_switch.cli("smembers", "charging:switch:{x}").split() == []
 
 
+async def test_the_name_of_a_session_that_was_refused_leaves_the_list_of_open_ones_if_nobody_tries_it_again(
+    cluster: Cluster, opened: Opener
+) -> None:
+    """Each that stayed was looked at by every look at the open calls, for good."""
+    store = await opened(cluster.url)
+    await add_account(store)
+    of_switch, _ = cluster.master_and_replica("x")
+    for session, is_only_try, reserved in (("s1", True, 0), ("s2", True, 10), ("s3", False, 10)):
+        opening = _change(session, 1, Opened("x", "", is_only_try=is_only_try), reserved)
+        expected = Outcome.INSUFFICIENT if reserved else Outcome.CREATED
+        assert (await store.apply(opening)).outcome is expected
+    named = of_switch.cli("smembers", "charging:switch:{x}").split()
+    assert sorted(set(named)) == ["a", "s1", "s3"], "s3 may be another daemon's just now"
+    assert [session.id for session in await store.sessions("x")] == ["s1"]
+
+
 def _elsewhere(cluster: Cluster) -> tuple[str, tuple[RedisServer, RedisServer]]:
     """A switch whose sessions another node names than that of the account, and that node and its replica."""
     of_account = cluster.master_and_replica("a")

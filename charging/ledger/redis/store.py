@@ -373,9 +373,11 @@ class RedisStore:
     async def _forget_open(self, transfer: Transfer, outcome: Outcome, switch: str) -> None:
         """Take a closed session out of the index. What fails here leaves an entry that readers pass over. (A session
         that is reopened at this very moment would be missed; a daemon never opens an id twice. So what was refused
-        stays: another daemon may be about to open it.)"""
+        stays, if it may be tried again: another daemon may be about to open it.)"""
         change = transfer.change
-        if not isinstance(change, Closed) or change.opens or not outcome.applied:
+        if isinstance(change, Opened) and change.is_only_try and outcome is Outcome.INSUFFICIENT:
+            switch = change.switch
+        elif not isinstance(change, Closed) or change.opens or not outcome.applied:
             return
         member = index_member(transfer.session or "", transfer.account)
         with suppress(LedgerUnavailable):

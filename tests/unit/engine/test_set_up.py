@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from charging.call.model import Policy
 from charging.engine.recovery import AUDIT_S
 from charging.errors import SwitchError
 from charging.ledger.accounts import REHEARSAL, Account, Language, Number, Status
-from charging.ledger.model import CREDIT, Balance, Kind, Leg, Transfer
+from charging.ledger.model import CREDIT, Applied, Balance, Kind, Leg, Opened, Transfer
 from charging.pricing.rate import REHEARSAL_PRICE
 from tests.fakes.rig import EURO, TARGET, make_rig, make_tariff
 
@@ -132,6 +133,32 @@ async def test_a_call_that_the_switch_does_not_have_reserves_nothing() -> None:
         assert not await rig.reserved()
         assert rig.registry.open.calls() == []
         assert (await rig.ring()).decision == "forward", "a true one"
+
+
+async def test_a_reservation_that_comes_too_late_is_tried_again_as_another_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another call has taken some of the money meanwhile. Of the first session's name no trace is kept."""
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        apply = rig.store.apply
+        tried: list[Transfer] = []
+
+        async def late(transfer: Transfer, grants: Sequence[Transfer] = ()) -> Applied:
+            tried.append(transfer)
+            if len(tried) == 1:
+                (wanted,) = (leg.reserved for leg in transfer.legs if leg.balance == CREDIT)
+                await apply(
+                    Transfer("taken", transfer.account, Kind.CORRECT, 1, (Leg(CREDIT, wanted - 1 - 10 * EURO),))
+                )
+            return await apply(transfer, grants)
+
+        monkeypatch.setattr(rig.store, "apply", late)
+        answer = await rig.ring()
+        assert answer.decision == "forward"
+        first, second = tried
+        assert first.session != second.session == answer.session
+        assert all(isinstance(one.change, Opened) and one.change.is_only_try for one in tried)
 
 
 async def test_while_the_link_is_away_for_less_than_the_horizon_a_call_is_taken_at_its_word() -> None:
