@@ -87,7 +87,7 @@ def _leg(message: AmiMessage) -> str:
 def _bridge_entered(message: AmiMessage) -> BridgeEntered | ChannelReplaced | None:
     session = _session(message, "")
     if not session and (swapped := message.get("SwapUniqueid")):
-        return ChannelReplaced(swapped)
+        return ChannelReplaced(swapped, message.get("Uniqueid"))
     if not session or is_far_half(message.get("Channel"), _leg(message)):
         return None
     return BridgeEntered(

@@ -88,6 +88,8 @@ class HangUp:
 
     uid: str
     reason: str
+    if_nobodys: bool = False
+    """Only if the switch, asked about it alone, says that it talks and bears no session: an event alone names it."""
 
 
 @dataclass(frozen=True, slots=True)

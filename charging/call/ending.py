@@ -104,12 +104,17 @@ def leg_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
 
 def _callee_ended(session: Session, context: Context) -> Step:
     tells: tuple[Command, ...] = ()
-    if session.replaced and not session.hangup_reason:
+    if session.replaced_by and not session.hangup_reason:
         session = replace(session, hangup_reason="replaced")
         tells = (Tell(told.LegReplaced()),)
     ending = begin_ending(session, context)
     over = session.caller_gone or session.caller_left
-    return Step(ending.session, (*tells, *(ending.commands if over else (AskSwitch(),))))
+    return Step(ending.session, (*tells, *newcomer_ends(session), *(ending.commands if over else (AskSwitch(),))))
+
+
+def newcomer_ends(session: Session) -> tuple[Command, ...]:
+    """Whoever took the forwarded leg's place talks on, paid by nobody, if the caller's place was taken before."""
+    return (HangUp(session.replaced_by, "replaced", if_nobodys=True),) if session.replaced_by else ()
 
 
 # --- ENDING: the switch's own record is waited for ------------------------------------------------------------

@@ -254,8 +254,8 @@ class Session:
     kept_alone: Annotated[bool, VOLATILE] = False
     """Whether nobody but the forwarded leg was left in the bridge then, and a prompt was being played: one by feature
     code keeps the leg on the line until it is over, and each second of that would be paid for."""
-    replaced: Annotated[bool, VOLATILE] = False
-    """Whether another channel took the forwarded leg's place in its bridge, by an event."""
+    replaced_by: Annotated[str, VOLATILE] = ""
+    """The unique id of a channel of no session that took the forwarded leg's place in its bridge, by an event."""
     ended: Instant | None = None
     caller_gone: bool = False
     confirmed: bool = False

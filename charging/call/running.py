@@ -41,7 +41,7 @@ from charging.call.commands import (
     hang_up_all,
     order_end,
 )
-from charging.call.ending import BRIDGE_LEFT_GRACE_S, REPLANS_MAX, begin_ending
+from charging.call.ending import BRIDGE_LEFT_GRACE_S, REPLANS_MAX, begin_ending, newcomer_ends
 from charging.call.events import (
     BalancesRead,
     ClockJumped,
@@ -126,7 +126,7 @@ def transfer_seen(session: Session, event: TransferSeen, context: Context) -> St
 
 def channel_replaced(session: Session, event: ChannelReplaced, _context: Context) -> Step:
     """Another channel takes the forwarded leg's place in the bridge, as the end of that leg will confirm."""
-    return Step(replace(session, replaced=True) if event.uid == session.callee_uid else session)
+    return Step(replace(session, replaced_by=event.by) if event.uid == session.callee_uid else session)
 
 
 def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
@@ -137,7 +137,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     if event.callee is None:
         # Gone, or put into a channel that bears another session (REFER with Replaces): there it would talk on, unpaid.
         ending = begin_ending(replace(session, caller_gone=event.caller is None), context)
-        return Step(ending.session, (HangUp(session.callee_uid, "moved"), *ending.commands))
+        return Step(ending.session, (HangUp(session.callee_uid, "moved"), *newcomer_ends(session), *ending.commands))
     if session.cut_by:
         return hang_up_all(session, event, context)
     if not event.callee.up:
@@ -159,7 +159,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         technology=session.technology or "unknown",
         left=None,
         left_us=None,
-        replaced=False,
+        replaced_by="",
         caller_gone=event.caller is None if event.caller_asked else session.caller_gone,
         confirmed=session.confirmed or event.alone,
         vouched=session.vouched and not event.alone,

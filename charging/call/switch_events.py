@@ -73,6 +73,8 @@ class ChannelReplaced:
 
     uid: str
     """Of the channel that lost its place."""
+    by: str
+    """Of the one that has it now."""
 
 
 @dataclass(frozen=True, slots=True)

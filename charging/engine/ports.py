@@ -103,9 +103,9 @@ class Switch(Protocol):
         """List every channel that belongs to a session of this daemon."""
 
     async def look_at(self, asked: Sequence[tuple[str, Sequence[str]]]) -> Sequence[Legs | SwitchError]:
-        """Ask about channels of sessions, each channel alone, all in one write. Channels that are gone, or are not the
-        session's, are left out. Returns for each session, in this order, its answer, or why there is none. Raises
-        nothing."""
+        """Ask about channels of sessions (``""``: of none), each channel alone, all in one write. Channels that are
+        gone, or are not the session's, are left out. Returns for each session, in this order, its answer, or why there
+        is none. Raises nothing."""
 
     async def is_asking(self, caller_uid: str, proof: str) -> bool:
         """Whether this caller's channel exists and its dialplan now asks what to do with the call, in the conversation

@@ -252,7 +252,8 @@ class SessionRunner:
                 case do.HangUp(uid):
                     if not home.leads():  # this daemon was frozen: the call is another's by now
                         return SwitchSilent("other")
-                    await home.switch.hang_up(uid)
+                    if not command.if_nobodys or await _is_nobodys(home.switch, uid):
+                        await home.switch.hang_up(uid)
                     return None
         except LedgerError as error:
             home.observe(told.LedgerFailed(str(error), type(error).__name__), self.session)
@@ -525,3 +526,11 @@ def _unless_silent(observe: Observer, acting: Acting, answer: BlackBoxRead | Swi
         return answer
     observe(told.SwitchFailed(str(answer), type(answer).__name__), acting.session)
     return SwitchSilent("other")
+
+
+async def _is_nobodys(switch: Switch, uid: str) -> bool:
+    """Whether this channel talks, and bears no session. Raises SwitchError."""
+    (legs,) = await switch.look_at([("", (uid,))])
+    if isinstance(legs, SwitchError):
+        raise legs
+    return any(leg.bridged for leg in legs.others)

@@ -5,6 +5,7 @@ docs/legs.md has the table; each of its rows is a test here or in `test_operator
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -208,11 +209,9 @@ async def test_invite_that_replaces_the_caller_goes_on_being_charged(set_up: Lab
             await colleague.heard("BYE")
 
 
-@pytest.mark.parametrize(("way_in", "goes_on"), [(STRAIGHT, False), (RING_GROUP_N, False), (RING_GROUP, True)])
-async def test_invite_that_replaces_the_forward_ends_the_call(
-    set_up: Lab, tmp_path: Path, way_in: str, goes_on: bool
-) -> None:
-    """With a caller of ours. Where a Local channel was optimised away he is the operator's, who may keep him."""
+@pytest.mark.parametrize("way_in", [STRAIGHT, RING_GROUP_N, RING_GROUP])
+async def test_invite_that_replaces_the_forward_ends_the_call(set_up: Lab, tmp_path: Path, way_in: str) -> None:
+    """Also where a Local channel was optimised away, so that the caller's channel is the operator's."""
     async with engine(set_up, tmp_path) as live:
         call = await _talking(live, way_in)
         leg = await _forwarded_leg(set_up)
@@ -221,13 +220,25 @@ async def test_invite_that_replaces_the_forward_ends_the_call(
         async with plays(set_up, tmp_path / "colleague", *steps) as colleague:
             await colleague.heard("SIP/2.0 200")
             await call.wait_for(lambda: call.mobile.ended_us is not None, "the mobile's end")
-            if goes_on:
-                assert (await live.cdr())["hangup_reason"] == "replaced"
-                assert call.state is CallState.ANSWERED
-                await call.hang_up()
             await _ended_at_once(live, call, "replaced")
             await colleague.heard("BYE")
             assert not live.daemon.events("leg_without_session")
+
+
+async def test_two_who_put_other_calls_in_their_places_talk_to_nobody(set_up: Lab, tmp_path: Path) -> None:
+    """The caller first (the call goes on), then the forward: nobody who is left bears the session."""
+    async with engine(set_up, tmp_path) as live, contextlib.AsyncExitStack() as stack:
+        call = await _talking(live)
+        caller, leg = await _channels(set_up)
+        for number, channel in enumerate((caller, leg)):
+            replaces = f"Replaces: {await dialog_of(set_up, channel['Channel'])}"
+            steps = (calls(STRAIGHT, replaces, "Require: replaces"), is_renegotiated(), hears("BYE"))
+            newcomer = await stack.enter_async_context(plays(set_up, tmp_path / f"newcomer-{number}", *steps))
+            await newcomer.heard("SIP/2.0 200")
+        await call.wait_for(lambda: call.mobile.ended_us is not None, "the mobile's end")
+        assert (await live.cdr())["hangup_reason"] == "replaced"
+        await live.nothing_reserved()
+        await channels_gone(set_up)
 
 
 async def test_subscriber_who_may_not_transfer_is_refused_and_the_call_goes_on(set_up: Lab, tmp_path: Path) -> None:

@@ -93,6 +93,8 @@ class FakeSwitch:
         """Whether its records have a length that no step of the clock is in; those of older dialplans do not."""
         self.asked_alone = 0
         """How often someone asked about a session's channels by themselves."""
+        self.nobodys: tuple[Leg, ...] = ()
+        """Channels that bear no session."""
         self._is_reconciled = True
         self.dialled = "+31201234567"
         self.deleted: list[list[str]] = []
@@ -250,6 +252,8 @@ class FakeSwitch:
     async def _look_at(self, session: str, uids: Sequence[str]) -> Legs:
         self.asked_alone += 1
         self._must_be_up()
+        if not session:
+            return Legs(others=tuple(leg for leg in self.nobodys if leg.uid in uids))
         call = self.calls.get(session)
         legs = Legs() if call is None or not call.caller_alive else self._legs(call, self.clock.now())
         caller = legs.caller if legs.caller is not None and legs.caller.uid in uids else None

@@ -244,14 +244,24 @@ def test_caller_who_is_about_to_end_is_not_hung_up() -> None:
 @pytest.mark.parametrize(
     ("events", "reason"),
     [
-        ((ChannelReplaced("callee"), LEG_ENDED), "replaced"),
-        ((ChannelReplaced("caller"), LEG_ENDED), ""),
-        ((ChannelReplaced("callee"), SwitchSaid(NOW.mono_us, leg("caller"), leg("callee")), LEG_ENDED), ""),
+        ((ChannelReplaced("callee", "newcomer"), LEG_ENDED), "replaced"),
+        ((ChannelReplaced("caller", "newcomer"), LEG_ENDED), ""),
+        ((ChannelReplaced("callee", "newcomer"), SwitchSaid(NOW.mono_us, leg("caller"), leg("callee")), LEG_ENDED), ""),
     ],
     ids=["the leg", "its caller", "not so, says the switch"],
 )
 def test_leg_whose_place_another_took_ended_for_that_reason(events: tuple[Event, ...], reason: str) -> None:
     assert _told(running(), *events).hangup_reason == reason
+
+
+@pytest.mark.parametrize(
+    "end", [LEG_ENDED, SwitchSaid(NOW.mono_us, None, None)], ids=["as the leg ends", "as the switch denies it"]
+)
+@pytest.mark.parametrize(("whose", "hung_up"), [("callee", True), ("caller", False)])
+def test_whoever_took_the_legs_place_is_hung_up(end: Event, whose: str, hung_up: bool) -> None:
+    """With whom he talks may have taken the caller's place before, and bears no session either."""
+    _, commands = step(_told(running(), ChannelReplaced(whose, "newcomer")), end, NOW, POLICY)
+    assert (HangUp("newcomer", "replaced", if_nobodys=True) in commands) is hung_up
 
 
 @pytest.mark.parametrize(("left_ms", "orders"), [(110_900, 0), (109_100, 0), (111_100, 1), (108_900, 1), (None, 1)])
@@ -465,7 +475,7 @@ def test_leg_is_seen_alive_once_it_was_confirmed_alone(confirmed: bool, alone: b
         ({"confirmed": False}, {}),
         ({"ahead": True}, {}),
         ({"deadline_due": True}, {}),
-        ({"replaced": True}, {}),
+        ({"replaced_by": "newcomer"}, {}),
         ({"technology": ""}, {}),
         ({"left": NOW}, {}),
         ({"doubtful_s": (180,)}, {}),

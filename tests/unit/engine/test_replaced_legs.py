@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from charging.call.events import Leg as Channel
 from charging.call.model import Policy
 from charging.call.switch_events import ChannelReplaced
 from charging.ledger.accounts import Account, Number
@@ -29,7 +30,7 @@ async def talking(rig: Rig, calls: int) -> None:
 
 async def strangers_swap(rig: Rig) -> None:
     for index in range(100):
-        rig.registry.deliver(ChannelReplaced(f"stranger-{index}"))
+        rig.registry.deliver(ChannelReplaced(f"stranger-{index}", f"stranger-{index + 1}"))
 
 
 async def test_what_strangers_swap_among_themselves_costs_the_same_beside_any_number_of_calls() -> None:
@@ -50,6 +51,27 @@ async def test_the_call_whose_leg_is_replaced_is_told_so(restarts: bool) -> None
             await rig.recovery.stand_by()
             await rig.recovery.reconcile()
             await rig.clock.advance(1)
-        rig.registry.deliver(ChannelReplaced(call.callee_uid))
+        rig.registry.deliver(ChannelReplaced(call.callee_uid, "newcomer"))
         await rig.hang_up(call)
         assert rig.heard("leg_replaced") == [{}]
+
+
+@pytest.mark.parametrize(
+    ("nobodys", "hung_up"),
+    [
+        ((Channel("newcomer", bridged=True, up=True, time_left_ms=None),), ["newcomer"]),
+        ((Channel("newcomer", bridged=False, up=True, time_left_ms=None),), []),
+        ((), []),
+    ],
+    ids=["nobody pays for him", "he talks to nobody", "he is another session's"],
+)
+async def test_whoever_took_its_place_is_hung_up_if_the_switch_knows_him_as_nobodys(
+    nobodys: tuple[Channel, ...], hung_up: list[str]
+) -> None:
+    async with make_rig(policy=Policy()) as rig:
+        await rig.subscriber(credit=10 * EURO)
+        call = await rig.talking()
+        rig.switch.nobodys = nobodys
+        rig.registry.deliver(ChannelReplaced(call.callee_uid, "newcomer"))
+        await rig.hang_up(call)
+        assert [uid for uid in rig.switch.hung_up if uid == "newcomer"] == hung_up
