@@ -7,7 +7,7 @@ was there to read, is compared with what was booked; so are the events of a call
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import field
 from enum import StrEnum
 from typing import Annotated, Any
@@ -147,6 +147,19 @@ class Findings:
             if len(rows) < PAGE:
                 return None
             after = rows[-1].ended_us, rows[-1].session
+
+    async def unanswered(self, sessions: Collection[str], since_us: int) -> set[str]:
+        """Which of these sessions ended since then (wall clock) unanswered, by their CDRs. Raises LedgerError."""
+        missing, found, after = set(sessions), set[str](), None
+        while missing:
+            rows = await self._store.cdrs(since_us=since_us, after=after, limit=PAGE, backwards=True)
+            of_them = [row for row in rows if row.session in missing]
+            missing -= {row.session for row in of_them}
+            found |= {row.session for row in of_them if json.loads(row.document)["proof"] == Proof.NEVER_ANSWERED}
+            if len(rows) < PAGE:
+                break
+            after = rows[-1].ended_us, rows[-1].session
+        return found
 
 
 def noted(box: BlackBoxRead) -> dict[str, object]:

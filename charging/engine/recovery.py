@@ -17,6 +17,7 @@ from charging.call.missed_steps import with_missed_steps
 from charging.call.model import Session
 from charging.call.storage import revive
 from charging.call.told import SessionReasserted
+from charging.clock import MICROSECONDS
 from charging.engine import told
 from charging.engine.looker import switch_said
 from charging.engine.ports import Legs, Look
@@ -35,6 +36,9 @@ AUDIT_REST = 100
 
 AUDIT_MAX_S = 60
 """The longest such pause."""
+
+UNANSWERED_S = 12 * 3600
+"""So far back a forward that nobody answered is looked for, if its caller still talks to the operator's people."""
 
 FOUND_PAUSE_S = 2
 """Between two that events ask for which name a session we do not know: whoever can forge those cannot keep us busy."""
@@ -191,7 +195,8 @@ class Recovery:
 
     async def _end_strays(self, look: Look) -> None:
         """Hang up channels that talk under a session's name, if no session charges them in two looks in a row and each
-        is confirmed alone. The caller of an unanswered forward, whom the operator moved, is left alone."""
+        is confirmed alone. The caller of an unanswered forward, whom the operator moved, is left alone. Raises
+        SwitchError."""
         own = {key for key in self.registry.closed.unanswered(look) if look.legs[key].callee is None}
         talking = {key for key, legs in look.legs.items() if key not in self._open.runners and _talks(legs)} - own
         again, self._stray = talking & self._stray, frozenset(talking)
@@ -199,7 +204,7 @@ class Recovery:
             return
         if talking - again:
             self.registry.found.set()
-        for session in again:
+        for session in again - await self._known_unanswered({key for key in again if look.legs[key].callee is None}):
             for uid in look.legs[session].uids:
                 (alone,) = await self._switch.look_at([(session, (uid,))])
                 if isinstance(alone, SwitchError):
@@ -207,6 +212,19 @@ class Recovery:
                 if _talks(alone) and session not in self._open.runners:
                     self._observe(told.LegWithoutSession(session, uid))
                     await self._switch.hang_up(uid)
+
+    async def _known_unanswered(self, sessions: set[str]) -> set[str]:
+        """Those whose CDRs say that nobody answered the forward, before this process was there; all of them while the
+        ledger does not answer."""
+        now = self._clock.now()
+        try:
+            found = await self.registry.findings.unanswered(sessions, now.wall_us - UNANSWERED_S * MICROSECONDS)
+        except LedgerError as error:
+            self._observe(told.LedgerFailed(str(error), type(error).__name__))
+            return sessions
+        for session in found:
+            self.registry.closed.add_unanswered(session, now.mono_us)
+        return found
 
     async def _audit_due(self, pause_s: float) -> None:
         """Return when the next audit is due, or when an unknown session was seen."""

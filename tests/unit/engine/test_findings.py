@@ -373,7 +373,8 @@ async def test_no_leg_is_hung_up_while_the_stored_sessions_can_not_be_read(
     assert rig.switch.hung_up == []
 
 
-async def test_caller_who_was_moved_while_it_rang_is_the_operators_own(rig: Rig) -> None:
+@pytest.mark.parametrize("restarts", [False, True], ids=["", "the daemon is started again meanwhile"])
+async def test_caller_who_was_moved_while_it_rang_is_the_operators_own(rig: Rig, restarts: bool) -> None:
     """The forward that nobody answered is given back; to whom he talks then is no call of ours."""
     await rig.subscriber(credit=10 * EURO)
     call = await rig.ringing()
@@ -381,6 +382,9 @@ async def test_caller_who_was_moved_while_it_rang_is_the_operators_own(rig: Rig)
     await rig.clock.advance(2 * rig.policy.setup_timeout_s)
     assert await rig.reserved() == {}
     call.answered = rig.clock.now()  # he is bridged to someone of the operator's
+    if restarts:
+        await rig.kill_daemon()
+        await rig.start_daemon()
     await rig.clock.advance(5 * AUDIT_S)
     assert (rig.switch.hung_up, rig.heard("leg_without_session")) == ([], [])
     call.callee_alive = True
