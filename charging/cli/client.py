@@ -66,14 +66,15 @@ class Client:
         params: Params | None = None,
         content: bytes | None = None,
         key: str = "",
-        timeout_s: int = TIMEOUT_S,
+        timeout_s: int | None = None,
     ) -> Document:
-        """Send one request; returns its document. ``content`` is a body that is not JSON, ``key`` the idempotency key.
-        Raises Refusal."""
+        """Send one request; returns its document. ``content`` is a body that is not JSON, ``key`` the idempotency key,
+        ``timeout_s`` how long its answer may take (None: TIMEOUT_S). Raises Refusal."""
         given = {name: value for name, value in (params or {}).items() if value is not None}
         headers = {"Idempotency-Key": key} if key else {}
+        timeout = TIMEOUT_S if timeout_s is None else timeout_s
         sent = self._http.request(
-            method, path, json=body, content=content, params=given, headers=headers, timeout=timeout_s
+            method, path, json=body, content=content, params=given, headers=headers, timeout=timeout
         )
         repeat = f"repeat this with `--id {shlex.quote(key)}`, by which it is never done twice" if key else LOOK
         response = self._run(sent, repeat)
