@@ -45,7 +45,7 @@ NOTICES = (
     "fax-refused",
 )
 """The kinds of mails to subscribers (`charging.notify.model.NoticeKind`)."""
-FAX_MAILS_DROPPED = ("automatic", "not_set_up", "unproven", "stranger", "unknown_address", "fault")
+FAX_MAILS_DROPPED = ("automatic", "not_set_up", "unproven", "slow_dns", "stranger", "unknown_address", "fault")
 """`charging.service.refusal.Dropped`."""
 PAYMENTS = ("credited", "failed", "stuck", "taken_back")
 """What a payment on the customers' page becomes (`charging.service.payments.State`)."""
@@ -425,8 +425,9 @@ class Metrics:
         self.fax_mails_dropped = self._counter(
             "charging_fax_mails_dropped",
             "Mails for faxes that were neither faxed nor answered, by reason (automatic: no person's, malformed or too "
-            "large, not_set_up: fax.mail_from_counts is not set, unproven: the From may be forged, stranger: no "
-            "customer's address, unknown_address: nobody's secret fax address, fault: of this program).",
+            "large, not_set_up: fax.mail_from_counts is not set, unproven: the From may be forged, slow_dns: its "
+            "domain's name servers did not say for a day, stranger: no customer's address, unknown_address: nobody's "
+            "secret fax address, fault: of this program).",
             "reason",
             known=[FAX_MAILS_DROPPED],
         )

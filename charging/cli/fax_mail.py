@@ -58,6 +58,7 @@ sooner would have its document be made ready again, for as many days as a mail s
 UNPROVEN_H = 24
 """So long a mail waits for the DNS to say who sent it. Then it is dropped: at the end of its days in the queue it would
 be bounced to whoever its envelope names."""
+SLOW_ADVICE = "a secret address of his own needs no DNS (`charging fax address new`)"
 UNKNOWN = 500
 """HTTP's statuses from here on say that nothing was decided."""
 TRY_AGAIN = 75
@@ -114,6 +115,8 @@ class Proof:
     for. Raises Unanswered."""
     why_not_at_all: Callable[[Letter], str] = lambda _: ""
     """Why it is unproven whatever the DNS says; empty: that must be asked."""
+    client: str = ""
+    """The address of the machine that brought it."""
 
     @classmethod
     def of(cls, fax: Fax | None, recipient: str, data: bytes, envelope: Envelope) -> Proof | None:
@@ -144,7 +147,7 @@ class Proof:
             except Unanswered:
                 return ""
 
-        return cls(frozenset(filter(None, domains)), why, why_not_at_all)
+        return cls(frozenset(filter(None, domains)), why, why_not_at_all, envelope.client)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +336,7 @@ def _payer(client: Client, letter: Letter, proof: Proof | None) -> Payer | Words
     return Payer(found[0]["account"], languages.pop(), letter.sender)
 
 
-def _unproven(client: Client, letter: Letter, proof: Proof) -> str:
+def _unproven(client: Client, letter: Letter, proof: Proof) -> str | Drop:
     """Why the sender may be another; empty: it is he. His signature stays good whoever hands his mail in, also one
     that he wrote to another operator's ``fax@``. Raises Unanswered; and Refusal where the domain's name servers were
     slow, so that its mails are proven one at a time."""
@@ -344,14 +347,19 @@ def _unproven(client: Client, letter: Letter, proof: Proof) -> str:
     if why := proof.why_not_at_all(letter):
         return why  # at once: kept for long, it would be bounced to whoever its envelope names
     from charging.fax.dns_lookup import Unanswered
+    from charging.sources import neighbourhood
 
+    wanted = {"domain": letter.domain.lower()[:254], "network": neighbourhood(proof.client)[:50], "mail": letter.note}
     try:
-        with _waiting_for(client, letter.domain) as waited:
+        with _waiting_for(client, wanted) as waited:
             return proof.why_unproven(letter, waited)
     except (Unanswered, _AskedLately) as error:  # of a daemon that has just gone it only waits
-        if _hours_since(letter.received) >= UNPROVEN_H:
-            return f"{error}; it came {UNPROVEN_H} hours ago or earlier"
-        raise
+        why = f"it came {UNPROVEN_H} hours ago or earlier" if _hours_since(letter.received) >= UNPROVEN_H else ""
+        if isinstance(error, _AskedLately) and not error.may_come_again:
+            why = "too many mails of this domain from there wait already"
+        if not why:
+            raise
+        return Drop(Dropped.SLOW_DNS, f"a mail that says to be from {letter.sender}: {error}; {why}; {SLOW_ADVICE}")
 
 
 def _hours_since(date: str) -> float:
@@ -364,21 +372,28 @@ def _hours_since(date: str) -> float:
 class _AskedLately(Refusal):
     """A domain's name servers are slow, and were waited for just now."""
 
+    may_come_again = True
+    """Whether the mail may wait for its turn."""
+
 
 @contextmanager
-def _waiting_for(client: Client, domain: str, what: str = "") -> Iterator[Waited]:
+def _waiting_for(client: Client, wanted: dict[str, str]) -> Iterator[Waited]:
     """Around what waits for a customer's name servers, while it holds one of the mail server's places. Raises
     _AskedLately where they were slow lately: one mail of such a domain waits at a time, and the others come again.
-    ``what``: each kind of wait by itself."""
-    domain = f"{what}{domain.lower()}"[:254]
-    if not client.send("POST", "/fax-proofs", {"domain": domain})["may_begin"]:
-        raise _AskedLately(f"the DNS is slow about {domain}, and was asked about another mail of it just now")
+    ``wanted``: the domain, each kind of wait by itself, and what is known of the mail."""
+    domain = wanted["domain"]
+    begun = client.send("POST", "/fax-proofs", wanted)
+    if not begun["may_begin"]:
+        asked = _AskedLately(f"the DNS is slow about {domain}, and was asked about another mail of it just now")
+        asked.may_come_again = begun["may_come_again"]
+        raise asked
     waited = Waited()
     try:
         yield waited
     finally:
         with suppress(ChargingError):
-            client.send("POST", "/fax-proofs/ended", {"domain": domain, "took_s": min(3600, waited.seconds)})
+            ended = {"domain": domain, "network": wanted.get("network", ""), "took_s": min(3600, waited.seconds)}
+            client.send("POST", "/fax-proofs/ended", ended)
 
 
 def _submit(client: Client, letter: Letter, payer: Payer, mail: Mail | None, tell: Tell = say) -> Words | None:
@@ -439,7 +454,7 @@ def _reply(client: Client, reply: Reply, sender: str, mail: Mail | None, tell: T
     if mail is None:
         sys.stdout.buffer.write(message.as_bytes())
     else:
-        with _waiting_for(client, reply.to.domain, "replies to ") as waited:
+        with _waiting_for(client, {"domain": f"replies to {reply.to.domain.lower()}"[:254]}) as waited:
             try:
                 asyncio.run(_send(message, mail, tell, waited))
             except _Unreached:

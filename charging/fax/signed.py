@@ -34,6 +34,9 @@ from charging.fax.dns_lookup import Lookup, Unanswered
 
 SIGNATURES_MAX = 5
 """Of the From's domain that are looked at, from the top: each is a question to the DNS and a verification."""
+KEYLESS_MAX = 2
+"""Of them, whose key is not there: a stranger may name any number of keys, which no server has asked for yet."""
+NO_KEY = "has no key"
 SIGNATURE_MAX = 10_000
 """Bytes of a signature's header."""
 KEY_MAX = 4_000
@@ -68,6 +71,7 @@ def why_unsigned(headers: Sequence[Header], body: bytes, *, domain: str, date: s
     ``\\n`` where a line ends; ``date`` is the mail's. Raises Unanswered where the key decides and cannot be had."""
     signed = _Signed(headers, body)
     whys: list[str] = []
+    keyless = 0
     unanswered: Unanswered | None = None
     own = [one for one in signed.signatures() if speaks_for(one.tags.get("d", "").lower(), domain)]
     for signature in own[:SIGNATURES_MAX]:
@@ -79,6 +83,9 @@ def why_unsigned(headers: Sequence[Header], body: bytes, *, domain: str, date: s
         if not why:
             return _why_old(date, now_us)
         whys.append(f"its DKIM signature {why}")
+        keyless += why.startswith(NO_KEY)
+        if keyless == KEYLESS_MAX:
+            break
     if unanswered is not None:
         raise unanswered
     return whys[0] if whys else f"no DKIM signature of {domain}"
@@ -256,7 +263,7 @@ def _why_wrong(signature: _Signature, signed: _Signed, lookup: Lookup) -> str:
     name = f"{tags['s']}._domainkey.{tags['d']}".lower()
     records = lookup(name, "TXT")
     if len(records) != 1:
-        return f"has {'no key' if not records else 'several keys'} at {name}"
+        return f"{'has several keys' if records else NO_KEY} at {name}"
     key = _tags_of(records[0]) if len(records[0]) <= KEY_MAX else None
     if key is None:
         return f"has a key that cannot be read, at {name}"

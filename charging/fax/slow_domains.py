@@ -4,12 +4,15 @@ Whoever reads a mail holds one of the mail server's few places while the DNS is 
 handed to a mail server, which may ask the DNS about its recipient. The domain's owner decides how long that takes. So
 mails of a domain that was slow lately are waited over one at a time, and with a pause where it is slow again. The
 others come again later. Of a domain whose answers come at once there may be any number.
+
+Whoever writes a customer's address in a mail has his domain be asked for, so each network that brings such mails has
+turns and pauses of its own, and puts off so many mails.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from charging.clock import Clock
 
@@ -20,7 +23,12 @@ PAUSE_S = 60
 """Of a domain that was slow again."""
 WAIT_MAX_S = 60
 """Whoever began to wait and has not told its end by then, never does. The DNS is asked for 20 s at most."""
-DOMAINS_MAX = 1_000
+AT_ONCE = 2
+"""Over mails of a slow domain, from so many networks: one's own, and that of a stranger who forges it."""
+PUT_OFF_MAX = 20
+"""Mails of a slow domain that one network has waiting."""
+DOMAINS_MAX, NETWORKS_MAX = 1_000, 100
+"""Remembered; and of each domain."""
 
 
 @dataclass(slots=True)
@@ -36,13 +44,21 @@ class Waited:
 
 
 @dataclass(slots=True)
-class _Slow:
-    """Both on the monotonic clock."""
+class _Network:
+    """Machines that brought mails of a domain: a stranger who writes it must not take its owner's turns."""
 
+    free_us: int = 0
+    """Monotonic: from then on the domain may be waited for again over a mail from here."""
+    is_waiting: bool = False
+    mails: set[str] = field(default_factory=set)
+    """Those that were put off, or are waited over."""
+
+
+@dataclass(slots=True)
+class _Slow:
     until_us: int
-    """It counts as slow so long."""
-    free_us: int
-    """From then on it may be waited for again."""
+    """It counts as slow so long, on the monotonic clock."""
+    networks: OrderedDict[str, _Network] = field(default_factory=OrderedDict)
 
 
 class SlowDomains:
@@ -52,24 +68,54 @@ class SlowDomains:
         self._clock = clock
         self._slow: OrderedDict[str, _Slow] = OrderedDict()
 
-    def may_begin(self, domain: str) -> bool:
-        """Whether the domain may be waited for now. If so, tell the end of it by `ended`."""
+    def may_begin(self, domain: str, network: str = "") -> bool:
+        """Whether the domain may be waited for now, over a mail that came from ``network``. If so, tell the end of it
+        by `ended`."""
         now = self._clock.now()
         known = self._slow.get(domain)
         if known is None or known.until_us <= now.mono_us:
             return True
-        if known.free_us > now.mono_us:
+        waiting = sum(one.is_waiting and one.free_us > now.mono_us for one in known.networks.values())
+        here = _of(known, network)
+        if here.free_us > now.mono_us or waiting >= AT_ONCE:
             return False
-        known.free_us = now.plus(WAIT_MAX_S).mono_us
+        here.free_us, here.is_waiting = now.plus(WAIT_MAX_S).mono_us, True
         return True
 
-    def ended(self, domain: str, took_s: float) -> None:
+    def may_come_again(self, domain: str, network: str, mail: str) -> bool:
+        """Whether a mail may be put off. While the domain is slow only so many from one network are, for each costs a
+        place again and again, for a day."""
+        known = self._slow.get(domain)
+        if known is None or known.until_us <= self._clock.now().mono_us:
+            return True
+        mails = _of(known, network).mails
+        if mail not in mails and len(mails) >= PUT_OFF_MAX:
+            return False
+        mails.add(mail)
+        return True
+
+    def ended(self, domain: str, took_s: float, network: str = "") -> None:
         """The waiting is over, whatever came of it."""
         now, known = self._clock.now(), self._slow.get(domain)
         if took_s >= SLOW_S:
-            self._slow[domain] = _Slow(now.plus(SLOW_FOR_S).mono_us, now.plus(PAUSE_S).mono_us)
+            known = self._slow.setdefault(domain, known or _Slow(0))
+            if known.until_us <= now.mono_us:
+                known.networks.clear()
+            known.until_us = now.plus(SLOW_FOR_S).mono_us
+            here = _of(known, network)
+            here.free_us, here.is_waiting = now.plus(PAUSE_S).mono_us, False
             self._slow.move_to_end(domain)
             if len(self._slow) > DOMAINS_MAX:
                 self._slow.popitem(last=False)
         elif known is not None:
-            known.free_us = now.mono_us
+            here = _of(known, network)
+            here.free_us, here.is_waiting = now.mono_us, False
+
+
+def _of(slow: _Slow, network: str) -> _Network:
+    """The network, remembered as the last that was heard of."""
+    found = slow.networks.setdefault(network, _Network())
+    slow.networks.move_to_end(network)
+    if len(slow.networks) > NETWORKS_MAX:
+        slow.networks.popitem(last=False)
+    return found

@@ -71,6 +71,8 @@ class Dropped(StrEnum):
     NOT_SET_UP = "not_set_up"
     """The settings name no mail server that proves the From of a mail."""
     UNPROVEN = "unproven"
+    SLOW_DNS = "slow_dns"
+    """The name servers of its domain did not say who sent it, for a day, or too many such mails wait already."""
     STRANGER = "stranger"
     UNKNOWN_ADDRESS = "unknown_address"
     """It was sent to a secret fax address that belongs to no account (any more)."""

@@ -16,7 +16,8 @@ from charging.cli.failure import Refusal
 from charging.cli.fax_mail import TRY_AGAIN, UNPROVEN_H, Drop, Payer, Proof, _payer
 from charging.fax.mail import Letter
 from charging.fax.reply import Words
-from charging.fax.slow_domains import PAUSE_S, SLOW_S, Waited
+from charging.fax.slow_domains import PAUSE_S, PUT_OFF_MAX, SLOW_S, Waited
+from charging.service.refusal import Dropped
 from tests.fakes.fax_line import TakesAll
 from tests.fakes.rig import EURO, Rig
 from tests.fakes.signing import DOMAIN, KEY_AT, signed
@@ -185,6 +186,7 @@ def test_mail_that_stays_unproven_for_a_day_is_dropped(
     zone.broken |= {KEY_AT, DOMAIN}
     out, why = submitted(command, monkeypatch, received(hours), code=code)
     assert (out, "dropped" in why) == ("", code == 0)
+    assert ("`charging fax address new`" in why) == (code == 0), "the operator can do something for him"
     zone.broken = set()
     assert submitted(command, monkeypatch, received(hours))[0] != "", "what is proven at last is good"
 
@@ -221,6 +223,24 @@ def test_mails_of_a_domain_that_was_slow_wait(daemon: Client, rig: Rig, line: Ta
         payer("+31612345679")
     asyncio.run(rig.clock.advance(PAUSE_S))
     assert isinstance(payer("+31612345679"), Payer)
+
+
+def test_no_more_mails_of_a_slow_domain_wait_than_so_many_and_the_operator_is_told(daemon: Client, rig: Rig) -> None:
+    """Each is tried again for a day: one machine could have them take all places of the mail server."""
+    asyncio.run(rig.credit(EURO))
+    daemon.send("POST", "/fax-proofs/ended", {"domain": "example.nl", "network": "198.41.0.9", "took_s": SLOW_S})
+
+    def payer(subject: str, client: str = "198.41.0.9") -> Payer | Words | Drop:
+        given = letter(mail(subject=subject))
+        return _payer(daemon, given, Proof(frozenset(given.addressed_at), lambda *_: "", client=client))
+
+    for number in range(PUT_OFF_MAX):
+        with pytest.raises(Refusal, match="the DNS is slow about example"):
+            payer(f"+3161234{number:04}")
+    dropped = payer("+31612345679")
+    assert isinstance(dropped, Drop)
+    assert (dropped.reason, "too many mails of this domain" in dropped.why) == (Dropped.SLOW_DNS, True)
+    assert isinstance(payer("+31612345679", "198.41.0.10"), Payer), "the customer's own mail server"
 
 
 def test_nobody_looks_for_a_document_in_a_strangers_mail(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

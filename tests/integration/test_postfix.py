@@ -57,7 +57,6 @@ data_directory = {folder}/data
 maillog_file = {folder}/log/mail.log
 maillog_file_prefixes = {folder}
 inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
 myhostname = {server}
 mydestination =
 mynetworks =
@@ -403,6 +402,19 @@ def test_one_machine_brings_so_many_mails_a_minute(postfix: Postfix) -> None:
     with stranger(postfix) as smtp:
         codes = [smtp.docmd(word)[0] for _ in range(31) for word in ("MAIL FROM:<me@evil.example>", "RSET")]
     assert (set(codes[:60]), codes[60]) == ({250}, 450)
+
+
+def test_one_ipv6_network_brings_no_more_than_one_machine(postfix: Postfix) -> None:
+    """Where Postfix cannot count networks, none may come."""
+    codes = []
+    for nth in range(31):
+        with smtplib.SMTP("127.0.0.1", postfix.port, timeout=DEADLINE_S) as smtp:
+            smtp.ehlo("mx")
+            codes.append(smtp.docmd(f"XCLIENT ADDR=IPV6:2001:db8::{nth + 1:x} NAME=mx.example.nl")[0])
+            if codes[-1] == 220:
+                smtp.ehlo("mx")
+                codes.append(smtp.docmd("MAIL FROM:<me@evil.example>")[0])
+    assert codes[-1] >= 400, codes
 
 
 def test_what_is_too_large_is_refused_on_the_line(postfix: Postfix) -> None:

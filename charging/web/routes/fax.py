@@ -130,12 +130,20 @@ class Proof(Body):
     """Of a mail's sender, by the DNS; or a reply to him."""
 
     domain: Annotated[str, Field(max_length=254, description="of his address, in small letters")]
+    network: Annotated[str, Field(max_length=50, description="from which the mail came")] = ""
+
+
+class ProofWanted(Proof):
+    """A wait that would begin."""
+
+    mail: Annotated[str, Field(max_length=200, description="over which it is waited, by any name; empty: a reply")] = ""
 
 
 class ProofBegun(BaseModel):
     """A wait that someone would begin."""
 
     may_begin: Annotated[bool, Field(description="false: the domain's name servers are slow, and it was asked lately")]
+    may_come_again: Annotated[bool, Field(description="false: too many mails of the domain from there wait already")]
 
 
 class ProofEnded(Proof):
@@ -239,16 +247,19 @@ async def list_senders(service: TheService, email: Annotated[str, Query(max_leng
 
 
 @by_mail.post("/fax-proofs", status_code=201)
-async def begin_proof(service: TheService, body: Proof) -> ProofBegun:
+async def begin_proof(service: TheService, body: ProofWanted) -> ProofBegun:
     """Whether name servers of this domain may be waited for now: to prove who sent a mail, or by a mail server that is
     handed a reply. Tell the end of it."""
-    return ProofBegun(may_begin=service.slow_domains.may_begin(body.domain))
+    slow = service.slow_domains
+    may_begin = slow.may_begin(body.domain, body.network)
+    stays = not body.mail or slow.may_come_again(body.domain, body.network, body.mail)
+    return ProofBegun(may_begin=may_begin, may_come_again=stays)
 
 
 @by_mail.post("/fax-proofs/ended", status_code=201)
 async def end_proof(service: TheService, body: ProofEnded) -> ProofEnded:
     """They were waited for, whatever came of it."""
-    service.slow_domains.ended(body.domain, body.took_s)
+    service.slow_domains.ended(body.domain, body.took_s, body.network)
     return body
 
 

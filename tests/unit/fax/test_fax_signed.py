@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from charging.fax.dns_lookup import Unanswered
 from charging.fax.mail import parts_of, read_letter
-from charging.fax.signed import DAYS_MAX, SIGNATURES_MAX, speaks_for, why_unsigned
+from charging.fax.signed import DAYS_MAX, KEYLESS_MAX, SIGNATURES_MAX, speaks_for, why_unsigned
 from tests.fakes.effort import assert_linear
 from tests.fakes.names import PlayedDns
 from tests.fakes.signing import COVERED, KEY_AT, key_record, private_key, signed
@@ -276,9 +276,19 @@ def test_signer_is_written_in_ascii_and_once(d: str) -> None:
 def test_one_good_signature_among_others_is_enough_and_not_all_are_looked_at() -> None:
     bad = signed(plain(), tags={"s": "other"}).partition(b"\n")[0] + b"\n"
     for count, proves in ((SIGNATURES_MAX - 1, True), (SIGNATURES_MAX, False), (1_000, False)):
-        dns = answers()
+        dns = PlayedDns({**answers().records, ("other._domainkey.example.nl", "TXT"): [key_record(2_048)]})
         assert (why(bad * count + signed(plain()), dns) == "") is proves
         assert len(dns.asked) <= SIGNATURES_MAX
+
+
+def test_a_stranger_has_few_keys_asked_for_that_are_not_there() -> None:
+    """Names that nobody asked for before: each takes its time, and he may write any number."""
+    bad = b"".join(signed(plain(), tags={"s": f"s{n}"}).partition(b"\n")[0] + b"\n" for n in range(SIGNATURES_MAX))
+    one, dns = bad.splitlines(keepends=True)[0], answers()
+    assert why(one * (KEYLESS_MAX - 1) + signed(plain()), dns) == ""
+    dns = answers()
+    assert "no key" in why(bad + signed(plain()), dns)
+    assert len(dns.asked) == KEYLESS_MAX
 
 
 def test_what_a_signature_leaves_open_asks_the_dns_nothing() -> None:

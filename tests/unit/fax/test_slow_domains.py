@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from charging.fax.slow_domains import DOMAINS_MAX, PAUSE_S, SLOW_FOR_S, SLOW_S, WAIT_MAX_S, SlowDomains
+from charging.fax.slow_domains import (
+    AT_ONCE,
+    DOMAINS_MAX,
+    NETWORKS_MAX,
+    PAUSE_S,
+    PUT_OFF_MAX,
+    SLOW_FOR_S,
+    SLOW_S,
+    WAIT_MAX_S,
+    SlowDomains,
+)
 from tests.fakes.clock import FakeClock
 
 
@@ -50,6 +60,48 @@ async def test_a_proof_whose_end_nobody_told_is_over_in_time(proofs: SlowDomains
     assert begun(proofs, "a.nl") == [False]
     await clock.advance(1)
     assert begun(proofs, "a.nl") == [True]
+
+
+async def test_who_forges_mails_of_a_slow_domain_takes_turns_of_its_own(proofs: SlowDomains, clock: FakeClock) -> None:
+    """He asks every second, and each of his mails makes the domain slow again; the customer's server comes rarely."""
+    proofs.ended("a.nl", SLOW_S, "evil")
+    assert proofs.may_begin("a.nl", "customer"), "it was not the customer's mail that was waited over"
+    proofs.ended("a.nl", 0.1, "customer")
+    await clock.advance(PAUSE_S)
+    assert proofs.may_begin("a.nl", "evil")
+    assert not proofs.may_begin("a.nl", "evil")
+    assert proofs.may_begin("a.nl", "customer")
+
+
+async def test_a_slow_domain_holds_so_many_places_from_however_many_networks(
+    proofs: SlowDomains, clock: FakeClock
+) -> None:
+    proofs.ended("a.nl", SLOW_S, "0")
+    assert [proofs.may_begin("a.nl", str(number)) for number in range(1, AT_ONCE + 2)] == [True] * AT_ONCE + [False]
+    proofs.ended("a.nl", 0.1, "1")
+    assert proofs.may_begin("a.nl", str(AT_ONCE + 1))
+
+
+async def test_so_many_mails_of_a_slow_domain_are_put_off_for_one_network(
+    proofs: SlowDomains, clock: FakeClock
+) -> None:
+    """Each costs a place again and again, for a day."""
+    names = [f"mail {number}" for number in range(PUT_OFF_MAX + 1)]
+    assert all(proofs.may_come_again("a.nl", "evil", one) for one in names), "it is not slow"
+    proofs.ended("a.nl", SLOW_S, "evil")
+    assert [proofs.may_come_again("a.nl", "evil", one) for one in names] == [True] * PUT_OFF_MAX + [False]
+    assert proofs.may_come_again("a.nl", "evil", names[0]), "it waits already"
+    assert proofs.may_come_again("a.nl", "customer", names[-1])
+    await clock.advance(SLOW_FOR_S)
+    assert proofs.may_come_again("a.nl", "evil", names[-1])
+    proofs.ended("a.nl", SLOW_S, "evil")
+    assert proofs.may_come_again("a.nl", "evil", names[-1])
+
+
+async def test_no_more_networks_of_a_domain_are_remembered_than_so_many(proofs: SlowDomains) -> None:
+    for number in range(NETWORKS_MAX + 1):
+        proofs.ended("a.nl", SLOW_S, str(number))
+    assert (proofs.may_begin("a.nl", "1"), proofs.may_begin("a.nl", "0")) == (False, True)
 
 
 async def test_no_more_domains_are_remembered_than_so_many(proofs: SlowDomains) -> None:
