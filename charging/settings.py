@@ -191,7 +191,7 @@ class Control(Section):
     """The Unix socket by which the command line speaks with the running daemon."""
 
     socket: FilePath = Field(description="the path of a Unix socket")
-    max_connections: Annotated[int, whole(4, 10_000, "connections")] = 50
+    max_connections: Annotated[int, whole(4, 10_000, "connections")] = 80
 
     @model_validator(mode="after")
     def _short_enough(self) -> Self:

@@ -42,8 +42,12 @@ POOL_S = 20
 IDLE_S = 1
 """The daemon closes idle connections after 5 s; one that it is just closing must not be used for a change."""
 CONNECTIONS_MAX = 16
-"""Twice that, for documents have as many of their own, is fewer than the control socket has places: the command line
-needs some."""
+"""With those of documents fewer than the control socket has places: the command line needs some, and the mail server's
+programs."""
+DOCUMENTS_MAX = 32
+"""More than the daemon lets wait (`charging.service.turns.QueueBounds`, 22). Whose document comes next, and who is
+refused, is decided there, by accounts; if the connections ran out before that, who came first would keep all others
+away."""
 DOCUMENTS = re.compile(r"/accounts/[^/]+/(faxes|fax-checks)")
 """What is answered once a document has had its turn, minutes later perhaps. Were these on the connections of all other
 requests, some customers with slow documents would keep the payments of all from being credited."""
@@ -72,8 +76,10 @@ def is_for_the_daemon(method: str, path: str) -> bool:
 
 def daemon_at(socket: Path) -> httpx.AsyncClient:
     """Who asks the daemon over its control socket. To be closed."""
-    limits = httpx.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=IDLE_S)
-    transport, of_documents = (httpx.AsyncHTTPTransport(uds=str(socket), limits=limits) for _ in range(2))
+    transport, of_documents = (
+        httpx.AsyncHTTPTransport(uds=str(socket), limits=httpx.Limits(max_connections=most, keepalive_expiry=IDLE_S))
+        for most in (CONNECTIONS_MAX, DOCUMENTS_MAX)
+    )
     timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S, pool=POOL_S)
     return httpx.AsyncClient(transport=transport, mounts={_OF_DOCUMENTS: of_documents}, timeout=timeout)
 

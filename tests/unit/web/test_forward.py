@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from fastapi import FastAPI, Request, Response
 
 from charging.service.actor import acting, actor, customer
+from charging.service.turns import QueueBounds
 from charging.web.actor import CUSTOMER, Acting
 from charging.web.forward import (
-    CONNECTIONS_MAX,
+    DOCUMENTS_MAX,
     PARAMETERS_MAX,
     PATH_MAX,
     POOL_S,
@@ -259,18 +261,19 @@ async def test_daemon_reads_the_very_path_that_the_gate_let_pass(ask: Ask, path:
     assert (await ask(path))["path"] == path
 
 
-async def test_documents_that_wait_for_their_turn_keep_no_payment_from_being_booked(tmp_path: Path) -> None:
-    """However many customers bring slow ones: they have connections of their own."""
+@asynccontextmanager
+async def held(folder: Path, documents: int) -> AsyncIterator[httpx.AsyncClient]:
+    """The interface while so many documents wait in the daemon; those of ``anna`` have their turn at once."""
     daemon, come, end = FastAPI(), asyncio.Semaphore(0), asyncio.Event()
 
     @daemon.post("/accounts/{account}/{what}")
     async def asked(account: str, what: str) -> str:
-        if what in ("faxes", "fax-checks"):
+        if what in ("faxes", "fax-checks") and account != "anna":
             come.release()
             await end.wait()
         return what
 
-    ready, socket = asyncio.Event(), tmp_path / "s"
+    ready, socket = asyncio.Event(), folder / "s"
     serving = asyncio.create_task(serve_unix(daemon, socket, ready))
     await ready.wait()
     async with (
@@ -279,17 +282,28 @@ async def test_documents_that_wait_for_their_turn_keep_no_payment_from_being_boo
             transport=httpx.ASGITransport(Forward(FastAPI(), client)), base_url="http://public"
         ) as outside,
     ):
-        documents = [
-            asyncio.create_task(outside.post(f"/accounts/{one}/{what}", timeout=60))
-            for one in range(CONNECTIONS_MAX)
-            for what in ("faxes", "fax-checks")
+        waiting = [
+            asyncio.create_task(outside.post(f"/accounts/{one}/{('faxes', 'fax-checks')[one % 2]}", timeout=60))
+            for one in range(documents)
         ]
-        for _ in range(CONNECTIONS_MAX):
+        for _ in range(min(documents, DOCUMENTS_MAX)):
             await come.acquire()
-        async with asyncio.timeout(POOL_S / 2):
-            answer = await outside.post("/accounts/anna/top-ups")
-        assert answer.json() == "top-ups"
+        yield outside
         end.set()
-        assert {one.status_code for one in await asyncio.gather(*documents)} == {200}
+        assert {one.status_code for one in await asyncio.gather(*waiting)} == {200}
     serving.cancel()
     await asyncio.wait([serving])
+
+
+async def test_documents_that_wait_for_their_turn_keep_no_payment_from_being_booked(tmp_path: Path) -> None:
+    """However many customers bring slow ones: they have connections of their own."""
+    async with held(tmp_path, 2 * DOCUMENTS_MAX) as outside, asyncio.timeout(POOL_S / 2):
+        assert (await outside.post("/accounts/anna/top-ups")).json() == "top-ups"
+
+
+async def test_as_many_documents_as_may_wait_keep_no_other_from_the_daemon_which_decides_whose_turn_it_is(
+    tmp_path: Path,
+) -> None:
+    bounds = QueueBounds()
+    async with held(tmp_path, bounds.at_once + bounds.waiting) as outside, asyncio.timeout(POOL_S / 2):
+        assert (await outside.post("/accounts/anna/fax-checks")).json() == "fax-checks"
