@@ -27,6 +27,7 @@ from email.parser import BytesParser
 from email.policy import SMTP, Compat32, Policy
 from enum import StrEnum
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 from charging.unguessable import digest_of
@@ -47,6 +48,11 @@ PARTS_MAX = 200
 """Of a mail with more parts none is looked at: there is no document. Three bytes make one, which takes a thousand."""
 HOLDERS_MAX = 20
 """The same for parts that hold others: the mail library compares each line with the end of every one it stands in."""
+LOOKED_AT_MAX = 20
+"""Of a mail with more parts that might be a document none is one: the mail library reads the headers of each, which
+takes 20 ms where someone has made them for that."""
+_MAY_NAME_ONE = re.compile(r"pdf|tif|=\?|\*|\\", re.IGNORECASE)
+"""What stands in the header of every document; but for the types, a name may be in code."""
 _IN_ADDRESS = re.compile(r"(fax\+)?\+?([0-9]{6,20})", re.IGNORECASE)
 _SECRET = re.compile(r"fax\+([a-z2-7]{26})", re.IGNORECASE)
 _TYPES = ("application/pdf", "image/tiff")
@@ -71,6 +77,7 @@ _ORIGINAL_TO = re.compile(rb"(?:From [^\n]*\n)?(?:Return-Path:[^\n]*\n)?X-Origin
 """As Postfix' pipe(8) writes it, above all that came from outside."""
 _HEAD_END = re.compile(rb"\n\r?\n")
 _WHITE_SPACE = b" \t\r\n"
+_LINE_END = re.compile(r"[\r\n]")
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _NO_HEADER = re.compile(rb"^(?![!-9;-~]+:|[ \t]|\AFrom (?![ \t]*:)|\r?$)", re.MULTILINE)
 """A line that is neither a header, nor goes on with one, nor begins a mail in a file of mails."""
@@ -204,7 +211,7 @@ def read_head(data: bytes, *, envelope_sender: str | None = None, recipient: str
 def with_document(letter: Letter, data: bytes) -> Letter | None:
     """The letter of these bytes with its document; ``None``: drop it."""
     message = _parsed(data, headers_only=False)
-    documents = [] if message is None else list(_documents(message))
+    documents = [] if message is None else _documents(message)
     if not documents and letter.answers_us:
         return None
     name, document = documents[0] if len(documents) == 1 else ("", _count_wrong(len(documents)))
@@ -442,11 +449,22 @@ def _typed(digits: str) -> str:
     return digits if digits.startswith("0") else f"+{digits}"
 
 
-def _documents(message: EmailMessage) -> Iterator[tuple[str, bytes]]:
+def _documents(message: EmailMessage) -> list[tuple[str, bytes]]:
+    """Those in the mail, two at most."""
     parts: list[EmailMessage] = _tried(lambda: list(message.walk()), [])
+    may_be = [part for part in parts if not part.is_multipart() and _may_be_document(part)]
+    found = list(islice(_found(may_be[:LOOKED_AT_MAX]), 2))
+    return found if len(found) == 2 or len(may_be) <= LOOKED_AT_MAX else []
+
+
+def _may_be_document(part: EmailMessage) -> bool:
+    """By its headers as they stand: quick."""
+    named = (value for name, value in part.raw_items() if name.lower() in ("content-type", "content-disposition"))
+    return any(_MAY_NAME_ONE.search(_LINE_END.sub("", str(value))) for value in named)
+
+
+def _found(parts: Sequence[EmailMessage]) -> Iterator[tuple[str, bytes]]:
     for part in parts:
-        if part.is_multipart():
-            continue
         name = _filename(part)
         if _type(part) in _TYPES or _NAMES.fullmatch(name):
             yield name, _content(part)

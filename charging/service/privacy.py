@@ -31,6 +31,8 @@ from charging.service.decisions import Decisions
 from charging.service.page_tokens import COLLECTION as PAGE_TOKENS
 from charging.service.payments import COLLECTION as PAYMENTS
 from charging.service.refusal import Code, Refused, unknown_account
+from charging.service.tokens import COLLECTION as TOKENS
+from charging.service.tokens import Tokens
 from charging.service.trail import Trail
 
 OTHERS_NUMBERS = ("caller", "target")
@@ -44,7 +46,7 @@ PAGE_REST_S = 0.05
 ROUND_REST_S = 3600
 OWNED_COLLECTIONS = ("missed-calls", "notice-records", "notice-results", "notices")
 """Documents of an account have its id as their own, or ``ACCOUNT/…``."""
-NAMING_COLLECTIONS = (FINDINGS, PAYMENTS, PAGE_TOKENS)
+NAMING_COLLECTIONS = (FINDINGS, PAYMENTS, PAGE_TOKENS, TOKENS)
 """Their documents name their account, or a number, within themselves."""
 TOLD_COLLECTIONS = (*OWNED_COLLECTIONS, *NAMING_COLLECTIONS)
 ERASED_COLLECTIONS = ("missed-calls", "notice-results", "notices", PAGE_TOKENS)
@@ -139,6 +141,7 @@ class People:
         self._decisions = Decisions(store.documents, clock)
         self._changes = Changes(store, clock)
         self._trail = Trail(store, clock)
+        self._tokens = Tokens(store, clock)
 
     async def known(self, account: str) -> AsyncIterator[dict[str, Any]] | Refused:
         """Everything known of a customer, record by record: ``{"account": …}``, ``number``, ``session``, ``journal``,
@@ -169,9 +172,9 @@ class People:
 
     async def erase(self, account: str) -> Erased | Refused:
         """Erase everything about a closed account that the books do not need: mail address, reason, numbers; callers,
-        targets and names of documents in CDRs; notices, missed calls, decisions, tokens of its page; and what
-        identifies a person in payments and notes of changes. The journal stays as it is. It may be repeated, and must
-        be if it was interrupted. Raises LedgerError."""
+        targets and names of documents in CDRs; notices, missed calls, decisions, tokens of its page, tokens bound to
+        it; and what identifies a person in payments and notes of changes. The journal stays as it is. It may be
+        repeated, and must be if it was interrupted. Raises LedgerError."""
         stored = await self._store.directory.account(account)
         if stored is None:
             return unknown_account(account)
@@ -191,6 +194,8 @@ class People:
         documents = [one for name in ERASED_COLLECTIONS for one in await self._documents(name, account, ())]
         for document in documents:
             await self._delete(document)
+        for document in (bound := await self._documents(TOKENS, account, ())):
+            await self._tokens.revoke(document.id)
         cdrs = 0
         async for rows in self._cdr_pages(account):
             changed = [new for row in rows if (new := replace(row, document=without_people(row.document))) != row]
@@ -202,7 +207,8 @@ class People:
         await fax_address.forget(self._store, stored.fax_address)
         if not await self._forget_address(stored):
             return Refused(Code.CONFLICT, f"others keep editing account {account!r}", "try again")
-        erased = Erased(cdrs, removed, len(documents) + len(hidden) + notes, decisions, await self._store.scrub())
+        gone = len(documents) + len(bound) + len(hidden) + notes
+        erased = Erased(cdrs, removed, gone, decisions, await self._store.scrub())
         log.info("account_erased", account=account, cdrs=cdrs, numbers=removed, documents=erased.documents)
         return erased
 

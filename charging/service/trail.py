@@ -31,7 +31,8 @@ EXAMINED_MAX = 5_000
 LINES_PAGE = 1_000
 """Of a journal in which a transfer is looked for."""
 TRIES_MAX = 20
-PERSONAL = ("email", "forward_to", "mailbox", "number", "status_reason", "reason")
+PERSONAL = ("email", "forward_to", "mailbox", "name", "number", "status_reason", "reason")
+"""A ``name`` is what a token is called: mostly whose it is."""
 
 log = structlog.get_logger(__name__)
 

@@ -21,6 +21,7 @@ from charging.service import privacy
 from charging.service.decisions import DecisionKeeper, Decisions, Sought
 from charging.service.privacy import ERASED_COLLECTIONS, TOLD_COLLECTIONS, Erased, People, hide_numbers
 from charging.service.refusal import Code, Refused
+from charging.service.tokens import Bounds, NewToken, Scope, Tokens
 from tests.contract.scenario import add_account, assert_sound, run
 
 DAY_US = privacy.DAY_US
@@ -162,6 +163,29 @@ async def test_all_that_is_known_of_a_customer_is_told_and_nothing_of_another(
     assert "+31209998877" not in text
 
 
+async def test_tokens_that_are_bound_to_an_account_go_with_it_and_so_does_their_name(customer: Store) -> None:
+    """It is mostly a person's, and the token let a program in for an account that is nobody's any more."""
+    people, tokens = People(customer, SystemClock()), Tokens(customer, SystemClock())
+    made = [
+        await tokens.add(f"site of {whose}", [Scope.READ], Bounds(account))
+        for whose, account in (("Jan", "a"), ("Piet", "a-b"), ("Joris", ""), ("Corneel", "a"))
+    ]
+    assert all(isinstance(one, NewToken) for one in made)
+    ids = [one.token.id for one in made if isinstance(one, NewToken)]
+    await tokens.note_uses(dict.fromkeys(ids, 1))
+    await tokens.revoke(ids[3])
+    told = await people.known("a")
+    assert not isinstance(told, Refused)
+    text = json.dumps([piece async for piece in told])
+    assert ["site of Jan" in text, "site of Piet" in text, "site of Joris" in text] == [True, False, False]
+    await close(customer)
+    assert isinstance(await people.erase("a"), Erased)
+    assert {one.id for one in await tokens.all()} == set(ids[1:3])
+    assert (await tokens.uses()).keys() == set(ids[1:3])
+    notes = "".join(one.body for one in await customer.documents.list_documents("changes"))
+    assert [whose in notes for whose in ("Jan", "Corneel", "Piet", "Joris")] == [False, False, True, True]
+
+
 async def test_what_the_books_do_not_need_of_a_closed_account_is_erased_once_and_for_all(
     customer: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,7 +317,7 @@ async def test_what_was_decided_over_a_customers_calls_is_told_and_erased_and_no
 
 
 def test_each_collection_of_documents_is_told_or_is_no_customers() -> None:
-    others = {"api-tokens", "archived-ids", "changes", "decisions", "fax-addresses", "operators", "token-uses"}
+    others = {"archived-ids", "changes", "decisions", "fax-addresses", "operators", "token-uses"}
     """Changes and decisions are told and hidden by a way of their own."""
     others |= {"mailed-faxes"}  # digests, and a count: they lead to nobody
     others |= {"sandbox", "packs"}  # a mark, and rules of the tariff's: nobody's
@@ -303,4 +327,5 @@ def test_each_collection_of_documents_is_told_or_is_no_customers() -> None:
         "webhook-failures",
     }  # a letter names an event of an account, and holds nothing of it
     assert {*TOLD_COLLECTIONS, *others} == set(COLLECTIONS)
-    assert {*ERASED_COLLECTIONS, "notice-records", "findings", "payments"} == set(TOLD_COLLECTIONS)
+    revoked = {"api-tokens"}
+    assert {*ERASED_COLLECTIONS, *revoked, "notice-records", "findings", "payments"} == set(TOLD_COLLECTIONS)
