@@ -84,42 +84,64 @@ async def test_r7_included_voicemail_costs_nothing(lab: Lab, tmp_path: Path) -> 
 
 RECEPTION = """
 [reception]
-exten => o,1,Answer()
+exten => o,1,{0}
+exten => answers,1,Answer()
  same => n,Wait(60)
 """
+TALKS = "Goto(answers,1)"
+DIALS = "Dial(Local/answers@reception/n)"
+OWN_BOX = "VoiceMail(200@default,s)"
+ANOTHER_SUBSCRIBER = "Goto(charging-incoming,+31850000002,1)"
 
 
-@pytest.mark.parametrize(("saves", "pieces"), [(True, 1), (False, 0)])
+@pytest.mark.parametrize(
+    ("saves", "pieces", "goes_on"),
+    [
+        (True, 1, TALKS),
+        (False, 0, TALKS),
+        (True, 1, DIALS),
+        (False, 0, DIALS),
+        (True, 1, OWN_BOX),
+        (False, 0, OWN_BOX),
+        (True, 1, ANOTHER_SUBSCRIBER),
+    ],
+)
 async def test_r3_message_is_charged_though_its_caller_goes_on_to_the_operator(
-    lab: Lab, tmp_path: Path, saves: bool, pieces: int
+    lab: Lab, tmp_path: Path, saves: bool, pieces: int, goes_on: str
 ) -> None:
     """Where the operator's own voicemail.conf lets callers press 0: Asterisk asks whether to keep what was said."""
     box = lab.switch.folder / f"spool/voicemail/charging/{NUMBER[1:]}"
     async with (
-        edited(lab, Edit("extensions.conf", "[trunk]", f"{RECEPTION}[trunk]")),
+        edited(lab, Edit("extensions.conf", "[trunk]", f"{RECEPTION.format(goes_on)}[trunk]")),
         edited(lab, Edit("voicemail.conf", "[general]", "[general]\noperator = yes\nexitcontext = reception")),
-        engine(lab, tmp_path, plan="voice_free", forward_to=mobile.busy()) as live,
+        engine(lab, tmp_path, plan="voice_free", forward_to=mobile.busy(), others=1) as live,
     ):
+        await live.daemon.patch("/numbers/+31850000002", {"forward_to": mobile.answers()})
         before = len(list(box.glob("INBOX/*.txt")))
         call = await live.call()
         await live.heard("voicemail_reserved", deadline_s=30)
         await call.wait_state(CallState.ANSWERED, 30)
         await call.press("#", on_mobile=False)
 
-        async def is_recorded() -> bool:  # Asterisk writes two seconds at a time
-            return any(one.stat().st_size >= 64_000 for one in box.glob("tmp/*.wav"))
+        async def is_recorded(by: Path = box) -> bool:  # Asterisk writes two seconds at a time
+            return any(one.stat().st_size >= 64_000 for one in by.glob("tmp/*.wav"))  # noqa: ASYNC240
 
         await eventually(is_recorded, "four seconds to be recorded", 40)
         await call.press("01" if saves else "00", on_mobile=False)
 
         async def is_there() -> bool:
+            if goes_on == ANOTHER_SUBSCRIBER:
+                return bool(live.daemon.events("call_answered"))
+            if goes_on == OWN_BOX:
+                return await is_recorded(box.parent.parent / "default/200")
             return any(one["Context"] == "reception" for one in await lab.switch.channels())
 
         await eventually(is_there, "the receptionist", 40)
         await call.hang_up()
         await call.wait_end(20)
-        cdr = await live.cdr()
-        assert (cdr["messages"], cdr["service"]) == (pieces, "voicemail")
+        calls = await live.cdrs(2 if goes_on == ANOTHER_SUBSCRIBER else 1)
+        (cdr,) = [one for one in calls if one["service"] == "voicemail"]
+        assert cdr["messages"] == pieces
         assert len(list(box.glob("INBOX/*.txt"))) - before == pieces
         await live.nothing_reserved()
         assert await live.posted() == CREDIT - pieces * PRICE
