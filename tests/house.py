@@ -100,6 +100,7 @@ LIBRARY_BASES = {
     "fastapi.responses.StreamingResponse": "the same",
     "uvicorn.protocols.http.h11_impl.H11Protocol": "uvicorn makes protocols of a class that it is given",
     "h11.Connection": "uvicorn reads requests by one of these",
+    "h11._receivebuffer.ReceiveBuffer": "h11 takes all lines from one, and has no limit of lines",
     "uvicorn.Server": "its signals are left alone by overriding",
     "fpdf.FPDF": "pages are drawn by overriding",
     "fpdf.structure_tree.StructElem": "tagged PDF, for which fpdf2 has no door",

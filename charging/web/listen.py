@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 import h11
 import uvicorn
 from fastapi import FastAPI
+from h11._receivebuffer import ReceiveBuffer
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -49,14 +50,16 @@ TAKEN_BYTES_S = 32_000
 """What a client on a poor line takes of its answer. Who takes less holds memory and a place of others: the rest of an
 answer lies here until he has it."""
 HEAD_BYTES_MAX, HEAD_LINES_MAX = 24 * 1024, 100
-"""Of a request before its body: a query of the longest name, and what browsers and proxies send besides. Each line
-costs microseconds before anything of ours has looked at it: 12,000 short ones cost the process 14 ms."""
+"""Of a request before its body, and of what it may send behind one: a query of the longest name, and what browsers and
+proxies send besides. Each line costs microseconds before anything of ours has looked at it: 12,000 short ones cost the
+process 14 ms."""
 CHUNKS_MIN, CHUNK_BYTES_MIN = 100, 256
-"""A body of more chunks than that has so many bytes in each, one with another. Each costs microseconds, however short:
-42,000 of one byte, which are a quarter of a megabyte on the line, cost the process 0.4 s."""
+"""A body of more chunks than that has so many bytes in each, one with another, wherever one begins to count. Each costs
+microseconds, however short: 42,000 of one byte, which are a quarter of a megabyte on the line, cost the process 0.4 s.
+"""
 READ_BYTES_MAX = 64 * 1024
 """Of one connection in one turn of the loop, which others wait for."""
-_HEAD_END = re.compile(rb"\n\r?\n")
+_HEAD_END = re.compile(rb"(?:\A|\n)\r?\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,25 +193,36 @@ def _logger(listener: str) -> logging.Logger:
     return logger
 
 
+class _Heads(ReceiveBuffer):
+    """What has come and is not read yet. h11 takes from here the lines of a head, and of what follows a body."""
+
+    def maybe_extract_lines(self) -> list[bytearray] | None:
+        """All up to the first empty line, or ``None`` if that has not come. Raises RemoteProtocolError."""
+        if _is_too_long(self._data):
+            raise h11.RemoteProtocolError(f"expected {HEAD_LINES_MAX} lines and {HEAD_BYTES_MAX} bytes")
+        return super().maybe_extract_lines()
+
+
 class _Connection(h11.Connection):
     """Reads requests, and refuses a body that costs far more than others of its size, or that nobody asks for."""
 
     def __init__(self, *, takes_bodies: bool) -> None:
         super().__init__(h11.SERVER, HEAD_BYTES_MAX)
+        self._receive_buffer = _Heads()  # h11 has no door for it
         self._takes_bodies = takes_bodies
-        self._chunks = self._body_bytes = 0
+        self._spare_bytes = 0
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """As h11 does. Raises RemoteProtocolError."""
         event = super().next_event()
         if isinstance(event, h11.Request):
-            self._chunks = self._body_bytes = 0
+            self._spare_bytes = CHUNKS_MIN * CHUNK_BYTES_MIN
             if not self._takes_bodies and _has_body(event):
                 raise h11.RemoteProtocolError("found a body, expected none")
         elif isinstance(event, h11.Data):
-            self._chunks += event.chunk_end
-            self._body_bytes += len(event.data)
-            if self._chunks > CHUNKS_MIN and self._body_bytes < self._chunks * CHUNK_BYTES_MIN:
+            spare_bytes = self._spare_bytes + len(event.data) - event.chunk_end * CHUNK_BYTES_MIN
+            self._spare_bytes = min(spare_bytes, CHUNKS_MIN * CHUNK_BYTES_MIN)
+            if spare_bytes < 0:
                 raise h11.RemoteProtocolError(f"found chunks so short, expected {CHUNK_BYTES_MIN} bytes in each")
         return event
 
@@ -246,13 +260,6 @@ class _Guarded(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._look()
-
-    def handle_events(self) -> None:
-        """As uvicorn does; a request whose head is too long is not read."""
-        if self.conn.their_state is h11.IDLE and _is_too_long(self.conn.trailing_data[0]):
-            self.send_400_response(f"expected {HEAD_LINES_MAX} lines and {HEAD_BYTES_MAX} bytes before the body\n")
-            return
-        super().handle_events()
 
     def send_400_response(self, msg: str) -> None:
         """As uvicorn does, if there is no answer yet; else the connection only ends."""
@@ -354,8 +361,8 @@ def _doubtful_length(scope: Scope) -> str:
     return ""
 
 
-def _is_too_long(data: bytes) -> bool:
-    """Whether what has come of a request has a head that is beyond the limits."""
+def _is_too_long(data: bytearray) -> bool:
+    """Whether what has come has more up to its first empty line than the limits allow."""
     end = found.start() if (found := _HEAD_END.search(data)) is not None else len(data)
     return end > HEAD_BYTES_MAX or data.count(b"\n", 0, end) >= HEAD_LINES_MAX
 
