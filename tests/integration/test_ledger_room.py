@@ -85,6 +85,7 @@ SCRIPT = """
     from charging.ledger.sqlite import room
     from charging.ledger.model import Kind, Leg, Transfer
     from charging.ledger.sqlite.store import SqliteStore
+    from charging.ledger.sqlite.upgrade import due
     from tests.contract.scenario import add_account
     from tests.integration.test_ledger_room import PIECES
 
@@ -154,6 +155,8 @@ def test_a_daemon_that_starts_on_a_full_disk_charges(tmp_path: Path, end: str) -
         await spend(0, 250)
         {end}"""
     again = """
+        fill()
+        assert due(Path(folder, "ledger.db")) is None
         fill()
         await store.open()
         fill()

@@ -10,6 +10,7 @@ from contextlib import closing
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import quote
 
 from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 
@@ -157,9 +158,17 @@ def create(path: Path) -> None:
         raise LedgerUnavailable(f"ledger {path}: {error.strerror}; {advice}") from error
 
 
+def looking_at(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing; raises sqlite3.Error. The last that closes would remove a log that a daemon
+    has left, and the log's room, on a full disk, would be another's before the next daemon had it."""
+    if not beside(path)[0].exists():
+        return sqlite3.connect(path)
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+
+
 def assert_ledger(path: Path) -> None:
     """Raises LedgerCorrupt for another program's file, in which nothing is changed."""
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(looking_at(path)) as connection:
         version_of(connection, path)
 
 
@@ -168,7 +177,7 @@ def assert_current(path: Path) -> None:
     newest = max(schema_versions())
     if not path.exists():
         raise LedgerUnavailable(f"there is no ledger {path}: the daemon makes it")
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(looking_at(path)) as connection:
         if (version := version_of(connection, path)) != newest:
             raise LedgerUnavailable(
                 f"ledger {path} has schema {version}, this program reads {newest}: start its daemon"
@@ -204,7 +213,7 @@ def assert_not_older(path: Path) -> None:
     """Raises LedgerUnavailable for a ledger of an older program, which is brought to this one's schema by an upgrade,
     and not in passing."""
     newest = max(schema_versions())
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(looking_at(path)) as connection:
         version = version_of(connection, path)
     if 0 < version < newest:
         raise LedgerUnavailable(

@@ -4,7 +4,6 @@ and can rehearse the upgrade on a copy."""
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,6 +17,7 @@ from charging.ledger.sqlite.file import (
     DRIVER_ERRORS,
     connect,
     give_to_owner_of_folder,
+    looking_at,
     migrate,
     place_advice,
     schema_versions,
@@ -50,7 +50,7 @@ def due(file: Path) -> Due | None:
     if not file.exists() or not file.stat().st_size:
         return None
     try:
-        with closing(sqlite3.connect(file)) as connection:
+        with closing(looking_at(file)) as connection:
             stored = version_of(connection, file)
     except DRIVER_ERRORS as error:
         raise translate(error, file) from error
