@@ -79,7 +79,9 @@ async def deliver(conversation: Conversation, desk: CallDesk, answer: Answer) ->
             raise CallerLeft("the caller hung up")
     except BaseException:  # also when the deadline passes or the daemon stops: the money must be given back
         if answer.session is not None:
-            await asyncio.shield(desk.abandoned(answer.session))
+            await asyncio.shield(
+                desk.abandoned(answer.session, caller_left=conversation.hung_up or not conversation.has_answered)
+            )
         raise
 
 

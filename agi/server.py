@@ -186,6 +186,8 @@ class Conversation:
         self.secret = token(16)
         """What the switch notes on the channel whose conversation this is."""
         self.hung_up = False
+        self.has_answered = False
+        """Whether any part of an answer was sent."""
         """Whether the channel was reported to be hung up."""
         self.task: asyncio.Task[None] | None = None
         """In which the route answers, once the request is proven."""
@@ -218,6 +220,7 @@ class Conversation:
         if self._fault is not None:
             raise self._fault
         self._reply = self._loop.create_future()
+        self.has_answered = True
         self._write(line)
         check_assigned(await self._reply)
 
