@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import field
+from itertools import islice
 from operator import attrgetter
 from typing import Any, NoReturn
 
@@ -25,6 +26,7 @@ from charging.engine.desk import MissedCall
 from charging.engine.ports import Observer
 from charging.engine.told import LeftMessageCharged, Told
 from charging.errors import LedgerError
+from charging.ledger.accounts import Account
 from charging.ledger.port import Store
 from charging.notify.missed import Call
 from charging.notify.missed_desk import MissedDesk
@@ -40,6 +42,8 @@ from charging.tariff.tariff import Tariff
 
 MISSED_MAX = 10_000
 """Missed calls that the store has not taken yet. What does not fit is not told, loudly."""
+TOGETHER_MAX = 25
+"""Of one account's, stored by one write: half of those that are known again where a recording is repeated."""
 RECORD_S = 0.5
 """How long a caller waits for that."""
 RETRY_S = 10
@@ -157,14 +161,27 @@ class Notices:
         """Store the waiting calls, the oldest first. A call leaves the queue when it is stored, so cancelling loses
         none."""
         while self._missed:
-            waiting = self._missed[0]
-            call = waiting.call
-            try:
-                recorded = Call(call.call, call.number, call.caller, call.at_us, call.cause)
-                await self._desk.record(call.account, recorded)
-            except LedgerError:
-                raise
-            except Exception as error:  # noqa: BLE001  a fault of ours about one call stops neither the others nor the daemon
-                log.error("missed_call_not_told", account=call.account.id, why=f"{type(error).__name__}: {error}")
-            self._missed.popleft()
-            waiting.recorded.set()
+            account = self._missed[0].call.account
+            first = list(islice(self._missed, TOGETHER_MAX))
+            together = [one for one in first if one.call.account.id == account.id]
+            await self._record_together(account, [one.call for one in together])
+            rest = [one for one in first if one not in together]
+            for _ in first:
+                self._missed.popleft()
+            self._missed.extendleft(reversed(rest))
+            for one in together:
+                one.recorded.set()
+
+    async def _record_together(self, account: Account, calls: Sequence[MissedCall]) -> None:
+        """By one write. A fault of ours about one call stops neither the others nor the daemon. Raises LedgerError."""
+        try:
+            recorded = (Call(call.call, call.number, call.caller, call.at_us, call.cause) for call in calls)
+            await self._desk.record(account, *recorded)
+        except LedgerError:
+            raise
+        except Exception as error:  # noqa: BLE001  see above
+            if len(calls) > 1:
+                for call in calls:
+                    await self._record_together(account, [call])
+                return
+            log.error("missed_call_not_told", account=account.id, why=f"{type(error).__name__}: {error}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import reduce
 from typing import NoReturn
 
 import structlog
@@ -57,11 +58,12 @@ class MissedDesk:
         self._pause_s = pause_s
         self._bell = Bell(clock)
 
-    async def record(self, account: Account, call: Call) -> None:
-        """The call waits in the store from now on; once, however often it is recorded. Raises LedgerError."""
+    async def record(self, account: Account, *calls: Call) -> None:
+        """The calls (1 to SEEN_MAX) wait in the store from now on, by one write; once, however often each is recorded.
+        Raises LedgerError."""
+        bounded = [replace(call, caller=plain(call.caller)) for call in calls]
         if account.email:
-            bounded = replace(call, caller=plain(call.caller))
-            await self._change(account.id, lambda missed: missed.with_call(bounded), surely=True)
+            await self._change(account.id, lambda missed: reduce(Missed.with_call, bounded, missed), surely=True)
             self._bell.ring()
 
     async def run(self) -> NoReturn:

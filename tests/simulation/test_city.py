@@ -133,6 +133,10 @@ def test_a_step_of_which_nobody_knows_whether_it_came_before_the_answer_moves_th
     assert run(read(["seed 202611791029", *lines])).violation == ""
 
 
+def test_r13_a_crowd_that_is_turned_away_is_told_though_every_daemon_is_killed_two_seconds_later() -> None:
+    assert run(read(["seed 20261900000107", "crowd 397 90000", "pass 2.1", "days-off 2"])).violation == ""
+
+
 def test_a_step_that_another_takes_back_at_once_bills_nobody_for_longer_than_since_his_call_was_set_up() -> None:
     """Found by a reviewer: 30 s were billed for 6. Whoever takes the calls over has seen ten seconds of forty and minus
     thirty, and the record has all forty."""

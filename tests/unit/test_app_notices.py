@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from charging.app_notices import RETRY_S, Notices
+from charging.app_notices import RETRY_S, TOGETHER_MAX, Notices
 from charging.call.decide import Cause, Decision
 from charging.call.model import Proof, Short
 from charging.call.told import CallSettled, TickPosted
@@ -18,13 +18,16 @@ from charging.engine.desk import MissedCall
 from charging.engine.told import CallDecided, LeftMessageCharged, Told
 from charging.errors import LedgerUnavailable
 from charging.lab.ports import free_port
+from charging.ledger.accounts import Account
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.notify import model
-from charging.notify.missed_desk import COLLECTION
+from charging.notify.missed import Call
+from charging.notify.missed_desk import COLLECTION, MissedDesk
 from charging.notify.model import MissedCalls
 from charging.notify.notifier import GATHER_S
 from charging.notify.outbox import Outbox
+from charging.records import replace
 from charging.tasks import end
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.rig import EURO, NUMBER, TARGET
@@ -150,6 +153,22 @@ async def test_r13_a_missed_call_is_in_the_store_before_the_caller_is_turned_awa
     async with asyncio.timeout(10):
         await desk.notices.missed(missed())
     assert await desk.recorded()
+
+
+async def test_r13_calls_that_are_missed_together_are_stored_together(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crowd's last call is not stored seconds after its first: a daemon that is killed meanwhile forgets none."""
+    stored, record = list[int](), MissedDesk.record
+
+    async def noting(self: MissedDesk, account: Account, *calls: Call) -> None:
+        stored.append(len(calls))
+        await record(self, account, *calls)
+
+    monkeypatch.setattr(MissedDesk, "record", noting)
+    other = replace(missed(99), account=replace(ANNA, id="bert"))
+    await asyncio.gather(*(desk.notices.missed(one) for one in (missed(0), other, *map(missed, range(1, 30)))))
+    assert (stored[:2], sum(stored)) == ([TOGETHER_MAX - 1, 1], 31)
 
 
 async def test_r13_a_missed_call_waits_for_a_store_that_fails_and_its_caller_does_not(
