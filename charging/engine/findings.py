@@ -12,6 +12,7 @@ from dataclasses import field
 from enum import StrEnum
 from typing import Annotated, Any
 
+from charging.call import voicemail
 from charging.call.events import BlackBoxRead
 from charging.call.model import Proof, Session
 from charging.call.storage import Record
@@ -149,17 +150,23 @@ class Findings:
             after = rows[-1].ended_us, rows[-1].session
 
     async def unanswered(self, sessions: Collection[str], since_us: int) -> set[str]:
-        """Which of these sessions ended since then (wall clock) unanswered, by their CDRs. Raises LedgerError."""
+        """Which of these sessions ended since then (wall clock) without a forward that was answered, by their CDRs.
+        Raises LedgerError."""
         missing, found, after = set(sessions), set[str](), None
         while missing:
             rows = await self._store.cdrs(since_us=since_us, after=after, limit=PAGE, backwards=True)
             of_them = [row for row in rows if row.session in missing]
             missing -= {row.session for row in of_them}
-            found |= {row.session for row in of_them if json.loads(row.document)["proof"] == Proof.NEVER_ANSWERED}
+            found |= {row.session for row in of_them if _owes_nothing(json.loads(row.document))}
             if len(rows) < PAGE:
                 break
             after = rows[-1].ended_us, rows[-1].session
         return found
+
+
+def _owes_nothing(cdr: Mapping[str, Any]) -> bool:
+    """Whether nothing more is to be paid for what its caller does afterwards."""
+    return bool(cdr["service"] == voicemail.SERVICE or cdr.get("proof") == Proof.NEVER_ANSWERED)
 
 
 def noted(box: BlackBoxRead) -> dict[str, object]:

@@ -214,7 +214,7 @@ class Recovery:
                     await self._switch.hang_up(uid)
 
     async def _known_unanswered(self, sessions: set[str]) -> set[str]:
-        """Those whose CDRs say that nobody answered the forward, before this process was there; all of them while the
+        """Those whose CDRs say that nobody answered a forward, before this process was there; all of them while the
         ledger does not answer."""
         now = self._clock.now()
         try:

@@ -26,6 +26,7 @@ from charging.call.missed_steps import SeenStep
 from charging.call.model import STEPS_MAX, Policy, Session, Short, State
 from charging.call.storage import Record, overdue_s
 from charging.call.switch_events import BridgeEntered, ChannelReplaced, DialEnded, DialStarted, SwitchEvent
+from charging.call.voicemail import Voicemail
 from charging.clock import MICROSECONDS, Bell, Clock, Instant, WatchedClock, parted_us
 from charging.engine import told
 from charging.engine.closed import ClosedRecords
@@ -452,7 +453,7 @@ class Registry:
             return
         if self.given_up is not None and runner.source and not _was_charged(session, runner.booked):
             self.given_up.take(runner.source, now_us)
-        if isinstance(session, Session) and session.answered is None:
+        if isinstance(session, Voicemail) or (isinstance(session, Session) and session.answered is None):
             self.closed.add_unanswered(session.id, now_us)
         if runner.booked is not None and self.policy.is_shared:
             self.closed.add(runner.booked, now_us)

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, cast
 
 import pytest
 
-from charging.call.events import BlackBoxRead
+from charging.call.events import BlackBoxRead, Leg
 from charging.call.switch_events import BridgeEntered, ChannelEnded, DialEnded
 from charging.clock import MICROSECONDS
 from charging.engine.black_boxes import BOOKED_A_TURN_MAX, HOUSEKEEPING_S
@@ -371,6 +371,37 @@ async def test_no_leg_is_hung_up_while_the_stored_sessions_can_not_be_read(
     rig.switch.answer(call.session)
     await rig.clock.advance(5 * AUDIT_S)
     assert rig.switch.hung_up == []
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["", "the daemon is started again meanwhile"])
+async def test_whoever_a_caller_goes_on_to_after_a_paid_message_is_the_operators_own(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, restarts: bool
+) -> None:
+    """His channel is gone; the reception's bears the session's name, as it was dialled by his."""
+    await rig.subscriber(credit=EURO, plan="free", forward_to="")
+    answer = await rig.ring()
+    assert answer.session is not None
+    rig.switch.leave_message(answer.session, rig.caller_uid)
+    await rig.clock.advance(1)
+    if restarts:
+        await rig.kill_daemon()
+        await rig.start_daemon()
+    leg = Leg("reception", bridged=True, up=True, time_left_ms=None)
+    shown = {answer.session: Legs(others=(leg,))}
+
+    async def look() -> Look:
+        return Look(rig.clock.now().mono_us, shown)
+
+    async def look_at(asked: Sequence[tuple[str, object]]) -> list[Legs]:
+        return [shown.get(session, Legs()) for session, _ in asked]
+
+    monkeypatch.setattr(rig.switch, "look", look)
+    monkeypatch.setattr(rig.switch, "look_at", look_at)
+    await rig.clock.advance(5 * AUDIT_S)
+    assert rig.switch.hung_up == []
+    shown["1a2b-nobody"] = Legs(callee=leg)
+    await rig.clock.advance(5 * AUDIT_S)
+    assert "reception" in rig.switch.hung_up, "the audit goes on"
 
 
 @pytest.mark.parametrize("restarts", [False, True], ids=["", "the daemon is started again meanwhile"])
