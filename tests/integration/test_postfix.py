@@ -224,13 +224,14 @@ def _lay_out(folder: Path, port: int, sink: int, runs: int) -> None:
     (folder / "handed").chmod(0o1777)
     main, recipients, master = blocks()
     ours = main.replace("/etc/postfix", f"{folder}/etc")
-    assert ours.count(str(folder)) == 1
+    assert ours.count(str(folder)) == 2, "who is a recipient, and which transport is its"
     (folder / "etc/main.cf").write_text(MAIN.format(folder=folder, server=SERVER, sink=sink) + ours)
     (folder / "etc/fax_recipients").write_text(recipients)
     shipped = "user=charging argv=/usr/local/bin/charging --config /etc/charging/charging.yaml"
     assert shipped in master
-    line = master.replace(shipped, f"user=nobody argv={folder}/hands-on")
-    (folder / "etc/master.cf").write_text(MASTER.format(port=port) + line.rstrip() + f" --syslog {folder}/syslog\n")
+    lines = master.replace(shipped, f"user=nobody argv={folder}/hands-on").splitlines()
+    ours = "".join(f"{line} --syslog {folder}/syslog\n" for line in lines)
+    (folder / "etc/master.cf").write_text(MASTER.format(port=port) + ours)
     (folder / "hands-on").write_text(HANDS_ON.format(folder=folder, port=runs))
     (folder / "hands-on").chmod(0o755)
 
@@ -356,12 +357,35 @@ def test_secret_address_goes_through_without_any_proof(postfix: Postfix) -> None
     name = json.loads(postfix.command("fax", "address", "new", "anna", "--json").out)["name"]
     message = letter().replace(b"Anna@Example.nl", b"scanner@office.example")
     postfix.take(message, f"{name}@fax.voice.example", client=ELSEWHERE)
-    postfix.waits_for("relay=chargingfax,.*status=sent")
+    postfix.waits_for("relay=chargingsecret,.*status=sent")
     assert name not in "".join(one.read_text() for one in (postfix.folder / "handed").glob("*/arguments")), "public"
     postfix.take(message, f"fax+{'a' * 26}@fax.voice.example")
-    postfix.waits_for("relay=chargingfax,.*status=sent", 2)
+    postfix.waits_for("relay=chargingsecret,.*status=sent", 2)
     assert "its secret fax address is nobody's (any more)" in postfix.why()
     assert postfix.told.recipients == ["anna@example.nl"], "its account's own address, not the From"
+
+
+OCCUPIED = """#!/bin/bash
+[[ "$(head -n 5)" == *"X-Original-To: fax+aaaa"* ]] && exit 0
+echo >>{folder}/handed/held
+while [ -e {folder}/handed ]; do sleep 0.1; done
+"""
+
+
+def test_no_mail_to_another_address_holds_up_one_to_a_secret_address(postfix: Postfix) -> None:
+    """Each of them may wait for the DNS, or be a stranger's: a customer's mail was not taken within 300 seconds."""
+    (postfix.folder / "hands-on").write_text(OCCUPIED.format(folder=postfix.folder))
+    for number in range(5):
+        postfix.take(letter(), f"3120123456{number}@fax.voice.example")
+    for _ in range(5):
+        postfix.take(letter())
+    held, deadline = postfix.folder / "handed/held", time.monotonic() + DEADLINE_S
+    while not held.exists() or len(held.read_text()) < 3:
+        assert time.monotonic() < deadline, "not all places are taken"
+        time.sleep(0.05)
+    postfix.take(letter(), f"fax+{'a' * 26}@fax.voice.example", client=ELSEWHERE)
+    postfix.waits_for(f"to=<fax.{'a' * 26}@.*status=sent")
+    (postfix.folder / "handed").rename(postfix.folder / "ended")
 
 
 @pytest.mark.parametrize(
