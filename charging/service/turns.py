@@ -63,7 +63,7 @@ class _Work:
     broken: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class _Lately:
+class Lately:
     """How long the accounts' documents have taken: the longer ago, the less it counts. Times are on the monotonic
     clock."""
 
@@ -96,7 +96,7 @@ class Turns:
         self._working: dict[str, _Work] = {}
         """By account, in the order in which they began."""
         self._count: Counter[str] = Counter()
-        self._lately = _Lately()
+        self._lately = Lately()
 
     def hindrance(self, account: str, *, patient: bool = True) -> Refused | None:
         """Why another document of the account cannot wait now."""

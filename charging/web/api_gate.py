@@ -133,7 +133,7 @@ class Gate:
         self._failures = Limits(limits.failed_logins_per_minute)
         self._edits = edits()
         self._log_limit = LogLimit(service.clock)
-        self._uploads = Places(UPLOADS_MAX, UPLOADS_MAX_EACH, UPLOADS_RESERVED)
+        self._uploads = Places(service.clock, UPLOADS_MAX, UPLOADS_MAX_EACH, UPLOADS_RESERVED)
         self._answers = Turns(service.clock, ANSWERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -162,8 +162,8 @@ class Gate:
             return
         if not self._uploads.has_room(token.account):
             raise _crowded()
-        with self._uploads.taken(token.account):
-            await self._hand_on(operation, token, names, scope, receive, send)
+        with self._uploads.taken(token.account, receive) as place:
+            await self._hand_on(operation, token, names, scope, place.receive, send)
 
     async def _wait(self, account: str, turn: AsyncExitStack) -> None:
         """For the account's turn to be answered."""
@@ -295,7 +295,8 @@ class Gate:
                     if len(body) > limit:
                         raise _too_large(limit)
         except TimeoutError:
-            detail = f"the body did not arrive within {self._settings.body_timeout_s} s"
+            within = f"within {self._settings.body_timeout_s} s"
+            detail = f"the body did not arrive {within}, or was slow while another waited for its place"
             raise Denied(problem_response(408, "timed_out", detail), Connection="close") from None
         return bytes(body)
 

@@ -1,16 +1,24 @@
-"""What one customer or one stranger of many may take of the web's doors: changes, places. Pure."""
+"""What one customer or one stranger of many may take of the web's doors: changes, places."""
 
 from __future__ import annotations
 
-from collections import Counter
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from starlette.types import Message, Receive
+
+from charging.clock import MICROSECONDS, Clock
 from charging.limits import Limits
+from charging.service.turns import Lately
+from charging.web.listen import TAKEN_BYTES_S
 
 EDITS_PER_MINUTE, EDITS_SAVED_MINUTES = 6, 60
 """By a customer, of his account, of each kind: each leaves a note that is kept for good. An hour's worth may come at
 once: a company has hundreds of numbers, and forwards all of them when it closes in the evening."""
+
+SLOW_S = 5
+"""So much longer than at `TAKEN_BYTES_S` an account's bodies have lately taken than those of one who waits."""
 
 
 def edits() -> Limits:
@@ -18,27 +26,88 @@ def edits() -> Limits:
     return Limits(EDITS_PER_MINUTE, saved_minutes=EDITS_SAVED_MINUTES)
 
 
-class Places:
-    """How many may be at something at a time, in all and of each key: so whoever is slow keeps out none but his own."""
+class Place:
+    """One that is taken, for a body that arrives."""
 
-    def __init__(self, most: int, each: int, reserve: int = 0) -> None:
+    def __init__(self, key: str, receive: Receive, clock: Clock) -> None:
+        self.key = key
+        self._receive = receive
+        self._clock = clock
+        self._begun_us = clock.now().mono_us
+        self._whole_us: int | None = None
+        self._bytes = 0
+        self._wait: asyncio.Timeout | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether more of the body is to come."""
+        return self._wait is not None and self._whole_us is None
+
+    def late_us(self) -> float:
+        """By how many microseconds the body takes longer than the least pace allows."""
+        until_us = self._clock.now().mono_us if self._whole_us is None else self._whole_us
+        return max(0.0, until_us - self._begun_us - self._bytes * MICROSECONDS / TAKEN_BYTES_S)
+
+    async def receive(self) -> Message:
+        """What the body's reader is to receive by. Raises TimeoutError when the place is given to another."""
+        async with asyncio.timeout(None) as self._wait:
+            message = await self._receive()
+        self._wait = None
+        self._bytes += len(message.get("body", b""))
+        if self._whole_us is None and not message.get("more_body", False):
+            self._whole_us = self._clock.now().mono_us
+        return message
+
+    def give_way(self) -> None:
+        """End the body that is waited for."""
+        assert self._wait is not None
+        self._wait.reschedule(0)  # which is over long since: at once
+        self._wait = None
+
+
+class Places:
+    """How many bodies may be taken in at a time, in all and of each key. Who finds none free takes that of the key
+    whose bodies have been late most, if that is `SLOW_S` more than his own have: so whoever is slow keeps out none but
+    his own, also with several accounts, and however often he begins again."""
+
+    def __init__(self, clock: Clock, most: int, each: int, reserve: int = 0) -> None:
         """``reserve``: so many are left to an empty key."""
+        self._clock = clock
         self._most = most
         self._reserve = reserve
         self._each = each
-        self._taken: Counter[str] = Counter()
+        self._taken: list[Place] = []
+        self._lately = Lately()
 
     def has_room(self, key: str) -> bool:
-        """Whether one more of the key may be. An empty key is the operator's own, who may have all."""
-        if not key:
-            return self._taken.total() < self._most
-        return self._taken.total() < self._most - self._reserve and self._taken[key] < self._each
+        """Whether one more of the key may be. An empty key is the operator's own, who may have all, and keeps his."""
+        if key and sum(one.key == key for one in self._taken) >= self._each:
+            return False
+        return self._is_free(key) or self._who_goes(key) is not None
 
     @contextmanager
-    def taken(self, key: str) -> Iterator[None]:
-        """Be one of them. Ask `has_room` first."""
-        self._taken[key] += 1
+    def taken(self, key: str, receive: Receive) -> Iterator[Place]:
+        """Be one of them, whose body comes by ``receive``. Ask `has_room` first."""
+        if not self._is_free(key) and (goes := self._who_goes(key)) is not None:
+            goes.give_way()
+        mine = Place(key, receive, self._clock)
+        self._taken.append(mine)
         try:
-            yield
+            yield mine
         finally:
-            self._taken -= Counter((key,))
+            self._taken.remove(mine)
+            self._lately.note(key, int(mine.late_us()), self._clock.now().mono_us)
+
+    def _is_free(self, key: str) -> bool:
+        return len(self._taken) < self._most - (self._reserve if key else 0)
+
+    def _who_goes(self, key: str) -> Place | None:
+        slow = [one for one in self._taken if one.key and one.is_waiting and one.late_us() > 0]
+        most = max(slow, key=lambda one: (self._late_us(one.key), one.late_us()), default=None)
+        if most is None or self._late_us(most.key) < self._late_us(key) + SLOW_S * MICROSECONDS:
+            return None
+        return most
+
+    def _late_us(self, key: str) -> float:
+        now = sum(one.late_us() for one in self._taken if one.key == key)
+        return now + self._lately.used_us(key, self._clock.now().mono_us)

@@ -94,7 +94,7 @@ class CustomerGate:
         self._requests = Limits(REQUESTS_PER_MINUTE, SESSIONS_MAX)
         self._links = Guesses(self._clock, BAD_LINKS_PER_MINUTE)
         self._log_limit = LogLimit(self._clock)
-        self._uploads = Places(UPLOADS_MAX, UPLOADS_MAX_EACH)
+        self._uploads = Places(self._clock, UPLOADS_MAX, UPLOADS_MAX_EACH)
 
     def guarded(self, page: Page, *, by_itself: bool = False, document_bytes: int = 0) -> Endpoint:
         """A page for customers; ``by_itself``: their browsers ask for it without a click. Its form may have a document
@@ -125,8 +125,8 @@ class CustomerGate:
         """Only so many documents are in memory at a time."""
         if not self._uploads.has_room(account):
             raise HTTPException(503, headers={"Retry-After": "5"})
-        with self._uploads.taken(account):
-            parts = await read_upload(request, most)
+        with self._uploads.taken(account, request.receive) as place:
+            parts = await read_upload(Request(request.scope, place.receive), most)
         return parts.fields, parts.document
 
     def is_over(self, session: Session[Customer], request: Request) -> bool:

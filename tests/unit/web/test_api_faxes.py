@@ -12,16 +12,19 @@ import httpx
 import pytest
 
 from charging.fax.desk import FaxDesk, Paper
+from charging.ledger.accounts import Language
 from charging.pricing.money import format_euro
 from charging.service.live import RegistryCalls
 from charging.service.service import Service
 from charging.service.tokens import Bounds, NewToken, Scope
 from charging.web.api_gate import UPLOADS_MAX, UPLOADS_MAX_EACH, UPLOADS_RESERVED
-from charging.web.limits import Places
+from charging.web.limits import SLOW_S, Places
 from tests.fakes.ami import eventually
+from tests.fakes.clock import FakeClock
 from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, PAGE, Paperless, TakesAll, fax_desk
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig, make_tariff, plan
-from tests.unit.web.door import Door
+from tests.unit.web import door
+from tests.unit.web.door import SETTINGS, Door
 
 FAXES = "/accounts/anna/faxes"
 TARGET = "+31612345678"
@@ -234,16 +237,53 @@ async def test_a_token_of_one_account_leaves_the_others_their_places(office: Fax
     await office.upload(201, b"x", key="one-more", who=bound.secret)
 
 
+async def test_slow_documents_of_several_accounts_make_room_for_anothers(
+    office: FaxDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, over = 0, asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        nonlocal begun
+        yield b"x"
+        begun += 1
+        await over.wait()
+
+    async def token(account: str) -> str:
+        bound = await office.door.tokens.add(f"of {account}", [Scope.FAX], Bounds(account=account))
+        assert isinstance(bound, NewToken)
+        return bound.secret
+
+    monkeypatch.setattr(door, "SETTINGS", SETTINGS.model_copy(update={"body_timeout_s": 60.0}))
+    patient = Door(office.service)
+    office.door, sent = patient, []
+    for number in range(UPLOADS_MAX - UPLOADS_RESERVED):
+        account = f"slow{number}"
+        await office.service.accounts.add(account, "light", Language.EN)
+        asked = patient.ask(
+            await token(account), "POST", f"/accounts/{account}/faxes", content=slow(), params={"target": TARGET}
+        )
+        sent.append(asyncio.create_task(asked))
+    await eventually(lambda: begun == len(sent), "all have their places")
+    honest = await token("anna")
+    await office.upload(503, who=honest)
+    await office.rig.clock.advance(SLOW_S + 1)
+    await office.upload(201, who=honest)
+    await eventually(lambda: any(one.done() for one in sent), "one made room")
+    assert [one.result().status_code for one in sent if one.done()] == [408]
+    over.set()
+    await asyncio.gather(*sent)
+
+
 def test_tokens_of_many_accounts_leave_a_place_to_the_operators() -> None:
-    places = Places(UPLOADS_MAX, UPLOADS_MAX_EACH, UPLOADS_RESERVED)
+    places = Places(FakeClock(), UPLOADS_MAX, UPLOADS_MAX_EACH, UPLOADS_RESERVED)
     with ExitStack() as stack:
         for number in range(UPLOADS_MAX - UPLOADS_RESERVED):
             assert places.has_room(f"account {number}")
-            stack.enter_context(places.taken(f"account {number}"))
+            stack.enter_context(places.taken(f"account {number}", asyncio.Queue().get))
         assert not places.has_room("one more")
         for _ in range(UPLOADS_RESERVED):
             assert places.has_room("")
-            stack.enter_context(places.taken(""))
+            stack.enter_context(places.taken("", asyncio.Queue().get))
         assert not places.has_room("")
 
 

@@ -15,6 +15,7 @@ from charging.service.live import RegistryCalls
 from charging.service.service import Service
 from charging.web.customers.faxing import CHECKS_PER_MINUTE, DRAFT_S, size
 from charging.web.customers.gate import UPLOADS_MAX, UPLOADS_MAX_EACH
+from charging.web.limits import SLOW_S
 from tests.fakes.ami import eventually
 from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, TakesAll, fax_desk
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff, plan
@@ -160,6 +161,31 @@ async def test_a_customer_who_sends_slowly_leaves_the_others_their_places(office
     over.set()
     await asyncio.gather(*sent)
     await office.upload(visitor, 9)
+
+
+async def test_slow_documents_of_several_customers_make_room_for_anothers(office: Office) -> None:
+    begun, over = 0, asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        nonlocal begun
+        yield b"--b\r\n"
+        begun += 1
+        await over.wait()
+
+    form, sent = {"Content-Type": "multipart/form-data; boundary=b"}, []
+    for number in range(UPLOADS_MAX):
+        await office.place.asks.service.accounts.add(f"slow{number}", "light", Language.EN)
+        visitor = await office.place.visitor(f"slow{number}")
+        sent.append(asyncio.create_task(visitor.http.post("/fax", content=slow(), headers=form)))
+    await eventually(lambda: begun == UPLOADS_MAX, "all have their places")
+    honest = await office.place.visitor()
+    await office.upload(honest, 9, status=503)
+    await office.rig.clock.advance(SLOW_S + 1)
+    await office.upload(honest, 9)
+    await eventually(lambda: any(one.done() for one in sent), "one made room")
+    assert [one.result().status_code for one in sent if one.done()] == [408]
+    over.set()
+    await asyncio.gather(*sent)
 
 
 async def test_one_account_has_so_many_documents_read_a_minute_whatever_its_logins(office: Office) -> None:

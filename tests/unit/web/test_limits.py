@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
 import pytest
+from starlette.types import Message
 
 from charging.clock import MICROSECONDS
 from charging.limits import Limits
 from charging.sources import neighbourhood
-from charging.web.limits import Places
+from charging.tasks import end
+from charging.web.limits import SLOW_S, Places
+from charging.web.listen import TAKEN_BYTES_S
+from tests.fakes.clock import FakeClock
 
 NOW = 5_000 * MICROSECONDS
 
@@ -74,19 +82,110 @@ def test_addresses_of_one_customer_count_as_one(host: str, counted: str) -> None
 
 
 def test_one_who_has_his_places_keeps_nobody_else_out_and_all_have_no_more_than_there_are() -> None:
-    places = Places(3, 2)
-    with places.taken("a"):
+    places = Places(FakeClock(), 3, 2)
+    with places.taken("a", nothing):
         assert places.has_room("a")
-        with places.taken("a"):
+        with places.taken("a", nothing):
             assert (places.has_room("a"), places.has_room("b")) == (False, True)
-            with places.taken("b"):
+            with places.taken("b", nothing):
                 assert not any(places.has_room(key) for key in ("a", "b", "c", ""))
     assert places.has_room("a")
 
 
 def test_the_operator_may_have_all_places() -> None:
-    places = Places(3, 2)
-    with places.taken(""), places.taken(""):
+    places = Places(FakeClock(), 3, 2)
+    with places.taken("", nothing), places.taken("", nothing):
         assert places.has_room("")
-        with places.taken(""):
+        with places.taken("", nothing):
             assert not places.has_room("")
+
+
+async def nothing() -> Message:
+    await asyncio.Event().wait()
+    raise AssertionError("it never comes")
+
+
+class Sent:
+    """A body that arrives piece by piece at a place."""
+
+    def __init__(self, places: Places, key: str) -> None:
+        self.pieces: asyncio.Queue[Message] = asyncio.Queue()
+        self.is_over = False
+        self.task = asyncio.create_task(self._taken(places, key))
+
+    async def _taken(self, places: Places, key: str) -> None:
+        with places.taken(key, self.pieces.get) as place, suppress(TimeoutError):
+            while (await place.receive())["more_body"]:
+                pass
+            await asyncio.Event().wait()  # what it is good for takes time
+        self.is_over = True
+
+    async def come(self, count: int, *, more: bool = True) -> None:
+        """So many bytes of it."""
+        self.pieces.put_nowait({"type": "http.request", "body": bytes(count), "more_body": more})
+        await settled()
+
+
+async def settled() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+Send = Callable[[Places, str], Awaitable[Sent]]
+
+
+@pytest.fixture
+async def sent() -> AsyncIterator[Send]:
+    all_sent: list[Sent] = []
+
+    async def send(places: Places, key: str) -> Sent:
+        all_sent.append(Sent(places, key))
+        await settled()
+        return all_sent[-1]
+
+    yield send
+    await end([one.task for one in all_sent])
+
+
+@pytest.mark.parametrize(("waited_s", "makes_room"), [(SLOW_S - 1, False), (SLOW_S, True)])
+async def test_a_body_that_is_too_slow_makes_room_once_another_waits(
+    sent: Send, waited_s: int, makes_room: bool
+) -> None:
+    clock = FakeClock()
+    places = Places(clock, 2, 1)
+    slow, steady = await sent(places, "a"), await sent(places, "b")
+    await clock.advance(waited_s)
+    await steady.come(waited_s * TAKEN_BYTES_S)
+    assert places.has_room("c") is makes_room
+    assert not slow.is_over, "nobody has come yet"
+    if makes_room:
+        await sent(places, "c")
+        assert (slow.is_over, steady.is_over) == (True, False)
+    assert not places.has_room("d"), "none other is slow"
+
+
+async def test_who_begins_again_is_as_late_as_he_was(sent: Send) -> None:
+    """Those who are slow go before they are slow, and come again, so that all places are always new."""
+    clock = FakeClock()
+    places = Places(clock, 2, 1)
+    for _ in range(3):
+        slow = await sent(places, "a"), await sent(places, "b")
+        await clock.advance(SLOW_S - 2)
+        await end([one.task for one in slow])
+    slow = await sent(places, "a"), await sent(places, "b")
+    await clock.advance(1)
+    await sent(places, "c")
+    assert sum(one.is_over for one in slow) == 1
+    assert not any(places.has_room(key) for key in ("a", "b")), "nobody makes room for who was late"
+
+
+async def test_a_body_that_is_whole_and_one_of_the_operators_make_no_room(sent: Send) -> None:
+    clock = FakeClock()
+    places = Places(clock, 3, 1)
+    whole, ours = await sent(places, "a"), await sent(places, "")
+    await whole.come(1, more=False)
+    slow = await sent(places, "b")
+    await clock.advance(100)
+    await sent(places, "c")
+    assert (whole.is_over, ours.is_over, slow.is_over) == (False, False, True)
+    assert not places.has_room("d")
