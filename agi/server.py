@@ -186,9 +186,9 @@ class Conversation:
         self.secret = token(16)
         """What the switch notes on the channel whose conversation this is."""
         self.hung_up = False
+        """Whether the channel was reported to be hung up."""
         self.has_answered = False
         """Whether any part of an answer was sent."""
-        """Whether the channel was reported to be hung up."""
         self.task: asyncio.Task[None] | None = None
         """In which the route answers, once the request is proven."""
         self._server = server

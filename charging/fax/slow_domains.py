@@ -51,7 +51,7 @@ class _Network:
     """Monotonic: from then on the domain may be waited for again over a mail from here."""
     is_waiting: bool = False
     mails: set[str] = field(default_factory=set)
-    """Those that were put off, or are waited over."""
+    """Those that were put off, and have not had their turn since."""
 
 
 @dataclass(slots=True)
@@ -68,9 +68,9 @@ class SlowDomains:
         self._clock = clock
         self._slow: OrderedDict[str, _Slow] = OrderedDict()
 
-    def may_begin(self, domain: str, network: str = "") -> bool:
-        """Whether the domain may be waited for now, over a mail that came from ``network``. If so, tell the end of it
-        by `ended`."""
+    def may_begin(self, domain: str, network: str = "", mail: str = "") -> bool:
+        """Whether the domain may be waited for now, over a ``mail`` that came from ``network``. If so, tell the end of
+        it by `ended`."""
         now = self._clock.now()
         known = self._slow.get(domain)
         if known is None or known.until_us <= now.mono_us:
@@ -80,6 +80,7 @@ class SlowDomains:
         if here.free_us > now.mono_us or waiting >= AT_ONCE:
             return False
         here.free_us, here.is_waiting = now.plus(WAIT_MAX_S).mono_us, True
+        here.mails.discard(mail)
         return True
 
     def may_come_again(self, domain: str, network: str, mail: str) -> bool:

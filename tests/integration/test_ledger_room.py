@@ -24,9 +24,15 @@ def free_bytes(path: Path) -> int:
         return int(connection.execute("PRAGMA freelist_count").fetchone()[0]) * PAGE_BYTES
 
 
-async def test_room_is_kept_in_the_file_and_in_its_log(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    store = SqliteStore(path, keeps_room=True)
+@pytest.mark.parametrize("is_linked", [False, True], ids=["", "the settings name a link to it"])
+async def test_room_is_kept_in_the_file_and_in_its_log(tmp_path: Path, is_linked: bool) -> None:
+    path = named = tmp_path / "ledger.db"
+    if is_linked:
+        named = tmp_path / "elsewhere" / "link.db"
+        named.parent.mkdir()
+        path.touch(0o600)
+        named.symlink_to(path)
+    store = SqliteStore(named, keeps_room=True)
     await store.open()
     await add_account(store)
     left = [await store.ping() for _ in range(PIECES)]

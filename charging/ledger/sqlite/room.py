@@ -46,7 +46,7 @@ class Room:
     """The room of one ledger file."""
 
     def __init__(self, path: Path, *, is_kept: bool) -> None:
-        self._path = path
+        self._path = path.resolve()  # what SQLite keeps beside it lies beside the file, and not beside a link to it
         self._is_kept = is_kept
         self._held: sqlite3.Connection | None = None
 

@@ -251,8 +251,8 @@ async def begin_proof(service: TheService, body: ProofWanted) -> ProofBegun:
     """Whether name servers of this domain may be waited for now: to prove who sent a mail, or by a mail server that is
     handed a reply. Tell the end of it."""
     slow = service.slow_domains
-    may_begin = slow.may_begin(body.domain, body.network)
-    stays = not body.mail or slow.may_come_again(body.domain, body.network, body.mail)
+    may_begin = slow.may_begin(body.domain, body.network, body.mail)
+    stays = may_begin or not body.mail or slow.may_come_again(body.domain, body.network, body.mail)
     return ProofBegun(may_begin=may_begin, may_come_again=stays)
 
 

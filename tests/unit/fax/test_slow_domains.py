@@ -98,6 +98,18 @@ async def test_so_many_mails_of_a_slow_domain_are_put_off_for_one_network(
     assert proofs.may_come_again("a.nl", "evil", names[-1])
 
 
+async def test_mail_that_has_its_turn_leaves_room_for_another_to_be_put_off(
+    proofs: SlowDomains, clock: FakeClock
+) -> None:
+    """An office whose own name servers are slow sends one after the other, all day."""
+    proofs.ended("a.nl", SLOW_S, "office")
+    for number in range(2 * PUT_OFF_MAX):
+        assert proofs.may_come_again("a.nl", "office", f"mail {number}")
+        await clock.advance(PAUSE_S)
+        assert proofs.may_begin("a.nl", "office", f"mail {number}")
+        proofs.ended("a.nl", SLOW_S, "office")
+
+
 async def test_no_more_networks_of_a_domain_are_remembered_than_so_many(proofs: SlowDomains) -> None:
     for number in range(NETWORKS_MAX + 1):
         proofs.ended("a.nl", SLOW_S, str(number))
