@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,18 @@ OWN_BOX = "VoiceMail(200@default,s)"
 ANOTHER_SUBSCRIBER = "Goto(charging-incoming,+31850000002,1)"
 
 
+@contextlib.asynccontextmanager
+async def urgent_message(box: Path) -> AsyncIterator[None]:
+    """One that somebody has left before: Asterisk counts it in where it is asked how many the INBOX has."""
+    (box / "Urgent").mkdir(parents=True, exist_ok=True)
+    message = box / "Urgent/msg0000.txt"
+    message.write_text("[message]\ncategory=x\nmsg_id=1\nflag=Urgent\nduration=5\n")
+    try:
+        yield
+    finally:
+        message.unlink()
+
+
 @pytest.mark.parametrize(
     ("saves", "pieces", "goes_on"),
     [
@@ -112,6 +126,7 @@ async def test_r3_message_is_charged_though_its_caller_goes_on_to_the_operator(
     """Where the operator's own voicemail.conf lets callers press 0: Asterisk asks whether to keep what was said."""
     box = lab.switch.folder / f"spool/voicemail/charging/{NUMBER[1:]}"
     async with (
+        urgent_message(box),
         edited(lab, Edit("extensions.conf", "[trunk]", f"{RECEPTION.format(goes_on)}[trunk]")),
         edited(lab, Edit("voicemail.conf", "[general]", "[general]\noperator = yes\nexitcontext = reception")),
         engine(lab, tmp_path, plan="voice_free", forward_to=mobile.busy(), others=1) as live,
