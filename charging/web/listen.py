@@ -193,13 +193,20 @@ def _logger(listener: str) -> logging.Logger:
     return logger
 
 
+_Event = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
+
+
+class _BeyondLimits(h11.RemoteProtocolError):
+    """A request that is well-formed; its words are for whoever sent it."""
+
+
 class _Heads(ReceiveBuffer):
     """What has come and is not read yet. h11 takes from here the lines of a head, and of what follows a body."""
 
     def maybe_extract_lines(self) -> list[bytearray] | None:
         """All up to the first empty line, or ``None`` if that has not come. Raises RemoteProtocolError."""
         if _is_too_long(self._data):
-            raise h11.RemoteProtocolError(f"expected {HEAD_LINES_MAX} lines and {HEAD_BYTES_MAX} bytes")
+            raise _BeyondLimits(f"expected {HEAD_LINES_MAX} lines and {HEAD_BYTES_MAX} bytes at most before the body")
         return super().maybe_extract_lines()
 
 
@@ -211,19 +218,27 @@ class _Connection(h11.Connection):
         self._receive_buffer = _Heads()  # h11 has no door for it
         self._takes_bodies = takes_bodies
         self._spare_bytes = 0
+        self.beyond = ""
+        """Which limit the request was beyond."""
 
-    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+    def next_event(self) -> _Event:
         """As h11 does. Raises RemoteProtocolError."""
-        event = super().next_event()
+        try:
+            return self._within_limits(super().next_event())
+        except _BeyondLimits as error:
+            self.beyond = str(error)
+            raise
+
+    def _within_limits(self, event: _Event) -> _Event:
         if isinstance(event, h11.Request):
             self._spare_bytes = CHUNKS_MIN * CHUNK_BYTES_MIN
             if not self._takes_bodies and _has_body(event):
-                raise h11.RemoteProtocolError("found a body, expected none")
+                raise _BeyondLimits("found a body, expected none")
         elif isinstance(event, h11.Data):
             spare_bytes = self._spare_bytes + len(event.data) - event.chunk_end * CHUNK_BYTES_MIN
             self._spare_bytes = min(spare_bytes, CHUNKS_MIN * CHUNK_BYTES_MIN)
             if spare_bytes < 0:
-                raise h11.RemoteProtocolError(f"found chunks so short, expected {CHUNK_BYTES_MIN} bytes in each")
+                raise _BeyondLimits(f"found many short chunks, expected {CHUNK_BYTES_MIN} bytes in each at the mean")
         return event
 
 
@@ -237,7 +252,7 @@ class _Guarded(H11Protocol):
 
     def __init__(self, guest: Guest, front: Front, logger: logging.Logger, **parts: Any) -> None:
         super().__init__(**parts)
-        self.conn = _Connection(takes_bodies=front.takes_bodies)
+        self.conn = self._connection = _Connection(takes_bodies=front.takes_bodies)
         self.logger = logger
         self._guest = guest
         self._limits = front.limits
@@ -262,11 +277,11 @@ class _Guarded(H11Protocol):
         self._look()
 
     def send_400_response(self, msg: str) -> None:
-        """As uvicorn does, if there is no answer yet; else the connection only ends."""
+        """As uvicorn does, if there is no answer yet, with the limit that was passed; else the connection only ends."""
         if self.cycle is not None:
             self.cycle.disconnected = True  # what is being answered has nobody to go to
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            super().send_400_response(msg)
+            super().send_400_response(self._connection.beyond or msg)
         else:
             self.transport.close()
 
