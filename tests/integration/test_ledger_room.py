@@ -172,6 +172,21 @@ def test_a_daemon_that_starts_on_a_full_disk_charges(tmp_path: Path, end: str) -
     assert seen_on_a_full_disk(tmp_path, first, again).split() == ["500", "[]"]
 
 
+async def test_while_the_disk_is_full_the_log_is_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its room would be another's, and nothing could be booked any more. What is erased is overwritten later."""
+    log = tmp_path / "ledger.db-wal"
+    store = SqliteStore(tmp_path / "ledger.db", keeps_room=True)
+    await store.open()
+    await add_account(store)
+    await store.ping()
+    with monkeypatch.context() as full:
+        full.setattr(Room, "is_tight", lambda _self: True)
+        assert "repeat this once it has room" in await store.scrub()
+        assert log.stat().st_size >= LOG_BYTES
+    assert (await store.scrub(), log.stat().st_size) == ("", 0)
+    await store.close()
+
+
 def test_without_room_a_full_disk_is_the_end(tmp_path: Path) -> None:
     """Once all is used up nothing more is booked, nothing is lost, and room mends it."""
     then = """

@@ -77,6 +77,10 @@ class Room:
         except OSError:
             return False
 
+    def would_be_lost(self) -> bool:
+        """Whether what the log gave back now would be another's."""
+        return self._is_kept and self.is_tight()
+
     def make(self, connection: sqlite3.Connection) -> int | None:
         """Make a piece of what is missing, if the disk has it to give. Returns the bytes that the ledger can still grow
         by; ``None``: no room is kept. Raises sqlite3.Error, OSError. Runs in the writer's thread, outside of any

@@ -153,6 +153,8 @@ class SqliteStore:
         return await self._reader.read(sqlite_rows.self_check, may_last=True)
 
     async def scrub(self) -> str:
+        if self._room.would_be_lost():
+            return "the disk is full, and the write-ahead log still has what was erased: repeat this once it has room"
         for _ in range(SCRUB_TRIES):
             (emptied,) = await self._writer.submit_all([lambda connection: False], after=empty_log)
             if isinstance(emptied, LedgerError):
