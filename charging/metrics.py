@@ -426,8 +426,8 @@ class Metrics:
             "charging_fax_mails_dropped",
             "Mails for faxes that were neither faxed nor answered, by reason (automatic: no person's, malformed or too "
             "large, not_set_up: fax.mail_from_counts is not set, unproven: the From may be forged, slow_dns: its "
-            "domain's name servers did not say for a day, or 20 of its mails waited already, stranger: no customer's address, unknown_address: nobody's "
-            "secret fax address, fault: of this program).",
+            "domain's name servers did not say for a day, or 20 of its mails waited already, stranger: no customer's "
+            "address, unknown_address: nobody's secret fax address, fault: of this program).",
             "reason",
             known=[FAX_MAILS_DROPPED],
         )

@@ -37,6 +37,7 @@ PROMISED = {
     "charging_ledger_operation_seconds": {"operation", "outcome"},
     "charging_expiry_held": set(),
     "charging_ledger_up": set(),
+    "charging_ledger_room_bytes": set(),
     "charging_quota_overrun_seconds": set(),
     "charging_unproven_ends": set(),
     "charging_clock_jumps": set(),
