@@ -19,7 +19,7 @@ from tests.asterisk.engine import Engine, engine, is_as_long, number_of
 from tests.asterisk.operator_setup import COLLEAGUE, STRAIGHT, operator_setup, transfers_allowed
 from tests.asterisk.parties import channels_gone, dialog_of
 from tests.asterisk.raw_call import raw_call
-from tests.asterisk.sip_steps import calls, hears, is_renegotiated, is_told, pauses, plays, requests, subscriber
+from tests.asterisk.sip_steps import calls, hears, is_told, pauses, plays, requests, subscriber
 from tests.asterisk.test_moved_legs import _charged_by_the_phone, _forwarded_leg, _to_the_colleague
 from tests.asterisk.waiting import eventually
 
@@ -113,7 +113,7 @@ async def test_two_calls_that_their_caller_joins_go_on_each_on_its_own_money_or_
         steps = (calls(STRAIGHT), pauses(3), refers, is_told(202), pauses(60))
         async with (
             subscriber(
-                set_up, tmp_path / "phone", is_renegotiated(), pauses(7.4), requests("BYE", cseq=2), pauses(30)
+                set_up, tmp_path / "phone", hears("UPDATE"), pauses(7.4), requests("BYE", cseq=2), pauses(30)
             ) as phone,
             plays(set_up, tmp_path / "caller", *steps),
         ):
