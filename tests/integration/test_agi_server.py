@@ -304,7 +304,7 @@ async def test_what_is_answered_while_nothing_was_asked_gives_the_decision_back(
     await eventually(lambda: conversation._fault is not None)
     gate.set()
     assert await office.ended() is AgiOutcome.BAD_REQUEST
-    assert office.desk.given_up == ["s-1"]
+    assert office.desk.given_up == ["s-1, whose caller left"]
     writer.transport.abort()
 
 
