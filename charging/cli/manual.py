@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -88,7 +88,10 @@ def bash_completion() -> str:
         path = "".join(f" {name}" for name in context.command_path.split()[1:])
         paths.append(f'"{path}"')
         params = [one for one in context.command.get_params(context) if one.param_type_name == "option"]
-        offered = [*getattr(context.command, "commands", ()), *(name for one in params for name in one.opts)]
+        offered = [
+            *getattr(context.command, "commands", ()),
+            *(name for one in params for name in _long_first(one.opts)),
+        ]
         words.append(f'        "{path}") words="{" ".join(offered)}" ;;')
         for one in params:
             if few := " ".join(item.value for item in one.shell_complete(context, "")):
@@ -98,11 +101,17 @@ def bash_completion() -> str:
     return _COMPLETION.format(commands=commands, values="\n".join(values), words="\n".join(words))
 
 
+def _long_first(names: Iterable[str]) -> list[str]:
+    """The names of `--help` come from a set, so otherwise in another order in each process."""
+    return sorted(names, key=lambda name: not name.startswith("--"))
+
+
 def _contexts() -> Iterator[Any]:
     """The program, its groups and its commands, depth first."""
     from charging.cli import build  # which imports this module for its command `init`
 
-    waiting = [typer.Context(typer.main.get_command(build()), info_name="charging")]
+    program = typer.main.get_command(build())
+    waiting = [typer.Context(program, info_name="charging", **program.context_settings)]
     while waiting:
         context = waiting.pop(0)
         yield context

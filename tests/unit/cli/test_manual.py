@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from charging.cli import build
+from charging.cli import build, main
 from charging.cli.manual import bash_completion, man_page
 
 
@@ -62,3 +62,10 @@ def test_tab_completes_commands_options_and_the_values_of_those_with_few() -> No
     assert completed("--config", "x", "account", "add", "--") >= {"--plan", "--language", "--json"}
     assert completed("account", "add", "anna", "--language", "") == {"nl", "en"}
     assert completed("ledger", "verify", "x") == set()
+
+
+def test_a_command_that_was_run_is_completed_as_one_that_was_not() -> None:
+    """Two machines lay down the same file, and `init --diff` tells of no change where there was none."""
+    assert main(["init", "--help"]) == 0
+    script = bash_completion.__wrapped__()
+    assert {line for line in script.splitlines() if "--help" in line and "--help -h" not in line} == set()
