@@ -68,7 +68,10 @@ class HttpLimits:
 
     connections: int = 50
     idle_s: float = 5.0
-    """Until a request's header has arrived: the first one's, and that of each further one of a kept connection."""
+    """Until a request's header has arrived: the first one's, and that of each further one once it has begun."""
+    kept_s: float = 75.0
+    """In which a kept connection may say nothing: longer than the pools of most clients keep theirs. Who closes first
+    may close on a request that is on its way (RFC 9112, 9.5), and no library sends a top-up twice."""
     body_s: float = 75.0
     """The same for its body; the public interface has a shorter limit of its own."""
     standstill_s: float = 20.0
@@ -248,7 +251,7 @@ def _has_body(request: h11.Request) -> bool:
 
 
 class _Guarded(H11Protocol):
-    """One connection, with a deadline for whatever its client owes: a request, its body, or to take the answer."""
+    """One connection, with a deadline for what its client owes: a request, its body, to take the answer, the next."""
 
     def __init__(self, guest: Guest, front: Front, logger: logging.Logger, **parts: Any) -> None:
         super().__init__(**parts)
@@ -323,14 +326,17 @@ class _Guarded(H11Protocol):
     def _look(self) -> None:
         """What the client owes now. A deadline begins with the debt, and no byte of it puts it off."""
         serves = self.cycle is not None and not self.cycle.response_complete
-        owes = ("body" if self.cycle.more_body else "nothing") if serves else "request"
+        if serves:
+            owes = "body" if self.cycle.more_body else "nothing"
+        else:
+            owes = "next" if self.cycle is not None and not self.conn.trailing_data[0] else "request"
         if owes == self._owes or self.transport.is_closing():
             return
         self._owes = owes
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        if owes == "request":
+        if owes in ("request", "next"):
             self._guest.idle()
         elif not self._guest.is_served(always=self.scope["method"] == "GET" and self.scope["path"] in self._always):
             return
@@ -339,12 +345,12 @@ class _Guarded(H11Protocol):
         else:
             self._guest.owes_nothing()
         if owes != "nothing":
-            limit_s = self._limits.idle_s if owes == "request" else self._limits.body_s
-            self._deadline = self.loop.call_later(limit_s, self._too_late)
+            limits_s = {"request": self._limits.idle_s, "next": self._limits.kept_s, "body": self._limits.body_s}
+            self._deadline = self.loop.call_later(limits_s[owes], self._too_late)
 
     def _too_late(self) -> None:
         """An idle connection is closed; one that owes the rest of something was silent."""
-        if self._owes == "request" and self.cycle is not None and not self.transport.get_write_buffer_size():
+        if self._owes == "next" and not self.transport.get_write_buffer_size():
             self.transport.close()
         else:
             self._guest.was_silent()

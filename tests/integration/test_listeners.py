@@ -445,17 +445,33 @@ async def test_a_header_has_one_deadline_however_it_drips(kind: str, tmp_path: P
         assert place.turned == [DoorRefusal.SILENT]
 
 
-async def test_a_kept_connection_has_the_same_deadline_again(kind: str, tmp_path: Path) -> None:
-    async with served(kind, tmp_path, replace(PATIENT, idle_s=0.3)) as place:
+async def test_a_kept_connection_is_closed_when_nothing_more_comes(kind: str, tmp_path: Path) -> None:
+    async with served(kind, tmp_path, replace(PATIENT, kept_s=0.3)) as place:
         reader, writer = await place.connect()
         writer.write(REQUEST)
         writer.write(REQUEST)
         said = await is_cut_off(reader)
         assert said.count(b"HTTP/1.1 200") == 2
         assert place.turned == []
+
+
+@pytest.mark.parametrize("there_is_an_answer", [False, True])
+async def test_a_further_header_that_has_begun_has_the_deadline_of_the_first(
+    kind: str, tmp_path: Path, there_is_an_answer: bool
+) -> None:
+    async with served(kind, tmp_path, replace(PATIENT, idle_s=0.3)) as place:
         reader, writer = await place.connect()
-        writer.write(REQUEST + b"GET")
-        assert (await is_cut_off(reader)).count(b"HTTP/1.1 200") == 1
+        writer.write(REQUEST if there_is_an_answer else REQUEST + b"GET")
+        if there_is_an_answer:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"GET")
+        assert (await is_cut_off(reader)).count(b"HTTP/1.1 200") == (not there_is_an_answer)
+        assert place.turned == [DoorRefusal.SILENT]
+
+
+async def test_a_connection_is_kept_for_longer_than_clients_keep_theirs() -> None:
+    """httpx keeps one for 5 s, nginx one to its upstream for 60 s."""
+    assert HttpLimits().kept_s > 60
 
 
 async def test_a_body_that_does_not_come_is_waited_for_so_long(kind: str, tmp_path: Path) -> None:
