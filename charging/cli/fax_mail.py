@@ -68,6 +68,7 @@ UNKNOWN_ADDRESS = "its secret fax address is nobody's (any more)"
 NOT_SET_UP = (
     "fax.mail_from_counts is not set in charging.yaml, and it went to no secret address (`charging fax address new`)"
 )
+LEAK_ADVICE = "is its secret address known to others? `charging fax address new {0}` makes another in its place"
 KEPT = "not now; the mail is kept, and is tried again later"
 SYSLOG = Path("/dev/log")
 
@@ -99,9 +100,13 @@ class Payer:
     """Whose fax a mail is."""
 
     account: str
-    language: Language
+    """Where the mail is not known to be one account's: the first of them, which counts its replies."""
+    language: Language | None
+    """``None``: not known."""
     reply_to: str
     """Where a reply goes; empty: nowhere."""
+    said: Words | None = None
+    """What he is told in any case; ``None``: his fax is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +262,8 @@ class Reply:
     """Where the settings name no sender."""
     note: str
     """Of the mail."""
+    account: str
+    """That counts it."""
 
 
 def _letter(data: bytes, sender: str | None, recipient: str) -> Letter | Drop:
@@ -268,9 +275,8 @@ def _letter(data: bytes, sender: str | None, recipient: str) -> Letter | Drop:
 
 def _of_customer(
     client: Client, data: bytes, letter: Letter | Drop, proof: Proof | None
-) -> tuple[Letter, Payer | Words] | Drop:
-    """Who pays for a mail, or what he is told; and the mail with its document, which is looked for in a customer's
-    alone."""
+) -> tuple[Letter, Payer] | Drop:
+    """Who pays for a mail; and the mail with its document, which is looked for in a customer's alone."""
     if isinstance(letter, Drop):
         return letter
     payer = _payer(client, letter, proof)
@@ -291,15 +297,30 @@ def _taken(
         _drop(client, found, tell)
         return None
     letter, payer = found
-    said = _submit(client, letter, payer, mail, tell) if isinstance(payer, Payer) else payer
+    said = payer.said or _submit(client, letter, payer, mail, tell)
     if said is None:
         return None
-    if not client.get(path("mailed-faxes", letter.note))["may_be_answered"]:
-        tell(f"no reply was made: copies of this mail of {letter.sender}'s have been answered often enough")
+    said = _allowed(client, letter, payer, said, tell)
+    if said is None:
         return None
-    to = payer.reply_to if isinstance(payer, Payer) else letter.sender
     own = "" if letter.secret else letter.recipient  # which else would be told to all who see the reply
-    return Reply(said, replace(letter, sender=to), own or FALLBACK_FROM, letter.note)
+    return Reply(said, replace(letter, sender=payer.reply_to), own or FALLBACK_FROM, letter.note, payer.account)
+
+
+def _allowed(client: Client, letter: Letter, payer: Payer, said: Words, tell: Tell) -> Words | None:
+    """The reply; in the place of a day's last one that there will be no more; ``None``: there were enough."""
+    from charging.fax.mailed import REPLIES_A_DAY, Answer
+    from charging.fax.reply import no_more_today
+
+    answer = client.get(path("mailed-faxes", letter.note), {"account": payer.account})["answer"]
+    if answer == Answer.NONE:
+        why = "copies of this mail, or mails of its account today, have been answered often enough"
+        tell(f"no reply was made for account {payer.account}: {why}")
+        return None
+    if answer == Answer.REPLY:
+        return said
+    tell(f"{REPLIES_A_DAY} replies went to account {payer.account} today; {LEAK_ADVICE.format(payer.account)}")
+    return no_more_today(payer.language, REPLIES_A_DAY)
 
 
 def _drop(client: Client, drop: Drop, tell: Tell) -> None:
@@ -310,7 +331,7 @@ def _drop(client: Client, drop: Drop, tell: Tell) -> None:
             client.send("POST", "/dropped-fax-mails", {"reason": drop.reason})
 
 
-def _payer(client: Client, letter: Letter, proof: Proof | None) -> Payer | Words | Drop:
+def _payer(client: Client, letter: Letter, proof: Proof | None) -> Payer | Drop:
     """Who pays, else what becomes of the mail."""
     if letter.secret:
         found = client.get(path("fax-addresses", digest_of(letter.secret)))["items"]
@@ -331,9 +352,9 @@ def _payer(client: Client, letter: Letter, proof: Proof | None) -> Payer | Words
     from charging.ledger.accounts import Language
 
     languages = {Language(one["language"]) for one in found}
-    if len(found) != 1:
-        return words(Wrong.AMBIGUOUS_SENDER, languages.pop() if len(languages) == 1 else None)
-    return Payer(found[0]["account"], languages.pop(), letter.sender)
+    language = languages.pop() if len(languages) == 1 else None
+    said = words(Wrong.AMBIGUOUS_SENDER, language) if len(found) != 1 else None
+    return Payer(found[0]["account"], language, letter.sender, said)
 
 
 def _unproven(client: Client, letter: Letter, proof: Proof) -> str | Drop:
@@ -401,6 +422,7 @@ def _submit(client: Client, letter: Letter, payer: Payer, mail: Mail | None, tel
     from charging.fax.reply import words
 
     account, language = payer.account, payer.language
+    assert language is not None, "it is known whose fax it is"
     number, document = _number(client, letter, tell), letter.document
     if isinstance(number, Wrong):
         return words(number, language)
@@ -465,7 +487,7 @@ def _reply(client: Client, reply: Reply, sender: str, mail: Mail | None, tell: T
 
 def _count(client: Client, reply: Reply) -> None:
     with suppress(ChargingError):  # one more reply is better than none
-        client.send("POST", path("mailed-faxes", reply.note, "replies"))
+        client.send("POST", path("mailed-faxes", reply.note, "replies"), params={"account": reply.account})
 
 
 class _Unreached(ChargingError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -48,6 +49,16 @@ _TOO_LITTLE = {
 }
 
 
+_NO_MORE_TODAY: dict[Language, str] = {
+    Language.NL: "Vandaag hebben wij u {count} keer gemaild dat een fax van u niet is verstuurd. Over verdere krijgt u "
+    "vandaag geen bericht. Waren het uw faxen niet, dan kent iemand anders uw geheime faxadres: vraag ons om een nieuw "
+    "adres, dan werkt het oude niet meer.",
+    Language.EN: "Today we have told you {count} times that a fax of yours was not sent. Of further ones you will not "
+    "be told today. If they were not yours, someone else knows your secret fax address: ask us for a new one, and the "
+    "old one stops working.",
+}
+
+
 class Words(NamedTuple):
     """What a reply says."""
 
@@ -60,9 +71,17 @@ class Words(NamedTuple):
 def words(wrong: Wrong | Obstacle, language: Language | None) -> Words:
     """The words for what is wrong; in both languages where the reader's is not known."""
     dutch, english = OBSTACLES[wrong] if isinstance(wrong, Obstacle) else _WORDS[wrong]
-    paragraphs = [text for one, text in ((Language.NL, dutch), (Language.EN, english)) if language in (None, one)]
-    subject = " / ".join(text for one, text in SUBJECT.items() if language in (None, one))
-    return Words(subject, "\n\n".join(paragraphs) + "\n")
+    return _said({Language.NL: dutch, Language.EN: english}, language)
+
+
+def no_more_today(language: Language | None, count: int) -> Words:
+    """The words of a day's last reply, behind so many others."""
+    return _said({one: text.format(count=count) for one, text in _NO_MORE_TODAY.items()}, language)
+
+
+def _said(texts: Mapping[Language, str], language: Language | None) -> Words:
+    read = [one for one in Language if language in (None, one)]
+    return Words(" / ".join(SUBJECT[one] for one in read), "\n\n".join(texts[one] for one in read) + "\n")
 
 
 def too_little(language: Language, *, pages: str, cost: str, credit: str) -> Words:

@@ -114,7 +114,7 @@ def submitted_to(daemon: Client, letter: Letter, mail: Mail | None = None) -> Wo
     """What the sender is answered, whose From is proven."""
     payer = _payer(daemon, letter, Proof(frozenset(letter.addressed_at), lambda _letter, _waited: ""))
     assert not isinstance(payer, Drop)
-    return payer if isinstance(payer, Words) else _submit(daemon, letter, payer, mail)
+    return payer.said or _submit(daemon, letter, payer, mail)
 
 
 def operator() -> Mail:

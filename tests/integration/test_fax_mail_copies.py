@@ -12,7 +12,7 @@ import pytest
 
 from charging.cli.client import Client, Params
 from charging.cli.fax_mail import TRY_AGAIN, Payer, _payer, _submit
-from charging.fax.mailed import COLLECTION, REPLIES_MAX
+from charging.fax.mailed import COLLECTION, REPLIES_A_DAY, REPLIES_MAX
 from charging.fax.reply import Words
 from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
@@ -135,6 +135,28 @@ def test_copies_of_a_mail_are_answered_three_times(command: Command, monkeypatch
         another = signed(unsigned(Date=format_datetime(datetime.now(UTC) - timedelta(hours=1))), bits=2_048)
         submitted(command, monkeypatch, another, "--reply-by", "smtp")
     assert len(mailbox.got) == REPLIES_MAX + 1
+
+
+def test_who_knows_a_secret_address_does_not_fill_its_customers_mailbox(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each mail that was another got a reply."""
+    mailbox, address = Mailbox(), new_address(command, "anna-1")
+    with mail_server(mailbox) as port:
+        with_mail(command, port)
+        told = [
+            submitted(
+                command,
+                monkeypatch,
+                mail(subject=f"no number, for the time no. {'I' * nth}").as_bytes(),
+                *("--recipient", address, "--sender", "eve@evil.example", "--reply-by", "smtp", "--syslog", "/none"),
+            )
+            for nth in range(REPLIES_A_DAY + 3)
+        ]
+    assert len(mailbox.got) == REPLIES_A_DAY + 1
+    assert "iemand anders uw geheime faxadres" in mailbox.got[-1].get_content()
+    assert not any("geheime faxadres" in one.get_content() for one in mailbox.got[:-1])
+    assert told == [("", "")] * (REPLIES_A_DAY + 3)
 
 
 def test_reply_that_did_not_leave_does_not_count(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from charging.cli.fax_mail import Reply, _reply, _Unreached
 from charging.errors import ChargingError
 from charging.fax import dns_lookup, slow_domains
 from charging.fax.dns_lookup import Dns, Unanswered
-from charging.fax.mailed import REPLIES_MAX
+from charging.fax.mailed import REPLIES_MAX, Answer
 from charging.fax.reply import Words
 from charging.fax.slow_domains import PAUSE_S
 from charging.lab.ports import free_port
@@ -35,11 +35,15 @@ POINTER = "4.0.41.198.in-addr.arpa"
 
 def reply_to(address: str, nth: int = 0) -> Reply:
     read = replace(letter(mail()), sender=address)
-    return Reply(Words("Not sent", "It was not sent.", ""), read, "fax@localhost", note(nth))
+    return Reply(Words("Not sent", "It was not sent.", ""), read, "fax@localhost", note(nth), "anna")
 
 
 def note(nth: int = 0) -> str:
     return f"mail-{nth:032x}"
+
+
+def may_be_answered(daemon: Client, of: str) -> str:
+    return str(daemon.get(f"/mailed-faxes/{of}", {"account": "anna"})["answer"])
 
 
 def by(port: int) -> Mail:
@@ -67,8 +71,8 @@ def test_replies_to_a_domain_that_the_mail_server_waits_for_are_made_one_at_a_ti
             answer(daemon, reply_to("carl@example.nl", 30 + nth), port)
             asyncio.run(rig.clock.advance(PAUSE_S))
     assert mailbox.recipients == ["carl@example.nl"] * REPLIES_MAX
-    assert not daemon.get(f"/mailed-faxes/{note()}")["may_be_answered"], "it comes no more"
-    assert daemon.get(f"/mailed-faxes/{note(20)}")["may_be_answered"]
+    assert may_be_answered(daemon, note()) == Answer.NONE, "it comes no more"
+    assert may_be_answered(daemon, note(20)) == Answer.REPLY
 
 
 class TakesItsTime(Mailbox):
@@ -122,7 +126,7 @@ def test_reply_that_a_mail_server_puts_off_late_counts_as_one_that_it_waits_over
                 answer(daemon, reply_to(SLOW), port)
             assert daemon.send("POST", "/fax-proofs", {"domain": "replies to slow.example"})["may_begin"] != is_counted
             asyncio.run(rig.clock.advance(PAUSE_S))
-    assert daemon.get(f"/mailed-faxes/{note()}")["may_be_answered"] != is_counted
+    assert may_be_answered(daemon, note()) == (Answer.NONE if is_counted else Answer.REPLY)
 
 
 def test_reply_that_a_mail_server_does_not_take_since_it_is_gone_is_the_servers_and_does_not_count(
@@ -133,7 +137,7 @@ def test_reply_that_a_mail_server_does_not_take_since_it_is_gone_is_the_servers_
     for _ in range(REPLIES_MAX):
         with pytest.raises(MailServerTrouble):
             answer(daemon, reply, free_port())
-    assert daemon.get(f"/mailed-faxes/{note()}")["may_be_answered"]
+    assert may_be_answered(daemon, note()) == Answer.REPLY
 
 
 def test_name_server_of_the_address_that_brought_a_mail_is_asked_once_and_counts_against_no_domain(

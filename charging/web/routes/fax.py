@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from charging.fax.desk import FaxCheck, FaxSent, FaxWish, TooLittle
+from charging.fax.mailed import Answer
 from charging.fax.sending import session_of
 from charging.fax.views import FaxView
 from charging.ledger.accounts import Account
@@ -43,6 +44,7 @@ Sending = Annotated[
     ),
 ]
 MailKey = Annotated[str, Path(pattern=r"^mail-[0-9a-f]{32}$", description="under which a mail is noted")]
+Payer = Annotated[str, Query(max_length=100, description="the account that the mail is of")]
 Note = Annotated[
     str,
     Query(
@@ -163,7 +165,13 @@ class DroppedMail(Body):
 class MailedFax(BaseModel):
     """A mail for a fax."""
 
-    may_be_answered: Annotated[bool, Field(description="false: copies of it have been answered often enough")]
+    answer: Annotated[
+        Answer,
+        Field(
+            description="reply; no_more_today: by one that says that there will be none until tomorrow; none: copies "
+            "of it, or mails of the account's on this day, have been answered often enough"
+        ),
+    ]
 
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -294,16 +302,16 @@ async def send_mailed_fax(
 
 
 @by_mail.get("/mailed-faxes/{key}")
-async def show_mailed_fax(service: TheService, key: MailKey) -> MailedFax:
-    """What became of a mail for a fax, as far as it bounds its replies."""
-    return MailedFax(may_be_answered=await service.mailed_faxes.may_be_answered(key))
+async def show_mailed_fax(service: TheService, key: MailKey, account: Payer) -> MailedFax:
+    """What a mail for a fax may be answered."""
+    return MailedFax(answer=await service.mailed_faxes.answer(key, account))
 
 
 @by_mail.post("/mailed-faxes/{key}/replies", status_code=201)
-async def count_reply(service: TheService, key: MailKey) -> MailedFax:
+async def count_reply(service: TheService, key: MailKey, account: Payer) -> MailedFax:
     """A mail for a fax was answered; it is counted."""
-    await service.mailed_faxes.answered(key)
-    return await show_mailed_fax(service, key)
+    await service.mailed_faxes.answered(key, account)
+    return await show_mailed_fax(service, key, account)
 
 
 @by_mail.post("/dropped-fax-mails", status_code=201)

@@ -82,7 +82,7 @@ TRIED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("POST", "/accounts/{account}/fax-address"): ("/accounts/anna/fax-address", {}),
     ("DELETE", "/accounts/{account}/fax-address"): ("/accounts/anna/fax-address", {}),
     ("POST", "/accounts/{account}/mailed-faxes"): ("/accounts/anna/mailed-faxes", {"content": b"%PDF-1.4"}),
-    ("POST", "/mailed-faxes/{key}/replies"): (f"/mailed-faxes/mail-{'0' * 32}/replies", {}),
+    ("POST", "/mailed-faxes/{key}/replies"): (f"/mailed-faxes/mail-{'0' * 32}/replies?account=anna", {}),
     ("POST", "/fax-proofs"): ("/fax-proofs", {"json": {"domain": "example.nl"}}),
     ("POST", "/fax-proofs/ended"): ("/fax-proofs/ended", {"json": {"domain": "example.nl", "took_s": 9}}),
     ("POST", "/dropped-fax-mails"): ("/dropped-fax-mails", {"json": {"reason": "stranger"}}),
