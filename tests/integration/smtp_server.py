@@ -62,6 +62,8 @@ class Mailbox:
     logins: list[str] = field(default_factory=list)
     secured: list[bool] = field(default_factory=list)
     """For each mail, whether it came by TLS."""
+    stalls: int = 0
+    """How often the server has fallen silent."""
 
     async def handle_EHLO(  # noqa: N802  aiosmtpd's names
         self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
@@ -103,6 +105,7 @@ class Mailbox:
 
     async def _answer(self, server: SMTP, what: str | None) -> str | None:
         if what == "stall":
+            self.stalls += 1
             await asyncio.sleep(STALL_S)
         if what == "drop":
             assert isinstance(server.transport, asyncio.Transport)
