@@ -54,7 +54,7 @@ def answered_ms(record: dict[str, str]) -> int:
 async def only_record(lab: Lab) -> tuple[str, dict[str, str]]:
     """Key and fields of the only record there is."""
     box = await eventually(lab.switch.black_box, "a black-box record")
-    assert len(box) == 1
+    assert len(box) == 1, box
     key = next(iter(box))
     return key, await black_box_record(lab, key)
 

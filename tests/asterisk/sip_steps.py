@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from charging.lab import Lab
 from charging.lab.ports import free_port
 from tests.asterisk.parties import operator_sets
 from tests.asterisk.sipp import sipp
-from tests.asterisk.waiting import eventually
+from tests.asterisk.waiting import Value, eventually
 
 CALLER = "<sip:+31201234567@carrier.example>"
 TALKING, ON_HOLD = "sendrecv", "sendonly"
@@ -176,7 +176,7 @@ class Party:
             found = [one for one in self.messages() if not one.was_sent and one.first_line.startswith(begins)]
             return found if len(found) >= times else []
 
-        return (await eventually(there, f"the switch to say {begins}", deadline_s))[-1]
+        return (await self._waits_for(there, f"the switch to say {begins}", deadline_s))[-1]
 
     async def said(self, begins: str, deadline_s: float = 30) -> Told:
         """Wait until SIPp has said something that begins so."""
@@ -184,7 +184,17 @@ class Party:
         async def there() -> Told | None:
             return next((one for one in self.messages() if one.was_sent and one.first_line.startswith(begins)), None)
 
-        return await eventually(there, f"SIPp to say {begins}", deadline_s)
+        return await self._waits_for(there, f"SIPp to say {begins}", deadline_s)
+
+    async def _waits_for(self, look: Callable[[], Awaitable[Value | None]], what: str, deadline_s: float) -> Value:
+        """As :func:`eventually`. Raises AssertionError with what was said until then, and SIPp's own words."""
+        try:
+            return await eventually(look, what, deadline_s)
+        except AssertionError as error:
+            errors = self.trace.with_name("errors")
+            told = [("said  " if one.was_sent else "heard ") + one.first_line for one in self.messages()]
+            words = [errors.read_text(errors="replace")] if errors.exists() else []
+            raise AssertionError("\n".join((str(error), *told, *words))) from None
 
 
 def _micros(stamp: str) -> int:
