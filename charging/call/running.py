@@ -87,15 +87,16 @@ def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> 
         return Step(session, (Tell(told.UnpaidChannelSeen(event.uid)), AskSwitch(everywhere=True)))
     if session.caller_left and event.uid == session.caller_uid:
         session = replace(session, caller_left=False, kept_alone=False)
+    heard = (Tell(told.BridgeJoined(event.technology)),) if event.uid == session.callee_uid else ()
     if not session.anchored:
         joined = replace(session, technology=event.technology, left=None, left_us=None)
-        return Step(replace(joined, check_mono_us=context.now.mono_us))
+        return Step(replace(joined, check_mono_us=context.now.mono_us), heard)
     proven_ms = max(session.proven_ms, _lived_ms(session, event, context))
     joined = replace(session, technology=event.technology, left=None, left_us=None, proven_ms=proven_ms)
     if event.uid != session.callee_uid or session.pending is not None:
-        return Step(joined)
+        return Step(joined, heard)
     joined = replace(joined, check_mono_us=overdue_at(joined, context))
-    return Step(joined, (Tell(told.BridgeJoined(event.technology)), ReadBalances()))
+    return Step(joined, (*heard, ReadBalances()))
 
 
 def _lived_ms(session: Session, event: BridgeEntered, context: Context) -> int:

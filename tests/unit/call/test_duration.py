@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from charging.call.commands import Command, ReadBalances, Tell
 from charging.call.events import BlackBoxRead, SwitchSaid
 from charging.call.finished import contradicting_ms, decide_duration, is_outlived
-from charging.call.model import STEPS_MAX, Proof, Session, State, from_json
-from charging.call.switch_events import BridgeLeft
+from charging.call.model import STEPS_MAX, Pending, Proof, Session, Short, State, from_json
+from charging.call.switch_events import BridgeEntered, BridgeLeft
+from charging.call.told import BridgeJoined
 from charging.clock import Instant
+from charging.ledger.model import Kind, Transfer
 from tests.unit.call.test_table import NOW, POLICY, leg, running, step
 
 
@@ -186,6 +189,23 @@ def test_leg_that_was_seen_in_its_bridge_was_answered_whatever_its_record_says()
     box = BlackBoxRead(True, "CANCEL", by_leg=True)
     duration = decide_duration(seen(50_000), box, NOW.wall_us, POLICY)
     assert (duration.used_ms, duration.proof) == (60_000, Proof.EVENTS)
+
+
+BOOKING = Pending(Transfer("s-1/2/extend", "anna", Kind.EXTEND, NOW.wall_us, ()), (), (), 0, Short.NO, NOW.mono_us)
+
+
+@pytest.mark.parametrize(
+    ("changes", "further"),
+    [({}, (ReadBalances(),)), ({"pending": BOOKING}, ()), ({"anchored": False}, ())],
+    ids=["known", "a booking is under way", "the answer came late"],
+)
+def test_bridge_is_told_of_whatever_else_the_call_waits_for(
+    changes: dict[str, object], further: tuple[Command, ...]
+) -> None:
+    """A busy machine's answer comes late, and its ledger is slow."""
+    entered = BridgeEntered("s-1", "callee", "PJSIP/m", "callee", "b", "simple_bridge", NOW.wall_us)
+    _, commands = step(running(technology="", **changes), entered, NOW, POLICY)
+    assert commands == (Tell(BridgeJoined("simple_bridge")), *further)
 
 
 @pytest.mark.parametrize(
