@@ -41,9 +41,9 @@ from charging.web.token_bounds import NUMBER, beyond, is_its_own
 
 REALM = 'Bearer realm="charging"'
 UPLOADS_MAX = 8
-"""Bodies at a time of operations that have a limit of their own: large ones."""
+"""Bodies on their way at a time, of operations that have a limit of their own: large ones."""
 UPLOADS_MAX_EACH = 2
-"""Of them, of the tokens that are bound to one account."""
+"""Of the tokens that are bound to one account, until they are answered."""
 UPLOADS_RESERVED = 2
 """Of them, for the tokens that are not: the operator's website sends for everyone."""
 
@@ -156,14 +156,19 @@ class Gate:
     async def _pass(
         self, operation: Operation, token: Token, names: Names, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Read the body and hand it on. Only so many large ones are in memory at a time."""
+        """Read the body and hand it on. Only so many large ones are on their way at a time. How many wait to be made
+        ready, and whose are refused, the daemon decides by accounts: none keeps a place here meanwhile."""
+        limit = self._limit(operation, scope)
         if operation.body_bytes is None:
-            await self._hand_on(operation, token, names, scope, receive, send)
+            body = await self._body(scope, receive, limit)
+            await self._hand_on(operation, token, names, body, scope, receive, send)
             return
         if not self._uploads.has_room(token.account):
             raise _crowded()
         with self._uploads.taken(token.account, receive) as place:
-            await self._hand_on(operation, token, names, scope, place.receive, send)
+            body = await self._body(scope, place.receive, limit)
+            place.came()  # also where there is none
+            await self._hand_on(operation, token, names, body, scope, receive, send)
 
     async def _wait(self, account: str, turn: AsyncExitStack) -> None:
         """For the account's turn to be answered."""
@@ -174,9 +179,8 @@ class Gate:
             raise Denied(problem_response(503, "unavailable", hindrance.message, hindrance.advice), Retry_After="1")
 
     async def _hand_on(
-        self, operation: Operation, token: Token, names: Names, scope: Scope, receive: Receive, send: Send
+        self, operation: Operation, token: Token, names: Names, body: bytes, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        body = await self._body(scope, receive, self._limit(operation, scope))
         if why := beyond(token, operation.template, body):
             raise _forbidden(why, "ask the operator")
         async with AsyncExitStack() as turn:
@@ -339,7 +343,7 @@ def _too_many(wait_s: int, detail: str) -> Denied:
 
 
 def _crowded() -> Denied:
-    detail = f"{UPLOADS_MAX} documents, or {UPLOADS_MAX_EACH} of one account, are being taken in now"
+    detail = f"{UPLOADS_MAX} documents, or {UPLOADS_MAX_EACH} of this account, are being taken in now"
     return Denied(problem_response(503, "unavailable", detail, "send it again in a moment"), Retry_After="5")
 
 

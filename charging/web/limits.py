@@ -39,9 +39,14 @@ class Place:
         self._wait: asyncio.Timeout | None = None
 
     @property
+    def is_whole(self) -> bool:
+        """Whether nothing more of the body is to come."""
+        return self._whole_us is not None
+
+    @property
     def is_waiting(self) -> bool:
-        """Whether more of the body is to come."""
-        return self._wait is not None and self._whole_us is None
+        """Whether more of the body is waited for."""
+        return self._wait is not None and not self.is_whole
 
     def late_us(self) -> float:
         """By how many microseconds the body takes longer than the least pace allows."""
@@ -54,9 +59,14 @@ class Place:
             message = await self._receive()
         self._wait = None
         self._bytes += len(message.get("body", b""))
-        if self._whole_us is None and not message.get("more_body", False):
-            self._whole_us = self._clock.now().mono_us
+        if not message.get("more_body", False):
+            self.came()
         return message
+
+    def came(self) -> None:
+        """Nothing more of the body is to come: another's may, whatever is done with this one."""
+        if self._whole_us is None:
+            self._whole_us = self._clock.now().mono_us
 
     def give_way(self) -> None:
         """End the body that is waited for."""
@@ -66,9 +76,10 @@ class Place:
 
 
 class Places:
-    """How many bodies may be taken in at a time, in all and of each key. Who finds none free takes that of the key
+    """How many bodies may be on their way at a time, in all and of each key. Who finds none free takes that of the key
     whose bodies have been late most, if that is `SLOW_S` more than his own have: so whoever is slow keeps out none but
-    his own, also with several accounts, and however often he begins again."""
+    his own, also with several accounts, and however often he begins again. What is done with a body that is whole may
+    take minutes; meanwhile it keeps out none but its own key's."""
 
     def __init__(self, clock: Clock, most: int, each: int, reserve: int = 0) -> None:
         """``reserve``: so many are left to an empty key."""
@@ -99,7 +110,7 @@ class Places:
             self._lately.note(key, int(mine.late_us()), self._clock.now().mono_us)
 
     def _is_free(self, key: str) -> bool:
-        return len(self._taken) < self._most - (self._reserve if key else 0)
+        return sum(not one.is_whole for one in self._taken) < self._most - (self._reserve if key else 0)
 
     def _who_goes(self, key: str) -> Place | None:
         slow = [one for one in self._taken if one.key and one.is_waiting and one.late_us() > 0]

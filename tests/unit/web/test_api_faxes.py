@@ -203,19 +203,42 @@ async def test_busy_lines_say_so_and_when_to_ask_again(office: FaxDoor) -> None:
 
 
 async def test_so_many_documents_are_taken_in_at_a_time_and_no_more(office: FaxDoor) -> None:
-    taken = Held()
-    office.desk.papers, office.desk.at_once = taken, 2 * UPLOADS_MAX + 2
-    waiting = [asyncio.create_task(office.upload(201, b"x", key=f"k{number}")) for number in range(UPLOADS_MAX)]
-    await eventually(lambda: taken.count == UPLOADS_MAX, "all are taken in")
+    begun, over = 0, asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        nonlocal begun
+        yield b"x"
+        begun += 1
+        await over.wait()
+
+    office.desk.at_once = 2 * UPLOADS_MAX + 2
+    sent = [asyncio.create_task(office.upload(201, slow(), key=f"k{number}")) for number in range(UPLOADS_MAX)]
+    await eventually(lambda: begun == UPLOADS_MAX, "all are on their way")
     crowded = await office.upload(503, key="one-more")
     assert (crowded.json()["detail"], crowded.headers["retry-after"]) == (
-        "8 documents, or 2 of one account, are being taken in now",
+        "8 documents, or 2 of this account, are being taken in now",
         "5",
     )
     await office.door("read", "GET", FAXES)
-    taken.go.set()
-    await asyncio.gather(*waiting)
+    over.set()
+    await asyncio.gather(*sent)
     await office.upload(201, b"x", key="one-more")
+
+
+@pytest.mark.parametrize("document", [b"x", None])
+async def test_documents_that_are_being_made_ready_keep_nobody_elses_out(
+    office: FaxDoor, document: bytes | None
+) -> None:
+    """A few accounts' documents that take a minute each kept every other customer's out. ``None``: there is none, and
+    it waits for its account's turn all the same."""
+    taken = Held()
+    office.desk.papers, office.desk.at_once = taken, 2 * UPLOADS_MAX + 2
+    held = [asyncio.create_task(office.upload(201, document, key=f"k{number}")) for number in range(UPLOADS_MAX)]
+    await eventually(lambda: taken.count == UPLOADS_MAX, "all are being made ready")
+    held.append(asyncio.create_task(office.upload(201, b"x", key="one-more")))
+    await eventually(lambda: taken.count == UPLOADS_MAX + 1, "so is one more")
+    taken.go.set()
+    await asyncio.gather(*held)
 
 
 async def test_a_token_of_one_account_leaves_the_others_their_places(office: FaxDoor) -> None:

@@ -179,11 +179,15 @@ async def test_who_begins_again_is_as_late_as_he_was(sent: Send) -> None:
     assert not any(places.has_room(key) for key in ("a", "b")), "nobody makes room for who was late"
 
 
-async def test_a_body_that_is_whole_and_one_of_the_operators_make_no_room(sent: Send) -> None:
+async def test_a_body_that_is_whole_keeps_out_its_own_keys_alone_and_one_of_the_operators_makes_no_room(
+    sent: Send,
+) -> None:
     clock = FakeClock()
-    places = Places(clock, 3, 1)
+    places = Places(clock, 2, 1)
     whole, ours = await sent(places, "a"), await sent(places, "")
+    assert (places.has_room("a"), places.has_room("b")) == (False, False)
     await whole.come(1, more=False)
+    assert (places.has_room("a"), places.has_room("b")) == (False, True)
     slow = await sent(places, "b")
     await clock.advance(100)
     await sent(places, "c")
