@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,47 @@ async def urgent_message(box: Path) -> AsyncIterator[None]:
         message.unlink()
 
 
+@contextlib.asynccontextmanager
+async def reception(lab: Lab, tmp_path: Path, goes_on: str) -> AsyncIterator[Engine]:
+    """The operator's own voicemail.conf lets callers press 0, and ``goes_on`` is what becomes of them."""
+    async with (
+        edited(lab, Edit("extensions.conf", "[trunk]", f"{RECEPTION.format(goes_on)}[trunk]")),
+        edited(lab, Edit("voicemail.conf", "[general]", "[general]\noperator = yes\nexitcontext = reception")),
+        engine(lab, tmp_path, plan="voice_free", forward_to=mobile.busy(), others=1) as live,
+    ):
+        await live.daemon.patch("/numbers/+31850000002", {"forward_to": mobile.answers()})
+        yield live
+
+
+def _box(lab: Lab) -> Path:
+    return lab.switch.folder / f"spool/voicemail/charging/{NUMBER[1:]}"
+
+
+async def _goes_on_to_the_operator(live: Engine, goes_on: str, *, saves: bool = True) -> Call:
+    """A caller who has spoken: Asterisk asks him whether to keep what was said. He is there when this returns."""
+    box = _box(live.lab)
+    call = await live.call()
+    await live.heard("voicemail_reserved", deadline_s=30)
+    await call.wait_state(CallState.ANSWERED, 30)
+    await call.press("#", on_mobile=False)
+
+    async def is_recorded(by: Path = box) -> bool:  # Asterisk writes two seconds at a time
+        return any(one.stat().st_size >= 64_000 for one in by.glob("tmp/*.wav"))  # noqa: ASYNC240
+
+    await eventually(is_recorded, "four seconds to be recorded", 40)
+    await call.press("01" if saves else "00", on_mobile=False)
+
+    async def is_there() -> bool:
+        if goes_on == ANOTHER_SUBSCRIBER:
+            return bool(live.daemon.events("call_answered"))
+        if goes_on == OWN_BOX:
+            return await is_recorded(box.parent.parent / "default/200")
+        return any(one["Context"] == "reception" for one in await live.lab.switch.channels())
+
+    await eventually(is_there, "the receptionist", 40)
+    return call
+
+
 @pytest.mark.parametrize(
     ("saves", "pieces", "goes_on"),
     [
@@ -123,41 +165,44 @@ async def urgent_message(box: Path) -> AsyncIterator[None]:
 async def test_r3_message_is_charged_though_its_caller_goes_on_to_the_operator(
     lab: Lab, tmp_path: Path, saves: bool, pieces: int, goes_on: str
 ) -> None:
-    """Where the operator's own voicemail.conf lets callers press 0: Asterisk asks whether to keep what was said."""
-    box = lab.switch.folder / f"spool/voicemail/charging/{NUMBER[1:]}"
-    async with (
-        urgent_message(box),
-        edited(lab, Edit("extensions.conf", "[trunk]", f"{RECEPTION.format(goes_on)}[trunk]")),
-        edited(lab, Edit("voicemail.conf", "[general]", "[general]\noperator = yes\nexitcontext = reception")),
-        engine(lab, tmp_path, plan="voice_free", forward_to=mobile.busy(), others=1) as live,
-    ):
-        await live.daemon.patch("/numbers/+31850000002", {"forward_to": mobile.answers()})
+    box = _box(lab)
+    async with urgent_message(box), reception(lab, tmp_path, goes_on) as live:
         before = len(list(box.glob("INBOX/*.txt")))
-        call = await live.call()
-        await live.heard("voicemail_reserved", deadline_s=30)
-        await call.wait_state(CallState.ANSWERED, 30)
-        await call.press("#", on_mobile=False)
-
-        async def is_recorded(by: Path = box) -> bool:  # Asterisk writes two seconds at a time
-            return any(one.stat().st_size >= 64_000 for one in by.glob("tmp/*.wav"))  # noqa: ASYNC240
-
-        await eventually(is_recorded, "four seconds to be recorded", 40)
-        await call.press("01" if saves else "00", on_mobile=False)
-
-        async def is_there() -> bool:
-            if goes_on == ANOTHER_SUBSCRIBER:
-                return bool(live.daemon.events("call_answered"))
-            if goes_on == OWN_BOX:
-                return await is_recorded(box.parent.parent / "default/200")
-            return any(one["Context"] == "reception" for one in await lab.switch.channels())
-
-        await eventually(is_there, "the receptionist", 40)
+        call = await _goes_on_to_the_operator(live, goes_on, saves=saves)
         await call.hang_up()
         await call.wait_end(20)
         calls = await live.cdrs(2 if goes_on == ANOTHER_SUBSCRIBER else 1)
         (cdr,) = [one for one in calls if one["service"] == "voicemail"]
         assert cdr["messages"] == pieces
         assert len(list(box.glob("INBOX/*.txt"))) - before == pieces
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT - pieces * PRICE
+
+
+@pytest.mark.parametrize(
+    ("goes_on", "folder", "pieces"),
+    [(OWN_BOX, "Old", 1), (OWN_BOX, "Deleted", 1), (TALKS, "Old", 1), (TALKS, "", 1), (OWN_BOX, "", 0)],
+)
+async def test_r3_message_that_is_listened_to_while_its_caller_talks_to_the_operator_is_charged(
+    lab: Lab, tmp_path: Path, goes_on: str, folder: str, pieces: int
+) -> None:
+    """It is moved, and its name goes to another, a short one; without a folder it is deleted for good: nothing tells
+    then that it was left, if VoiceMail has named another message since."""
+    box = _box(lab)
+    async with reception(lab, tmp_path, goes_on) as live:
+        call = await _goes_on_to_the_operator(live, goes_on)
+        newest = max(box.glob("INBOX/*.txt"))
+        text = newest.read_text()
+        category = re.search("^category=.+$", text, re.M)
+        assert category is not None
+        there = box / (folder or "Old")
+        there.mkdir(exist_ok=True)
+        if folder:
+            (there / f"msg{len(list(there.glob('*.txt'))):04}.txt").write_text(text)
+        newest.write_text(re.sub("duration=.*", "duration=1", text.replace(category[0], "category=x")))
+        await call.hang_up()
+        await call.wait_end(20)
+        assert (await live.cdr())["messages"] == pieces
         await live.nothing_reserved()
         assert await live.posted() == CREDIT - pieces * PRICE
 
