@@ -19,10 +19,8 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unicodedata import category
-
-import jinja2
 
 from charging.clock import MICROSECONDS
 from charging.errors import ChargingError
@@ -33,6 +31,9 @@ from charging.notify.settings import Mail
 from charging.pricing.money import CENT
 from charging.pricing.rate import ceil_div
 from charging.records import dataclass
+
+if TYPE_CHECKING:
+    import jinja2  # read with the first mail: a start has calls to see to before
 
 SHIPPED = Path(__file__).parent / "templates"
 TEXT_WIDTH = 72
@@ -73,9 +74,9 @@ class Templates:
 
     def __init__(self, operator: Operator, own: Path | None = None) -> None:
         """``own``: the operator's folder, whose files go before the shipped ones."""
-        folders = [SHIPPED] if own is None else [own, SHIPPED]
+        self._folders = [SHIPPED] if own is None else [own, SHIPPED]
         self._operator = operator
-        self._environments = {language: _environment(folders, language) for language in Language}
+        self._environments: dict[Language, jinja2.Environment] = {}
 
     def render(self, notice: Notice) -> Rendered:
         """The words of a notice. Raises TemplateError."""
@@ -90,7 +91,11 @@ class Templates:
         return Rendered(subject, text, html.strip() + "\n")
 
     def _rendered(self, language: Language, name: str, given: dict[str, object]) -> str:
+        import jinja2
+
         path = f"{language}/{name}"
+        if language not in self._environments:
+            self._environments[language] = _environment(self._folders, language)
         try:
             return self._environments[language].get_template(path).render(given)
         except jinja2.TemplateSyntaxError as error:
@@ -113,6 +118,8 @@ def problems(templates: Templates) -> Iterator[str]:
 
 
 def _environment(folders: list[Path], language: Language) -> jinja2.Environment:
+    import jinja2
+
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folders),
         undefined=jinja2.StrictUndefined,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def load_tariff(path: Path, *, deck_reader: DeckReader = read_deck, data: bytes 
     Raises :class:`ConfigError` with every problem found.
     """
     data = _read(path) if data is None else data
-    document = parse_document(data, str(path), max_bytes=MAX_TARIFF_BYTES)
+    document = _parsed(data, str(path))
     problems = list(misfits(document))
     base = path.resolve().parent
     decks = _decks(deck_files(document, base), deck_reader, problems)
@@ -74,10 +75,16 @@ def digest_of(files: Iterable[bytes]) -> str:
 def files_of(path: Path) -> tuple[Path, ...]:
     """The tariff file and the decks that it names, as far as it can be read: the files that an edit may change."""
     try:
-        document = parse_document(_read(path), str(path), max_bytes=MAX_TARIFF_BYTES)
+        document = _parsed(_read(path), str(path))
     except ConfigError:
         return (path,)
     return (path, *deck_files(document, path.resolve().parent))
+
+
+@lru_cache(1)
+def _parsed(data: bytes, file: str) -> Document:
+    """A start asks three times for what stands in one file, while running calls wait."""
+    return parse_document(data, file, max_bytes=MAX_TARIFF_BYTES)
 
 
 def _read(path: Path) -> bytes:
