@@ -26,6 +26,7 @@ from charging.clock import Instant, iso
 from charging.ledger.balances import PROMO, is_money
 from charging.pricing.money import format_euro
 from charging.pricing.packs import PACK
+from charging.pricing.rate import seconds_of
 
 # --- how long it lasted -----------------------------------------------------------------------------------------
 
@@ -40,7 +41,7 @@ def decide_duration(session: Session, box: BlackBoxRead, now_wall_us: int, polic
     if is_outlived(session, box, policy):
         box = NO_RECORD
     used_ms, proof = _evidence(session, box, policy)
-    billed_s = -(-max(0, used_ms - policy.answer_tolerance_ms) // 1000)
+    billed_s = seconds_of(used_ms, policy.answer_tolerance_ms)
     overrun_s = max(0, billed_s - session.covered_s)
     ended_us = _ended_us(session, box, used_ms, proof, now_wall_us)
     return Duration(used_ms, billed_s - overrun_s, overrun_s, proof, ended_us)

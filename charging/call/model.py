@@ -47,7 +47,8 @@ class Policy:
     warn_before_s: int = 60
     """At most ``horizon_s``: a call knows its own end that early, because it has reserved that far."""
     answer_tolerance_ms: int = 200
-    """Comes off a call's length before rounding up, for the switch's own lateness in cutting."""
+    """Comes off a call's length before rounding up, for the switch's own lateness in cutting; not off its first
+    second."""
     ring_s: int = 30
     setup_timeout_s: int = 10
     """How long after a decision its dialling must have begun, before the switch is asked."""

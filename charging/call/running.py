@@ -60,6 +60,7 @@ from charging.call.model import Context, Policy, Session, Short, State
 from charging.call.switch_events import BridgeEntered, ChannelReplaced, DialEnded, TransferKind, TransferSeen
 from charging.clock import MICROSECONDS, parted_us
 from charging.ledger.model import CREDIT
+from charging.pricing.rate import seconds_of
 from charging.records import replace
 
 ANSWER_MAX_S = 10
@@ -482,7 +483,7 @@ def balances_read(session: Session, event: BalancesRead, context: Context) -> St
         return Step(session)
     if not session.held:  # not even its place among the account's calls: the ledger does not know the session
         return reassert_within(session, event.balances, context)
-    used_s = -(-max(0, session.proven_ms - policy.answer_tolerance_ms) // 1000) if session.confirmed else 0
+    used_s = seconds_of(session.proven_ms, policy.answer_tolerance_ms) if session.confirmed else 0
     elapsed_s = session.elapsed_ms(context.now.mono_us) // 1000
     extension = extend(session, event.balances, used_s, elapsed_s + policy.reach_s)
     if event.looks and extension.covered_s <= session.covered_s:

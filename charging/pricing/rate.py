@@ -69,6 +69,13 @@ def ceil_div(n: int, d: int) -> int:
     return -(-n // d)
 
 
+def seconds_of(used_ms: int, tolerance_ms: int) -> int:
+    """The seconds of a call that was talked for so many milliseconds: each that has begun, less the tolerance. The
+    first is one whatever the tolerance: who answers and hangs up at once, a hundred times a minute, has a carrier paid
+    for each answer."""
+    return max(min(1, used_ms), ceil_div(used_ms - tolerance_ms, 1000))
+
+
 def round_div(n: int, d: int, rounding: Rounding) -> int:
     """``n / d`` rounded as named; ``n`` is not negative and ``d`` is positive."""
     assert n >= 0, n

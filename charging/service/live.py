@@ -15,7 +15,7 @@ from charging.errors import LedgerError
 from charging.ledger.balances import divided, held_rooms
 from charging.ledger.model import OpenSession
 from charging.ledger.port import Store
-from charging.pricing.rate import bundle_use, charge, consumed
+from charging.pricing.rate import bundle_use, charge, consumed, seconds_of
 from charging.records import dataclass
 from charging.service.actor import actor
 from charging.service.changes import Act, Changes
@@ -116,7 +116,7 @@ def call_view(session: Session, now: Instant, watched: bool, posted: Mapping[str
     charged if it ended now, less the tolerance of ``tolerance_ms``. Pure."""
     until = now if session.left is None else session.left
     elapsed_ms = session.elapsed_ms(until.mono_us)
-    used_s = max(session.fixed_s, -(-max(0, elapsed_ms - tolerance_ms) // 1000))
+    used_s = max(session.fixed_s, seconds_of(elapsed_ms, tolerance_ms))
     used = consumed(session.rate, session.start_us, session.funding, used_s)
     cost = charge(session.rate, session.start_us, used)
     free = bundle_use(used)

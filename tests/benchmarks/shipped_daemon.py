@@ -211,7 +211,7 @@ def _wrong(call: PlayedCall, cdr: dict[str, Any] | None) -> Iterator[str]:
             yield f"{call.session}: talked {call.used_ms} ms and has no CDR"
         return
     overrun_s = cdr["overrun_s"] if call.was_cut else 0  # by a switch that cut late, which no customer pays
-    billed_s = -(-max(0, call.used_ms - TOLERANCE_MS) // 1000) - overrun_s
+    billed_s = max(min(1, call.used_ms), -(-(call.used_ms - TOLERANCE_MS) // 1000)) - overrun_s
     expected = {"used_ms": call.used_ms, "billed_s": billed_s, "overrun_s": overrun_s}
     found = {name: cdr[name] for name in expected}
     cost, wanted = parse_euro(cdr["cost"]), -(-billed_s // 60) * PRICE_A_MINUTE

@@ -149,7 +149,7 @@ class Inspector:
         daemon = next(iter(self._city.of(caller.switch)))
         view = await daemon.service.balances.view(caller.account)
         assert isinstance(view, BalanceView)
-        billed_s = max(0, -(-(talked_ms - TOLERANCE_MS) // 1000))
+        billed_s = max(min(1, talked_ms), -(-(talked_ms - TOLERANCE_MS) // 1000))
         cost = self._cost(stored["rate"].get("tariff_revision", ""), billed_s, 0)
         balances = (await self._city.store.balances(caller.account)).items()
         today = local_day(self._city.clock.now().wall_us)
@@ -289,7 +289,7 @@ class Inspector:
         call = caller.talked
         if call is None or call.answered is None:
             return
-        due_s = max(0, -(-(call.true_ms - TOLERANCE_MS) // 1000))
+        due_s = max(min(1, call.true_ms), -(-(call.true_ms - TOLERANCE_MS) // 1000))
         cdr = cdrs.get(call.session)
         if cdr is None and caller.forgotten:
             self._city.counts["call lost by the ledger"] += 1

@@ -24,6 +24,7 @@ from charging.pricing.rate import (
     consumed,
     cost_of_seconds,
     only_rounding_pays,
+    seconds_of,
 )
 from charging.records import Codec
 from tests.fakes import reference_rater as reference
@@ -408,3 +409,12 @@ def test_a_band_that_was_stored_before_bands_had_fees_has_its_rates() -> None:
     assert stored["bands"][0].pop() is None
     del stored["fee_with_call"], stored["ends_at_max"]
     assert codec.load(json.dumps(stored)) == one
+
+
+@pytest.mark.parametrize(
+    ("used_ms", "seconds"), [(0, 0), (1, 1), (200, 1), (1200, 1), (1201, 2), (60_200, 60), (60_201, 61)]
+)
+def test_a_call_uses_each_second_that_has_begun_less_the_tolerance_and_always_its_first(
+    used_ms: int, seconds: int
+) -> None:
+    assert seconds_of(used_ms, 200) == seconds
