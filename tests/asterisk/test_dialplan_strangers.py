@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -11,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from charging.lab import Lab, mobile
-from tests.asterisk.parties import NUMBER, decide, forward, operator_adds, operator_sets
+from tests.asterisk.parties import NUMBER, NUMBER_WITHOUT_MAILBOX, decide, forward, operator_adds, operator_sets
 from tests.asterisk.raw_call import RawCall, raw_call
 from tests.asterisk.raw_sip import Asked, stranger
 from tests.asterisk.stub_agi import StubAgi, serving
@@ -193,21 +194,81 @@ async def test_whoever_is_put_in_the_place_of_a_caller_at_voicemail_keeps_that_p
         await lab.switch.cli("module unload res_pjsip_refer.so")
 
 
-async def test_who_leaves_voicemail_for_another_extension_gives_his_place_back(lab: Lab) -> None:
-    """By a key (operator, exitcontext) or a redirection: three who did kept a mailbox from all for five minutes."""
+async def test_strangers_who_call_a_mailbox_in_the_same_instant_find_room_for_one(lab: Lab) -> None:
     async with (
         operator_sets(lab, "CHARGING_VOICEMAIL_A_MAILBOX", "1"),
         serving(StubAgi({"incoming": decide("voicemail")}), lab.agi_port),
-        raw_call(lab, NUMBER, caller=number_of_caller(1)) as first,
+        contextlib.AsyncExitStack() as strangers,
     ):
-        await first.is_answered("INVITE", 200)
+        calls = [raw_call(lab, NUMBER, caller=number_of_caller(nth)) for nth in range(6)]
+        there = await asyncio.gather(*(strangers.enter_async_context(one) for one in calls))
+        said = await asyncio.gather(*(one.is_answered("INVITE", 200, 486) for one in there))
+    assert sorted(said) == [200, 486, 486, 486, 486, 486]
+
+
+async def test_a_caller_waits_for_another_who_is_just_being_given_a_place(lab: Lab) -> None:
+    """Both would be given the same one. If that goes on, he finds it busy."""
+    looks = "looks", f"Set(GROUP(charging-taking)={NUMBER[1:]})", "Wait(60)"
+
+    async def is_looking() -> bool:
+        return "charging-taking" in await lab.switch.cli("group show channels")
+
+    async with (
+        operator_adds(lab, *looks),
+        serving(StubAgi({"incoming": decide("voicemail")}), lab.agi_port),
+        raw_call(lab, "looks"),
+    ):
+        await eventually(is_looking, "the other to look")
+        assert not await is_taken_by_voicemail(lab, number_of_caller(1))
+        await lab.switch.cli("channel request hangup all")
+        await eventually(lambda: is_taken_by_voicemail(lab, number_of_caller(2)), "his turn")
+
+
+async def _sent_on(lab: Lab, caller: str, context: str, extension: str) -> None:
+    """From voicemail, as by a key (operator, exitcontext)."""
+    others = await lab.switch.channels()  # those of tests before may go later
+    (channel,) = [one["Channel"] for one in others if f":{one['CallerIDNum']}@" in caller]
+    there = {"Context": context, "Exten": extension, "Priority": "1"}
+    await lab.switch.action("Redirect", {"Channel": channel, **there})
+
+
+@contextlib.asynccontextmanager
+async def _one_at_voicemail(lab: Lab, caller: str) -> AsyncIterator[RawCall]:
+    async with (
+        operator_sets(lab, "CHARGING_VOICEMAIL_A_MAILBOX", "1"),
+        serving(StubAgi({"incoming": decide("voicemail")}), lab.agi_port),
+        raw_call(lab, NUMBER, caller=caller) as call,
+    ):
+        await call.is_answered("INVITE", 200)
         assert not await is_taken_by_voicemail(lab, number_of_caller(8))
-        others = await lab.switch.channels()  # those of tests before may go later
-        (channel,) = [one["Channel"] for one in others if f":{one['CallerIDNum']}@" in number_of_caller(1)]
-        elsewhere = {"Context": "charging-elsewhere", "Exten": "leg", "Priority": "1"}
-        await lab.switch.action("Redirect", {"Channel": channel, **elsewhere})
+        yield call
+
+
+async def test_who_leaves_voicemail_for_another_extension_gives_his_place_back(lab: Lab) -> None:
+    """Three who did kept a mailbox from all for five minutes."""
+    async with _one_at_voicemail(lab, number_of_caller(1)) as first:
+        await _sent_on(lab, number_of_caller(1), "charging-elsewhere", "leg")
         await eventually(lambda: _hung_up(first), "the first call to be over")
         await eventually(lambda: is_taken_by_voicemail(lab, number_of_caller(9)), "room for the next caller")
+
+
+async def test_who_talks_on_to_the_operator_keeps_a_mailbox_no_longer_than_a_message_takes(lab: Lab) -> None:
+    """By what Asterisk counts of a channel, he kept it for as long as he talked."""
+    talks = "charging-rehearsal", "caller"
+    async with (
+        operator_sets(lab, "CHARGING_VOICEMAIL_S", "15"),
+        _one_at_voicemail(lab, number_of_caller(1)) as first,
+    ):
+        await _sent_on(lab, number_of_caller(1), *talks)
+        await eventually(lambda: is_taken_by_voicemail(lab, number_of_caller(9)), "room for the next caller", 60)
+        assert not await _hung_up(first)
+
+
+async def test_who_comes_from_voicemail_to_another_number_gives_his_place_back_at_once(lab: Lab) -> None:
+    async with _one_at_voicemail(lab, number_of_caller(1)) as first:
+        await _sent_on(lab, number_of_caller(1), "charging-incoming", NUMBER_WITHOUT_MAILBOX)
+        await eventually(lambda: is_taken_by_voicemail(lab, number_of_caller(9)), "room for the next caller", 15)
+        assert not await _hung_up(first)
 
 
 @pytest.mark.parametrize(
