@@ -218,7 +218,7 @@ async def test_a_process_of_the_api_whose_loop_stands_is_ended_and_started_anew(
     program = ("sh", "-c", f"echo $$ >>{pids}; for i in 1 2 3 4; do echo alive; sleep 0.4; done; kill -STOP $$")
     keeping = asyncio.create_task(app_api.keep_api(config, SystemClock(), lambda front, why: None, program))
     await eventually(lambda: is_served(port), "it is listened on")
-    await eventually(lambda: pids.exists() and len(pids.read_text().split()) == 2, "a second one is started")
+    await eventually(lambda: pids.exists() and len(pids.read_text().split()) >= 2, "a second one is started")
     first = int(pids.read_text().split()[0])
     assert not is_there(first)
     keeping.cancel()
@@ -234,7 +234,8 @@ async def test_a_process_of_the_api_that_others_keep_from_the_processor_is_not_f
     port = free_port()
     config = load_config(place_with(tmp_path, f"api: {{port: {port}}}\n").config, {"TEST_AMI_SECRET": "x"})
     spoken = tmp_path / "spoken"
-    program = ("sh", "-c", f"echo alive; sleep 3; touch {spoken}; cat >/dev/null")
+    silence = f"sleep 1.5; touch {spoken}; exec cat >/dev/null" if starved else "exec sleep 600"
+    program = ("sh", "-c", f"echo alive; {silence}")
     keeping = asyncio.create_task(app_api.keep_api(config, SystemClock(), lambda front, why: None, program))
     await eventually(lambda: is_served(port), "it is listened on")
     with capture_logs() as logs:
