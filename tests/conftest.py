@@ -40,6 +40,14 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _garbage_is_its_own() -> Iterator[None]:
+    """What a file's tests have left open is told as the fault of its last test. It would else be that of whichever test
+    of whichever file runs when Python next looks for garbage: one that fails by chance, and passes alone."""
+    yield
+    gc.collect()
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()

@@ -150,7 +150,7 @@ async def test_r13_a_missed_call_is_in_the_store_before_the_caller_is_turned_awa
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("charging.app_notices.RECORD_S", 3600)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await desk.notices.missed(missed())
     assert await desk.recorded()
 

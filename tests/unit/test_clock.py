@@ -121,14 +121,14 @@ async def test_each_of_many_has_its_deadline_from_when_it_began_and_those_that_a
         deadlines.begin(one)
     deadlines.end("over")
     deadlines.end("never begun")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await came.wait()
     assert late == ["first", "second"]
     came.clear()
     late.clear()
     deadlines.begin("third")
     deadlines.begin("fourth")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await came.wait()
     assert late == ["third", "fourth"], "its timer goes on after a rest"
 
@@ -145,7 +145,7 @@ async def test_a_deadline_that_has_ended_another_of_the_same_moment_is_the_only_
     deadlines = Deadlines(0.0, is_late)
     deadlines.begin("first")
     deadlines.begin("second")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await came.wait()
     await asyncio.sleep(0)
     assert late == ["first"]
@@ -165,7 +165,7 @@ async def test_one_that_begins_again_has_the_whole_time_again() -> None:
     deadlines.end("one")
     again = loop.time()
     deadlines.begin("one")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await late.wait()
     assert at[0] >= again + 0.05
 
@@ -180,7 +180,7 @@ def test_what_a_loop_that_is_over_has_left_keeps_no_deadline_of_the_next_from_pa
         came = asyncio.Event()
         told.append(came.set)
         deadlines.begin("second")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await came.wait()
 
     def is_late(one: str) -> None:

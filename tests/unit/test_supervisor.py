@@ -20,7 +20,7 @@ from tests.fakes.clock import FakeClock, settle
 def heard(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
-        listener.settimeout(5)
+        listener.settimeout(60)
         yield listener
 
 
@@ -37,7 +37,7 @@ def test_a_socket_without_a_file_is_reached(tmp_path: Path) -> None:
     name = f"\0charging-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(name)
-        listener.settimeout(5)
+        listener.settimeout(60)
         Supervisor({"NOTIFY_SOCKET": name.replace("\0", "@")}).tell(STOPPING=1)
         assert listener.recv(1000) == b"STOPPING=1"
 

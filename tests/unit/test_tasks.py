@@ -282,8 +282,8 @@ async def test_who_waits_for_the_first_of_some_goes_on_with_it_and_the_others_ar
     await settle()
     assert not waiting.done()
     first.set()
-    await asyncio.wait_for(waiting, 5)
-    await asyncio.wait_for(broken_off.wait(), 5)
+    await asyncio.wait_for(waiting, 60)
+    await asyncio.wait_for(broken_off.wait(), 60)
 
 
 async def test_who_is_told_to_stop_while_he_waits_for_the_first_of_some_breaks_all_off() -> None:

@@ -266,7 +266,7 @@ async def test_document_has_so_long_for_all_programs_together(tmp_path: Path, mo
     monkeypatch.setattr(convert, "DOCUMENT_S", 0.01)
     room = convert.Room(tmp_path)
     room.furnish(pdf(1))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         refused = await convert.convert(room, 3)
     assert isinstance(refused, Refused)
     assert (refused.code, refused.obstacle) == (Code.INVALID, Obstacle.UNREADABLE)

@@ -39,7 +39,7 @@ class Fake:
         self.open = False
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 async def test_client_that_was_given_up_is_closed_again_when_its_last_user_has_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -115,7 +115,7 @@ READINGS: dict[str, Callable[[Store], Awaitable[object]]] = {
 }
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("reading", READINGS)
 async def test_who_asks_while_thousands_of_records_are_read_waits_for_one_request_of_them_at_most(
     monkeypatch: pytest.MonkeyPatch, reading: str
