@@ -22,7 +22,7 @@ from charging.lab.lab import Lab
 from charging.lab.ports import free_port
 from charging.lab.process import DIE_WITH_OWNER, POLL_S
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 
 SETTINGS = """\

@@ -23,6 +23,7 @@ from charging.ledger.balances import bundle, grant
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.ledger.sqlite.store import SqliteStore
 from charging.pricing.money import parse_euro
+from tests.asterisk.parties import operator_sets
 from tests.asterisk.warm_daemon import WarmDaemon, charging
 
 NUMBER = "+31850000001"
@@ -35,6 +36,10 @@ MONTH_S = 60
 MEASURES_APART_S = 1.0
 """By how much two measures of one conversation may differ: each end stamps its answer and its hang-up once a busy
 machine lets it. A second that is lost, or charged without a conversation, comes as a tick: two at least."""
+
+PATIENT_S = 60
+"""So long the dialplan waits for an answer, and so does the daemon: on a busy machine one takes longer than the three
+seconds that ship, and the fallback, which takes the call then, is another story."""
 
 POLICY = {"tick_s": 2, "horizon_s": 5, "warn_before_s": 5, "setup_timeout_s": 2, "black_box_wait_s": 2}
 
@@ -189,12 +194,14 @@ async def engine(
     agi_port: int = 0,
     others: int = 0,
     email: str = "",
+    guard_s: int = PATIENT_S,
     prepare: Callable[[DaemonProcess], None] = lambda _daemon: None,
 ) -> AsyncIterator[Engine]:
     """A running daemon whose subscriber anna has ``credit`` euro, and ``free_seconds`` left of this month's bundle.
 
     ``others``: so many further subscribers like her, each with the next number. Other ports than the lab's put a
-    :class:`tests.fakes.relay.Relay` in between. ``prepare`` may change what is laid down, before the daemon starts.
+    :class:`tests.fakes.relay.Relay` in between. ``guard_s``: for how long a caller waits for an answer (those that ship
+    are 3), from 1 to 99. ``prepare`` may change what is laid down, before the daemon starts.
     """
     settings = {**POLICY, **policy}
     daemon = WarmDaemon(lab, folder / "daemon", tariff(price), settings, ami_port=ami_port, agi_port=agi_port)
@@ -215,6 +222,8 @@ async def engine(
                 await store.apply(used, [grant(who, month, MONTH_S, now_us, "pro")])
     finally:
         await store.close()
+    settings_text = daemon.settings.read_text()
+    daemon.settings.write_text(settings_text.replace("agi:\n", f"agi:\n  request_timeout_s: {guard_s - 0.5}\n"))
     prepare(daemon)
-    async with daemon:
+    async with operator_sets(lab, "CHARGING_GUARD_S", str(guard_s)), daemon:
         yield Engine(lab, daemon)

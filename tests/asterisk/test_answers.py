@@ -18,6 +18,7 @@ from tests.asterisk.engine import Engine, engine, is_as_long, number_of
 from tests.asterisk.operator_setup import STRAIGHT, operator_setup
 from tests.asterisk.parties import operator_sets
 from tests.asterisk.sip_steps import Party, hears, pauses, plays, requests, says, taken_in, takes_the_call
+from tests.asterisk.waiting import eventually
 
 pytestmark = pytest.mark.asterisk
 
@@ -118,6 +119,10 @@ INSTEAD = {
 }
 
 
+async def _is_the_voicemails_alone(lab: Lab) -> bool:
+    return [one["Context"] for one in await lab.switch.channels()] == ["charging-voicemail"]
+
+
 @pytest.mark.parametrize("behind_local", [False, True], ids=["trunk", "own Dial"])
 @pytest.mark.parametrize("how", INSTEAD)
 async def test_what_comes_instead_of_an_answer_is_followed_nowhere_and_costs_nothing(
@@ -133,8 +138,7 @@ async def test_what_comes_instead_of_an_answer_is_followed_nowhere_and_costs_not
     ):
         call = await set_up.place_call(STRAIGHT)
         await call.wait_state(CallState.ANSWERED, 30)
-        channels = await set_up.switch.channels()
-        assert [one["Context"] for one in channels] == ["charging-voicemail"], channels
+        await eventually(lambda: _is_the_voicemails_alone(set_up), "the legs that were refused to end")
         await call.hang_up()
         (cdr,) = await live.cdrs(1)
         assert (cdr["service"], cdr["messages"], cdr["cost"], cdr["account"]) == ("voicemail", 0, "0.00", "anna"), cdr

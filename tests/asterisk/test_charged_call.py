@@ -9,7 +9,7 @@ import pytest
 
 from charging.lab import Call, CallState, Lab, mobile
 from charging.pricing.money import parse_euro
-from tests.asterisk.engine import NUMBER, POLICY, SECOND, Engine, engine
+from tests.asterisk.engine import NUMBER, POLICY, SECOND, Engine, engine, is_as_long
 
 pytestmark = pytest.mark.asterisk
 
@@ -19,13 +19,14 @@ async def test_r10_free_minutes_first_and_credit_after_within_one_call(lab: Lab,
         call = await live.call(hang_up_after_s=9.6)
         await call.wait_end(20)
         cdr = await live.cdr()
-        used_s = call.duration_s
         assert cdr["proof"] == "black_box"
-        assert abs(cdr["used_ms"] / 1000 - used_s) < 0.15
-        assert cdr["billed_s"] == 10
+        assert is_as_long(cdr, call.duration_s), cdr
+        billed_s = -(-(cdr["used_ms"] - 200) // 1000)
+        assert cdr["billed_s"] == billed_s >= 9
         assert list(cdr["free_seconds"].values()) == [4]
-        assert cdr["cost"] == "0.006"
-        assert await live.posted() == 10_000_000 - 6 * SECOND
+        paid = (billed_s - 4) * SECOND
+        assert parse_euro(cdr["cost"]) == paid
+        assert await live.posted() == 10_000_000 - paid
         await _journal_agrees(live)
 
 

@@ -137,7 +137,7 @@ async def test_dead_daemon_leaves_callers_to_the_fallback(lab: Lab, tmp_path: Pa
 
 async def test_caller_gone_during_the_decision_leaves_nothing_reserved(lab: Lab, tmp_path: Path) -> None:
     behind = free_port()
-    async with Relay(behind, lab.agi_port) as agi, engine(lab, tmp_path, agi_port=behind) as live:
+    async with Relay(behind, lab.agi_port) as agi, engine(lab, tmp_path, agi_port=behind, guard_s=3) as live:
         agi.on_answer = lambda chunk: agi.freeze() if ORDER in chunk else None
         call = await live.call()
         await live.heard("call_decided")
@@ -152,7 +152,7 @@ async def test_daemon_killed_between_its_reservation_and_the_dialling_leaves_not
     lab: Lab, tmp_path: Path
 ) -> None:
     behind = free_port()
-    async with Relay(behind, lab.agi_port) as agi, engine(lab, tmp_path, agi_port=behind) as live:
+    async with Relay(behind, lab.agi_port) as agi, engine(lab, tmp_path, agi_port=behind, guard_s=3) as live:
         decided = asyncio.Event()
 
         def stop(chunk: bytes) -> None:
@@ -174,7 +174,7 @@ async def test_daemon_killed_between_its_reservation_and_the_dialling_leaves_not
 
 async def test_decision_delivered_too_late_is_never_dialled(lab: Lab, tmp_path: Path) -> None:
     behind = free_port()
-    async with Relay(behind, lab.agi_port) as agi, engine(lab, tmp_path, agi_port=behind) as live:
+    async with Relay(behind, lab.agi_port) as agi, engine(lab, tmp_path, agi_port=behind, guard_s=3) as live:
         agi.on_answer = lambda chunk: agi.freeze() if ORDER in chunk else None
         call = await live.call(hang_up_after_s=1)
         await live.heard("call_decided")
