@@ -147,7 +147,7 @@ class FaxDesk:
     max_bytes: int
     """Of a document as it is handed in."""
     at_once_of_account: int | None = None
-    """Of one account; ``None``: half of all."""
+    """Of one account; ``None``: half of all, and one more only while more lines are free than it has."""
     unpaid_max_s: int = UNPAID_MAX_S
     """Seconds for which faxes of one account may hold lines on one day and confirm no page for it."""
     unpaid_refused: Callable[[], None] = lambda: None
@@ -168,13 +168,12 @@ class FaxDesk:
         if not self.registry.leads():
             return Refused(Code.UNAVAILABLE, "another daemon leads this switch", "send it by that one")
         under_way = Counter(one.account for one in self.registry.open.faxes()) + self.opening
-        if under_way.total() >= self.at_once:
+        free, own = self.at_once - under_way.total(), under_way[account]
+        if free <= 0:
             message = f"all lines are busy: {self.at_once} faxes are being sent now"
             return Refused(Code.UNAVAILABLE, message, "nothing was charged; send it again in a minute")
-        if under_way[account] >= self.of_account:
-            message = (
-                f"{self.of_account} faxes of account {account!r} are being sent now, which is all that one may have"
-            )
+        if own >= self.of_account or (self.at_once_of_account is None and free <= own):
+            message = f"{own} faxes of account {account!r} are being sent now, and others need the other lines"
             return Refused(Code.UNAVAILABLE, message, "nothing was charged; send it again in a minute")
         return None
 
