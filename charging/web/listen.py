@@ -59,7 +59,7 @@ microseconds, however short: 42,000 of one byte, which are a quarter of a megaby
 """
 READ_BYTES_MAX = 64 * 1024
 """Of one connection in one turn of the loop, which others wait for."""
-_HEAD_END = re.compile(rb"(?:\A|\n)\r?\n")
+_HEAD_END, _HEAD_END_BYTES = re.compile(rb"(?:\A|\n)\r?\n"), 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,20 +204,40 @@ class _BeyondLimits(h11.RemoteProtocolError):
 
 
 class _Heads(ReceiveBuffer):
-    """What has come and is not read yet. h11 takes from here the lines of a head, and of what follows a body."""
+    """What has come and is not read yet. h11 takes from here the lines of a head, and of what follows a body. It asks
+    for them at each piece that comes, of a byte perhaps: so what was looked at is not looked at again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._looked_at = 0
+        """Bytes, of those that are here: before them no empty line begins."""
+        self._lines = 0
+        """That end within them."""
 
     def maybe_extract_lines(self) -> list[bytearray] | None:
         """All up to the first empty line, or ``None`` if that has not come. Raises RemoteProtocolError."""
-        if _is_too_long(self._data):
+        if self._is_too_long():
             raise _BeyondLimits(f"expected {HEAD_LINES_MAX} lines and {HEAD_BYTES_MAX} bytes at most before the body")
         return super().maybe_extract_lines()
+
+    def _is_too_long(self) -> bool:
+        """Whether what has come has more up to its first empty line than the limits allow."""
+        found = _HEAD_END.search(self._data, self._looked_at)
+        end = max(self._looked_at, len(self._data) - _HEAD_END_BYTES) if found is None else found.start()
+        self._lines += self._data.count(b"\n", self._looked_at, end)
+        self._looked_at = end
+        return end > HEAD_BYTES_MAX or self._lines >= HEAD_LINES_MAX
+
+    def _extract(self, count: int) -> bytearray:
+        self._looked_at = self._lines = 0
+        return super()._extract(count)
 
 
 class _Connection(h11.Connection):
     """Reads requests, and refuses a body that costs far more than others of its size, or that nobody asks for."""
 
     def __init__(self, *, takes_bodies: bool) -> None:
-        super().__init__(h11.SERVER, HEAD_BYTES_MAX)
+        super().__init__(h11.SERVER, HEAD_BYTES_MAX + 2 * _HEAD_END_BYTES)  # ours comes first, and says more
         self._receive_buffer = _Heads()  # h11 has no door for it
         self._takes_bodies = takes_bodies
         self._spare_bytes = 0
@@ -380,12 +400,6 @@ def _doubtful_length(scope: Scope) -> str:
     if _CHUNKS in names and scope["http_version"] != "1.1":
         return "found Transfer-Encoding in HTTP/1.0, expected Content-Length\n"
     return ""
-
-
-def _is_too_long(data: bytearray) -> bool:
-    """Whether what has come has more up to its first empty line than the limits allow."""
-    end = found.start() if (found := _HEAD_END.search(data)) is not None else len(data)
-    return end > HEAD_BYTES_MAX or data.count(b"\n", 0, end) >= HEAD_LINES_MAX
 
 
 class _Server(uvicorn.Server):
