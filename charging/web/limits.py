@@ -18,7 +18,10 @@ EDITS_PER_MINUTE, EDITS_SAVED_MINUTES = 6, 60
 once: a company has hundreds of numbers, and forwards all of them when it closes in the evening."""
 
 SLOW_S = 5
-"""So much longer than at `TAKEN_BYTES_S` an account's bodies have lately taken than those of one who waits."""
+"""So much longer an account's bodies have lately taken than those of one who waits (`Place.taken_us`)."""
+STEADY_PART = 4
+"""Of the time of a body that keeps pace, one part in so many counts: nobody is to have a place for good by keeping it,
+and who sends a document now and then is not to be cut off for one who is as quick."""
 
 
 def edits() -> Limits:
@@ -48,10 +51,12 @@ class Place:
         """Whether more of the body is waited for."""
         return self._wait is not None and not self.is_whole
 
-    def late_us(self) -> float:
-        """By how many microseconds the body takes longer than the least pace allows."""
+    def taken_us(self) -> float:
+        """The microseconds that it counts for: those that the body takes beyond what the least pace allows; at least a
+        part of all."""
         until_us = self._clock.now().mono_us if self._whole_us is None else self._whole_us
-        return max(0.0, until_us - self._begun_us - self._bytes * MICROSECONDS / TAKEN_BYTES_S)
+        all_us = until_us - self._begun_us
+        return max(all_us / STEADY_PART, all_us - self._bytes * MICROSECONDS / TAKEN_BYTES_S)
 
     async def receive(self) -> Message:
         """What the body's reader is to receive by. Raises TimeoutError when the place is given to another."""
@@ -77,9 +82,9 @@ class Place:
 
 class Places:
     """How many bodies may be on their way at a time, in all and of each key. Who finds none free takes that of the key
-    whose bodies have been late most, if that is `SLOW_S` more than his own have: so whoever is slow keeps out none but
-    his own, also with several accounts, and however often he begins again. What is done with a body that is whole may
-    take minutes; meanwhile it keeps out none but its own key's."""
+    whose bodies have lately taken most time, if that is `SLOW_S` more than his own have: so whoever is slow, or sends
+    without end, keeps out none but his own, also with several accounts, and however often he begins again. What is done
+    with a body that is whole may take minutes; meanwhile it keeps out none but its own key's."""
 
     def __init__(self, clock: Clock, most: int, each: int, reserve: int = 0) -> None:
         """``reserve``: so many are left to an empty key."""
@@ -107,18 +112,18 @@ class Places:
             yield mine
         finally:
             self._taken.remove(mine)
-            self._lately.note(key, int(mine.late_us()), self._clock.now().mono_us)
+            self._lately.note(key, int(mine.taken_us()), self._clock.now().mono_us)
 
     def _is_free(self, key: str) -> bool:
         return sum(not one.is_whole for one in self._taken) < self._most - (self._reserve if key else 0)
 
     def _who_goes(self, key: str) -> Place | None:
-        slow = [one for one in self._taken if one.key and one.is_waiting and one.late_us() > 0]
-        most = max(slow, key=lambda one: (self._late_us(one.key), one.late_us()), default=None)
-        if most is None or self._late_us(most.key) < self._late_us(key) + SLOW_S * MICROSECONDS:
+        waiting = [one for one in self._taken if one.key and one.is_waiting]
+        most = max(waiting, key=lambda one: (self._taken_us(one.key), one.taken_us()), default=None)
+        if most is None or self._taken_us(most.key) < self._taken_us(key) + SLOW_S * MICROSECONDS:
             return None
         return most
 
-    def _late_us(self, key: str) -> float:
-        now = sum(one.late_us() for one in self._taken if one.key == key)
+    def _taken_us(self, key: str) -> float:
+        now = sum(one.taken_us() for one in self._taken if one.key == key)
         return now + self._lately.used_us(key, self._clock.now().mono_us)

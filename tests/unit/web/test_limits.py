@@ -13,7 +13,7 @@ from charging.clock import MICROSECONDS
 from charging.limits import Limits
 from charging.sources import neighbourhood
 from charging.tasks import end
-from charging.web.limits import SLOW_S, Places
+from charging.web.limits import SLOW_S, STEADY_PART, Places
 from charging.web.listen import TAKEN_BYTES_S
 from tests.fakes.clock import FakeClock
 
@@ -162,6 +162,29 @@ async def test_a_body_that_is_too_slow_makes_room_once_another_waits(
         await sent(places, "c")
         assert (slow.is_over, steady.is_over) == (True, False)
     assert not places.has_room("d"), "none other is slow"
+
+
+@pytest.mark.parametrize(("waited_s", "makes_room"), [(STEADY_PART * SLOW_S - 1, False), (STEADY_PART * SLOW_S, True)])
+async def test_bodies_that_come_at_the_least_pace_without_end_make_room_too(
+    sent: Send, waited_s: int, makes_room: bool
+) -> None:
+    """Four customers kept all others from faxing, by bodies that were never late."""
+    clock = FakeClock()
+    places = Places(clock, 2, 1)
+    steady = await sent(places, "a"), await sent(places, "b")
+    for _ in range(waited_s):
+        await clock.advance(1)
+        for one in steady:
+            await one.come(TAKEN_BYTES_S)
+    assert places.has_room("c") is makes_room
+    if makes_room:
+        newcomer = await sent(places, "c")
+        assert sum(one.is_over for one in steady) == 1
+        await clock.advance(SLOW_S)
+        assert (places.has_room("a"), places.has_room("d")) == (False, True), "he who waits has had less than they"
+        await sent(places, "d")
+        assert not newcomer.is_over
+        assert all(one.is_over for one in steady)
 
 
 async def test_who_begins_again_is_as_late_as_he_was(sent: Send) -> None:
