@@ -63,6 +63,8 @@ class Reason(StrEnum):
     """Too many of the same caller, or to the same number, are being decided about: this one finds it busy."""
     TOO_MANY_GIVEN_UP = "too_many_given_up"
     """Too many calls of this caller to this number have ended without anything charged: this one finds it busy."""
+    TOO_MANY_UNANSWERED = "too_many_unanswered"
+    """Too many forwards of the account rang and were given up: this call is not dialled."""
     NO_ROOM = "no_room"
     """Voicemail was due, and the switch's disk for it is nearly full; or that of the ledger is full, and what the
     ledger has kept of it is for the calls that run."""

@@ -317,6 +317,11 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "too many calls of the same caller to this number were given up before anyone answered, or left no message",
         "who calls so? `charging.given_up_a_minute` is the limit (docs/security.md)",
     ),
+    Reason.TOO_MANY_UNANSWERED: (
+        "too many forwards of the account rang and were given up, and this one was not dialled",
+        "who calls so? `charging.given_up_a_minute` is the limit (docs/security.md): a carrier may bill an answer that "
+        "comes as the caller gives up",
+    ),
     Reason.NO_ROOM: (
         "voicemail was due, and the switch's disk for messages is nearly full; or the ledger's disk is full",
         "make room on the disk of /var/spool/asterisk/voicemail, or of `ledger.url`, or give it one of its own",

@@ -124,12 +124,25 @@ async def nobody_is_told(_missed: MissedCall) -> None:
     """Send no notice: for a daemon without a section ``mail``."""
 
 
-def _gives_up_too_often(known: Limits | None, source: str, now_us: int) -> bool:
+def _is_beyond(known: Limits | None, key: str, now_us: int) -> bool:
+    return known is not None and key in known.spread_us and known.wait_s(key, now_us) > 0
+
+
+def _gives_up_too_often(registry: Registry, source: str, now: Instant) -> bool:
     """A forward that is given up while it rings, or a paid voicemail without a message, costs its caller nothing, and
     leaves two lines in the journal and a CDR. What he leaves by calling one number is bounded. All numbers together are
     not: a call centre shows one number for many calls, and a stranger who writes another's number must not keep him
     from all."""
-    return known is not None and source in known.spread_us and known.wait_s(source, now_us) > 0
+    return _is_beyond(registry.given_up, source, now.mono_us)
+
+
+def _rings_in_vain(registry: Registry, subscriber: Subscriber, now: Instant) -> NotForwarded | None:
+    """An answer that crosses the end of the ringing is billed by the carrier, and no word of it reaches us: so the
+    forwards of an account that end so are bounded, whoever calls. Its callers go to voicemail meanwhile, as where
+    nobody answers."""
+    if _is_beyond(registry.in_vain, subscriber.account.id, now.mono_us):
+        return turned(Reason.TOO_MANY_UNANSWERED, subscriber)
+    return None
 
 
 class _Crowds:
@@ -209,7 +222,7 @@ class Desk:
             return self._noted(notes, self._turned(outcome, None, outcome, request.number))
         source = f"{request.caller[-DIGITS:]} to {request.number[-DIGITS:]}"
         try:
-            if _gives_up_too_often(self._registry.given_up, source, self._clock.now().mono_us):
+            if _gives_up_too_often(self._registry, source, self._clock.now()):
                 return self._noted(notes, self._turned(TOO_MANY_GIVEN_UP, None, TOO_MANY_GIVEN_UP, request.number))
             self._refuse_blind()
             is_call = await self._is_call(request)
@@ -236,6 +249,7 @@ class Desk:
         decided = (
             self._draining()
             or _obstacle(found, called)
+            or _rings_in_vain(self._registry, found, self._clock.now())
             or await self._came_back(request, found)
             or await self._reserve(request, found, called.balances, notes)
         )

@@ -43,6 +43,13 @@ from charging.tasks import Tasks
 GIVEN_UP_SAVED = 3
 """So many minutes' worth of calls a caller may give up at once who has not called for as long."""
 
+CALLERS_IN_VAIN = 3
+"""An account's forwards may ring in vain as often as so many callers may give up. Less would let one caller stop them;
+and whoever lets them ring holds the few calls of a plan by less."""
+
+_REFUSED = ("BUSY", "CONGESTION", "CHANUNAVAIL")
+"""How a dial ends that the far end, or the way to it, refuses; no carrier bills that."""
+
 TOGETHER_US = 100_000
 """What falls due within one such stretch is woken at its end: at most so much later than it wished. A tick is due a
 whole horizon before its call's money ends."""
@@ -407,6 +414,8 @@ class Registry:
         a_minute = policy.given_up_a_minute
         self.given_up = Limits(a_minute, saved_minutes=GIVEN_UP_SAVED) if a_minute else None
         """Of one caller to one number, the calls that ended without anything charged."""
+        self.in_vain = Limits(CALLERS_IN_VAIN * a_minute, saved_minutes=GIVEN_UP_SAVED) if a_minute else None
+        """Of one account, the forwards that were given up while they rang."""
         self.doubts = 1
         """How often our copy of the open sessions was found to be incomplete, or may be (`Recovery` looks)."""
         self.found = asyncio.Event()
@@ -453,6 +462,8 @@ class Registry:
             return
         if self.given_up is not None and runner.source and not _was_charged(session, runner.booked):
             self.given_up.take(runner.source, now_us)
+        if self.in_vain is not None and _rang_in_vain(session, runner.booked):
+            self.in_vain.take(session.account, now_us)
         if isinstance(session, Voicemail) or (isinstance(session, Session) and session.answered is None):
             self.closed.add_unanswered(session.id, now_us)
         if runner.booked is not None and self.policy.is_shared:
@@ -539,6 +550,16 @@ class Registry:
 def _end_of(at_us: int) -> int:
     """The end of the stretch in which a moment lies."""
     return -(-at_us // TOGETHER_US) * TOGETHER_US
+
+
+def _rang_in_vain(closed: Record, booked: Record | None) -> bool:
+    """Whether a forward was dialled and cost nothing, though the far end had not refused it: what it says later is not
+    heard."""
+    if isinstance(closed, Session):
+        rang = bool(closed.callee_uid) and closed.dial_status not in _REFUSED
+    else:
+        rang = isinstance(closed, Voicemail) and closed.dial_status not in ("", *_REFUSED)
+    return rang and not _was_charged(closed, booked)
 
 
 def _was_charged(closed: Record, booked: Record | None) -> bool:
