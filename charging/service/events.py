@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from enum import StrEnum
@@ -160,13 +159,23 @@ class Place:
         return f"{self.place}.{self.part}" if self.part else str(self.place)
 
 
+@dataclass(eq=False, slots=True)
+class Reader:
+    """An open stream."""
+
+    who: str = ""
+    """Has it open."""
+    must_go: bool = False
+    """For another's."""
+
+
 class Events:
     """The events of each account, and of all."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.streams: Counter[str] = Counter()
-        """That are open now, by who has them open."""
+        self.streams: list[Reader] = []
+        """That are open now; the oldest stands first."""
 
     async def page(self, account: str, after: Line, limit: int) -> tuple[list[Event], Line] | Refused:
         """Up to ``limit`` events after the cursor ``after`` (0: from the first that is kept), oldest first, and the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Annotated, Any, Protocol, Self, TypeVar
 
@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from charging.clock import Clock, iso
 from charging.errors import LedgerError
 from charging.service.actor import actor, customer, is_for_customer
-from charging.service.events import Event, Line, Place, What
+from charging.service.events import Event, Line, Place, Reader, What
 from charging.service.refusal import Code, Refused
 from charging.service.service import Service
 from charging.web.forms import EVENT_CURSOR, FEED_AFTER, FEED_CURSOR
@@ -172,8 +172,12 @@ async def _answer(
     read: Callable[[str], P],
 ) -> Response | EventPage:
     if SSE in request.headers.get("accept", "") and (not isinstance(answer, Refused) or answer.after):
-        stands = request.scope.get(STANDS, _always)
-        return _Stream(service, _told(service.clock, answer, asked, read, stands))
+        reader, good = Reader(), request.scope.get(STANDS, _always)
+
+        async def stands() -> bool:
+            return not reader.must_go and await good()
+
+        return _Stream(service, reader, _told(service.clock, answer, asked, read, stands))
     found, place = granted(answer)
     return EventPage(items=[EventOut.of(one) for one in found], cursor=str(place))
 
@@ -205,28 +209,40 @@ async def _always() -> bool:
 class _Stream(StreamingResponse):
     """Events as they come. It counts from before its first byte until its end, however that comes about."""
 
-    def __init__(self, service: Service, told: AsyncIterator[str]) -> None:
+    def __init__(self, service: Service, reader: Reader, told: AsyncIterator[str]) -> None:
         super().__init__(told, media_type=SSE, headers={"Cache-Control": "no-store"})
         self._open = service.events.streams
+        self._reader = reader
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        who, advice = actor(), "ask for pages, or again later"
-        if is_for_customer():
-            who = CUSTOMER + customer()
-            if sum(count for one, count in self._open.items() if one.startswith(CUSTOMER)) >= STREAMS_OF_CUSTOMERS_MAX:
-                theirs = f"{STREAMS_OF_CUSTOMERS_MAX} streams of events are open already with tokens of customers"
-                raise Refusal(Refused(Code.UNAVAILABLE, theirs, advice))
-        if self._open.total() >= STREAMS_MAX:
-            raise Refusal(Refused(Code.UNAVAILABLE, f"{STREAMS_MAX} streams of events are open already", advice))
-        if self._open[who] >= STREAMS_MAX_EACH:
-            whose = "tokens of this account" if is_for_customer() else "this token"
-            mine = f"{STREAMS_MAX_EACH} streams of events are open already with {whose}"
-            raise Refusal(Refused(Code.UNAVAILABLE, mine, advice))
-        self._open[who] += 1
+        self._reader.who = CUSTOMER + customer() if is_for_customer() else actor()
+        _make_room(self._reader.who, [one for one in self._open if not one.must_go])
+        self._open.append(self._reader)
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._open -= Counter((who,))
+            self._open.remove(self._reader)
+
+
+def _make_room(who: str, open: Sequence[Reader]) -> None:
+    """Have another's stream end, where all are a customer's and his account has fewer. Raises Refusal."""
+    theirs = [one for one in open if one.who.startswith(CUSTOMER)] if who.startswith(CUSTOMER) else []
+    counts = Counter(one.who for one in open)
+    most = max(theirs, key=lambda one: counts[one.who], default=None)
+    is_full = len(theirs) >= STREAMS_OF_CUSTOMERS_MAX
+    if counts[who] >= STREAMS_MAX_EACH:
+        whose = "tokens of this account" if who.startswith(CUSTOMER) else "this token"
+        why = f"{STREAMS_MAX_EACH} streams of events are open already with {whose}"
+    elif is_full and most is not None and counts[most.who] > counts[who] + 1:
+        most.must_go = True  # its client connects again, and misses nothing
+        return
+    elif is_full:
+        why = f"{STREAMS_OF_CUSTOMERS_MAX} streams of events are open already with tokens of customers"
+    elif len(open) >= STREAMS_MAX:
+        why = f"{STREAMS_MAX} streams of events are open already"
+    else:
+        return
+    raise Refusal(Refused(Code.UNAVAILABLE, why, "ask for pages, or again later"))
 
 
 async def _told(
@@ -238,7 +254,7 @@ async def _told(
 ) -> AsyncIterator[str]:
     """Events as they come, and between them a comment, which keeps the connection alive. An id without an event says
     how far was looked: who connects again goes on from there. It ends with the token that has asked for it
-    (``stands``)."""
+    (``stands``), or for another's stream."""
     seen = ""
     end_us = clock.now().plus(STREAM_S).mono_us
     with contextlib.suppress(LedgerError):  # the client connects again, and is told then
