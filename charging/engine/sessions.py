@@ -20,7 +20,7 @@ from itertools import count, islice
 from typing import NoReturn
 
 from charging.call.commands import Find, Forget
-from charging.call.events import ClockJumped, Draining, Event, FundsChanged, SessionSwitchEvent
+from charging.call.events import REFUSED, ClockJumped, Draining, Event, FundsChanged, SessionSwitchEvent
 from charging.call.fax import Fax
 from charging.call.missed_steps import SeenStep
 from charging.call.model import STEPS_MAX, Policy, Session, Short, State
@@ -46,9 +46,6 @@ GIVEN_UP_SAVED = 3
 CALLERS_IN_VAIN = 3
 """An account's forwards may ring in vain as often as so many callers may give up. Less would let one caller stop them;
 and whoever lets them ring holds the few calls of a plan by less."""
-
-_REFUSED = ("BUSY", "CONGESTION", "CHANUNAVAIL")
-"""How a dial ends that the far end, or the way to it, refuses; no carrier bills that."""
 
 TOGETHER_US = 100_000
 """What falls due within one such stretch is woken at its end: at most so much later than it wished. A tick is due a
@@ -556,9 +553,9 @@ def _rang_in_vain(closed: Record, booked: Record | None) -> bool:
     """Whether a forward was dialled and cost nothing, though the far end had not refused it: what it says later is not
     heard."""
     if isinstance(closed, Session):
-        rang = bool(closed.callee_uid) and closed.dial_status not in _REFUSED
+        rang = bool(closed.callee_uid) and closed.dial_status not in REFUSED
     else:
-        rang = isinstance(closed, Voicemail) and closed.dial_status not in ("", *_REFUSED)
+        rang = isinstance(closed, Voicemail) and closed.dial_status not in ("", *REFUSED)
     return rang and not _was_charged(closed, booked)
 
 

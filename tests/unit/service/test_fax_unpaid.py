@@ -100,7 +100,7 @@ async def test_the_same_key_is_told_what_became_of_its_fax_though_the_bound_is_r
 
 @pytest.mark.parametrize(
     ("pages", "held_s", "counted_s"),
-    [(3, send_s(3), 0), (1, send_s(1), 0), (1, send_s(1) + 50, 50), (0, 20, 20)],
+    [(3, send_s(3), 0), (1, send_s(1), 0), (1, send_s(1) + 50, 50), (0, 20, 60), (0, 70, 70)],
 )
 async def test_delivered_pages_pay_for_the_time_that_they_may_take(
     office: Office, pages: int, held_s: int, counted_s: int
@@ -115,7 +115,8 @@ async def test_delivered_pages_pay_for_the_time_that_they_may_take(
 @pytest.mark.parametrize(
     ("status", "held_s", "counted_s"),
     [
-        *(("BUSY", 50, 13), ("NOANSWER", 52, 13), ("ANSWER", 50, 50)),
+        *(("BUSY", 50, 13), ("NOANSWER", 68, 17), ("NOANSWER", 52, 15), ("CANCEL", 0.3, 15)),
+        *(("ANSWER", 61, 61), ("ANSWER", 50, 60), ("ANSWER", 0.3, 60), ("", 0.3, 60)),
         *(("CHANUNAVAIL", 0.9, 0), ("CONGESTION", 0.9, 0), ("BUSY", 0.9, 0)),
         *(("CHANUNAVAIL", 1, 1), ("CONGESTION", 4, 1), ("CONGESTION", 5, 2), ("CONGESTION", 58, 15)),
     ],
@@ -125,7 +126,7 @@ async def test_a_machine_that_rings_and_does_not_answer_counts_by_a_quarter(
 ) -> None:
     """Else the same numbers, rung again and again, would keep all others from sending, for nothing. What the trunk does
     not take is none of the customer's, and over at once; a far end that rings for four seconds and then says the same
-    is no trunk."""
+    is no trunk. Who answers counts a minute at least: carriers bill a first increment, however soon he hangs up."""
     bounded(office)
     await fails(office, "a", held_s, dial_status=status)
     assert await unpaid(office) == Balance(-counted_s, 0)
