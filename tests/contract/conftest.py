@@ -61,6 +61,8 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[Store]:
     store = open_store(store_url)
-    await store.open()
-    yield store
-    await store.close()
+    try:
+        await store.open()
+        yield store
+    finally:
+        await store.close()

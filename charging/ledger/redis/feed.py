@@ -192,13 +192,17 @@ class RedisFeed:
         """What all of them answer, some of them at a time. The first that fails is raised once no other is under way: a
         connection that is left in the middle of a command is never closed."""
         found: list[T] = []
-        for start in range(0, len(asked), self._together):
-            some = await asyncio.gather(*asked[start : start + self._together], return_exceptions=True)
-            if failed := [one for one in some if isinstance(one, BaseException)]:
-                for one in asked[start + self._together :]:
-                    one.close()
-                raise failed[0]
-            found += [one for one in some if not isinstance(one, BaseException)]
+        left = list(asked)
+        try:
+            while left:
+                batch, left = left[: self._together], left[self._together :]
+                some = await asyncio.gather(*batch, return_exceptions=True)
+                if failed := [one for one in some if isinstance(one, BaseException)]:
+                    raise failed[0]
+                found += [one for one in some if not isinstance(one, BaseException)]
+        finally:
+            for one in left:
+                one.close()
         return found
 
     async def begin_behind(self, line: JournalLine, *, overwrite: bool = True) -> None:
