@@ -10,6 +10,8 @@ takes longer than that is not kept from it by others who have had more.
 
 Who waits for a mail's document holds one of the mail server's few places meanwhile, which all customers share: he is
 impatient, and waits for `IMPATIENT_S` at most; not at all where no place is free and his account has had `SLOW_S`.
+Of the accounts that have had as much, one document of an impatient one is made ready at a time, wherever places are
+free: that of the account which has had less. Else a few accounts would hold all places of the mail server for good.
 """
 
 from __future__ import annotations
@@ -60,6 +62,9 @@ class _Work:
     begun_us: int
     """On the monotonic clock."""
     may_break: bool = False
+    is_patient: bool = True
+    must_go: bool = False
+    """It is broken off, and its turn does not come again."""
     broken: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -84,6 +89,52 @@ class Lately:
         return float(used_us * 0.5 ** ((now_us - then_us) / (HALF_S * MICROSECONDS)))
 
 
+class _Had:
+    """What the accounts have had, and have now: by account the work that is being done, in the order in which it
+    began."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lately = Lately()
+        self.working: dict[str, _Work] = {}
+
+    def begin(self, account: str) -> None:
+        """Its work is done from now on."""
+        self.working[account] = _Work(self._clock.now().mono_us)
+
+    def end(self, account: str) -> None:
+        """It is over."""
+        now_us = self._clock.now().mono_us
+        self._lately.note(account, now_us - self.working.pop(account).begun_us, now_us)
+
+    def used_us(self, account: str) -> float:
+        """Microseconds, with what its work takes just now."""
+        now_us, work = self._clock.now().mono_us, self.working.get(account)
+        return self._lately.used_us(account, now_us) + (now_us - work.begun_us if work is not None else 0)
+
+    def slow_and_impatient(self) -> list[str]:
+        """Whose work is being done that have had much and are not patient; who began last stands first."""
+        working = ((account, work) for account, work in reversed(self.working.items()) if not work.broken.is_set())
+        return [one for one, work in working if not work.is_patient and self.used_us(one) >= _SLOW_US]
+
+    def leave_one(self) -> None:
+        """Of these, that of the account which has had most goes."""
+        if len(slow := self.slow_and_impatient()) > 1:
+            goes = self.working[max(slow, key=self.used_us)]
+            goes.must_go = True
+            goes.broken.set()
+
+    def break_one_off(self, least_us: float) -> None:
+        """For an account that has had so much, if that is due."""
+        first_us = self._clock.now().mono_us - _SLOW_US
+        if any(one.begun_us > first_us or one.broken.is_set() for one in self.working.values()):
+            return  # a place is free soon
+        may = [account for account, one in list(self.working.items())[1:] if one.may_break]
+        most = max(may, key=self.used_us, default=None)
+        if most is not None and least_us + _SLOW_US <= self.used_us(most):
+            self.working[most].broken.set()
+
+
 class Turns:
     """A bounded queue in which each account has an equal share: slow documents hold up those of accounts that have had
     as much."""
@@ -93,22 +144,24 @@ class Turns:
         self._bounds = bounds
         self._waiting: dict[str, deque[asyncio.Future[bool]]] = {}
         """By account, in the order in which they came, or were served."""
-        self._working: dict[str, _Work] = {}
-        """By account, in the order in which they began."""
+        self._had = _Had(clock)
         self._count: Counter[str] = Counter()
-        self._lately = Lately()
 
     def hindrance(self, account: str, *, patient: bool = True) -> Refused | None:
         """Why another document of the account cannot wait now."""
-        is_free = len(self._working) < self._bounds.at_once
-        if not patient and not (is_free and account not in self._working) and self._used_us(account) >= _SLOW_US:
-            message = f"{self._bounds.what} of account {account!r} took long lately, and others are being made ready"
-            return Refused(Code.UNAVAILABLE, message, self._bounds.advice)
+        if not patient and self._had.used_us(account) >= _SLOW_US and not self._is_free_for_slow(account):
+            return _took_long(account, self._bounds)
         if self._count[account] >= self._bounds.of_account:
             most = f"{self._bounds.of_account} {self._bounds.what}"
             message = f"{most} of account {account!r} are being made ready already"
             return Refused(Code.UNAVAILABLE, message, self._bounds.advice)
         return self.crowded() if self._is_full() and self._who_goes(account) is None else None
+
+    def _is_free_for_slow(self, account: str) -> bool:
+        """Whether a document of an account that has had much, which nobody is to wait for, is begun at once."""
+        is_free = len(self._had.working) < self._bounds.at_once and account not in self._had.working
+        least_us = min(map(self._had.used_us, self._had.slow_and_impatient()), default=None)
+        return is_free and (least_us is None or self._had.used_us(account) + _SLOW_US <= least_us)
 
     def crowded(self) -> Refused:
         """Of one for which there is no room among those of all accounts."""
@@ -124,9 +177,12 @@ class Turns:
             async with self._turn(account, patient=patient, may_break=True) as is_turn:
                 if not is_turn:
                     return self.crowded()
-                done = await self._done(self._working[account], work)
+                mine = self._had.working[account]
+                done = await self._done(mine, work)
             if done is not None:
                 return done.result()
+            if mine.must_go:
+                return _took_long(account, self._bounds)
 
     @asynccontextmanager
     async def turn(self, account: str) -> AsyncIterator[bool]:
@@ -147,12 +203,11 @@ class Turns:
         try:
             is_turn = await mine if patient else await self._called_soon(mine)
             if is_turn:
-                self._working[account].may_break = may_break
+                self._had.working[account].may_break, self._had.working[account].is_patient = may_break, patient
             yield is_turn
         finally:
             if not mine.cancel() and not mine.cancelled() and mine.result():
-                now_us = self._clock.now().mono_us
-                self._lately.note(account, now_us - self._working.pop(account).begun_us, now_us)
+                self._had.end(account)
             self._count[account] -= 1
             self._count += Counter()  # forget accounts without documents
             self._call_next()
@@ -194,8 +249,8 @@ class Turns:
         last = {one: queue[-1] for one, queue in self._still_waiting().items()}
         if not last or self._count[account]:
             return None
-        most = max(last, key=lambda one: (self._count[one] if self._count[one] > 1 else 0, self._used_us(one)))
-        if self._count[most] > 1 or self._used_us(account) + _SLOW_US <= self._used_us(most):
+        most = max(last, key=lambda one: (self._count[one] if self._count[one] > 1 else 0, self._had.used_us(one)))
+        if self._count[most] > 1 or self._had.used_us(account) + _SLOW_US <= self._had.used_us(most):
             return last[most]
         return None
 
@@ -206,36 +261,27 @@ class Turns:
         self._waiting = {one: queue for one, queue in left if queue}
         return self._waiting
 
-    def _used_us(self, account: str) -> float:
-        """With what it takes just now."""
-        now_us, work = self._clock.now().mono_us, self._working.get(account)
-        return self._lately.used_us(account, now_us) + (now_us - work.begun_us if work is not None else 0)
-
     def _call_next(self) -> None:
+        self._had.leave_one()
         while (account := self._next()) is not None:
             queue = self._waiting.pop(account)
             queue.popleft().set_result(True)
-            self._working[account] = _Work(self._clock.now().mono_us)
+            self._had.begin(account)
             if queue:
                 self._waiting[account] = queue  # behind all others
 
     def _next(self) -> str | None:
         """Whose turn it is; ``None``: nobody's now."""
-        ready = [one for one in self._still_waiting() if one not in self._working]
+        ready = [one for one in self._still_waiting() if one not in self._had.working]
         if not ready:
             return None
-        least = min(ready, key=self._used_us)
-        if len(self._working) < self._bounds.at_once:
+        least = min(ready, key=self._had.used_us)
+        if len(self._had.working) < self._bounds.at_once:
             return least
-        self._break_one_off(self._used_us(least))
+        self._had.break_one_off(self._had.used_us(least))
         return None
 
-    def _break_one_off(self, least_us: float) -> None:
-        """For an account that has had so much, if that is due."""
-        first_us = self._clock.now().mono_us - _SLOW_US
-        if any(one.begun_us > first_us or one.broken.is_set() for one in self._working.values()):
-            return  # a place is free soon
-        may = [account for account, one in list(self._working.items())[1:] if one.may_break]
-        most = max(may, key=self._used_us, default=None)
-        if most is not None and least_us + _SLOW_US <= self._used_us(most):
-            self._working[most].broken.set()
+
+def _took_long(account: str, bounds: QueueBounds) -> Refused:
+    message = f"{bounds.what} of account {account!r} took long lately, and others are being made ready"
+    return Refused(Code.UNAVAILABLE, message, bounds.advice)

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from charging.service.refusal import Code, Refused
-from charging.service.turns import HALF_S, IMPATIENT_S, SLOW_S, QueueBounds, Turns
+from charging.service.turns import HALF_S, IMPATIENT_S, LOOK_S, SLOW_S, QueueBounds, Turns
 from charging.tasks import end
 from tests.fakes.ami import eventually
 from tests.fakes.clock import FakeClock
@@ -338,6 +338,38 @@ async def test_who_is_not_patient_does_not_wait_behind_others_with_an_account_th
     assert documents.turns.hindrance("a", patient=False) is not None
     await documents.clock.advance(1)
     assert documents.turns.hindrance("a", patient=False) is None, "less than so much counts by now"
+
+
+async def test_of_accounts_that_have_had_much_one_has_an_impatient_document_at_a_time_though_places_are_free() -> None:
+    """Two customers' slow mails held both of the mail server's places for secret addresses, for minutes or all day."""
+    documents = Documents(QueueBounds(at_once=3))
+    await documents.bring("a1!", "b1!")
+    await documents.clock.advance(SLOW_S - 1)
+    assert documents.broken == []
+    await documents.clock.advance(1)
+    assert (documents.broken, documents.gone) == (["b1!"], ["b1!"]), "it comes again some other time"
+    assert documents.turns.hindrance("b", patient=False) is not None
+    assert documents.turns.hindrance("b") is None
+    assert documents.turns.hindrance("c", patient=False) is None, "most documents are quick"
+    await documents.end("a1!")
+    assert documents.turns.hindrance("b", patient=False) is None
+
+
+async def test_of_two_accounts_that_have_had_much_the_one_that_has_had_less_goes_on() -> None:
+    documents = Documents(QueueBounds(at_once=3))
+    await documents.bring("b1!")
+    await documents.clock.advance(SLOW_S + 1)
+    await documents.end("b1!")
+    await documents.bring("a1!")
+    await documents.clock.advance(2 * SLOW_S - 1)
+    assert documents.turns.hindrance("b", patient=False) is not None
+    await documents.clock.advance(3)
+    await documents.bring("b2!")
+    await documents.clock.advance(LOOK_S)
+    assert documents.broken == ["a1!"], "which has had so much more by now"
+    await documents.clock.advance(SLOW_S)
+    await documents.end("b2!")
+    assert documents.gone == ["a1!"]
 
 
 async def test_who_is_not_patient_and_is_broken_off_waits_again() -> None:
