@@ -36,7 +36,9 @@ from charging.tasks import Tasks
 MAX_HELD_EVENTS = 200_000
 """Events that arrive during reconciliation; more than this and it starts again."""
 
-LISTS_ADVICE = "orders wait behind lists; manager.conf: allowmultiplelogin = yes"
+BESIDE_ADVICE = (
+    "orders wait behind lists, and a warning may be whispered into silence; manager.conf: allowmultiplelogin = yes"
+)
 
 SUSPECTS_TOLD_EVERY_US = 60_000_000
 SUSPECT_ADVICE = (
@@ -107,8 +109,8 @@ async def _log_in(connection: Connection, settings: LinkSettings, events: str, f
     await connection.action("Login", login, timeout_s=wait_s)
 
 
-class _Lists:
-    """A second login without events: long lists come over it, so that no order waits behind them."""
+class _Beside:
+    """Another login without events, for what takes the switch long: no order waits behind it."""
 
     def __init__(self, settings: LinkSettings, on_suspect: Callable[[AmiMessage, str], None], far_end: FarEnd) -> None:
         self._settings = settings
@@ -120,8 +122,8 @@ class _Lists:
         """Why it was refused, said once."""
 
     async def beside(self, first: Connection) -> Connection:
-        """Return the second connection, or the first one if a second login is refused. It stays open for the next
-        list."""
+        """Return the other connection, or the first one if another login is refused. It stays open for the next
+        time."""
         async with self._logging_in:
             if self._connection is not None and not self._connection.is_lost:
                 return self._connection
@@ -132,14 +134,14 @@ class _Lists:
             except _Failed as error:
                 if error.detail != self._told:
                     self._told = error.detail
-                    log.warning("ami_second_login_failed", detail=error.detail, advice=LISTS_ADVICE)
+                    log.warning("ami_second_login_failed", detail=error.detail, advice=BESIDE_ADVICE)
             finally:
                 if self._connection is not made:  # refused, cancelled, or the link was lost meanwhile
                     made.abort()
             return self._connection or first
 
     def end(self) -> None:
-        """Close the second connection; the next list opens another."""
+        """Close the connection; what comes next opens another."""
         if self._connection is not None:
             self._connection.abort()
             self._connection = None
@@ -168,7 +170,8 @@ class AmiLink:
         self._jitter = jitter
         self._connection: Connection | None = None
         self._far_end = FarEnd()
-        self._lists = _Lists(settings, self._suspected, self._far_end)
+        self._lists = _Beside(settings, self._suspected, self._far_end)
+        self._asides = _Beside(settings, self._suspected, self._far_end)
         self._held: deque[AmiMessage] | None = None
         self._state, self._detail = LinkState.STOPPED, ""
         self.switch_started: str = ""
@@ -197,24 +200,30 @@ class AmiLink:
         timeout_s: float = 3.0,
         list_end: str | None = None,
         each: Each | None = None,
+        aside: bool = False,
     ) -> Reply:
         """Send one action, once, now. ``list_end`` names the event that closes the list it is answered with. ``each``
         hears of the list's entries as they come, which are then not in the reply: there may be very many. Whether the
         list was whole is known at its end only. Such a list goes over a connection of its own, where there is one: a
         switch answers one connection's orders one after the other, and a list of 20,000 channels takes it a second.
+        ``aside``: a party may keep the switch from answering (its channel's thread is busy for as long as a name in SDP
+        is looked up); so it goes over a third connection, and is not sent if there is none (LinkDown).
 
         Raises LocalProtocolError (a line break in a value, or a pattern as channel; not sent), LinkDown (not
         sent, or lost before the answer), ActionTimeout (outcome unknown), ActionRefused (in the switch's words).
         """
         if (connection := self._connection) is None:
             raise LinkDown
-        if each is not None:
-            connection = await self._lists.beside(connection)
+        other = self._asides if aside else self._lists if each is not None else None
+        if other is not None:
+            first, connection = connection, await other.beside(connection)
+            if aside and connection is first:
+                raise LinkDown
         try:
             return await connection.action(name, fields or {}, timeout_s=timeout_s, list_end=list_end, each=each)
         except ActionTimeout:
-            if each is not None:  # it may be half open, and nobody pings it
-                self._lists.end()
+            if other is not None:  # it may be half open, and nobody pings it
+                other.end()
             raise
 
     async def actions(
@@ -266,6 +275,7 @@ class AmiLink:
             self._connection = None
             connection.abort()
             self._lists.end()
+            self._asides.end()
             self._release_held()
             if failure is not None:
                 self._change(failure.state, failure.detail)

@@ -37,6 +37,8 @@ WHISPER_DEADLINE_S = 2.0
 PLAYS_S = 1.5
 """What is over sooner was not heard: half a second of silence comes before a prompt, and ours last for seconds. A file
 that cannot be played is told some 0.2 s after the whisper is attached. A call's end is told, too."""
+COUNTED_S = 0.5
+"""How long a count of packets may take, which is some ms: a channel whose thread looks up a name is not waited for."""
 SPOKEN_PACKETS = 10
 """As many come of a voice in ``PLAYS_S``, and more, if there is any: a packet has 20 to 60 ms."""
 HOLD_MAX_S = 60
@@ -200,7 +202,7 @@ class Prompter:
             before = await self._packets(counted)
             if (heard := await self._heard_to_end(session, spyee_uid, ended)) is not None:
                 return heard
-            after = await self._packets(counted)
+            after = None if before is None else await self._packets(counted)
             if before is None or after is None or after - before >= SPOKEN_PACKETS:
                 return PromptOutcome.WHISPERED
             log.info("whisper_unheard", session=session, why="nothing sounds that it could be mixed into")
@@ -230,11 +232,14 @@ class Prompter:
         return PromptOutcome.FAILED
 
     async def _packets(self, counted: Sequence[tuple[str, str]]) -> int | None:
-        """How many packets of sound there were so far; ``None`` if they are not counted."""
+        """How many packets of sound there were so far; ``None`` if they are not counted. The channel's own
+        thread answers, which its party can keep busy: so no other order waits behind this one."""
+        asked = [{"Channel": uid, "Variable": what} for uid, what in counted]
         try:
-            counts = [whole(await self._value(uid, what)) for uid, what in counted]
-        except ActionRefused:  # one has left
+            said = [await self._link.action("Getvar", one, timeout_s=COUNTED_S, aside=True) for one in asked]
+        except SwitchError:  # one has left, or is not waited for
             return None
+        counts = [whole(one.headers.get("Value")) for one in said]
         known = [count for count in counts if count is not None]
         return sum(known) if known else None
 

@@ -94,6 +94,7 @@ class Orders(Protocol):
         timeout_s: float = 3.0,
         list_end: str | None = None,
         each: Each | None = None,
+        aside: bool = False,
     ) -> Awaitable[Reply]: ...
 
     def actions(

@@ -77,6 +77,7 @@ class Wire:
         timeout_s: float = 3.0,
         list_end: str | None = None,
         each: Each | None = None,
+        aside: bool = False,
     ) -> Reply:
         """Send an order; a refusal is an answer like any other here."""
         named = {"ActionID": f"rec-{next(self._numbers)}", **(fields or {})}

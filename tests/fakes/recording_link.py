@@ -39,6 +39,8 @@ class RecordingLink:
     """Of variables."""
     playing: set[str] = field(default_factory=set)
     """The prompts' channels that there are."""
+    asides: list[str] = field(default_factory=list)
+    """Which of the orders went over a connection of their own."""
     meanwhile: Callable[[], None] = lambda: None
 
     async def action(
@@ -49,8 +51,11 @@ class RecordingLink:
         timeout_s: float = 3.0,
         list_end: str | None = None,
         each: Each | None = None,
+        aside: bool = False,
     ) -> Reply:
         self.orders.append((name, fields or {}))
+        if aside:
+            self.asides.append(name)
         self.meanwhile()
         channel = (fields or {}).get("Channel")
         for key in (name, f"{name} {channel}"):

@@ -148,6 +148,29 @@ async def test_a_switch_that_refuses_a_second_login_gives_its_lists_over_the_fir
     assert link.is_up
 
 
+async def test_what_a_party_keeps_the_switch_from_answering_holds_up_no_order(ami: FakeAmi, link: AmiLink) -> None:
+    ami.answers["Status"] = lambda message: listing(message, "StatusComplete", [status_entry("1")])
+    ami.delay_s["Getvar"] = 60
+    for _ in range(2):
+        with pytest.raises(ActionTimeout):
+            await link.action("Getvar", timeout_s=0.05, aside=True)
+        await link.action("CoreStatus")
+        await link.action("Status", list_end="StatusComplete", each=lambda _entry: None)
+        await link.prove()
+    assert logins(ami) == ["on", "off", "off", "off"], "the list's own, and one for each that was not answered"
+    assert link.is_up
+
+
+async def test_what_may_keep_the_switch_waiting_is_not_asked_where_a_second_login_is_refused(
+    ami: FakeAmi, link: AmiLink
+) -> None:
+    ami.answers["Login"] = lambda message: [refusal(message, "Authentication failed")]
+    with pytest.raises(LinkDown):
+        await link.action("Getvar", aside=True)
+    assert ami.actions("Getvar") == []
+    assert link.is_up
+
+
 async def test_a_list_of_which_an_entry_could_not_be_read_is_no_answer(ami: FakeAmi, link: AmiLink) -> None:
     ami.answers["Status"] = lambda message: listing(message, "StatusComplete", [status_entry(str(n)) for n in range(3)])
 

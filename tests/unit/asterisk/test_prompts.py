@@ -103,6 +103,21 @@ async def test_nothing_is_whispered_into_silence(
     assert ("Hangup" in link.names()) is (outcome is PromptOutcome.FEATURE)
 
 
+@pytest.mark.parametrize("why", [ActionTimeout(), LinkDown()])
+async def test_r17_a_whisper_whose_packets_are_not_counted_in_time_is_the_prompt(
+    link: RecordingLink, clock: FakeClock, why: Exception
+) -> None:
+    """A party can keep its channel's thread busy: nothing waits for it, and who is not counted is taken to talk."""
+    link.bridged("simple_bridge", others=("PJSIP/world-1",), names={UID: "PJSIP/world-2"})
+    control = CallControl(link, clock, PromptSettings(plays_s=0))
+    link.refuse[f"Getvar {UID}"] = why
+    playing = asyncio.create_task(control.play_prompt("s-1", 3, UID, "p"))
+    await settle()
+    control.observe(PromptStarted("s-1", UID, "w-s-1-3-2", None))
+    assert await playing is PromptOutcome.WHISPERED
+    assert link.asides == ["Getvar"]
+
+
 async def test_a_prompt_waits_until_the_subscriber_takes_the_caller_back(link: RecordingLink, clock: FakeClock) -> None:
     link.bridged("simple_bridge", others=("Local/1@operator-1;2",))
     control = CallControl(link, clock, PromptSettings(plays_s=0))
