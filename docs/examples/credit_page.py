@@ -196,5 +196,6 @@ if __name__ == "__main__":
     if len(sys.argv) > 2:
         port, url = int(sys.argv[2]), sys.argv[3]
     token, secret = ((folder / name).read_text().strip() for name in ("token", "webhook-secret"))
-    engine = httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"})
+    signed = {"Authorization": f"Bearer {token}"}
+    engine = httpx.AsyncClient(base_url=url, headers=signed, timeout=60)  # a long document takes a while
     uvicorn.run(Site(engine, secret).app, port=port, log_level="warning")

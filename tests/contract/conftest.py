@@ -26,7 +26,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 @pytest.fixture(scope="session")
 def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RedisServer]]:
     folder = tmp_path_factory.mktemp("cluster")
-    servers = [RedisServer(folder, "cluster-enabled yes", "cluster-node-timeout 2000") for _ in range(3)]
+    servers = [RedisServer(folder, "cluster-enabled yes", "cluster-node-timeout 60000") for _ in range(3)]
     try:
         for server in servers:
             server.start()

@@ -100,10 +100,10 @@ class FakeAmi:
             "port": self.port,
             "username": "charging",
             "secret": "right",
-            "connect_timeout_s": 3.0,
-            "login_timeout_s": 3.0,
+            "connect_timeout_s": 30.0,
+            "login_timeout_s": 30.0,
             "ping_interval_s": 0.02,
-            "pong_deadline_s": 4.0,
+            "pong_deadline_s": 30.0,
             "retry_min_s": 0.01,
             "retry_max_s": 0.02,
         }

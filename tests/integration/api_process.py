@@ -37,7 +37,7 @@ class ApiProcess:
         """Asks with every scope."""
         limits = httpx.Limits(max_connections=20)
         return httpx.AsyncClient(
-            base_url=self.url, headers={"Authorization": self.authorization}, limits=limits, timeout=60
+            base_url=self.url, headers={"Authorization": self.authorization}, limits=limits, timeout=200
         )
 
     async def kill(self) -> None:

@@ -14,7 +14,7 @@ from tests.integration.redis_servers import RedisServer, wait_until
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.integration.doomed_life", "tests.integration.doomed_acts"])
-LIFE_TIMEOUT_S = 30
+LIFE_TIMEOUT_S = 120
 
 Life = Callable[[str, int, When, Path, Path], None]
 """What a process does: the ledger's URL, the number of the write to die at (0: none) and when, a file for what lives on
@@ -40,7 +40,7 @@ class Ground:
         self._server.cli("flushall")
         self._server.cli("script", "flush")  # else the first life would differ from the others
         scheme = "redis+cluster" if self.kind == "cluster" else "redis"
-        return f"{scheme}://127.0.0.1:{self._server.port}", folder
+        return f"{scheme}://127.0.0.1:{self._server.port}?timeout_s=30", folder
 
     def live(self, life: Life, url: str, folder: Path, at: int, when: When) -> int:
         """One life in a process of its own; its exit code."""
@@ -65,7 +65,7 @@ def ground_of(kind: str, folder: Path) -> Iterator[Ground]:
     if kind == "sqlite":
         yield Ground("sqlite", folder, None)
         return
-    settings = ["cluster-enabled yes"] if kind == "cluster" else []
+    settings = ["cluster-enabled yes", "cluster-node-timeout 60000"] if kind == "cluster" else []
     with RedisServer(folder, *settings) as server:
         if settings:
             server.cli("cluster", "addslotsrange", "0", "16383")
@@ -80,6 +80,7 @@ async def watched(url: str, reaper: Reaper, writes: frozenset[str] = WRITES) -> 
     if not url.startswith("redis"):
         yield KillingStore(url, reaper, writes)
         return
-    host, _, port = url.rpartition(":")
+    host, _, rest = url.rpartition(":")
+    port, _, options = rest.partition("?")
     async with KillingRelay(int(port), reaper) as relay:
-        yield KillingStore(f"{host}:{relay.port}", None)
+        yield KillingStore(f"{host}:{relay.port}?{options}", None)

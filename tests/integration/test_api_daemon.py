@@ -43,7 +43,7 @@ def is_served(port: int) -> bool:
 
 async def ask(port: int, path: str, token: str = "") -> httpx.Response:
     await eventually(lambda: is_served(port), "the public interface is served")
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=200) as client:
         return await client.get(path, headers={"Authorization": f"Bearer {token}"} if token else {})
 
 
@@ -77,7 +77,7 @@ async def test_the_daemon_serves_who_has_a_token_also_after_a_restart(
 async def seen_in_console(port: int, place: str) -> str:
     """A page, after logging in."""
     await eventually(lambda: is_served(port), "the console is served")
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as browser:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=200) as browser:
         form = await browser.get("/login", params={"next": place})
         (token,) = re.findall('name="token" value="([0-9a-f]+)"', form.text)
         given = {"token": token, "name": "ada", "password": "correct horse battery", "next": place}
@@ -89,7 +89,7 @@ async def seen_in_console(port: int, place: str) -> str:
 async def seen_by_customer(port: int, link: str) -> str:
     """The first page, after coming in by the website's link."""
     await eventually(lambda: is_served(port), "the customers' page is served")
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as browser:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=200) as browser:
         form = await browser.get(link[link.index("/enter") :])
         given = dict(re.findall('name="(token|link)" value="([^"]+)"', form.text))
         entered = await browser.post("/enter", data=given, headers=_cookies_of(form))
@@ -131,7 +131,7 @@ class Website:
     async def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         await eventually(lambda: is_served(self.port), "the public interface is served")
         headers = {"Authorization": f"Bearer {self.token}", "Idempotency-Key": "k1"}
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=60) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=200) as client:
             return await client.request(method, path, headers=headers, **request)
 
 

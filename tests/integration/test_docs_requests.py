@@ -69,7 +69,7 @@ class Curl:
 
     async def answer(self) -> httpx.Response:
         transport = httpx.AsyncHTTPTransport(uds=self.socket or None)
-        async with httpx.AsyncClient(transport=transport, timeout=60) as client:
+        async with httpx.AsyncClient(transport=transport, timeout=200) as client:
             if self.files:
                 return await client.post(self.url, headers=self.headers, data=self.form, files=self.files)
             method = "GET" if self.body is None else "POST"

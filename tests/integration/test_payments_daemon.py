@@ -31,7 +31,7 @@ SECTION = """customer_page:
 async def begun(port: int, link: str) -> None:
     """A customer comes in by a link, and begins to buy 25 euro of credit."""
     await eventually(lambda: is_served(port), "the customers' page is served")
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as browser:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=200) as browser:
         form = await browser.get(link[link.index("/enter") :])
         given = dict(re.findall('name="(token|link)" value="([^"]+)"', form.text))
         entered = await browser.post("/enter", data=given, headers=_cookies_of(form))

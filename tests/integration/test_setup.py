@@ -61,7 +61,7 @@ def set_up(folder: Path, url: str, lock: str = LOCK) -> tuple[int, list[str]]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=250,
         env=environment | pip,
     )
     return done.returncode, [line for line in done.stderr.splitlines() if not line.startswith("setup: making ")]

@@ -24,7 +24,7 @@ TOP_UP = Transfer("t1", "a", Kind.TOP_UP, 1, (Leg("credit", 5),))
 def run_script(script: str, *arguments: object, prefix: tuple[str, ...] = ()) -> str:
     """What a Python script prints, run by another process."""
     command = [*prefix, sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=200).stdout
 
 
 def modes(folder: Path) -> dict[str, int]:

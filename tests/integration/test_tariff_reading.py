@@ -57,14 +57,14 @@ def test_a_child_runs_nothing_of_the_folder_that_the_daemon_was_started_in(
     (tmp_path / "charging").mkdir()
     for strange in ("mmap.py", "charging/__init__.py"):
         (tmp_path / strange).write_text("open('mark', 'w')\n", encoding="ascii")
-    subprocess.run(program, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    subprocess.run(program, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, timeout=200, check=False)
     assert not (tmp_path / "mark").exists()
 
 
 def test_a_child_is_ended_before_asterisk_where_memory_is_short() -> None:
     """It inherits what protects the daemon."""
     asks = "from charging.priority import give_way; give_way(); print(open('/proc/self/oom_score_adj').read())"
-    told = subprocess.run([sys.executable, "-c", asks], capture_output=True, timeout=60, check=True, text=True)
+    told = subprocess.run([sys.executable, "-c", asks], capture_output=True, timeout=200, check=True, text=True)
     assert int(told.stdout) == priority.EXPENDABLE > 0
 
 
