@@ -9,7 +9,7 @@ what is kept, and for how long.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence, Set
 from dataclasses import asdict, replace
 from typing import Any, NoReturn
 
@@ -18,7 +18,7 @@ import structlog
 from charging.clock import MICROSECONDS, Clock
 from charging.engine.findings import COLLECTION as FINDINGS
 from charging.errors import LedgerError
-from charging.ledger.accounts import Account, Number, Status
+from charging.ledger.accounts import Account, Status
 from charging.ledger.documents import Document
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
@@ -165,7 +165,7 @@ class People:
             yield {"decision": decided.to_plain()}
         async for noted in self._trail.of_account(account.id):
             yield {"change": asdict(noted.change)}
-        numbers = await self._store.directory.numbers(account.id)
+        numbers = await self._numbers(account.id)
         for collection in TOLD_COLLECTIONS:
             for document in await self._documents(collection, account.id, numbers):
                 yield {"document": json.loads(document.body), "collection": collection}
@@ -185,16 +185,16 @@ class People:
             return Refused(
                 Code.CONFLICT, f"{len(running)} calls of account {account!r} are not booked yet", "try later"
             )
-        numbers = await self._store.directory.numbers(account)
+        numbers = await self._numbers(account) | await self._numbers_had(account)
         told = [one for name in HIDDEN_MEMBERS for one in await self._documents(name, account, numbers)]
         hidden = [one for one in told if await self._hide_member(one)]
         removed = await self._remove_numbers(account)
         if removed is None:
             return Refused(Code.CONFLICT, f"others keep editing the numbers of account {account!r}", "try again")
-        documents = [one for name in ERASED_COLLECTIONS for one in await self._documents(name, account, ())]
+        documents = [one for name in ERASED_COLLECTIONS for one in await self._documents(name, account, frozenset())]
         for document in documents:
             await self._delete(document)
-        for document in (bound := await self._documents(TOKENS, account, ())):
+        for document in (bound := await self._documents(TOKENS, account, frozenset())):
             await self._tokens.revoke(document.id)
         cdrs = 0
         async for rows in self._cdr_pages(account):
@@ -211,6 +211,16 @@ class People:
         erased = Erased(cdrs, removed, gone, decisions, await self._store.scrub())
         log.info("account_erased", account=account, cdrs=cdrs, numbers=removed, documents=erased.documents)
         return erased
+
+    async def _numbers(self, account: str) -> set[str]:
+        return {one.number for one in await self._store.directory.numbers(account)}
+
+    async def _numbers_had(self, account: str) -> set[str]:
+        """Those that were removed, and are nobody's now: of one that is another's, what is noted may be the other's."""
+        had = {
+            one.change.number async for one in self._trail.of_account(account) if one.change.act == Act.NUMBER_REMOVED
+        }
+        return {one for one in had if await self._store.directory.number(one) is None}
 
     async def _remove_numbers(self, account: str) -> int | None:
         """How many were removed; ``None``: some are there yet, for others keep editing them."""
@@ -238,7 +248,7 @@ class People:
             after = rows[-1].ended_us, rows[-1].session
             await self._clock.sleep_until(self._clock.now().plus(PAGE_REST_S).mono_us)
 
-    async def _documents(self, collection: str, account: str, numbers: Sequence[Number]) -> list[Document]:
+    async def _documents(self, collection: str, account: str, numbers: Set[str]) -> list[Document]:
         naming = collection in NAMING_COLLECTIONS
         return await (self._naming(collection, account, numbers) if naming else self._owned(collection, account))
 
@@ -253,13 +263,13 @@ class People:
                 break
         return found
 
-    async def _naming(self, collection: str, account: str, numbers: Sequence[Number]) -> list[Document]:
+    async def _naming(self, collection: str, account: str, numbers: Set[str]) -> list[Document]:
         """Those that name the account or one of its numbers. All are read, page by page, with a rest after each."""
-        mine, found, after = {number.number for number in numbers}, [], ""
+        found, after = [], ""
         while page := await self._store.documents.list_documents(collection, after, PAGE_ROWS):
             for one in page:
                 body = json.loads(one.body)
-                if body.get("account") == account or body.get("number") in mine:
+                if body.get("account") == account or body.get("number") in numbers:
                     found.append(one)
             after = page[-1].id
             if len(page) == PAGE_ROWS:

@@ -18,6 +18,7 @@ from charging.ledger.port import Store
 from charging.ledger.sqlite.store import SqliteStore
 from charging.safe_text import HIDDEN
 from charging.service import privacy
+from charging.service.changes import Act, Changes
 from charging.service.decisions import DecisionKeeper, Decisions, Sought
 from charging.service.privacy import ERASED_COLLECTIONS, TOLD_COLLECTIONS, Erased, People, hide_numbers
 from charging.service.refusal import Code, Refused
@@ -226,6 +227,26 @@ async def test_what_the_books_do_not_need_of_a_closed_account_is_erased_once_and
     ]
     assert [one.id for one in await customer.documents.list_documents("page-tokens")] == [f"{1:064x}"]
     await assert_sound(customer)
+
+
+async def test_findings_of_numbers_that_were_removed_before_are_hidden_unless_they_are_anothers_now(
+    customer: Store,
+) -> None:
+    changes = Changes(customer, SystemClock())
+    for session, number in (("s2", "+31205550001"), ("s3", "+31205550002"), ("s4", "+31205550003")):
+        body = json.dumps({"number": number, "fax_pages": 1})
+        await customer.documents.put_document("findings", f"{session}/record_without_booking", body)
+    for number in ("+31205550001", "+31205550002"):
+        await changes.noted(Act.NUMBER_REMOVED, account="a", number=number)
+    await customer.directory.put_number(Number("+31205550002", "a-b"))
+    await close(customer)
+    assert isinstance(await People(customer, SystemClock()).erase("a"), Erased)
+    findings = {
+        one.id[:2]: json.loads(one.body)["number"] for one in await customer.documents.list_documents("findings")
+    }
+    assert {one: findings[one] for one in ("s2", "s3", "s4")} == {
+        **{"s2": HIDDEN, "s3": "+31205550002", "s4": "+31205550003"},
+    }
 
 
 async def test_a_number_that_is_edited_meanwhile_is_erased_too(
