@@ -99,8 +99,9 @@ class DocumentFolder:
     async def _prepare(self, session: str, data: bytes) -> Paper | Refused:
         chosen = self._settings
         await asyncio.to_thread(_make, chosen.folder)
-        with tempfile.TemporaryDirectory(dir=chosen.folder, prefix=MAKING) as work:
-            room = Room(Path(work), chosen.sandbox_required)
+        work = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=chosen.folder, prefix=MAKING))
+        try:
+            room = Room(work, chosen.sandbox_required)
             await asyncio.to_thread(room.furnish, data)
             made = await convert(room, chosen.max_pages)
             if isinstance(made, Refused):
@@ -109,6 +110,8 @@ class DocumentFolder:
             room.paper.chmod(FILE_MODE)
             # A link, which never takes the place of a file: what was counted is what is sent.
             os.link(room.paper, self._path(name))
+        finally:
+            await asyncio.to_thread(_remove_all, work)
         return Paper(made.pages, f"{chosen.folder_on_switch}/{name}{SUFFIX}", name)
 
     def _path(self, name: str) -> Path:
@@ -233,6 +236,14 @@ def why_unwritable(folder: Path) -> str:
     if disk.f_blocks and not disk.f_bavail:
         return f"{folder}: its disk is full (df {there}); make room"
     return ""
+
+
+def _remove_all(work: Path) -> None:
+    """A document's folder, of hundreds of megabytes, and of as many files as a program has made that it took over."""
+    try:
+        shutil.rmtree(work)
+    except OSError as error:  # the sweep tries again after a day
+        log.warning("fax_document_not_removed", path=str(work), why=error.strerror or str(error))
 
 
 def _make(folder: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from charging.fax.convert import bytes_max
 from charging.fax.desk import Paper
 from charging.fax.folder import KNOWN_S, DocumentFolder, FolderSettings
 from charging.service.refusal import Code, Obstacle, Refused
+from charging.tasks import end
 from tests.fakes.clock import FakeClock
 from tests.fakes.documents import pdf
 
@@ -232,6 +235,35 @@ async def test_copy_of_a_document_that_was_refused_is_not_read_again_for_a_while
     await clock.advance(1)
     await folder.prepare("anna", "d", b"bad")
     assert len(read) == 4
+
+
+async def test_folder_of_a_document_is_removed_beside_the_calls_also_where_it_is_broken_off(
+    folder: DocumentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hundreds of megabytes took a tenth of a second of the loop in which calls are decided."""
+    removed_by, here, begun = list[int](), threading.get_ident(), asyncio.Event()
+    remove = shutil.rmtree
+
+    def removes(work: Path, *more: Any, **named: Any) -> None:
+        removed_by.append(threading.get_ident())
+        remove(work, *more, **named)
+
+    async def converted(_room: convert.Room, _pages_max: int) -> Refused:
+        begun.set()
+        if len(removed_by) == 1:
+            await asyncio.Event().wait()
+        return Refused(Code.INVALID, "why", "")
+
+    monkeypatch.setattr(shutil, "rmtree", removes)
+    monkeypatch.setattr("charging.fax.folder.convert", converted)
+    await folder.prepare("anna", "a", b"one")
+    begun.clear()
+    broken_off = asyncio.create_task(folder.prepare("anna", "b", b"two"))
+    await begun.wait()
+    await end([broken_off])
+    assert len(removed_by) == 2
+    assert here not in removed_by
+    assert os.listdir(tmp_path) == []
 
 
 async def test_pages_of_a_document_are_known_for_a_while(

@@ -10,7 +10,7 @@ import pytest
 
 from charging.fax import pdf
 from charging.fax.jpeg import PICTURES_MAX, as_tiff, pictures
-from charging.fax.pdf import hollow, is_cut_off, uncropped
+from charging.fax.pdf import STEP_BYTES, _last, hollow, is_cut_off, uncropped
 from charging.fax.tiff import page_count
 from tests.corpus.pdf import packed_page, plain, stream, updated
 from tests.fakes.effort import assert_linear, lines_run
@@ -76,13 +76,41 @@ def test_hostile_bytes_take_time_that_grows_with_them(piece: bytes) -> None:
 class Looked(bytes):
     """Bytes that count how many of them are looked through. Each look holds the interpreter until it is over."""
 
-    bytes_looked_at = 0
+    bytes_looked_at = most_in_a_look = 0
+
+    def rfind(self, what: bytes, start: int = 0, end: int | None = None) -> int:  # type: ignore[override]
+        """As of bytes."""
+        self._look((len(self) if end is None else min(end, len(self))) - start)
+        return super().rfind(what, start, end)
+
+    def _look(self, count: int) -> None:
+        self.bytes_looked_at += count
+        self.most_in_a_look = max(self.most_in_a_look, count)
 
     def find(self, what: bytes, start: int = 0, end: int | None = None) -> int:  # type: ignore[override]
         """As of bytes."""
         found = super().find(what, start, end)
-        self.bytes_looked_at += (len(self) if end is None else end) - start if found < 0 else found - start
+        self._look((len(self) if end is None else end) - start if found < 0 else found - start)
         return found
+
+
+@pytest.mark.parametrize("document", [b"%PDF-", b"%%EOF", b"%%EOF startxref", b"x stream\n\xff\xd8\xff"])
+@pytest.mark.parametrize("before", [0, 2_000_000])
+def test_no_look_holds_the_interpreter_for_long(document: bytes, before: int) -> None:
+    """10 MB that were made for it held the calls up for 40 ms."""
+    whole = Looked(bytes(before) + document + bytes(2_000_000))
+    is_cut_off(whole)
+    pictures(whole)
+    assert whole.most_in_a_look < 2 * STEP_BYTES
+    assert whole.bytes_looked_at > len(whole)
+
+
+@pytest.mark.parametrize("place", [0, 1, STEP_BYTES - 3, STEP_BYTES, 2 * STEP_BYTES + 1])
+@pytest.mark.parametrize("behind", [0, 1, 2, 3, 4, 5, STEP_BYTES, 2 * STEP_BYTES - 2])
+def test_last_end_is_found_wherever_it_stands(place: int, behind: int) -> None:
+    document = b"%%EOF" + bytes(place) + b"%%EOF" + bytes(behind)
+    assert _last(document, b"%%EOF") == 5 + place
+    assert _last(document, b"%%EOG") == -1
 
 
 @pytest.mark.parametrize("read", [pictures, uncropped])
