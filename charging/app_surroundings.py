@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -21,6 +20,7 @@ from charging.door import listen
 from charging.engine.spool import RESERVE_BYTES, RESERVE_PART, Memory
 from charging.errors import ChargingError, ConfigError
 from charging.fax.folder import why_unwritable
+from charging.files import free_bytes
 from charging.ledger.accounts import Language
 from charging.ledger.metered import LedgerHealth, metered
 from charging.ledger.open import open_store
@@ -45,9 +45,10 @@ MAIL_S = 5
 
 
 def spool_free(folder: str) -> int | None:
-    """The free bytes on the disk where the switch keeps messages; ``None`` if that is another machine's."""
+    """The free bytes on the disk where the switch keeps messages; ``None`` if that is another machine's, or tells no
+    size."""
     try:
-        return shutil.disk_usage(folder).free
+        return free_bytes(folder)
     except OSError:
         return None
 

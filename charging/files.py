@@ -48,6 +48,13 @@ def _out_of_pipe(path: Path, place: int, most: int) -> bytes:
     return bytes(read)
 
 
+def free_bytes(folder: Path | str) -> int | None:
+    """The bytes that its file system has free for this user; ``None`` if it tells no size, as some of a network or a
+    program do (FUSE, 9p): then it is not known to be full. Raises OSError."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize if disk.f_blocks else None
+
+
 def replace_file(path: Path, data: bytes, *, mode: int, owner_of: Path | None = None) -> None:
     """Put ``data`` in the place of a file, which need not be there: whole or not at all, also if the machine loses its
     power. ``path`` must be no link: the link would be replaced. Root writes it for whoever owns ``owner_of``. Raises

@@ -33,6 +33,7 @@ from charging.errors import ChargingError, ConfigError
 from charging.fax import sandbox
 from charging.fax.convert import PACKAGES, ROOM_BYTES
 from charging.fax.dns_lookup import Dns, Unanswered
+from charging.files import free_bytes
 from charging.notify.settings import Mail
 from charging.settings import TEST_KEYS, Config, Fax, Settings, completed
 from charging.web.settings import OPENID_BACK
@@ -331,7 +332,8 @@ def _mailboxes(settings: Settings) -> dict[str, str]:
 def _fax_room(fax: Fax) -> Iterator[CheckResult]:
     """Whether documents are read at all: not where their disk is nearly full."""
     there = next(one for one in (fax.folder, *fax.folder.parents) if one.exists())
-    if (free := shutil.disk_usage(there).free) < ROOM_BYTES:
+    free = free_bytes(there)
+    if free is not None and free < ROOM_BYTES:
         what = f"{free // 1_000_000} MB are free on the disk of {fax.folder}, and below {ROOM_BYTES // 1_000_000}"
         yield warning("fax", f"NO FAX IS SENT: {what} no document is read; make room, or give it a disk of its own")
 

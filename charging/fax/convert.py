@@ -24,6 +24,7 @@ import structlog
 from charging.call.fax import send_s
 from charging.fax import jpeg, letters, pdf, sandbox
 from charging.fax.tiff import blank_pages, doubtful_page, page_count, page_places
+from charging.files import free_bytes
 from charging.records import dataclass
 from charging.service.refusal import Code, Obstacle, Refused
 from charging.tasks import deaf_to_hangup
@@ -502,7 +503,8 @@ async def _ended(command: list[str], room: Room) -> int | None:
 
 async def _has_left(folder: Path, least: int) -> None:
     """Raises _NoRoomError where less is free."""
-    if (await asyncio.to_thread(shutil.disk_usage, folder)).free < least:
+    free = await asyncio.to_thread(free_bytes, folder)
+    if free is not None and free < least:
         raise _NoRoomError
 
 

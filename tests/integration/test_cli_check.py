@@ -6,11 +6,11 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 
 import httpx
 import pytest
 
+from charging import app_surroundings
 from charging.app import build
 from charging.asterisk.dialplan import Line, contexts, shipped_lines
 from charging.asterisk.message import AmiMessage
@@ -395,7 +395,7 @@ async def test_a_disk_that_callers_can_fill_with_messages_is_told(
     """Of the folder that the settings name, in the check as in the daemon."""
     named = command.SETTINGS.replace("agi: ", f"  voicemail_dir_on_switch: {tmp_path}\nagi: ")
     monkeypatch.setattr(command, "SETTINGS", named)
-    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free if path == str(tmp_path) else 0))
+    monkeypatch.setattr(app_surroundings, "free_bytes", lambda path: free if path == str(tmp_path) else 0)
     where = (("Event", "VoicemailUserEntry"), ("VMContext", "charging"), ("MaxMessageLength", "180"))
     mailboxes = (("31850000001", "50"), ("31850000002", "100"))
     entries = [(*where, ("VoiceMailbox", box), ("MaxMessageCount", count)) for box, count in mailboxes]

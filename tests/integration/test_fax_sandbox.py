@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
@@ -236,7 +235,8 @@ async def test_no_document_is_begun_while_its_disk_is_nearly_full(
         return 1
 
     monkeypatch.setattr(convert, "_ended", ended)
-    monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=free))
+    for asked in (convert, check_files):
+        monkeypatch.setattr(asked, "free_bytes", lambda _path: free)
     room.furnish(pdf(1))
     answer = await convert.convert(room, 3)
     assert isinstance(answer, Refused)
@@ -250,7 +250,7 @@ async def test_program_is_ended_as_soon_as_too_little_is_left_of_the_disk(
 ) -> None:
     """A small document may unpack to hundreds of megabytes."""
     frees = iter([ROOM_BYTES, LEFT_BYTES, LEFT_BYTES - 1])
-    monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=next(frees)))
+    monkeypatch.setattr(convert, "free_bytes", lambda _path: next(frees))
     monkeypatch.setattr(convert, "_converted", lambda there, _most: convert._ended(["sleep", "60"], there))
     room.furnish(pdf(1))
     async with asyncio.timeout(30):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from charging.ledger.sqlite import room
 from charging.ledger.sqlite.file import connect
 from charging.ledger.sqlite.room import KEPT_BYTES, KEPT_MIN_BYTES, LOG_BYTES, PAGE_BYTES, PIECE_BYTES, Room
 from charging.ledger.sqlite.store import SqliteStore
@@ -81,6 +82,40 @@ async def test_no_room_is_made_of_the_last_that_others_have(tmp_path: Path, monk
     size = path.stat().st_size
     await store.ping()
     assert (free_bytes(path) >= 2 * PIECE_BYTES, path.stat().st_size) == (True, size)
+    await store.close()
+
+
+async def test_room_is_made_where_the_disk_tells_no_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was taken for a full one: no call was forwarded any more."""
+    path = tmp_path / "ledger.db"
+    monkeypatch.setattr(room, "free_bytes", lambda _folder: None)
+    store = SqliteStore(path, keeps_room=True)
+    await store.open()
+    await add_account(store)
+    assert [await store.ping() for _ in range(PIECES)] == [None] * PIECES
+    assert free_bytes(path) >= KEPT_BYTES
+    assert await store.scrub() == ""
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "makes"),
+    [
+        (sqlite3.SQLITE_FULL, True),
+        (sqlite3.SQLITE_IOERR_WRITE, True),  # what SQLite says of EDQUOT
+        (sqlite3.SQLITE_IOERR_FSYNC, False),
+        (sqlite3.SQLITE_IOERR_READ, False),
+        (sqlite3.SQLITE_BUSY, False),
+    ],
+)
+async def test_a_quota_that_is_used_up_is_a_full_disk(tmp_path: Path, code: int, makes: bool) -> None:
+    store = SqliteStore(tmp_path / "ledger.db", keeps_room=True)
+    await store.open()
+    await add_account(store)
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    with closing(connect(tmp_path / "ledger.db", 1)) as connection:
+        assert room.makes_room(connection, error) is makes
     await store.close()
 
 

@@ -8,13 +8,14 @@ import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from charging import files
 from charging.cli import init as cli_init
 from charging.errors import ConfigError
-from charging.files import read_bytes, replace_file
+from charging.files import free_bytes, read_bytes, replace_file
 from charging.settings import load_config
 from charging.tariff.file import load_tariff
 from charging.yaml_text import read_document
@@ -125,3 +126,12 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path, monkeypa
         replace_file(place, b"new", mode=0o600)
     assert place.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [place]
+
+
+@pytest.mark.parametrize(("blocks", "free"), [(1000, 10 * 4096), (0, None)])
+def test_a_file_system_that_tells_no_size_is_not_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int, free: int | None
+) -> None:
+    told = SimpleNamespace(f_blocks=blocks, f_bavail=10 if blocks else 0, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda _folder: told)
+    assert free_bytes(tmp_path) == free

@@ -38,7 +38,7 @@ _ADVICE = {
     sqlite3.SQLITE_READONLY: "the file or its folder is read-only; mend its permissions",
     sqlite3.SQLITE_BUSY: "another process has locked it; end that process",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; look at its path and permissions",
-    sqlite3.SQLITE_IOERR: "reading or writing failed; look at the disk",
+    sqlite3.SQLITE_IOERR: "reading or writing failed; look at the disk, and at its user's quota",
     sqlite3.SQLITE_NOTADB: "it is no ledger; name another file in ledger.url, or `charging ledger restore` a copy",
     sqlite3.SQLITE_CORRUPT: "it is damaged; look at the disk, and `charging ledger restore` a copy",
 }

@@ -24,6 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from charging.files import free_bytes
 from charging.ledger.sqlite.file import DRIVER_ERRORS, beside, translate, version_of
 
 PAGE_BYTES = 4096
@@ -40,6 +41,10 @@ LOG_BYTES = 4_000 * (PAGE_BYTES + 24) + 32
 
 SPARE_BYTES = 64 * 2**20
 """What must be free on the disk. Where it is not, nothing is made: others need it more."""
+
+_NOT_WRITTEN = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+"""What SQLite says of a disk that is full, and of a quota that is used up (EDQUOT). It says the second of a disk that
+is damaged, too: then what is tried again fails again."""
 
 
 class Room:
@@ -73,9 +78,10 @@ class Room:
     def is_tight(self) -> bool:
         """Whether the disk has little for others; ``False`` if it cannot be asked."""
         try:
-            return self._free() < SPARE_BYTES
+            free = free_bytes(self._path.parent)
         except OSError:
             return False
+        return free is not None and free < SPARE_BYTES
 
     def would_be_lost(self) -> bool:
         """Whether what the log gave back now would be another's."""
@@ -83,8 +89,8 @@ class Room:
 
     def make(self, connection: sqlite3.Connection) -> int | None:
         """Make a piece of what is missing, if the disk has it to give. Returns the bytes that the ledger can still grow
-        by; ``None``: no room is kept. Raises sqlite3.Error, OSError. Runs in the writer's thread, outside of any
-        transaction."""
+        by; ``None``: no room is kept, or the disk does not tell. Raises sqlite3.Error, OSError. Runs in the writer's
+        thread, outside of any transaction."""
         if not self._is_kept:
             return None
         if self.is_tight():
@@ -94,11 +100,8 @@ class Room:
                 self._lengthen_log()
                 _make_piece(connection)
         (pages,) = connection.execute("PRAGMA freelist_count").fetchone()
-        return int(pages) * PAGE_BYTES + self._free()
-
-    def _free(self) -> int:
-        disk = os.statvfs(self._path.parent)
-        return disk.f_bavail * disk.f_frsize
+        free = free_bytes(self._path.parent)
+        return None if free is None else int(pages) * PAGE_BYTES + free
 
     def _lengthen_log(self) -> None:
         """Take the blocks that the log will need. SQLite believes nothing in it that it has not written."""
@@ -113,8 +116,7 @@ class Room:
 
 def makes_room(connection: sqlite3.Connection | None, error: Exception) -> bool:
     """Whether the error was a full disk, and now there is room in the ledger's own files: what failed may succeed."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if connection is None or code != sqlite3.SQLITE_FULL:
+    if connection is None or getattr(error, "sqlite_errorcode", 0) not in _NOT_WRITTEN:
         return False
     with suppress(*DRIVER_ERRORS):
         if connection.in_transaction:
