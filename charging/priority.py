@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,3 +20,11 @@ def give_way() -> None:
     os.nice(NICENESS)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(f"{EXPENDABLE}", encoding="ascii")
+
+
+def limit_memory(most: int) -> None:
+    """This process gets so many bytes of memory for its data, and MemoryError for more: whatever it reads, the others
+    of the machine keep theirs."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (allowed, hard))

@@ -41,7 +41,7 @@ from charging.fax.mail import (
     with_document,
 )
 from charging.fax.slow_domains import Waited
-from charging.priority import give_way
+from charging.priority import give_way, limit_memory
 from charging.service.refusal import Code, Dropped, Obstacle
 from charging.unguessable import digest_of
 
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from charging.settings import Fax
 
 FALLBACK_FROM = "fax@localhost"
+PIECE_BYTES = 1_000_000
 READY_MAX_S = 150
 """A document takes 90 s at most to be made ready, and its turn comes within 15 s, or the mail comes again. To give up
 sooner would have its document be made ready again, for as many days as a mail server tries."""
@@ -59,6 +60,8 @@ UNPROVEN_H = 24
 """So long a mail waits for the DNS to say who sent it. Then it is dropped: at the end of its days in the queue it would
 be bounced to whoever its envelope names."""
 SLOW_ADVICE = "a secret address of his own needs no DNS (`charging fax address new`)"
+MEMORY_BYTES, MEMORY_EACH = 150_000_000, 20
+"""Of the command, and of it for each byte of the largest mail: what takes most takes 14."""
 UNKNOWN = 500
 """HTTP's statuses from here on say that nothing was decided."""
 TRY_AGAIN = 75
@@ -163,9 +166,7 @@ class Drop:
     why: str
 
 
-NO_LETTER = Drop(
-    Dropped.AUTOMATIC, "a mail that no person has sent, that is too large, or that has no single plain sender"
-)
+NO_LETTER = Drop(Dropped.AUTOMATIC, "a mail that no person has sent, or that has no single plain sender")
 
 
 def submit_mail(
@@ -195,8 +196,8 @@ def submit_mail(
     give_way()
     tell = _by_syslog(syslog) if reply_by is ReplyBy.SMTP else say
     try:
-        data = sys.stdin.buffer.read(MAIL_BYTES_MAX + 1)
         settings = options(ctx).settings()
+        data, is_whole = _given(settings.fax)
         if ctx.args:
             raise Refusal("found several recipients, expected one; set chargingfax_destination_recipient_limit = 1")
         if by_header and not (recipient := original_recipient(data)):
@@ -204,10 +205,11 @@ def submit_mail(
             raise Refusal(f"found no X-Original-To above the mail, expected it; {advice}")
         if reply_by is ReplyBy.SMTP and settings.mail is None:
             raise Refusal("--reply-by smtp needs a section `mail` in charging.yaml")
-        letter = _letter(data, sender, recipient)
+        found = _read("a mail", lambda: read_head(data, envelope_sender=sender, recipient=recipient))
+        letter = NO_LETTER if found is None else found
         proof = Proof.of(settings.fax, recipient, data, Envelope(sender or "", client_address, helo))
         with connected(settings) as client:
-            reply = _taken(client, data, letter, proof, settings.mail, tell)
+            reply = _taken(client, data if is_whole else None, letter, proof, settings.mail, tell)
         if reply is not None:
             from_ = reply_from or (settings.mail.sender_address if settings.mail else "") or reply.from_
             with connected(settings) as client:
@@ -266,22 +268,32 @@ class Reply:
     """That counts it."""
 
 
-def _letter(data: bytes, sender: str | None, recipient: str) -> Letter | Drop:
-    if len(data) > MAIL_BYTES_MAX:
-        return NO_LETTER
-    found = _read("a mail", lambda: read_head(data, envelope_sender=sender, recipient=recipient))
-    return NO_LETTER if found is None else found
+def _given(fax: Fax | None) -> tuple[bytes, bool]:
+    """What the mail server hands over, and whether that is all: of a mail that is larger than what a document may be,
+    its end is passed over, for a mail server takes a command that does not read it for one that has failed."""
+    most = MAIL_BYTES_MAX if fax is None else min(MAIL_BYTES_MAX, fax.max_bytes * 3 // 2)
+    limit_memory(MEMORY_BYTES + MEMORY_EACH * most)
+    data, is_whole = sys.stdin.buffer.read(most), True
+    while sys.stdin.buffer.read(PIECE_BYTES):
+        is_whole = False
+    return data, is_whole
 
 
 def _of_customer(
-    client: Client, data: bytes, letter: Letter | Drop, proof: Proof | None
+    client: Client, data: bytes | None, letter: Letter | Drop, proof: Proof | None
 ) -> tuple[Letter, Payer] | Drop:
-    """Who pays for a mail; and the mail with its document, which is looked for in a customer's alone."""
+    """Who pays for a mail; and the mail with its document, which is looked for in a customer's alone. ``data``: the
+    whole mail; ``None``: it is too large."""
     if isinstance(letter, Drop):
         return letter
     payer = _payer(client, letter, proof)
     if isinstance(payer, Drop):
         return payer
+    if data is None:
+        from charging.fax.reply import words
+
+        too_large = words(Obstacle.TOO_LARGE, payer.language)
+        return NO_LETTER if letter.answers_us else (letter, replace(payer, said=too_large))
     whole = _read(f"a mail from {letter.sender}", lambda: with_document(letter, data))
     if whole is None or isinstance(whole, Drop):
         return whole or NO_LETTER
@@ -289,7 +301,7 @@ def _of_customer(
 
 
 def _taken(
-    client: Client, data: bytes, read: Letter | Drop, proof: Proof | None, mail: Mail | None, tell: Tell
+    client: Client, data: bytes | None, read: Letter | Drop, proof: Proof | None, mail: Mail | None, tell: Tell
 ) -> Reply | None:
     """Send the fax or drop the mail; else what to reply."""
     found = _of_customer(client, data, read, proof)

@@ -57,6 +57,7 @@ def gave_way(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     the tests' own process would."""
     places: list[int] = []
     monkeypatch.setattr("charging.cli.fax_mail.give_way", lambda: places.append(sys.stdin.buffer.tell()))
+    monkeypatch.setattr("charging.cli.fax_mail.limit_memory", lambda _most: None)
     return places
 
 

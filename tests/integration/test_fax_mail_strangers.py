@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from email import message_from_string
+from email.policy import default
 
 import httpx
 import pytest
@@ -15,7 +17,11 @@ from charging.fax.convert import DOCUMENT_S
 from charging.fax.mail import Wrong, original_recipient
 from charging.ledger.accounts import Language
 from charging.service.turns import IMPATIENT_S
+from tests.integration.command import Command
+from tests.integration.test_fax_mail import command, gave_way, new_address, submitted, zone
 from tests.unit.fax.test_fax_mail import letter, mail
+
+__all__ = ["command", "gave_way", "zone"]  # fixtures
 
 
 def test_stranger_costs_little_before_he_is_known_to_be_one() -> None:
@@ -50,6 +56,47 @@ def test_document_is_waited_for_longer_than_it_may_take(monkeypatch: pytest.Monk
         assert _submit(daemon, letter(mail()), payer, None) is None
     assert waits == [READY_MAX_S]
     assert READY_MAX_S > DOCUMENT_S + IMPATIENT_S + 30
+
+
+WORST = {
+    "bytes that are no ASCII": b"\xff" * 14_000_000,
+    "lines of them": (b"\xff" * 13 + b"\n") * 990_000,
+}
+
+
+@pytest.mark.parametrize("body", WORST.values(), ids=WORST)
+def test_the_largest_mail_is_read_within_the_memory_that_the_command_has(command: Command, body: bytes) -> None:
+    """As a program of its own: for good, the tests' process would have no more than that."""
+    head = mail(files=0, subject="no number").as_bytes().partition(b"Content-T")[0]
+    kind = b"Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: 8bit\n\n"
+    charging = (sys.executable, "-P", "-m", "charging", "--config", str(command.place.config))
+    asked = (*charging, "fax", "submit-mail", "--sender", "eve@evil.example", "--recipient")
+    ran = subprocess.run(
+        [*asked, new_address(command, "anna-1")], input=head + kind + body, capture_output=True, timeout=200
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert b"Uw fax is niet verstuurd" in ran.stdout
+
+
+def test_a_program_gets_no_more_memory_than_it_is_given() -> None:
+    tries = "from charging.priority import limit_memory; limit_memory(100_000_000); print(len(bytes({})))"
+    codes = [
+        subprocess.run([sys.executable, "-c", tries.format(size)], capture_output=True, timeout=200).returncode
+        for size in (10_000_000, 200_000_000)
+    ]
+    assert codes == [0, 1]
+
+
+@pytest.mark.parametrize(("more", "said"), [(0, "geen bestaand faxnummer"), (1, "Het document is te groot")])
+def test_a_mail_that_is_larger_than_any_document_is_read_no_further_and_answered(
+    command: Command, monkeypatch: pytest.MonkeyPatch, more: int, said: str
+) -> None:
+    """To the mail server it is read to its end: a command that is not would have failed, and the mail come again."""
+    given = mail(subject="no number").as_bytes()
+    given += b"x" * (15_000_000 + more - len(given))
+    reply, _ = submitted(command, monkeypatch, given, "--recipient", new_address(command, "anna-1"))
+    assert said in message_from_string(reply, policy=default).get_content()
+    assert sys.stdin.buffer.read() == b""
 
 
 ORIGINAL = b"X-Original-To: fax+31612345678@fax.nl\n"
