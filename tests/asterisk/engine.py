@@ -94,6 +94,11 @@ def is_as_long(cdr: Mapping[str, Any], measured_s: float) -> bool:
     return abs(int(cdr["used_ms"]) / 1000 - measured_s) < MEASURES_APART_S
 
 
+def billed_s_of(used_ms: int) -> int:
+    """The seconds that a call of so many milliseconds costs: each that has begun, less 0.2 s, but always the first."""
+    return max(min(1, used_ms), -(-(used_ms - 200) // 1000))
+
+
 async def every_page(daemon: DaemonProcess, path: str) -> list[dict[str, Any]]:
     """All rows of a listing: the process that decides calls gives small pages only."""
     page = await daemon.get(path)

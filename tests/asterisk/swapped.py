@@ -8,7 +8,7 @@ from typing import Any
 
 from charging.lab import Call, CallState, Lab
 from charging.lab.ami import Message
-from tests.asterisk.engine import SECOND, Engine, every_page, is_as_long
+from tests.asterisk.engine import SECOND, Engine, billed_s_of, every_page, is_as_long
 from tests.asterisk.operator_setup import STRAIGHT, press_and_say
 from tests.asterisk.test_operators_dialplan import FALSE_ALARMS
 from tests.asterisk.waiting import eventually
@@ -91,7 +91,7 @@ class Swapped:
         await self.call.wait_for(lambda: mobile.ended_us is not None, "the mobile's end")
         assert cdr["proof"] == "black_box", cdr
         assert is_as_long(cdr, mobile.connected_s), cdr
-        assert cdr["billed_s"] == -(-(cdr["used_ms"] - 200) // 1000)
+        assert cdr["billed_s"] == billed_s_of(cdr["used_ms"])
         await self.live.nothing_reserved()
         assert await self.live.posted() == self.posted - cdr["billed_s"] * SECOND
         assert [event for event in FALSE_ALARMS if self.told(event) and event not in may_be] == []

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from charging.lab import Call, CallState, Lab, mobile
 from charging.lab.ami import Message
-from tests.asterisk.engine import SECOND, Engine, engine, is_as_long, number_of
+from tests.asterisk.engine import SECOND, Engine, billed_s_of, engine, is_as_long, number_of
 from tests.asterisk.operator_setup import (
     COLLEAGUE,
     RING_GROUP,
@@ -190,7 +190,7 @@ async def _charged_by_the_phone(live: Engine, phone: Party) -> dict[str, object]
     cdr = await live.cdr()
     assert cdr["proof"] == "black_box", cdr
     assert is_as_long(cdr, phone.connected_s), cdr
-    assert cdr["billed_s"] == -(-(cdr["used_ms"] - 200) // 1000)
+    assert cdr["billed_s"] == billed_s_of(cdr["used_ms"])
     await live.nothing_reserved()
     assert len((await live.daemon.get("/cdrs"))["items"]) == 1
     return cdr

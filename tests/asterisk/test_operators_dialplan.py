@@ -17,7 +17,7 @@ from charging.engine.recovery import AUDIT_S
 from charging.lab import Call, Lab
 from charging.lab.audio import Sound
 from charging.lab.folder import CALLER_TONE_HZ, MOBILE_TONE_HZ
-from tests.asterisk.engine import MEASURES_APART_S, SECOND, Engine, engine, is_as_long
+from tests.asterisk.engine import MEASURES_APART_S, SECOND, Engine, billed_s_of, engine, is_as_long
 from tests.asterisk.operator_setup import (
     DIALLED_BEFORE,
     QUEUE,
@@ -71,7 +71,7 @@ async def charged_exactly(live: Engine, call: Call, credit: int = CREDIT) -> Non
     cdr = await live.cdr()
     assert cdr["proof"] == "black_box", cdr
     assert is_as_long(cdr, call.mobile.connected_s), cdr
-    assert cdr["billed_s"] == -(-(cdr["used_ms"] - 200) // 1000)
+    assert cdr["billed_s"] == billed_s_of(cdr["used_ms"])
     assert await live.posted() == credit - cdr["billed_s"] * SECOND
     await live.nothing_reserved()
     assert len((await live.daemon.get("/cdrs"))["items"]) == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from charging.lab import Lab
-from tests.asterisk.engine import MEASURES_APART_S, SECOND, Engine, engine, is_as_long
+from tests.asterisk.engine import MEASURES_APART_S, SECOND, Engine, billed_s_of, engine, is_as_long
 from tests.asterisk.operator_setup import STRAIGHT
 from tests.asterisk.sip_steps import (
     ON_HOLD,
@@ -38,7 +38,7 @@ async def charged_exactly(live: Engine, phone: Party, credit: int = 10_000_000) 
     cdr = await live.cdr()
     assert cdr["proof"] == "black_box", cdr
     assert is_as_long(cdr, phone.connected_s), cdr
-    assert cdr["billed_s"] == -(-(cdr["used_ms"] - 200) // 1000)
+    assert cdr["billed_s"] == billed_s_of(cdr["used_ms"])
     assert await live.posted() == credit - cdr["billed_s"] * SECOND
     await live.nothing_reserved()
     assert len((await live.daemon.get("/cdrs"))["items"]) == 1
