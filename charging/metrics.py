@@ -339,6 +339,11 @@ class Metrics:
             "reason",
             known=[LISTENERS, TURNED],
         )
+        self.forwards_in_vain = self._counter(
+            "charging_forwards_in_vain",
+            "Accounts of which far more forwards were dialled and cost nothing than people make, each once an hour "
+            "(`forwards_in_vain` names it): a carrier may bill them all the same.",
+        )
         self.switch_turned = self._counter(
             "charging_switch_turned_away",
             "Callers whom the switch turned away by itself, one too many: of those who wait for a decision for one "

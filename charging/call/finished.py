@@ -41,7 +41,8 @@ def decide_duration(session: Session, box: BlackBoxRead, now_wall_us: int, polic
     if is_outlived(session, box, policy):
         box = NO_RECORD
     used_ms, proof = _evidence(session, box, policy)
-    billed_s = seconds_of(used_ms, policy.answer_tolerance_ms)
+    answered_ms = used_ms if proof is Proof.NEVER_ANSWERED else max(1, used_ms)  # who hangs up in the same instant, too
+    billed_s = seconds_of(answered_ms, policy.answer_tolerance_ms)
     overrun_s = max(0, billed_s - session.covered_s)
     ended_us = _ended_us(session, box, used_ms, proof, now_wall_us)
     return Duration(used_ms, billed_s - overrun_s, overrun_s, proof, ended_us)

@@ -45,6 +45,7 @@ from charging.call.pieces import Allowance, allowance
 from charging.call.storage import Record, revive
 from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, Instant, day_name
+from charging.engine.in_vain import InVain
 from charging.engine.ports import Observer, Switch
 from charging.engine.sessions import NO_SESSION, Registry
 from charging.engine.subscribers import find_subscriber
@@ -124,25 +125,18 @@ async def nobody_is_told(_missed: MissedCall) -> None:
     """Send no notice: for a daemon without a section ``mail``."""
 
 
-def _is_beyond(known: Limits | None, key: str, now_us: int) -> bool:
-    return known is not None and key in known.spread_us and known.wait_s(key, now_us) > 0
-
-
-def _gives_up_too_often(registry: Registry, source: str, now: Instant) -> bool:
+def _gives_up_too_often(known: Limits | None, source: str, now_us: int) -> bool:
     """A forward that is given up while it rings, or a paid voicemail without a message, costs its caller nothing, and
     leaves two lines in the journal and a CDR. What he leaves by calling one number is bounded. All numbers together are
     not: a call centre shows one number for many calls, and a stranger who writes another's number must not keep him
     from all."""
-    return _is_beyond(registry.given_up, source, now.mono_us)
+    return known is not None and source in known.spread_us and known.wait_s(source, now_us) > 0
 
 
-def _rings_in_vain(registry: Registry, subscriber: Subscriber, now: Instant) -> NotForwarded | None:
-    """An answer that crosses the end of the ringing is billed by the carrier, and no word of it reaches us: so the
-    forwards of an account that end so are bounded, whoever calls. Its callers go to voicemail meanwhile, as where
-    nobody answers."""
-    if _is_beyond(registry.in_vain, subscriber.account.id, now.mono_us):
-        return turned(Reason.TOO_MANY_UNANSWERED, subscriber)
-    return None
+def _in_vain(known: InVain | None, subscriber: Subscriber) -> NotForwarded | None:
+    """Callers go to voicemail at once, as where nobody answers."""
+    is_beyond = known is not None and known.is_beyond(subscriber.account.id)
+    return turned(Reason.TOO_MANY_UNANSWERED, subscriber) if is_beyond else None
 
 
 class _Crowds:
@@ -222,7 +216,7 @@ class Desk:
             return self._noted(notes, self._turned(outcome, None, outcome, request.number))
         source = f"{request.caller[-DIGITS:]} to {request.number[-DIGITS:]}"
         try:
-            if _gives_up_too_often(self._registry, source, self._clock.now()):
+            if _gives_up_too_often(self._registry.given_up, source, self._clock.now().mono_us):
                 return self._noted(notes, self._turned(TOO_MANY_GIVEN_UP, None, TOO_MANY_GIVEN_UP, request.number))
             self._refuse_blind()
             is_call = await self._is_call(request)
@@ -249,7 +243,7 @@ class Desk:
         decided = (
             self._draining()
             or _obstacle(found, called)
-            or _rings_in_vain(self._registry, found, self._clock.now())
+            or _in_vain(self._registry.in_vain, found)
             or await self._came_back(request, found)
             or await self._reserve(request, found, called.balances, notes)
         )

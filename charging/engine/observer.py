@@ -123,6 +123,8 @@ class MeteredObserver:
                 self._charged(settled)
             case told.MessageNotSold(reason=reason):
                 metrics.messages_refused.labels(reason).inc()
+            case told.ForwardsInVain():
+                metrics.forwards_in_vain.inc()
             case told.SwitchHadNoRoom():
                 metrics.messages_refused.labels(Reason.NO_ROOM).inc()
             case told.RecordingsEnded(calls) | told.FaxesEnded(calls):

@@ -20,7 +20,7 @@ from itertools import count, islice
 from typing import NoReturn
 
 from charging.call.commands import Find, Forget
-from charging.call.events import REFUSED, ClockJumped, Draining, Event, FundsChanged, SessionSwitchEvent
+from charging.call.events import ClockJumped, Draining, Event, FundsChanged, SessionSwitchEvent
 from charging.call.fax import Fax
 from charging.call.missed_steps import SeenStep
 from charging.call.model import STEPS_MAX, Policy, Session, Short, State
@@ -31,6 +31,7 @@ from charging.clock import MICROSECONDS, Bell, Clock, Instant, WatchedClock, par
 from charging.engine import told
 from charging.engine.closed import ClosedRecords
 from charging.engine.findings import Booked, Findings, Kind, booked_unread
+from charging.engine.in_vain import InVain
 from charging.engine.looker import Looker
 from charging.engine.paid_first import PaidFirst
 from charging.engine.ports import Observer, Switch
@@ -42,10 +43,6 @@ from charging.tasks import Tasks
 
 GIVEN_UP_SAVED = 3
 """So many minutes' worth of calls a caller may give up at once who has not called for as long."""
-
-CALLERS_IN_VAIN = 3
-"""An account's forwards may ring in vain as often as so many callers may give up. Less would let one caller stop them;
-and whoever lets them ring holds the few calls of a plan by less."""
 
 TOGETHER_US = 100_000
 """What falls due within one such stretch is woken at its end: at most so much later than it wished. A tick is due a
@@ -411,8 +408,9 @@ class Registry:
         a_minute = policy.given_up_a_minute
         self.given_up = Limits(a_minute, saved_minutes=GIVEN_UP_SAVED) if a_minute else None
         """Of one caller to one number, the calls that ended without anything charged."""
-        self.in_vain = Limits(CALLERS_IN_VAIN * a_minute, saved_minutes=GIVEN_UP_SAVED) if a_minute else None
-        """Of one account, the forwards that were given up while they rang."""
+        self.in_vain = (
+            InVain(a_minute, clock, lambda account: observe(told.ForwardsInVain(account))) if a_minute else None
+        )
         self.doubts = 1
         """How often our copy of the open sessions was found to be incomplete, or may be (`Recovery` looks)."""
         self.found = asyncio.Event()
@@ -459,8 +457,8 @@ class Registry:
             return
         if self.given_up is not None and runner.source and not _was_charged(session, runner.booked):
             self.given_up.take(runner.source, now_us)
-        if self.in_vain is not None and _rang_in_vain(session, runner.booked):
-            self.in_vain.take(session.account, now_us)
+        if self.in_vain is not None and _was_dialled(session):
+            self.in_vain.ended(session.account, charged=_was_charged(session, runner.booked))
         if isinstance(session, Voicemail) or (isinstance(session, Session) and session.answered is None):
             self.closed.add_unanswered(session.id, now_us)
         if runner.booked is not None and self.policy.is_shared:
@@ -549,14 +547,11 @@ def _end_of(at_us: int) -> int:
     return -(-at_us // TOGETHER_US) * TOGETHER_US
 
 
-def _rang_in_vain(closed: Record, booked: Record | None) -> bool:
-    """Whether a forward was dialled and cost nothing, though the far end had not refused it: what it says later is not
-    heard."""
+def _was_dialled(closed: Record) -> bool:
+    """Whether there was a forward that was dialled, also one whose caller came to voicemail."""
     if isinstance(closed, Session):
-        rang = bool(closed.callee_uid) and closed.dial_status not in REFUSED
-    else:
-        rang = isinstance(closed, Voicemail) and closed.dial_status not in ("", *REFUSED)
-    return rang and not _was_charged(closed, booked)
+        return bool(closed.callee_uid or closed.dial_status)
+    return isinstance(closed, Voicemail) and bool(closed.dial_status)
 
 
 def _was_charged(closed: Record, booked: Record | None) -> bool:

@@ -244,8 +244,17 @@ class LeaseNotReleased:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class ForwardsInVain:
+    """Far more forwards of an account are dialled and cost nothing than people make: a carrier may bill them all the
+    same."""
+
+    account: str
+
+
 Warnings = (
     call.Warnings
+    | ForwardsInVain
     | NewerVersionRead
     | TicksPostponed
     | AuditPostponed

@@ -289,7 +289,7 @@ class Inspector:
         call = caller.talked
         if call is None or call.answered is None:
             return
-        due_s = max(min(1, call.true_ms), -(-(call.true_ms - TOLERANCE_MS) // 1000))
+        due_s = max(1, -(-(call.true_ms - TOLERANCE_MS) // 1000))
         cdr = cdrs.get(call.session)
         if cdr is None and caller.forgotten:
             self._city.counts["call lost by the ledger"] += 1

@@ -49,6 +49,7 @@ PROMISED = {
     "charging_agi_requests": {"route", "result"},
     "charging_agi_seconds": {"route"},
     "charging_connections_turned_away": {"listener", "reason"},
+    "charging_forwards_in_vain": set(),
     "charging_switch_turned_away": {"reason"},
     "charging_tariff_info": {"revision", "digest"},
     "charging_tariff_reload": {"result"},

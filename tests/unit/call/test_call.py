@@ -69,7 +69,7 @@ async def test_charge_is_exact_to_the_increment_and_the_rest_is_released(rig: Ri
     assert (cdr["billed_s"], cdr["cost"], cdr["proof"]) == (100, "0.10", "black_box")
 
 
-@pytest.mark.parametrize(("talked_s", "billed_s"), [(0, 0), (0.001, 1), (1.2, 1), (1.201, 2), (10.2, 10), (10.201, 11)])
+@pytest.mark.parametrize(("talked_s", "billed_s"), [(0, 1), (0.001, 1), (1.2, 1), (1.201, 2), (10.2, 10), (10.201, 11)])
 async def test_tolerance_comes_off_before_rounding_up_but_not_off_the_first_second(
     rig: Rig, talked_s: float, billed_s: int
 ) -> None:

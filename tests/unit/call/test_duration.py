@@ -54,6 +54,18 @@ def test_r23_seconds_beyond_what_was_reserved_are_the_operators(talked_ms: int, 
     assert (duration.used_ms, duration.billed_s, duration.overrun_s) == (talked_ms, 120, overrun_s)
 
 
+@pytest.mark.parametrize(("status", "proof", "billed_s"), [("ANSWER", Proof.EVENTS, 1), ("", Proof.NEVER_ANSWERED, 0)])
+def test_r3_an_answer_that_ends_in_the_same_instant_costs_its_first_increment(
+    status: str, proof: Proof, billed_s: int
+) -> None:
+    """It came into no bridge and left no record: the switch's word that the dial ended with an answer is all there
+    is."""
+    answered = NOW if status else None
+    session = ended(answered=answered, answered_us=answered and NOW.wall_us, technology="", dial_status=status)
+    duration = decide_duration(session, BlackBoxRead(found=False), NOW.wall_us, POLICY)
+    assert (duration.used_ms, duration.billed_s, duration.proof) == (0, billed_s, proof)
+
+
 def test_record_of_the_callers_up_time_yields_to_the_events() -> None:
     """Written by a dialplan of before, of a caller who had been answered by a welcome message."""
     duration = decide_duration(ended(), BlackBoxRead(True, "ANSWER", 25_000), NOW.wall_us, POLICY)

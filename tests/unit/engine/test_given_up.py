@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from charging.call.model import Policy
-from charging.engine.sessions import CALLERS_IN_VAIN, GIVEN_UP_SAVED
-from charging.ledger.accounts import Account, Number
+from charging.engine.sessions import GIVEN_UP_SAVED
+from charging.ledger.accounts import Number
 from tests.fakes.rig import EURO, TARGET, Rig, make_rig
 
 A_MINUTE = 2
 AT_ONCE = GIVEN_UP_SAVED * A_MINUTE
-IN_VAIN = CALLERS_IN_VAIN * AT_ONCE
 CALLER = "+31201234567"
 
 
@@ -116,47 +115,6 @@ async def test_a_paid_message_counts_if_none_is_left(rig: Rig, stored: bool, rea
         rig.switch.leave_message(answer.session, rig.caller_uid, stored=stored)
         await rig.clock.advance(0.1)
     assert (await rig.ring(caller=CALLER)).reason == reason
-
-
-async def rings_in_vain(rig: Rig, times: int, status: str = "CANCEL") -> None:
-    """So many calls, each of another caller, are dialled and end so."""
-    for nth in range(times):
-        call = await rig.ringing(caller=f"+3120{nth:07}")
-        if status != "CANCEL":
-            await rig.desk.unanswered(call.session, status)
-        await rig.hang_up(call)
-
-
-@pytest.mark.parametrize(("times", "reason"), [(IN_VAIN - 1, "credit"), (IN_VAIN, "too_many_unanswered")])
-async def test_forwards_that_are_given_up_are_bounded_whoever_calls(rig: Rig, times: int, reason: str) -> None:
-    """A far end that answers as its caller gives up: the carrier bills it, and no word of it reaches us."""
-    await rig.subscriber(credit=10 * EURO)
-    await rings_in_vain(rig, times)
-    answer = await rig.ring(caller=CALLER)
-    assert answer.reason == reason
-    assert answer.decision == ("forward" if reason == "credit" else "voicemail"), "where nobody answers, too"
-
-
-@pytest.mark.parametrize(
-    ("status", "reason"),
-    [("NOANSWER", "too_many_unanswered"), ("BUSY", "credit"), ("CONGESTION", "credit"), ("CHANUNAVAIL", "credit")],
-)
-async def test_a_forward_that_is_refused_is_billed_by_nobody_and_does_not_count(
-    rig: Rig, status: str, reason: str
-) -> None:
-    await rig.subscriber(credit=10 * EURO)
-    await rings_in_vain(rig, IN_VAIN, status)
-    assert (await rig.ring(caller=CALLER)).reason == reason
-
-
-async def test_forwards_of_another_account_are_its_own(rig: Rig) -> None:
-    await rig.subscriber(credit=10 * EURO)
-    await rings_in_vain(rig, IN_VAIN)
-    other = Number("+31850000002", "bert", forward_to=TARGET)
-    await rig.store.directory.put_account(Account("bert", "light"))
-    await rig.store.directory.put_number(other, None)
-    assert (await rig.ring(other.number, caller=CALLER)).reason != "too_many_unanswered"
-    assert (await rig.ring(caller=CALLER)).reason == "too_many_unanswered"
 
 
 async def test_no_limit_where_the_operator_wants_none() -> None:
