@@ -95,10 +95,6 @@ class KeptAnswer:
     outcome: Outcome | None
 
 
-REFUSED = ("BUSY", "CONGESTION", "CHANUNAVAIL")
-"""How a dial ends that the far end, or the way to it, refuses (Asterisk's DIALSTATUS). No carrier bills that."""
-
-
 @dataclass(frozen=True, slots=True)
 class BlackBoxRead:
     """What the switch's own record of the call says; ``found`` is ``False`` if there is none (yet)."""

@@ -16,7 +16,7 @@ from typing import Annotated
 
 from charging.call import oneoff, told
 from charging.call.commands import AskSwitch, Command, HangUp, ReadBlackBox
-from charging.call.events import REFUSED, BlackBoxRead, Event, FaxOrdered, HangupOrdered, SwitchRestarted, SwitchSaid
+from charging.call.events import BlackBoxRead, Event, FaxOrdered, HangupOrdered, SwitchRestarted, SwitchSaid
 from charging.call.finished import given_in
 from charging.call.model import Policy, State
 from charging.call.oneoff import Piece
@@ -49,10 +49,10 @@ def send_s(pages: int) -> int:
 
 UNPAID_HELD_S = send_s(1)
 """Seconds that a fax on its way holds of what its account may use unpaid in a day."""
-UNPAID_CALL_S, UNPAID_REFUSED_S = 60, 20
-"""A fax counts for as long at least, and one that was refused: carriers bill an answered call by a first increment,
-however soon its machine hangs up, and also an answer that crosses the end of the ringing, or that Asterisk calls a
-refusal for its words (`charging.engine.in_vain`)."""
+UNPAID_CALL_S = 60
+"""A fax that was dialled counts for as long at least, before RINGS_TO_ONE: carriers bill an answered call by a first
+increment, however soon its machine hangs up, and also answers of which Asterisk tells nobody
+(`charging.engine.in_vain`)."""
 UNPAID_PART, UNPAID_LEAST_S = 4, 900
 """One fax counts for no more than such a part of it, and so many seconds: the machine that has it go on for hours
 without a page may be a stranger's, who would so take faxing away from its sender for the day."""
@@ -199,7 +199,7 @@ def _unpaid_s(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int) -> int:
         return 0
     most_s = (fax.dial_by.wall_us - fax.opened.wall_us) // MICROSECONDS + RING_S + send_s(fax.pages)
     held_s = min(max(0, ended_us - fax.opened.wall_us) // MICROSECONDS, most_s)
-    held_s = max(held_s, UNPAID_REFUSED_S if box.dial_status in REFUSED else UNPAID_CALL_S)
+    held_s = max(held_s, UNPAID_CALL_S)
     if box.dial_status not in ("", ANSWERED):
         held_s = -(-held_s // RINGS_TO_ONE)
     counted_s = max(0, held_s - (send_s(sent) if sent else 0))

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 
 from charging.call.booking import Charged
 from charging.call.events import BlackBoxRead
-from charging.call.model import UNBOUND_MS, Duration, Policy, Proof, Session, Short
+from charging.call.model import PICKED_UP, UNBOUND_MS, Duration, Policy, Proof, Session, Short
 from charging.clock import Instant, iso
 from charging.ledger.balances import PROMO, is_money
 from charging.pricing.money import format_euro
@@ -41,11 +41,20 @@ def decide_duration(session: Session, box: BlackBoxRead, now_wall_us: int, polic
     if is_outlived(session, box, policy):
         box = NO_RECORD
     used_ms, proof = _evidence(session, box, policy)
-    answered_ms = used_ms if proof is Proof.NEVER_ANSWERED else max(1, used_ms)  # who hangs up in the same instant, too
-    billed_s = seconds_of(answered_ms, policy.answer_tolerance_ms)
+    billed_s = seconds_of(_answered_ms(session, used_ms, proof, policy), policy.answer_tolerance_ms)
     overrun_s = max(0, billed_s - session.covered_s)
     ended_us = _ended_us(session, box, used_ms, proof, now_wall_us)
     return Duration(used_ms, billed_s - overrun_s, overrun_s, proof, ended_us)
+
+
+def _answered_ms(session: Session, used_ms: int, proof: Proof, policy: Policy) -> int:
+    """How long the far end was answered: also if it hung up in the same instant. Where another phone has picked the
+    call up the moment that the channels take to change places is no answer."""
+    if proof is Proof.NEVER_ANSWERED:
+        return 0
+    if session.hangup_reason == PICKED_UP and used_ms <= policy.answer_tolerance_ms:
+        return 0
+    return max(1, used_ms)
 
 
 def _evidence(session: Session, box: BlackBoxRead, policy: Policy) -> tuple[int, Proof]:

@@ -24,6 +24,9 @@ STEPS_MAX = 8
 UNBOUND_MS = 10**12
 """Longer than any call: about thirty years."""
 
+PICKED_UP = "picked_up"
+"""Why a call was ended (`Session.hangup_reason`) that another phone took over while it rang."""
+
 
 class LoopEvidence(StrEnum):
     """How to recognise a forward that comes back to the number while it rings. Diversion and History-Info always count,

@@ -29,7 +29,7 @@ from charging.call.events import (
     Woke,
 )
 from charging.call.missed_steps import answered_as_noted
-from charging.call.model import Context, Means, Session, State
+from charging.call.model import PICKED_UP, Context, Means, Session, State
 from charging.call.switch_events import (
     ChannelEnded,
     DialEnded,
@@ -179,7 +179,7 @@ def transfer_seen(session: Session, event: TransferSeen, _context: Context) -> S
     """Another phone picks the ringing call up: the forward that was paid for does not take place, and the call ends."""
     if event.kind is not TransferKind.PICKUP:
         return Step(session)
-    return order_end(session, "picked_up", "transfer", told.TransferCut(event.kind))
+    return order_end(session, PICKED_UP, "transfer", told.TransferCut(event.kind))
 
 
 # --- what the switch says, asked ------------------------------------------------------------------------------

@@ -66,6 +66,13 @@ def test_r3_an_answer_that_ends_in_the_same_instant_costs_its_first_increment(
     assert (duration.used_ms, duration.billed_s, duration.proof) == (0, billed_s, proof)
 
 
+@pytest.mark.parametrize(("reason", "billed_s"), [("picked_up", 0), ("", 1)])
+def test_call_that_another_phone_picks_up_as_it_rings_was_not_answered(reason: str, billed_s: int) -> None:
+    answered = NOW.plus(-0.005)
+    session = ended(answered=answered, answered_us=answered.wall_us, hangup_reason=reason)
+    assert decide_duration(session, by_leg(5), NOW.wall_us, POLICY).billed_s == billed_s
+
+
 def test_record_of_the_callers_up_time_yields_to_the_events() -> None:
     """Written by a dialplan of before, of a caller who had been answered by a welcome message."""
     duration = decide_duration(ended(), BlackBoxRead(True, "ANSWER", 25_000), NOW.wall_us, POLICY)

@@ -35,8 +35,8 @@ ROUTINE = (
 )
 WARNINGS = (
     "answer_delivery_doubted answer_moved audit_postponed callers_turned_away clocks_disagreed drain_begun "
-    "drain_ended end_unproven extension_refused forwards_in_vain lease_lost lease_not_released lease_not_renewed ledger_has_room "
-    "ledger_not_reached "
+    "drain_ended end_unproven extension_refused forwards_in_vain lease_lost lease_not_released lease_not_renewed "
+    "ledger_has_room ledger_not_reached "
     "left_message_too_old leg_replaced maintenance_postponed moved_call_cut newer_version_read overdue_call_cut "
     "overload_begun overload_ended records_not_deleted records_of_another_switch spool_has_room switch_failed "
     "target_uncertain ticks_postponed transfer_cut transfer_followed unpaid_channel_seen"
