@@ -1,4 +1,4 @@
-"""Rate limits: how often a minute a key may do something; the first times may come at once. Pure; time is an argument.
+"""Rate limits: how often a minute a key may do something; the first times may come at once. Time is an argument.
 
 For each key one number is kept: the time at which its requests, spread evenly, would end (GCRA). A key whose time has
 passed has its whole allowance again and can be dropped; memory is bounded by dropping the key that asked longest ago.
@@ -7,8 +7,10 @@ passed has its whole allowance again and can be dropped; memory is bounded by dr
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Container
 
-from charging.clock import MICROSECONDS
+from charging.clock import MICROSECONDS, Clock
+from charging.log_limit import LogLimit
 
 MINUTE_US = 60 * MICROSECONDS
 KEYS_MAX = 10_000
@@ -51,3 +53,49 @@ class Limits:
         """Take back what the key has asked last."""
         if key in self.spread_us:
             self.spread_us[key] -= self._interval_us
+
+
+VAIN_SAVED_MINUTES = 18
+"""So many minutes' worth may come at once: as many calls as three callers may give up at once. Less would let one
+caller stop an account's forwards soon; who lets them ring holds the few calls of a plan by less."""
+GIVEN_BACK = 3
+"""So many are forgotten with each call that is charged: where people are reached, others are missed."""
+NOTED_A_MINUTE, NOTED_SAVED_MINUTES = 2, 60
+"""What is more than that is told, long before it is bounded."""
+TOLD_EVERY_S = 3600
+
+
+class InVain:
+    """Forwards that are dialled and cost nothing, by account.
+
+    Asterisk acknowledges answers of which it tells nobody: one that comes as the ringing ends, one whose description of
+    the audio it cannot use, one behind a BYE. The carrier bills them all the same. Nothing here can charge such an
+    answer, so what an account's forwards leave uncharged is bounded, whoever calls and however they end.
+    """
+
+    def __init__(self, given_up_a_minute: int, clock: Clock, tell: Callable[[str], None]) -> None:
+        """An account may have half of ``given_up_a_minute`` a minute. ``tell`` is called with an account that has far
+        more of them than people make, once in `TOLD_EVERY_S` at most."""
+        self._clock = clock
+        self._tell = tell
+        self._bound = Limits(max(1, given_up_a_minute // 2), saved_minutes=VAIN_SAVED_MINUTES)
+        self.counted: Container[str] = self._bound.spread_us
+        """The accounts of which any is counted."""
+        self._noted = Limits(NOTED_A_MINUTE, saved_minutes=NOTED_SAVED_MINUTES)
+        self._told = LogLimit(clock, lines=1, seconds=TOLD_EVERY_S)
+
+    def is_beyond(self, account: str) -> bool:
+        """Whether no more forwards of the account are to be dialled now."""
+        return self._bound.wait_s(account, self._clock.now().mono_us) > 0
+
+    def ended(self, account: str, *, charged: bool) -> None:
+        """Count a forward that was dialled and is over."""
+        now_us = self._clock.now().mono_us
+        if charged:
+            for _ in range(GIVEN_BACK):
+                self._bound.forgive(account)
+                self._noted.forgive(account)
+            return
+        self._bound.take(account, now_us)
+        if self._noted.take(account, now_us) and self._told.more(account) is not None:
+            self._tell(account)

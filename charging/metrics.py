@@ -302,6 +302,11 @@ class Metrics:
             known=[PAYMENTS],
         )
         self.free_seconds_used = self._counter("charging_free_seconds_used", "Free seconds used.")
+        self.forwards_in_vain = self._counter(
+            "charging_forwards_in_vain",
+            "Accounts of which far more forwards were dialled and cost nothing than people make, each once an hour "
+            "(`forwards_in_vain` names it): a carrier may bill them all the same.",
+        )
         self.fax_unpaid_seconds = self._counter(
             "charging_fax_unpaid_seconds", "Seconds for which faxes held a line and delivered no page that pays for it."
         )
@@ -338,11 +343,6 @@ class Metrics:
             "listener",
             "reason",
             known=[LISTENERS, TURNED],
-        )
-        self.forwards_in_vain = self._counter(
-            "charging_forwards_in_vain",
-            "Accounts of which far more forwards were dialled and cost nothing than people make, each once an hour "
-            "(`forwards_in_vain` names it): a carrier may bill them all the same.",
         )
         self.switch_turned = self._counter(
             "charging_switch_turned_away",

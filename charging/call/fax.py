@@ -52,7 +52,7 @@ UNPAID_HELD_S = send_s(1)
 UNPAID_CALL_S = 60
 """A fax that was dialled counts for as long at least, before RINGS_TO_ONE: carriers bill an answered call by a first
 increment, however soon its machine hangs up, and also answers of which Asterisk tells nobody
-(`charging.engine.in_vain`)."""
+(`charging.limits.InVain`)."""
 UNPAID_PART, UNPAID_LEAST_S = 4, 900
 """One fax counts for no more than such a part of it, and so many seconds: the machine that has it go on for hours
 without a page may be a stranger's, who would so take faxing away from its sender for the day."""

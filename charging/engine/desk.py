@@ -45,7 +45,6 @@ from charging.call.pieces import Allowance, allowance
 from charging.call.storage import Record, revive
 from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, Instant, day_name
-from charging.engine.in_vain import InVain
 from charging.engine.ports import Observer, Switch
 from charging.engine.sessions import NO_SESSION, Registry
 from charging.engine.subscribers import find_subscriber
@@ -56,7 +55,7 @@ from charging.ledger.balances import rooms, spendable, with_rules
 from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import CALLS, Balance, Called, Outcome, Transfer
 from charging.ledger.port import Store
-from charging.limits import Limits
+from charging.limits import InVain, Limits
 from charging.pricing.packs import MESSAGES
 from charging.records import dataclass
 from charging.tariff.tariff import Refusal, Tariff
@@ -135,7 +134,8 @@ def _gives_up_too_often(known: Limits | None, source: str, now_us: int) -> bool:
 
 def _in_vain(known: InVain | None, subscriber: Subscriber) -> NotForwarded | None:
     """Callers go to voicemail at once, as where nobody answers."""
-    is_beyond = known is not None and known.is_beyond(subscriber.account.id)
+    account = subscriber.account.id
+    is_beyond = known is not None and account in known.counted and known.is_beyond(account)
     return turned(Reason.TOO_MANY_UNANSWERED, subscriber) if is_beyond else None
 
 

@@ -31,14 +31,13 @@ from charging.clock import MICROSECONDS, Bell, Clock, Instant, WatchedClock, par
 from charging.engine import told
 from charging.engine.closed import ClosedRecords
 from charging.engine.findings import Booked, Findings, Kind, booked_unread
-from charging.engine.in_vain import InVain
 from charging.engine.looker import Looker
 from charging.engine.paid_first import PaidFirst
 from charging.engine.ports import Observer, Switch
 from charging.engine.runner import Questions, SessionRunner, leg_of
 from charging.engine.turns import Acting
 from charging.ledger.port import Ledger
-from charging.limits import Limits
+from charging.limits import InVain, Limits
 from charging.tasks import Tasks
 
 GIVEN_UP_SAVED = 3
@@ -455,10 +454,11 @@ class Registry:
         removed, is_closed = self.open.remove(runner), session.state is State.CLOSED
         if not removed or not is_closed:
             return
-        if self.given_up is not None and runner.source and not _was_charged(session, runner.booked):
+        charged = _was_charged(session, runner.booked)
+        if self.given_up is not None and runner.source and not charged:
             self.given_up.take(runner.source, now_us)
-        if self.in_vain is not None and _was_dialled(session):
-            self.in_vain.ended(session.account, charged=_was_charged(session, runner.booked))
+        if (vain := self.in_vain) and _was_dialled(session) and (not charged or session.account in vain.counted):
+            vain.ended(session.account, charged=charged)
         if isinstance(session, Voicemail) or (isinstance(session, Session) and session.answered is None):
             self.closed.add_unanswered(session.id, now_us)
         if runner.booked is not None and self.policy.is_shared:

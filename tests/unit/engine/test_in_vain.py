@@ -8,14 +8,14 @@ import pytest
 
 from charging.call.model import Policy
 from charging.engine import told
-from charging.engine.in_vain import GIVEN_BACK, NOTED_A_MINUTE, NOTED_SAVED_MINUTES, SAVED_MINUTES, TOLD_EVERY_S, InVain
 from charging.ledger.accounts import Account, Number
+from charging.limits import GIVEN_BACK, NOTED_A_MINUTE, NOTED_SAVED_MINUTES, TOLD_EVERY_S, VAIN_SAVED_MINUTES, InVain
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO, TARGET, Rig, make_rig
 
 A_MINUTE = 2
 """Calls that a caller may give up; half of it is what an account may leave uncharged."""
-AT_ONCE = SAVED_MINUTES * A_MINUTE // 2
+AT_ONCE = VAIN_SAVED_MINUTES * A_MINUTE // 2
 NOTED = NOTED_A_MINUTE * NOTED_SAVED_MINUTES
 OTHER = "+31850000002"
 
