@@ -37,9 +37,11 @@ ADDRESS_LENGTH_MAX = 254
 SUBJECT_LENGTH_MAX = 500
 """Characters; in a longer one no number is looked for."""
 HEADER_MAX = 20_000
-"""Characters of a header that we read ourselves, in time that grows with them; a longer one counts as empty."""
+"""Characters of a header that we read ourselves, in time that grows with them; a longer one counts as empty. White
+space between words is one of them, however long: a signature may leave that open (RFC 6376, 3.4.2), and whoever has a
+copy of a mail is not to choose by it what counts as empty."""
 PART_HEADER_MAX = 1_000
-"""Characters of a ``Content-…`` header, which the mail library reads, in time that grows with their square."""
+"""The same of a ``Content-…`` header, which the mail library reads, in time that grows with their square."""
 LINES_MAX = 1_000_000
 """A mail of more is dropped: a document of MAIL_BYTES_MAX has fewer. The mail library takes microseconds for each."""
 HEAD_LINES_MAX = 10_000
@@ -77,6 +79,9 @@ _ORIGINAL_TO = re.compile(rb"(?:From [^\n]*\n)?(?:Return-Path:[^\n]*\n)?X-Origin
 """As Postfix' pipe(8) writes it, above all that came from outside."""
 _HEAD_END = re.compile(rb"\n\r?\n")
 _WHITE_SPACE = b" \t\r\n"
+_SPACES, _BLANK = re.compile(rb"[ \t]+"), re.compile(rb"^[ \t]++(?=\r?$)", re.MULTILINE)
+_ENDS_A_PART = re.compile(rb"^--[^\r\n \t]*+(?: (?![ \t])[^\r\n \t]*+)*+[ \t][^\r\n]*+", re.MULTILINE)
+"""If it has other white space than single spaces."""
 _LINE_END = re.compile(r"[\r\n]")
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _NO_HEADER = re.compile(rb"^(?![!-9;-~]+:|[ \t]|\AFrom (?![ \t]*:)|\r?$)", re.MULTILINE)
@@ -210,12 +215,25 @@ def read_head(data: bytes, *, envelope_sender: str | None = None, recipient: str
 
 def with_document(letter: Letter, data: bytes) -> Letter | None:
     """The letter of these bytes with its document; ``None``: drop it."""
-    message = _parsed(data, headers_only=False)
+    message = _parsed(_evened(data), headers_only=False)
     documents = [] if message is None else _documents(message)
     if not documents and letter.answers_us:
         return None
     name, document = documents[0] if len(documents) == 1 else ("", _count_wrong(len(documents)))
     return replace(letter, name=name, document=document)
+
+
+def _evened(data: bytes) -> bytes:
+    """The mail without white space in its body that a signature may leave open (RFC 6376, 3.4.4) and that would decide
+    which parts it has: on lines that have nothing else, with which a part's headers end, and more than one space
+    between the words of a line that may end a part."""
+    length = _head_length(data)
+    body = _ENDS_A_PART.sub(_with_single_spaces, _BLANK.sub(b"", data[length:]))
+    return data[:length] + body
+
+
+def _with_single_spaces(line: re.Match[bytes]) -> bytes:
+    return _SPACES.sub(b" ", line[0])
 
 
 def original_recipient(data: bytes) -> str:
@@ -263,7 +281,10 @@ class _Bounded(Compat32):
 
     def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
         name, value = super().header_source_parse(sourcelines)
-        return name, value if len(value) <= PART_HEADER_MAX or not name.lower().startswith("content-") else ""
+        if not name.lower().startswith("content-"):
+            return name, value
+        value = " ".join(value.split())
+        return name, value if len(value) <= PART_HEADER_MAX else ""
 
 
 class _TooMany(Exception):
@@ -326,8 +347,8 @@ def _tried(read: Callable[[], T], otherwise: T) -> T:
 
 def _headers(message: EmailMessage, name: str) -> list[str]:
     """Every header of the name, from the top, each on one line and as it stands; empty where it is too long."""
-    found = (value for one, value in message.raw_items() if one.lower() == name.lower())
-    return [_storable(" ".join(value.split())) if len(value) <= HEADER_MAX else "" for value in map(str, found)]
+    found = (" ".join(str(value).split()) for one, value in message.raw_items() if one.lower() == name.lower())
+    return [_storable(value) if len(value) <= HEADER_MAX else "" for value in found]
 
 
 def _header(message: EmailMessage, name: str) -> str:

@@ -60,6 +60,7 @@ def test_document_is_waited_for_longer_than_it_may_take(monkeypatch: pytest.Monk
 
 WORST = {
     "bytes that are no ASCII": b"\xff" * 14_000_000,
+    "lines with white space that decides nothing": (b"--  " + b"\xff" * 10 + b"\n  \n") * 490_000,
     "lines of them": (b"\xff" * 13 + b"\n") * 990_000,
 }
 

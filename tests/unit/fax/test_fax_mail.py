@@ -434,6 +434,31 @@ def test_signed_mail_whose_headers_have_its_document_read_in_another_way_is_the_
             assert again.key == found.key
 
 
+@pytest.mark.parametrize(
+    ("signed", "again"),
+    [
+        (b"pdf; name=a.pdf", b"pdf;" + b" " * 1_100 + b"name=a.pdf"),
+        (b"pdf; name=b.pdf", b"pdf;" + b"\t" * 1_100 + b"name=b.pdf"),
+        (b"message/rfc822\n\n", b"message/rfc822\n \t\n"),
+        (b"--a b\n", b"--a  b\n"),
+        (b"--a b\nContent-Type: message", b"--a \tb \nContent-Type: message"),
+        (b"multipart/mixed; boundary", b"multipart/mixed;" + b" " * 1_100 + b"boundary"),
+        (b"Fax to +31201234567", b"Fax" + b" " * 21_000 + b"to +31201234567"),
+    ],
+)
+def test_white_space_that_a_signature_leaves_open_decides_nothing(signed: bytes, again: bytes) -> None:
+    """Of two documents, of which none was faxed, whoever had a copy of the mail hid the one or the other."""
+    head = b"From: anna@example.nl\nSubject: Fax to +31201234567\nDate: Sun, 29 Nov 2026 12:00:00 +0100\n"
+    one, two = (b"Content-Type: application/pdf; name=%b.pdf\n\n%%PDF\n" % name for name in (b"a", b"b"))
+    parts = b"--a b\n" + one + b"--a b\nContent-Type: message/rfc822\n\n" + two + b"--a b--\n"
+    whole = head + b'Content-Type: multipart/mixed; boundary="a b"\n\n' + parts
+    assert signed in whole
+    before, after = (read_letter(mail) for mail in (whole, whole.replace(signed, again)))
+    assert before is not None
+    assert before.document is Wrong.MANY_DOCUMENTS
+    assert after == before
+
+
 def test_of_mail_without_a_date_another_id_is_another_fax() -> None:
     message = mail()
     del message["Date"]
