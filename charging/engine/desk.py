@@ -46,6 +46,7 @@ from charging.call.storage import Record, revive
 from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, Instant, day_name
 from charging.engine.ports import Observer, Switch
+from charging.engine.runner import SessionRunner
 from charging.engine.sessions import NO_SESSION, Registry
 from charging.engine.subscribers import find_subscriber
 from charging.engine.told import CallDecided, CallerNotLookedUp, MessageNotSold, TargetUncertain
@@ -273,8 +274,7 @@ class Desk:
             raise
 
     async def _decide_unanswered(self, session: str, dial_status: str, notes: Notes) -> Answer:
-        runner = self._registry.open.find(session)
-        record = await self._record_of(session) if runner is None else runner.session
+        runner, record = await self._open_session(session)
         notes.begun_by(record)
         number = await self._store.directory.number(record.number)
         subscriber = await self._subscriber(number)
@@ -329,11 +329,19 @@ class Desk:
 
     # --- who calls, who is called, whether a call may be forwarded now ----------------------------------------
 
-    async def _record_of(self, session: str) -> Record:
-        stored = await self._store.session(session, self._switch_id)
-        if stored is None:
-            raise Declined("no such session is open")
-        return revive(stored.state, self._clock.now(), stored.epoch)
+    async def _open_session(self, session: str) -> tuple[SessionRunner | None, Record]:
+        """The runner of an open session, and what it is. One that another desk has opened comes to life if this daemon
+        leads, for its caller waits; on one that stands by there is no runner. Raises Declined, LedgerError."""
+        if (runner := self._registry.open.find(session)) is None:
+            stored = await self._store.session(session, self._switch_id)
+            if stored is None or self._registry.closed.get(session) is not None:
+                raise Declined("no such session is open")
+            if not self._registry.leads():
+                return None, revive(stored.state, self._clock.now(), stored.epoch)
+            if (runner := self._registry.open.find(session)) is None:
+                runner = self._registry.revive(stored)
+                self._registry.paid_first.begin([runner])
+        return runner, runner.session
 
     def _refuse_blind(self) -> None:
         proven = self._switch.proven_mono_us

@@ -13,9 +13,6 @@ from typing import NoReturn
 
 from charging.call.events import SwitchRestarted
 from charging.call.fax import Fax
-from charging.call.missed_steps import with_missed_steps
-from charging.call.model import Session
-from charging.call.storage import revive
 from charging.call.told import SessionReasserted
 from charging.clock import MICROSECONDS
 from charging.engine import told
@@ -141,23 +138,19 @@ class Recovery:
             self._observe(SessionReasserted(), closed)
             return (self.registry.begin(replace(closed, retry_mono_us=now.mono_us)),)
         try:
-            session = revive(record.state, now, max(self.registry.epoch, record.epoch), self._clock.boot)
+            runner = self.registry.revive(record)
         except ValueError as error:
             # It stays open with its money reserved: a person must look. `charging ledger verify` names it.
             if record.id not in self._said:
                 self._said.add(record.id)
                 self._observe(told.SessionUnreadable(record.id, str(error)))
             return ()
-        newer = tuple(newer_members(session))
+        newer = tuple(newer_members(runner.session))
         if not self._said.issuperset(newer):
             self._said.update(newer)
             self._observe(told.NewerVersionRead(record.id, newer))
-        if isinstance(session, Session):
-            session = with_missed_steps(session, self.registry.steps, now, self._clock.boot, self.registry.policy)
-        elif isinstance(session, Fax) and self._is_before_restart(session):
-            session = replace(session, restarted=True)
-        runner = self.registry.begin(session)
-        self._observe(told.SessionRestored(session.state), session)
+        if isinstance(runner.session, Fax) and self._is_before_restart(runner.session):
+            runner.session = replace(runner.session, restarted=True)
         return (runner,)
 
     def _is_before_restart(self, fax: Fax) -> bool:

@@ -22,9 +22,9 @@ from typing import NoReturn
 from charging.call.commands import Find, Forget
 from charging.call.events import ClockJumped, Draining, Event, FundsChanged, SessionSwitchEvent
 from charging.call.fax import Fax
-from charging.call.missed_steps import SeenStep
+from charging.call.missed_steps import SeenStep, with_missed_steps
 from charging.call.model import STEPS_MAX, Policy, Session, Short, State
-from charging.call.storage import Record, overdue_s
+from charging.call.storage import Record, overdue_s, revive
 from charging.call.switch_events import BridgeEntered, ChannelReplaced, DialEnded, DialStarted, SwitchEvent
 from charging.call.voicemail import Voicemail
 from charging.clock import MICROSECONDS, Bell, Clock, Instant, WatchedClock, parted_us
@@ -36,6 +36,7 @@ from charging.engine.paid_first import PaidFirst
 from charging.engine.ports import Observer, Switch
 from charging.engine.runner import Questions, SessionRunner, leg_of
 from charging.engine.turns import Acting
+from charging.ledger.model import OpenSession
 from charging.ledger.port import Ledger
 from charging.limits import InVain, Limits
 from charging.tasks import Tasks
@@ -447,6 +448,16 @@ class Registry:
         runner = SessionRunner(session, self, self.policy)
         self.open.add(runner)
         return runner
+
+    def revive(self, stored: OpenSession) -> SessionRunner:
+        """Return the runner of a stored session that has none here: another daemon opened it, or this one before it was
+        started. It acts when it is woken (`paid_first`). Raises ValueError (its record cannot be read)."""
+        now, boot = self.clock.now(), self.clock.boot
+        session = revive(stored.state, now, max(self.epoch, stored.epoch), boot)
+        if isinstance(session, Session):
+            session = with_missed_steps(session, self.steps, now, boot, self.policy)
+        self.observe(told.SessionRestored(session.state), session)
+        return self.begin(session)
 
     def ended(self, runner: SessionRunner) -> None:
         """Remove a session that is closed or was stopped."""

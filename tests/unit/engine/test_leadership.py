@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -368,6 +369,27 @@ async def test_paid_voicemail_after_a_failed_forward_is_left_to_the_daemon_that_
     answer = await one.rig.desk.unanswered(call.session, "BUSY")
     assert (answer.decision, answer.session) == ("voicemail", call.session)
     assert (await one.rig.balance()).reserved == 100_000
+
+
+@pytest.mark.parametrize(
+    ("credit", "answer"), [(99_999, ("reject", "forward_failed")), (100_000, ("voicemail", "forward_failed"))]
+)
+async def test_r13_session_that_the_daemon_that_leads_has_not_found_yet_comes_to_life_as_its_forward_failed(
+    pair: tuple[Daemon, Daemon], credit: int, answer: tuple[str, str]
+) -> None:
+    """It looks for those of the other desk every two seconds at most, and a phone that is busy says so at once: both
+    declined, and the fallback took a message that the account could not pay."""
+    one, two = pair
+    await two.rig.subscriber(credit=credit, plan="free")
+    one.rig.registry.found.set()  # by another call, just before
+    await two.rig.clock.advance(0)
+    call = await two.rig.ringing()
+    assert one.rig.registry.open.find(call.session) is None
+    two.rig.switch.fail(call.session, "BUSY")
+    with contextlib.suppress(Declined):
+        await two.rig.desk.unanswered(call.session, "BUSY")
+    said = await one.rig.desk.unanswered(call.session, "BUSY")
+    assert (said.decision, said.reason) == answer
 
 
 async def test_reservation_of_the_other_desk_that_never_reached_the_switch_is_given_back(
