@@ -224,6 +224,25 @@ async def test_a_caller_waits_for_another_who_is_just_being_given_a_place(lab: L
         await eventually(lambda: is_taken_by_voicemail(lab, number_of_caller(2)), "his turn")
 
 
+async def test_a_caller_who_hangs_up_as_he_is_given_a_place_keeps_none(lab: Lab) -> None:
+    """Three who did kept a mailbox from all for five minutes."""
+    place = f"CHARGING_PLACE_{NUMBER[1:]}-1"
+    noted = f"Set(CHARGING_PLACE={NUMBER[1:]}-1)", f"Set(GLOBAL({place})=9999999999.x)"
+    await lab.switch.cli("dialplan add extension noted,1,Wait,60 into charging-take")
+
+    async def is_noted() -> bool:
+        return f"{place}=9999999999.x" in await lab.switch.cli("dialplan show globals")
+
+    async def is_free() -> bool:
+        return not await is_noted()
+
+    async with operator_adds(lab, "noted", *noted, "Gosub(charging-take,noted,1)"), raw_call(lab, "noted"):
+        await eventually(is_noted, "the place to be noted")
+        await lab.switch.cli("channel request hangup all")
+        await eventually(is_free, "the place to be given back", 10)
+        await lab.switch.cli("dialplan remove extension noted@charging-take")
+
+
 async def _sent_on(lab: Lab, caller: str, context: str, extension: str) -> None:
     """From voicemail, as by a key (operator, exitcontext)."""
     others = await lab.switch.channels()  # those of tests before may go later

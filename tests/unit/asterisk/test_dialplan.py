@@ -184,6 +184,18 @@ def test_what_is_looked_at_of_a_stranger_in_its_place_has_an_end() -> None:
     assert [line for line in in_place if not looks.match(line)] == []
 
 
+def test_a_place_is_given_back_wherever_its_caller_hangs_up() -> None:
+    """Asterisk looks for h in the context in which he is, alone: a subroutine's as long as one runs. Whose place it is
+    stands on his channel before it is taken."""
+    lines = shipped_lines(shipped("extensions_charging.conf"))
+    takes = [str(line) for line in lines if line.context == "charging-take"]
+    noted, taken = "Set(CHARGING_PLACE=${CHARGING_FREE})", "Set(GLOBAL(CHARGING_PLACE_${CHARGING_FREE})="
+    assert next(one for one in takes if one.startswith((noted, taken))) == noted
+    gives_back = {line.context for line in lines if line.exten == "h" and "Set(GLOBAL(CHARGING_PLACE_" in str(line)}
+    assert {line.context for line in lines if "charging-take" in line.data} <= gives_back
+    assert "charging-take" in gives_back
+
+
 def _nested(line: str) -> list[int]:
     """Where a value begins that stands within another."""
     depth, found = 0, []
