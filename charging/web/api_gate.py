@@ -160,15 +160,15 @@ class Gate:
         ready, and whose are refused, the daemon decides by accounts: none keeps a place here meanwhile."""
         limit = self._limit(operation, scope)
         if operation.body_bytes is None:
-            body = await self._body(scope, receive, limit)
-            await self._hand_on(operation, token, names, body, scope, receive, send)
+            body = _Replay(await self._body(scope, receive, limit), receive)
+            await self._hand_on(operation, token, names, body, scope, send)
             return
         if not self._uploads.has_room(token.account):
             raise _crowded()
         with self._uploads.taken(token.account, receive) as place:
-            body = await self._body(scope, place.receive, limit)
+            body = _Replay(await self._body(scope, place.receive, limit), receive)
             place.came()  # also where there is none
-            await self._hand_on(operation, token, names, body, scope, receive, send)
+            await self._hand_on(operation, token, names, body, scope, send)
 
     async def _wait(self, account: str, turn: AsyncExitStack) -> None:
         """For the account's turn to be answered."""
@@ -179,9 +179,9 @@ class Gate:
             raise Denied(problem_response(503, "unavailable", hindrance.message, hindrance.advice), Retry_After="1")
 
     async def _hand_on(
-        self, operation: Operation, token: Token, names: Names, body: bytes, scope: Scope, receive: Receive, send: Send
+        self, operation: Operation, token: Token, names: Names, body: _Replay, scope: Scope, send: Send
     ) -> None:
-        if why := beyond(token, operation.template, body):
+        if why := beyond(token, operation.template, body.waiting):
             raise _forbidden(why, "ask the operator")
         async with AsyncExitStack() as turn:
             if token.account and operation.body_bytes is None:
@@ -191,7 +191,7 @@ class Gate:
             audits = Permission.AUDIT.allowed_by(token.scopes)
             scope[STANDS] = partial(self._tokens.stands, token)
             with acting(f"token:{token.id}", customer=token.account, audits=audits):
-                await self._app(scope, _Replay(body, receive), _Until(turn, send))
+                await self._app(scope, body, _Until(turn, send))
 
     def _limit(self, operation: Operation, scope: Scope) -> int:
         """Bytes of the body: of a document, without the form that it may be in."""
@@ -318,15 +318,20 @@ class _Until:
 
 
 class _Replay:
-    """The body that was read, as the application receives it."""
+    """The body that was read, as the application receives it. It is not kept here: a document waits for minutes, and
+    is in this process once, if at all."""
 
     def __init__(self, body: bytes, receive: Receive) -> None:
-        self._waiting: Message | None = {"type": "http.request", "body": body, "more_body": False}
+        self.waiting = body
+        self._is_waiting = True
         self._receive = receive
 
     async def __call__(self) -> Message:
-        message, self._waiting = self._waiting, None
-        return message if message is not None else await self._receive()
+        if not self._is_waiting:
+            return await self._receive()
+        message = {"type": "http.request", "body": self.waiting, "more_body": False}
+        self.waiting, self._is_waiting = b"", False
+        return message
 
 
 def _forbidden(detail: str, advice: str) -> Denied:

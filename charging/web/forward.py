@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -114,9 +115,10 @@ class Forward:
 
     async def _ask(self, request: Request) -> Response:
         is_document = request.method == "POST" and DOCUMENTS.fullmatch(request.scope["path"]) is not None
-        body = await request.body()
+        document = [one async for one in request.stream() if one] if is_document else []
+        body = b"" if is_document else await request.body()
         query = quote(request.scope["query_string"], safe=_QUERY_SAFE)
-        if (why := _too_much(request.scope["path"], query, b"" if is_document else body)) is not None:
+        if (why := _too_much(request.scope["path"], query, body)) is not None:
             return why
         # Rewritten from the path that the gate let pass: nothing in it may be read otherwise by the daemon.
         path = request.scope["path"]
@@ -127,8 +129,12 @@ class Forward:
         headers.append((HEADER.encode(), actor().encode()))
         if customer():
             headers.append((CUSTOMER.encode(), customer().encode()))
+        content: bytes | AsyncIterator[bytes] = body
+        if is_document:
+            headers.append((b"content-length", str(sum(map(len, document))).encode()))
+            content = _let_go(document)
         try:
-            answer = await self._daemon.request(request.method, url, content=body, headers=headers)
+            answer = await self._daemon.request(request.method, url, content=content, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             response: Response = problem_response(
                 503, "unavailable", "the daemon does not answer", "nothing was done; ask again later"
@@ -145,6 +151,13 @@ class Forward:
             (b"content-length", str(len(answer.content)).encode()),
         ]
         return response
+
+
+async def _let_go(document: list[bytes]) -> AsyncIterator[bytes]:
+    """A document as it is handed on, and not kept: what becomes of it is waited for, for minutes perhaps, and the
+    daemon has it."""
+    while document:
+        yield document.pop(0)
 
 
 def _too_much(path: str, query: str, body: bytes) -> Response | None:

@@ -76,9 +76,12 @@ async def read_parts(headers: Headers, body: bytes) -> Parts:
     return Parts(fields, document)
 
 
-def _whole(body: bytes) -> Receive:
+def _whole(body: bytes, behind: Receive) -> Receive:
+    """By which an application receives a body, once, and then what comes ``behind`` it."""
+    waiting = [body]
+
     async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
+        return {"type": "http.request", "body": waiting.pop(), "more_body": False} if waiting else await behind()
 
     return receive
 
@@ -107,7 +110,9 @@ class Unfolded:
         headers["content-type"] = "application/octet-stream"
         headers["content-length"] = str(len(parts.document.data))
         inner = {**scope, "headers": headers.raw, "query_string": urlencode(asked).encode()}
-        await self._app(inner, _whole(parts.document.data), send)
+        whole = _whole(parts.document.data, receive)
+        del request, parts  # a document waits for minutes; what it came in is not kept for as long
+        await self._app(inner, whole, send)
 
 
 def _as_query(parts: Parts, query: Mapping[str, str]) -> list[tuple[str, str]]:
