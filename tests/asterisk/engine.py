@@ -182,6 +182,15 @@ class Engine:
 
 
 @contextlib.asynccontextmanager
+async def patient(lab: Lab, daemon: DaemonProcess, guard_s: int = PATIENT_S) -> AsyncIterator[None]:
+    """So long the dialplan waits for an answer, and so does the daemon, which is not started yet."""
+    settings = daemon.settings.read_text()
+    daemon.settings.write_text(settings.replace("agi:\n", f"agi:\n  request_timeout_s: {guard_s - 0.5}\n"))
+    async with operator_sets(lab, "CHARGING_GUARD_S", str(guard_s)):
+        yield
+
+
+@contextlib.asynccontextmanager
 async def engine(
     lab: Lab,
     folder: Path,
@@ -227,8 +236,6 @@ async def engine(
                 await store.apply(used, [grant(who, month, MONTH_S, now_us, "pro")])
     finally:
         await store.close()
-    settings_text = daemon.settings.read_text()
-    daemon.settings.write_text(settings_text.replace("agi:\n", f"agi:\n  request_timeout_s: {guard_s - 0.5}\n"))
     prepare(daemon)
-    async with operator_sets(lab, "CHARGING_GUARD_S", str(guard_s)), daemon:
+    async with patient(lab, daemon, guard_s), daemon:
         yield Engine(lab, daemon)

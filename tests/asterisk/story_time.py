@@ -89,4 +89,6 @@ class StoryTime:
         return stamp[1] + b"%d." % seconds + (b"%06d" % micros)[: len(stamp[3])]
 
     def _write(self) -> None:
-        self.file.write_text(f"{self._mono_us} {self._wall_us}\n")
+        new = self.file.with_name(f"{self.file.name}.new")
+        new.write_text(f"{self._mono_us} {self._wall_us}\n")
+        new.replace(self.file)  # whole at any time: the API's process reads it at every look at the clock

@@ -13,9 +13,11 @@ from charging.ledger.memory import MemoryStore
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.ledger.sqlite.store import SqliteStore
-from tests.contract.conftest import empty_url
+from tests.contract.conftest import PATIENT, empty_url
 from tests.contract.machine import run_machine
 from tests.integration.redis_servers import RedisServer
+
+pytestmark = pytest.mark.timeout(900)
 
 SETTINGS = settings(
     max_examples=25,
@@ -43,7 +45,7 @@ def test_sqlite_answers_as_specified(tmp_path: Path) -> None:
 def test_redis_answers_as_specified(redis_server: RedisServer) -> None:
     async def make() -> Sequence[Store]:
         redis_server.cli("flushall")
-        return await opened(MemoryStore(), open_store(redis_server.url))
+        return await opened(MemoryStore(), open_store(f"{redis_server.url}{PATIENT}"))
 
     run_machine(make, SETTINGS)
 

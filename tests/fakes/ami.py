@@ -31,7 +31,7 @@ COMMANDS = (
     "Status",
 )
 CHALLENGE = "1683914127"
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 Answerer = Callable[[AmiMessage], Iterable[bytes]]
 
@@ -89,6 +89,8 @@ class FakeAmi:
         if self._server is not None:
             self._server.close()
             self.drop()
+            for task in self._tasks:
+                task.cancel()  # what takes its time with an answer, too
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._server.wait_closed()
             self._server = None

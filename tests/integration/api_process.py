@@ -16,7 +16,7 @@ import httpx
 from charging.lab.ports import free_port
 from tests.integration.command import REPOSITORY
 
-START_S = 60
+START_S = 200
 """On a machine that many share."""
 
 

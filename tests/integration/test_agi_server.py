@@ -20,7 +20,7 @@ from charging.door import CannotServe, DoorRefusal, Guest
 from charging.log_limit import LINES
 from charging.sources import Sources
 from tests.fakes.agi_client import AgiClient, header
-from tests.fakes.ami import eventually
+from tests.fakes.ami import DEADLINE_S, eventually
 
 NUMBER, CALLER, UID, CHANNEL = "+31850000001", "+31201234567", "1795262400.1", "PJSIP/trunk-1"
 FORWARD = Answer("forward", "credit", "s-1", 61, "+31612345678", 25, "nl", "31850000001", "east")
@@ -76,9 +76,11 @@ class Office:
         return self.outcomes[-1][1]
 
     async def still_serves(self) -> None:
-        """Whatever was done to the server before, a real call is answered."""
-        client = await self.incoming()
-        assert client.variables["CHARGING_DECISION"] == "forward"
+        """Whatever was done to the server before, a real call is answered; on a busy machine one may be beyond a limit
+        that a test has made short."""
+        async with asyncio.timeout(DEADLINE_S):
+            while (await self.incoming()).variables.get("CHARGING_DECISION") != "forward":
+                pass
 
 
 @pytest.fixture
