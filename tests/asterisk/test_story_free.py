@@ -17,7 +17,7 @@ from tests.asterisk.story import ADDRESS, SATELLITE, Story, hears_the_prompt, st
 from tests.asterisk.story_time import TENTH, YEAR, at, in_words
 from tests.fakes.documents import pdf
 
-pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(900)]
 
 LAST_DAY = TENTH.replace(year=YEAR + 1)
 

@@ -15,7 +15,7 @@ from tests.asterisk.story import SATELLITE, Story, hears_the_prompt, story
 from tests.asterisk.story_time import TENTH, YEAR, at, in_words
 from tests.integration.redis_servers import RedisServer
 
-pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(900)]
 
 PAID_THROUGH = date(YEAR + 1, 3, 31)
 

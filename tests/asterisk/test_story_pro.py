@@ -13,7 +13,7 @@ from charging.ledger.accounts import Language
 from tests.asterisk.story import SATELLITE, Story, hears_the_prompt, story
 from tests.asterisk.story_time import YEAR, at, in_words
 
-pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(900)]
 
 A_MONTH_S = 250 * 60
 LEFT_S = 25

@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
 import structlog
@@ -16,9 +17,8 @@ from agi.protocol import Request, Result
 from agi.routes import routes_for
 from agi.server import AgiLimits, AgiOutcome, AgiServer, Conversation
 from charging.clock import SystemClock
-from charging.door import CannotServe, DoorRefusal, Guest
+from charging.door import CannotServe, Guest
 from charging.log_limit import LINES
-from charging.sources import Sources
 from tests.fakes.agi_client import AgiClient, header
 from tests.fakes.ami import DEADLINE_S, eventually
 
@@ -231,6 +231,7 @@ async def test_closing_the_server_gives_back_what_is_being_delivered(office: Off
     assert office.desk.given_up == ["s-1"] or office.outcomes == [("incoming", AgiOutcome.STOPPED)]
 
 
+@limited(request_s=0.2)
 async def test_a_conversation_that_is_stopped_before_its_first_step_is_closed_and_counted(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -440,20 +441,29 @@ async def test_whoever_is_turned_away_and_does_not_leave_is_cut_off(office: Offi
     writer.transport.abort()
 
 
+def _later(time: Callable[[], float], by_s: float) -> float:
+    return time() + by_s
+
+
 @pytest.mark.parametrize("behind", ["", "200 result=1\n" * 12, "520-\n", "HANGUP\n", "200 result=1 (x)\n"])
 @pytest.mark.parametrize("cut", [False, True], ids=["at once", "line by line"])
-async def test_a_forged_header_with_forged_answers_asks_nothing(office: Office, behind: str, cut: bool) -> None:
+async def test_a_forged_header_with_forged_answers_asks_nothing(
+    office: Office, monkeypatch: pytest.MonkeyPatch, behind: str, cut: bool
+) -> None:
     """However the network cuts the stream: the answer to the proof cannot be known in advance."""
     raw = header(
         "incoming", NUMBER, CALLER, UID, CHANNEL, "allowed", "", caller=FORGED + behind, redirecting="x\n520 end\n"
     )
     reader, writer = await asyncio.open_connection("127.0.0.1", office.port)
     writer.write(raw[: raw.index(b"\n\n") + 2] if cut else raw)
+    await reader.readline()  # the proof is asked for before the rest comes
     if cut:
-        await reader.readline()  # the proof is asked for before the rest comes
         for line in raw[raw.index(b"\n\n") + 2 :].splitlines(keepends=True):
             writer.write(line)
             await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "time", partial(_later, loop.time, LIMITS.header_s))  # and nothing else comes
     assert await office.ended() is AgiOutcome.FOREIGN_HEADER
     writer.transport.abort()
     assert office.desk.calls == []
@@ -529,29 +539,6 @@ async def test_complete_but_silent_clients_shut_no_call_out(office: Office) -> N
     assert len(office.desk.calls) == 1
     for writer in writers:
         writer.transport.abort()
-
-
-@pytest.mark.parametrize("source", ["127.0.0.2", "127.0.0.3"])
-async def test_an_address_that_is_not_the_switchs_is_turned_away_at_the_door(source: str) -> None:
-    desk, outcomes, turned = Desk(), list[AgiOutcome](), list[DoorRefusal]()
-    server = AgiServer(
-        routes_for(desk),
-        SystemClock(),
-        limits=LIMITS,
-        admits=Sources(["127.0.0.1/32"], "").admits,
-        observer=lambda route, outcome, seconds: outcomes.append(outcome),
-        turned=turned.append,
-    )
-    await server.start("127.0.0.1", 0)
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, local_addr=(source, 0))
-    writer.write(header("incoming", NUMBER, CALLER, UID, CHANNEL))
-    with contextlib.suppress(ConnectionResetError):
-        assert await reader.read() == b""
-    writer.transport.abort()
-    assert (turned, outcomes, desk.calls) == ([DoorRefusal.SOURCE], [], [])
-    await AgiClient().call(server.port, "incoming", NUMBER, CALLER, UID, CHANNEL, "allowed", "")
-    await eventually(lambda: outcomes == [AgiOutcome.ANSWERED])
-    await server.close()
 
 
 async def test_many_calls_at_once_are_each_answered(office: Office) -> None:
