@@ -47,7 +47,7 @@ from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, Instant, day_name
 from charging.engine.ports import Observer, Switch
 from charging.engine.runner import SessionRunner
-from charging.engine.sessions import NO_SESSION, Registry
+from charging.engine.sessions import NO_SESSION, Registry, source_of
 from charging.engine.subscribers import find_subscriber
 from charging.engine.told import CallDecided, CallerNotLookedUp, MessageNotSold, TargetUncertain
 from charging.errors import LedgerError, LinkDown, SwitchError
@@ -77,9 +77,6 @@ what waits at another switch, nor anything where it was edited."""
 UNPROVEN_AT_ONCE_MAX = 4 * AT_ONCE_MAX
 """So many of one caller, or to one number, wait for the switch's word that they are calls. No forgery goes further, so
 they keep no caller of that number away until they hold a third of FastAGI's places."""
-
-DIGITS = 9
-"""The last ones of a number by which those who give up are counted: it may be written in several ways."""
 
 _FALLBACKS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Fallback], ...] = (
     (Unproven, Fallback.UNPROVEN),
@@ -215,7 +212,7 @@ class Desk:
         notes = Notes.of(request, self._tariff(), self._clock.now())
         if (outcome := self._turns_away()) is not None:
             return self._noted(notes, self._turned(outcome, None, outcome, request.number))
-        source = f"{request.caller[-DIGITS:]} to {request.number[-DIGITS:]}"
+        source = source_of(request.caller, request.number)
         try:
             if _gives_up_too_often(self._registry.given_up, source, self._clock.now().mono_us):
                 return self._noted(notes, self._turned(TOO_MANY_GIVEN_UP, None, TOO_MANY_GIVEN_UP, request.number))

@@ -103,7 +103,7 @@ class SessionRunner:
         self.source = ""
         """Who called, and whom, if this process decided it (`given_up`)."""
 
-    def offer(self, event: Event) -> None:
+    def offer(self, event: Event, *, wakes: bool = True) -> None:
         """Put an event into the mailbox; never waits."""
         if self._mailbox is None:
             self._mailbox = deque()
@@ -114,7 +114,8 @@ class SessionRunner:
             self._mailbox.appendleft(event)  # waiting events may have come after the step
         else:
             self._mailbox.append(event)
-        self.wake()
+        if wakes:
+            self.wake()
 
     def wake(self) -> None:
         """Ask for a turn: there may be something to do."""

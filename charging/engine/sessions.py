@@ -25,11 +25,12 @@ from charging.call.fax import Fax
 from charging.call.missed_steps import SeenStep, with_missed_steps
 from charging.call.model import STEPS_MAX, Policy, Session, Short, State
 from charging.call.storage import Record, overdue_s, revive
-from charging.call.switch_events import BridgeEntered, ChannelReplaced, DialEnded, DialStarted, SwitchEvent
+from charging.call.switch_events import ChannelReplaced, SwitchEvent
 from charging.call.voicemail import Voicemail
 from charging.clock import MICROSECONDS, Bell, Clock, Instant, WatchedClock, parted_us
 from charging.engine import told
 from charging.engine.closed import ClosedRecords
+from charging.engine.early import EarlyEvents, OpenedAside
 from charging.engine.findings import Booked, Findings, Kind, booked_unread
 from charging.engine.looker import Looker
 from charging.engine.paid_first import PaidFirst
@@ -413,6 +414,7 @@ class Registry:
         )
         self.doubts = 1
         """How often our copy of the open sessions was found to be incomplete, or may be (`Recovery` looks)."""
+        self._early, self._aside = EarlyEvents(self.closed if policy.is_shared else None), OpenedAside()
         self.found = asyncio.Event()
         """Set when the switch names a session that is not open here."""
         self.steps: deque[SeenStep] = deque(maxlen=STEPS_MAX)
@@ -442,6 +444,8 @@ class Registry:
             runner = self.begin(session)
             runner.source = source
             self.rounds.wake_at(runner, session.check_mono_us)
+        elif isinstance(session, Session) and not self.leads():
+            self._aside.add(session.id, source, session.account)
 
     def begin(self, session: Record) -> SessionRunner:
         """Return the runner of a session that opens or comes to life; it acts when it is woken."""
@@ -457,7 +461,12 @@ class Registry:
         if isinstance(session, Session):
             session = with_missed_steps(session, self.steps, now, boot, self.policy)
         self.observe(told.SessionRestored(session.state), session)
-        return self.begin(session)
+        runner = self.begin(session)
+        if isinstance(session, Session) and session.state in (State.RESERVED, State.RINGING):
+            for event in self._early.take(session.id):
+                runner.offer(event, wakes=False)
+            runner.source = "" if session.withheld else source_of(session.caller, session.number)
+        return runner
 
     def ended(self, runner: SessionRunner) -> None:
         """Remove a session that is closed or was stopped."""
@@ -523,7 +532,10 @@ class Registry:
         if runner is not None:
             runner.told_us = self.clock.now().mono_us
             runner.offer(event)
-        elif isinstance(event, DialStarted | DialEnded | BridgeEntered) and self.leads():
+        elif not self.leads():
+            if (gone := self._aside.gave_up(event)) is not None:
+                _counted_in_vain(self, *gone)
+        elif self._early.keep(event):
             # Another daemon's desk has opened this session: fetch it, then ask the switch what it has missed.
             self.found.set()
 
@@ -556,6 +568,19 @@ class Registry:
 def _end_of(at_us: int) -> int:
     """The end of the stretch in which a moment lies."""
     return -(-at_us // TOGETHER_US) * TOGETHER_US
+
+
+def source_of(caller: str, number: str) -> str:
+    """Who calls, and whom, as it is counted how often he gives up: a number may be written in several ways."""
+    return f"{caller[-9:]} to {number[-9:]}"
+
+
+def _counted_in_vain(registry: Registry, source: str, account: str, dialled: bool) -> None:
+    """Count a call that another daemon booked, which nobody answered."""
+    if registry.given_up is not None:
+        registry.given_up.take(source, registry.clock.now().mono_us)
+    if registry.in_vain and dialled:
+        registry.in_vain.ended(account, charged=False)
 
 
 def _was_dialled(closed: Record) -> bool:

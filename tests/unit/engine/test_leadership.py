@@ -14,20 +14,21 @@ import pytest
 
 from agi.port import Declined
 from charging.call.events import HangupOrdered
-from charging.call.model import Policy, Session
+from charging.call.model import Policy, Session, State
 from charging.call.switch_events import SwitchEvent
 from charging.clock import MICROSECONDS
 from charging.engine.leadership import LeaseKeeper
 from charging.engine.looker import Looker
-from charging.engine.recovery import AUDIT_S
+from charging.engine.recovery import AUDIT_S, FOUND_PAUSE_S
 from charging.engine.sessions import Rounds
 from charging.errors import LedgerUnavailable, LinkDown
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kept, Kind, OpenSession, Outcome, Transfer
+from charging.limits import Limits
 from charging.tasks import Tasks
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
-from tests.fakes.switch import FakeSwitch
+from tests.fakes.switch import FakeCall, FakeSwitch
 
 SECOND = 1_000
 TTL_S = 10
@@ -390,6 +391,60 @@ async def test_r13_session_that_the_daemon_that_leads_has_not_found_yet_comes_to
         await two.rig.desk.unanswered(call.session, "BUSY")
     said = await one.rig.desk.unanswered(call.session, "BUSY")
     assert (said.decision, said.reason) == answer
+
+
+async def _found_late(pair: tuple[Daemon, Daemon]) -> FakeCall:
+    """A call of the second desk's that rings before the first, which leads, looks for it."""
+    one, two = pair
+    await two.rig.subscriber(credit=10 * EURO)
+    one.rig.registry.found.set()  # by another call, just before
+    await two.rig.clock.advance(0)
+    return await two.rig.ringing()
+
+
+async def test_session_of_the_other_desk_whose_caller_has_given_up_is_over_as_it_is_found(
+    pair: tuple[Daemon, Daemon],
+) -> None:
+    """Five calls that rang for a moment held an account's places and money for ten seconds, and so for ever."""
+    _, two = pair
+    call = await _found_late(pair)
+    await two.rig.hang_up(call)
+    await two.rig.clock.advance(FOUND_PAUSE_S)
+    assert await two.rig.reserved() == {}
+
+
+async def test_forward_of_the_other_desk_that_failed_before_it_is_found_is_given_back_while_its_caller_stays(
+    pair: tuple[Daemon, Daemon],
+) -> None:
+    _, two = pair
+    call = await _found_late(pair)
+    two.rig.switch.fail(call.session, "BUSY")
+    assert (await two.rig.desk.unanswered(call.session, "BUSY")).decision == "voicemail"
+    await two.rig.clock.advance(2 * two.rig.policy.setup_timeout_s)
+    assert await two.rig.reserved() == {}
+
+
+async def test_call_of_the_other_desk_that_was_answered_before_it_is_found_goes_on(pair: tuple[Daemon, Daemon]) -> None:
+    one, two = pair
+    call = await _found_late(pair)
+    two.rig.switch.answer(call.session)
+    await two.rig.clock.advance(FOUND_PAUSE_S + 1)
+    assert one.rig.session_of(call).state is State.RUNNING
+    await two.rig.hang_up(call)
+    await two.rig.clock.advance(1)
+    (row,) = await two.rig.store.cdrs()
+    assert json.loads(row.document)["billed_s"] == FOUND_PAUSE_S + 1
+
+
+async def test_who_gives_up_again_and_again_is_counted_by_a_desk_that_stands_by(pair: tuple[Daemon, Daemon]) -> None:
+    _, two = pair
+    await two.rig.subscriber(credit=10 * EURO)
+    two.rig.registry.given_up = Limits(1, saved_minutes=3)
+    for _ in range(3):
+        await two.rig.hang_up(await two.rig.ringing(caller="+31201234567"))
+        await two.rig.clock.advance(FOUND_PAUSE_S)
+    assert (await two.rig.ring(caller="+31201234567")).reason == "too_many_given_up"
+    assert (await two.rig.ring(caller="+31209999999")).reason != "too_many_given_up"
 
 
 async def test_reservation_of_the_other_desk_that_never_reached_the_switch_is_given_back(
