@@ -289,15 +289,22 @@ def _of_customer(
     payer = _payer(client, letter, proof)
     if isinstance(payer, Drop):
         return payer
-    if data is None:
+    whole = _with_document(letter, data)
+    if isinstance(whole, Drop):
+        return whole
+    if whole is None:
         from charging.fax.reply import words
 
-        too_large = words(Obstacle.TOO_LARGE, payer.language)
-        return NO_LETTER if letter.answers_us else (letter, replace(payer, said=too_large))
-    whole = _read(f"a mail from {letter.sender}", lambda: with_document(letter, data))
-    if whole is None or isinstance(whole, Drop):
-        return whole or NO_LETTER
+        return letter, replace(payer, said=words(Obstacle.TOO_LARGE, payer.language))
     return whole, payer
+
+
+def _with_document(letter: Letter, data: bytes | None) -> Letter | Drop | None:
+    """``None``: the mail is too large, or takes more memory than any should: it would at each try."""
+    with suppress(MemoryError):
+        if data is not None:
+            return _read(f"a mail from {letter.sender}", lambda: with_document(letter, data)) or NO_LETTER
+    return NO_LETTER if letter.answers_us else None
 
 
 def _taken(

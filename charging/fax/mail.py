@@ -233,7 +233,8 @@ def _evened(data: bytes) -> bytes:
 
 
 def _with_single_spaces(line: re.Match[bytes]) -> bytes:
-    return _SPACES.sub(b" ", line[0])
+    """No further than what can end a part: that stands in a header."""
+    return _SPACES.sub(b" ", line[0], count=PART_HEADER_MAX)
 
 
 def original_recipient(data: bytes) -> str:

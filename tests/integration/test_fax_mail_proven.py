@@ -104,8 +104,18 @@ def failing(monkeypatch: pytest.MonkeyPatch, where: str, fault: Exception) -> No
     monkeypatch.setattr(f"charging.{where}", Mock(side_effect=fault))
 
 
-@pytest.mark.parametrize("fault", [MemoryError(), OSError("disk"), ImportError("is being replaced")])
-@pytest.mark.parametrize("where", ["cli.fax_mail.read_head", "fax.proven.why_unproven", "cli.fax_mail.with_document"])
+@pytest.mark.parametrize(
+    ("where", "fault"),
+    [
+        *(
+            (where, fault)
+            for where in ("cli.fax_mail.read_head", "fax.proven.why_unproven", "cli.fax_mail.with_document")
+            for fault in (OSError("disk"), ImportError("is being replaced"))
+        ),
+        ("cli.fax_mail.read_head", MemoryError()),
+        ("fax.proven.why_unproven", MemoryError()),
+    ],
+)
 def test_mail_waits_where_the_machine_lacks_something(
     command: Command, monkeypatch: pytest.MonkeyPatch, where: str, fault: Exception
 ) -> None:

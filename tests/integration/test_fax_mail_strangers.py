@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from email import message_from_string
 from email.policy import default
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -61,6 +62,7 @@ def test_document_is_waited_for_longer_than_it_may_take(monkeypatch: pytest.Monk
 WORST = {
     "bytes that are no ASCII": b"\xff" * 14_000_000,
     "lines with white space that decides nothing": (b"--  " + b"\xff" * 10 + b"\n  \n") * 490_000,
+    "a line of spaces that may end a part": b"--" + b"x  " * 4_600_000,
     "lines of them": (b"\xff" * 13 + b"\n") * 990_000,
 }
 
@@ -76,7 +78,7 @@ def test_the_largest_mail_is_read_within_the_memory_that_the_command_has(command
         [*asked, new_address(command, "anna-1")], input=head + kind + body, capture_output=True, timeout=200
     )
     assert (ran.returncode, ran.stderr) == (0, b"")
-    assert b"Uw fax is niet verstuurd" in ran.stdout
+    assert b"geen bestaand faxnummer" in ran.stdout
 
 
 def test_a_program_gets_no_more_memory_than_it_is_given() -> None:
@@ -86,6 +88,16 @@ def test_a_program_gets_no_more_memory_than_it_is_given() -> None:
         for size in (10_000_000, 200_000_000)
     ]
     assert codes == [0, 1]
+
+
+def test_a_mail_over_which_memory_ends_is_answered_and_comes_no_more(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each try, for five days; and at their end a bounce would go to whoever the envelope names."""
+    monkeypatch.setattr("charging.cli.fax_mail.with_document", Mock(side_effect=MemoryError))
+    given = mail(subject="no number").as_bytes()
+    reply, _ = submitted(command, monkeypatch, given, "--recipient", new_address(command, "anna-1"))
+    assert "Het document is te groot" in message_from_string(reply, policy=default).get_content()
 
 
 @pytest.mark.parametrize(("more", "said"), [(0, "geen bestaand faxnummer"), (1, "Het document is te groot")])
