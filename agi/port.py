@@ -74,7 +74,7 @@ class CallDesk(Protocol):
     async def unanswered(self, session: str, dial_status: str) -> Answer:
         """The forward was not answered: decide between voicemail and rejecting. Raises Declined."""
 
-    async def abandoned(self, session: str, *, caller_left: bool = False) -> None:
+    async def abandoned(self, session: str, *, undelivered: bool = False) -> None:
         """The answer may not have been delivered (the connection was lost): have the switch asked what became of the
-        call. If it is not there, its money is given back. ``caller_left``: before any part of the answer was sent, or
+        call. If it is not there, its money is given back. ``undelivered``: before any part of the answer was sent, or
         the switch has said so; no call comes of it, and the money is given back at once."""

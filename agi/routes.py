@@ -80,7 +80,7 @@ async def deliver(conversation: Conversation, desk: CallDesk, answer: Answer) ->
     except BaseException:  # also when the deadline passes or the daemon stops: the money must be given back
         if answer.session is not None:
             await asyncio.shield(
-                desk.abandoned(answer.session, caller_left=conversation.hung_up or not conversation.has_answered)
+                desk.abandoned(answer.session, undelivered=conversation.hung_up or not conversation.has_answered)
             )
         raise
 

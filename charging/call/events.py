@@ -202,7 +202,7 @@ class ForwardFailed:
 class AnswerDoubtful:
     """The AGI connection was lost while the decision was being delivered."""
 
-    caller_left: bool = False
+    undelivered: bool = False
     """Before any part of it was sent, or in the switch's own words: no call comes of it."""
 
 

@@ -161,7 +161,7 @@ def clock_jumped(session: Session, event: ClockJumped, context: Context) -> Step
 def answer_doubtful(session: Session, event: AnswerDoubtful, context: Context) -> Step:
     """Ask the switch at once: it may or may not act on an answer that it has received in part. A caller who
     hangs up before he has the first answer, again and again, holds no place and no money."""
-    if event.caller_left and session.state is State.RESERVED and session.turning is None:
+    if event.undelivered and session.state is State.RESERVED and session.turning is None:
         return begin_settling(replace(session, caller_gone=True), BlackBoxRead(found=False), context)
     return Step(replace(session, check_mono_us=context.now.mono_us), (Tell(told.AnswerDeliveryDoubted()),))
 

@@ -302,12 +302,12 @@ class Desk:
 
     # --- an answer that was not delivered, or not given; why it was decided so --------------------------------
 
-    async def abandoned(self, session: str, *, caller_left: bool = False) -> None:
+    async def abandoned(self, session: str, *, undelivered: bool = False) -> None:
         """The answer could not be delivered: ask the switch what came of it, unless its caller left before."""
         notes = Notes(Turn.DELIVERY, self._clock.now(), session=session)
         if (runner := self._registry.open.find(session)) is not None:
             notes.begun_by(runner.session)
-            runner.offer(AnswerDoubtful(caller_left))
+            runner.offer(AnswerDoubtful(undelivered))
         self._undecided(notes, Fallback.NOT_DELIVERED, "")
 
     def _failed(self, notes: Notes, error: BaseException) -> None:

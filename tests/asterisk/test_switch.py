@@ -85,7 +85,7 @@ class Engine:
         self.unanswered_calls.append((session, dial_status))
         return Answer("reject", "unknown_number", session)
 
-    async def abandoned(self, session: str, *, caller_left: bool = False) -> None:
+    async def abandoned(self, session: str, *, undelivered: bool = False) -> None:
         self.abandoned_sessions.append(session)
 
     def of(self, kind: type[Kind]) -> list[Kind]:

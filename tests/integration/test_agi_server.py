@@ -48,8 +48,8 @@ class Desk:
         self.unanswered_calls.append((session, dial_status))
         return self.answer
 
-    async def abandoned(self, session: str, *, caller_left: bool = False) -> None:
-        self.given_up.append(f"{session}, whose caller left" if caller_left else session)
+    async def abandoned(self, session: str, *, undelivered: bool = False) -> None:
+        self.given_up.append(f"{session}, of which no call comes" if undelivered else session)
 
 
 @dataclass
@@ -165,7 +165,7 @@ async def test_a_caller_who_leaves_while_it_is_decided_is_given_back(office: Off
     office.desk.meanwhile = None
     await office.incoming()  # another is answered: by now the server has heard of the one who left
     gate.set()
-    await eventually(lambda: office.desk.given_up == ["s-1, whose caller left"])
+    await eventually(lambda: office.desk.given_up == ["s-1, of which no call comes"])
 
 
 @limited(request_s=0.3)
@@ -186,7 +186,7 @@ async def test_a_hangup_line_does_not_shift_the_answers_and_gives_back(office: O
     client = await office.incoming(AgiClient(hangup_at="CHARGING_QUOTA"))
     assert client.variables["CHARGING_DECISION"] == "forward"
     await office.ended()
-    assert office.desk.given_up == ["s-1, whose caller left"]
+    assert office.desk.given_up == ["s-1, of which no call comes"]
 
 
 async def test_a_desk_that_raises_sets_nothing(office: Office) -> None:
@@ -307,7 +307,7 @@ async def test_what_is_answered_while_nothing_was_asked_gives_the_decision_back(
     await eventually(lambda: conversation._fault is not None)
     gate.set()
     assert await office.ended() is AgiOutcome.BAD_REQUEST
-    assert office.desk.given_up == ["s-1, whose caller left"]
+    assert office.desk.given_up == ["s-1, of which no call comes"]
     writer.transport.abort()
 
 

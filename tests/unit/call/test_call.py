@@ -317,15 +317,15 @@ async def test_decision_that_is_never_dialled_is_released_once_the_caller_is_gon
     assert await rig.reserved() == {}
 
 
-@pytest.mark.parametrize(("caller_left", "reserved"), [(True, 0), (False, 120 * SECOND)])
+@pytest.mark.parametrize(("undelivered", "reserved"), [(True, 0), (False, 120 * SECOND)])
 async def test_answer_that_its_caller_did_not_wait_for_holds_nothing(
-    rig: Rig, caller_left: bool, reserved: int
+    rig: Rig, undelivered: bool, reserved: int
 ) -> None:
     """He left before any part of it was sent. Of one that was sent, a call may come."""
     await rig.subscriber(credit=10 * EURO)
     answer = await rig.ring()
     assert answer.session is not None
-    await rig.desk.abandoned(answer.session, caller_left=caller_left)
+    await rig.desk.abandoned(answer.session, undelivered=undelivered)
     await rig.clock.advance(0)
     assert (await rig.balance()).reserved == reserved
     await rig.clock.advance(20)

@@ -80,7 +80,7 @@ async def test_a_call_that_was_never_dialled_does_not_count(rig: Rig) -> None:
     for _ in range(2 * AT_ONCE):
         answer = await rig.ring(caller="")
         if answer.session is not None:
-            await rig.desk.abandoned(answer.session, caller_left=True)
+            await rig.desk.abandoned(answer.session, undelivered=True)
             await rig.clock.advance(1)
     assert (await rig.ring(caller="+31209999999")).reason == "credit"
 
