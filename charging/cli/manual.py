@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -90,7 +90,7 @@ def bash_completion() -> str:
         params = [one for one in context.command.get_params(context) if one.param_type_name == "option"]
         offered = [
             *getattr(context.command, "commands", ()),
-            *(name for one in params for name in _long_first(one.opts)),
+            *(name for one in params for name in _names(one, context)),
         ]
         words.append(f'        "{path}") words="{" ".join(offered)}" ;;')
         for one in params:
@@ -101,9 +101,13 @@ def bash_completion() -> str:
     return _COMPLETION.format(commands=commands, values="\n".join(values), words="\n".join(words))
 
 
-def _long_first(names: Iterable[str]) -> list[str]:
-    """The names of `--help` come from a set, so otherwise in another order in each process."""
-    return sorted(names, key=lambda name: not name.startswith("--"))
+def _names(option: Any, context: Any) -> list[str]:
+    """Those of `--help` are kept with the command by whoever asked for them first, and come from a set: so otherwise
+    fewer, or in another order, in each process."""
+    return sorted(
+        context.help_option_names if option.name == "help" else option.opts,
+        key=lambda name: not name.startswith("--"),
+    )
 
 
 def _contexts() -> Iterator[Any]:
