@@ -206,9 +206,10 @@ def black_box_read(session: Session, event: BlackBoxRead, context: Context) -> S
 
 
 def _waited(session: Session, context: Context) -> bool:
-    """Whether ``black_box_wait_s`` has passed since the end."""
+    """Whether ``black_box_wait_s`` has passed since the end, or nothing is to be waited for."""
     assert session.ended is not None, "a session that is ending has ended"
-    return context.now.mono_us - session.ended.mono_us >= context.policy.black_box_wait_s * MICROSECONDS
+    waited_us = context.now.mono_us - session.ended.mono_us
+    return session.never_dialled or waited_us >= context.policy.black_box_wait_s * MICROSECONDS
 
 
 # --- SETTLING: its length is decided, and the money moves -----------------------------------------------------

@@ -262,6 +262,9 @@ class Session:
     """The unique id of a channel of no session that took the forwarded leg's place in its bridge, by an event."""
     ended: Instant | None = None
     caller_gone: bool = False
+    never_dialled: Annotated[bool, VOLATILE] = False
+    """Whether its caller left before any leg was made, and the switch, asked, knows of nobody: nobody writes a record
+    any more."""
     confirmed: bool = False
     """Whether the switch, asked about the forwarded leg alone, has said that it is answered and speaks. Until then
     events alone say so, and nothing is charged by them, no channel that they name is given an order. In a new process

@@ -170,9 +170,17 @@ def channel_ended(session: Session, event: ChannelEnded, context: Context) -> St
     """The caller is gone before any answer: what was reserved is given back, once what is under way has ended."""
     if event.uid != session.caller_uid:
         return Step(session)
+    gone = replace(session, caller_gone=True)
     if session.turning is not None:
-        return Step(replace(session, caller_gone=True))
-    return begin_ending(replace(session, caller_gone=True), context)
+        return Step(gone)
+    if _is_before_dialling(session):
+        # Another may have been put in his place: the switch knows. If it is silent, it is asked again.
+        return Step(replace(gone, check_mono_us=context.in_s(context.policy.retry_s)), (AskSwitch(),))
+    return begin_ending(gone, context)
+
+
+def _is_before_dialling(session: Session) -> bool:
+    return session.state is State.RESERVED and not (session.callee_uid or session.dial_status or session.cut_by)
 
 
 def transfer_seen(session: Session, event: TransferSeen, _context: Context) -> Step:
@@ -210,6 +218,8 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
     if session.turning is not None:
         return Step(replace(session, caller_gone=session.caller_gone or event.caller is None))
     if event.caller is None and event.callee is None:
+        if session.caller_gone and _is_before_dialling(session) and not event.others:
+            return begin_ending(replace(session, never_dialled=True), context)
         timeout_us = context.policy.setup_timeout_s * MICROSECONDS
         if session.state is State.RESERVED and abs(event.asked_mono_us - session.opened.mono_us) < timeout_us:
             # The switch learns the session's name only with the decision: until then no look finds its channel.

@@ -56,7 +56,7 @@ from charging.ledger.balances import rooms, spendable, with_rules
 from charging.ledger.given_packs import GivenPacks
 from charging.ledger.model import CALLS, Balance, Called, Outcome, Transfer
 from charging.ledger.port import Store
-from charging.limits import InVain, Limits
+from charging.limits import Limits
 from charging.pricing.packs import MESSAGES
 from charging.records import dataclass
 from charging.tariff.tariff import Refusal, Tariff
@@ -130,11 +130,12 @@ def _gives_up_too_often(known: Limits | None, source: str, now_us: int) -> bool:
     return known is not None and source in known.spread_us and known.wait_s(source, now_us) > 0
 
 
-def _in_vain(known: InVain | None, subscriber: Subscriber) -> NotForwarded | None:
-    """Callers go to voicemail at once, as where nobody answers."""
-    account = subscriber.account.id
-    is_beyond = known is not None and account in known.counted and known.is_beyond(account)
-    return turned(Reason.TOO_MANY_UNANSWERED, subscriber) if is_beyond else None
+def _in_vain(registry: Registry, subscriber: Subscriber, source: str) -> NotForwarded | None:
+    """Strangers go to voicemail at once, as where nobody answers."""
+    known, account = registry.in_vain, subscriber.account.id
+    if known is None or account not in known.counted or source in registry.regulars or not known.is_beyond(account):
+        return None
+    return turned(Reason.TOO_MANY_UNANSWERED, subscriber)
 
 
 class _Crowds:
@@ -241,7 +242,7 @@ class Desk:
         decided = (
             self._draining()
             or _obstacle(found, called)
-            or _in_vain(self._registry.in_vain, found)
+            or _in_vain(self._registry, found, source)
             or await self._came_back(request, found)
             or await self._reserve(request, found, called.balances, notes)
         )

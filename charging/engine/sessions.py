@@ -45,6 +45,11 @@ from charging.tasks import Tasks
 GIVEN_UP_SAVED = 3
 """So many minutes' worth of calls a caller may give up at once who has not called for as long."""
 
+REGULARS_HAVE, REGULARS_HAVE_MAX = 3, 9
+"""Calls in vain of a regular caller, for each that was charged, and at most."""
+REGULARS_MAX = 10_000
+"""So many regular callers are known; of more, those who called least lately are forgotten."""
+
 TOGETHER_US = 100_000
 """What falls due within one such stretch is woken at its end: at most so much later than it wished. A tick is due a
 whole horizon before its call's money ends."""
@@ -381,6 +386,27 @@ class BookedRecords:
 # --- what reaches them --------------------------------------------------------------------------------------------
 
 
+class Regulars:
+    """Callers to a number who were charged lately. A forward of theirs that costs nothing is no stranger's: each has
+    some, with each call that is charged, and these do not count as the account's (`InVain`)."""
+
+    def __init__(self) -> None:
+        self._left: OrderedDict[str, int] = OrderedDict()
+
+    def __contains__(self, source: str) -> bool:
+        return source in self._left
+
+    def counts(self, source: str, charged: bool) -> bool:
+        """Count a call of this caller. Returns whether he is a regular one; nobody is of whom it is not known who
+        called."""
+        left = self._left.pop(source, 0) + (REGULARS_HAVE if charged else -1)
+        if source and left >= 0:
+            self._left[source] = min(left, REGULARS_HAVE_MAX)
+            if len(self._left) > REGULARS_MAX:
+                self._left.popitem(last=False)
+        return bool(source) and left >= 0
+
+
 class Registry:
     """The sessions' home (see `runner.Home`): takes what happens to the switch, to money and to the clocks, and hands
     it to the sessions that it concerns."""
@@ -412,6 +438,7 @@ class Registry:
         self.in_vain = (
             InVain(a_minute, clock, lambda account: observe(told.ForwardsInVain(account))) if a_minute else None
         )
+        self.regulars = Regulars()
         self.doubts = 1
         """How often our copy of the open sessions was found to be incomplete, or may be (`Recovery` looks)."""
         self._early, self._aside = EarlyEvents(self.closed if policy.is_shared else None), OpenedAside()
@@ -477,8 +504,10 @@ class Registry:
         charged = _was_charged(session, runner.booked)
         if self.given_up is not None and runner.source and not charged:
             self.given_up.take(runner.source, now_us)
-        if (vain := self.in_vain) and _was_dialled(session) and (not charged or session.account in vain.counted):
-            vain.ended(session.account, charged=charged)
+        if self.in_vain is not None and _was_dialled(session):
+            is_regulars = self.regulars.counts(runner.source, charged)
+            if session.account in self.in_vain.counted if charged else not is_regulars:
+                self.in_vain.ended(session.account, charged=charged)
         if isinstance(session, Voicemail) or (isinstance(session, Session) and session.answered is None):
             self.closed.add_unanswered(session.id, now_us)
         if runner.booked is not None and self.policy.is_shared:

@@ -8,6 +8,7 @@ import pytest
 
 from charging.call.model import Policy
 from charging.engine import told
+from charging.engine.sessions import REGULARS_HAVE
 from charging.ledger.accounts import Account, Number
 from charging.limits import GIVEN_BACK, NOTED_A_MINUTE, NOTED_SAVED_MINUTES, TOLD_EVERY_S, VAIN_SAVED_MINUTES, InVain
 from tests.fakes.clock import FakeClock
@@ -18,6 +19,7 @@ A_MINUTE = 2
 AT_ONCE = VAIN_SAVED_MINUTES * A_MINUTE // 2
 NOTED = NOTED_A_MINUTE * NOTED_SAVED_MINUTES
 OTHER = "+31850000002"
+KNOWN = "+31201111111"
 
 
 @pytest.fixture
@@ -34,6 +36,14 @@ async def in_vain(rig: Rig, times: int, status: str = "CANCEL") -> None:
         if status != "CANCEL":
             await rig.desk.unanswered(call.session, status)
         await rig.hang_up(call)
+
+
+async def charged(rig: Rig, caller: str) -> None:
+    """A call of his that lasts."""
+    call = await rig.ringing(caller=caller)
+    rig.switch.answer(call.session)
+    await rig.clock.advance(2)
+    await rig.hang_up(call)
 
 
 @pytest.mark.parametrize(("times", "reason"), [(AT_ONCE - 1, "credit"), (AT_ONCE, "too_many_unanswered")])
@@ -73,6 +83,24 @@ async def test_a_call_that_is_charged_gives_back_some(rig: Rig) -> None:
     assert (await rig.ringing()).session, "the last that is dialled"
     await in_vain(rig, 1)
     assert (await rig.ring()).reason == "too_many_unanswered"
+
+
+async def test_who_was_charged_lately_is_dialled_while_strangers_are_not(rig: Rig) -> None:
+    """One line with ever new numbers stops no call of those whom the subscriber knows."""
+    await charged(rig, KNOWN)
+    await in_vain(rig, AT_ONCE)
+    assert (await rig.ring()).reason == "too_many_unanswered"
+    for _ in range(REGULARS_HAVE):
+        await rig.hang_up(await rig.ringing(caller=KNOWN))
+    assert (await rig.ring(caller=KNOWN)).reason == "credit"
+
+
+async def test_who_gives_up_after_he_was_charged_is_a_stranger_again_some_calls_later(rig: Rig) -> None:
+    await charged(rig, KNOWN)
+    await in_vain(rig, AT_ONCE)
+    for _ in range(REGULARS_HAVE + 1):
+        await rig.hang_up(await rig.ringing(caller=KNOWN))
+    assert (await rig.ring(caller=KNOWN)).reason == "too_many_unanswered"
 
 
 async def test_a_call_that_was_never_dialled_does_not_count(rig: Rig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 
 from agi.port import Declined, IncomingCall, Unproven
 from charging.call.model import Policy
+from charging.call.switch_events import ChannelEnded
 from charging.engine.recovery import AUDIT_S
 from charging.errors import SwitchError
 from charging.ledger.accounts import REHEARSAL, Account, Language, Number, Status
@@ -88,6 +90,33 @@ async def test_money_of_a_call_that_never_rings_comes_back_after_its_set_up_with
         await rig.ring()
         await rig.clock.advance(policy.setup_timeout_s + policy.black_box_wait_s + after_s)
         assert bool(await rig.reserved()) is is_reserved
+
+
+async def test_caller_who_leaves_before_he_is_dialled_for_holds_neither_place_nor_money() -> None:
+    """One line that does so again and again keeps no honest caller out."""
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        answer = await rig.ring()
+        assert answer.session is not None
+        assert await rig.reserved() != {}
+        rig.switch.deliver(ChannelEnded(answer.session, rig.caller_uid, "PJSIP/world-1", "caller", 16, None))
+        await rig.clock.advance(0.2)
+        assert await rig.reserved() == {}
+        (cdr,) = await rig.store.cdrs()
+        assert json.loads(cdr.document)["proof"] == "never_answered"
+
+
+async def test_caller_in_whose_place_another_is_put_before_the_dialling_is_charged_as_ever() -> None:
+    async with make_rig() as rig:
+        await rig.subscriber(credit=10 * EURO)
+        answer = await rig.ring()
+        assert answer.session is not None
+        assert answer.quota_s is not None
+        call = rig.switch.dial(answer.session, answer.quota_s, "u2")
+        rig.switch.deliver(ChannelEnded(answer.session, rig.caller_uid, "PJSIP/world-1", "caller", 16, None))
+        await rig.clock.advance(0.2)
+        assert await rig.reserved() != {}, "somebody is there"
+        rig.switch.end(call.session)
 
 
 @pytest.mark.parametrize(
