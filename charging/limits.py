@@ -55,14 +55,20 @@ class Limits:
             self.spread_us[key] -= self._interval_us
 
 
-VAIN_SAVED_MINUTES = 18
-"""So many minutes' worth may come at once: as many calls as three callers may give up at once. Less would let one
-caller stop an account's forwards soon; who lets them ring holds the few calls of a plan by less."""
-GIVEN_BACK = 3
-"""So many are forgotten with each call that is charged: where people are reached, others are missed."""
-NOTED_A_MINUTE, NOTED_SAVED_MINUTES = 2, 60
-"""What is more than that is told, long before it is bounded."""
-TOLD_EVERY_S = 3600
+VAIN_USUAL_A_MINUTE = 20
+"""Calls that a caller may give up, where the operator sets no bound for callers."""
+VAIN_SAVED_MINUTES, VAIN_FAR_SAVED_MINUTES = 18, 72
+"""So many minutes' worth of an account's forwards may cost nothing at once before those who gave up lately are dialled
+no more; and before strangers are not."""
+VAIN_NOTED_PART, VAIN_NOTED_MINUTES = 5, 12
+"""What is more than such a part a minute, and than so many minutes' worth at once, is told: before it is bounded."""
+VAIN_TOLD_EVERY_S = 3600
+FORGIVEN_MAX = 3
+"""Each minute that a call lasts has one forward forgotten, up to this: where people talk, others are missed; and each
+costs as much as it would at the carrier's."""
+
+REGULARS_HAVE_MAX = 9
+"""Forwards of a regular caller that may cost nothing: one for each minute that is forgiven."""
 
 
 class InVain:
@@ -75,27 +81,39 @@ class InVain:
 
     def __init__(self, given_up_a_minute: int, clock: Clock, tell: Callable[[str], None]) -> None:
         """An account may have half of ``given_up_a_minute`` a minute. ``tell`` is called with an account that has far
-        more of them than people make, once in `TOLD_EVERY_S` at most."""
+        more of them than people make, once in `VAIN_TOLD_EVERY_S` at most."""
+        a_minute = max(1, (given_up_a_minute or VAIN_USUAL_A_MINUTE) // 2)
+        noted = max(1, a_minute // VAIN_NOTED_PART)
         self._clock = clock
         self._tell = tell
-        self._bound = Limits(max(1, given_up_a_minute // 2), saved_minutes=VAIN_SAVED_MINUTES)
-        self.counted: Container[str] = self._bound.spread_us
-        """The accounts of which any is counted."""
-        self._noted = Limits(NOTED_A_MINUTE, saved_minutes=NOTED_SAVED_MINUTES)
-        self._told = LogLimit(clock, lines=1, seconds=TOLD_EVERY_S)
+        self._near = Limits(a_minute, saved_minutes=VAIN_SAVED_MINUTES)
+        self._far = Limits(a_minute, saved_minutes=VAIN_FAR_SAVED_MINUTES)
+        self._noted = Limits(noted, saved_minutes=max(1, VAIN_NOTED_MINUTES * a_minute // noted))
+        self._told = LogLimit(clock, lines=1, seconds=VAIN_TOLD_EVERY_S)
+        self.accounts: Container[str] = self._near.spread_us
+        """Those that have left any uncharged."""
+        self.regulars: OrderedDict[str, int] = OrderedDict()
+        """Who has talked to whom lately, each with so many that may cost nothing, and count for nothing: he is dialled
+        while strangers are not."""
 
-    def is_beyond(self, account: str) -> bool:
-        """Whether no more forwards of the account are to be dialled now."""
-        return self._bound.wait_s(account, self._clock.now().mono_us) > 0
+    def is_beyond(self, account: str, *, far: bool) -> bool:
+        """Whether its forwards are to be dialled no more now: for those who gave up lately, or ``far``, for
+        strangers."""
+        return (self._far if far else self._near).wait_s(account, self._clock.now().mono_us) > 0
 
-    def ended(self, account: str, *, charged: bool) -> None:
-        """Count a forward that was dialled and is over."""
-        now_us = self._clock.now().mono_us
-        if charged:
-            for _ in range(GIVEN_BACK):
-                self._bound.forgive(account)
-                self._noted.forgive(account)
-            return
-        self._bound.take(account, now_us)
-        if self._noted.take(account, now_us) and self._told.more(account) is not None:
-            self._tell(account)
+    def ended(self, account: str, source: str) -> None:
+        """Count a forward that was dialled and cost nothing. ``source``: who called whom, if that is known."""
+        if (left := self.regulars.pop(source, 0)) > 1:
+            self.regulars[source] = left - 1
+        if not left:
+            now_us = self._clock.now().mono_us
+            self._near.take(account, now_us)
+            self._far.take(account, now_us)
+            if self._noted.take(account, now_us) and self._told.more(account) is not None:
+                self._tell(account)
+
+    def forgive(self, account: str, minutes: int) -> None:
+        """Forget some for a call that lasted so many whole minutes, `FORGIVEN_MAX` at most."""
+        for _ in range(min(minutes, FORGIVEN_MAX)):
+            self._near.forgive(account)
+            self._far.forgive(account)

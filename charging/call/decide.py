@@ -64,7 +64,7 @@ class Reason(StrEnum):
     TOO_MANY_GIVEN_UP = "too_many_given_up"
     """Too many calls of this caller to this number have ended without anything charged: this one finds it busy."""
     TOO_MANY_UNANSWERED = "too_many_unanswered"
-    """Too many forwards of the account rang and were given up: this call is not dialled."""
+    """Too many forwards of the account were dialled and cost nothing: this call is not dialled."""
     NO_ROOM = "no_room"
     """Voicemail was due, and the switch's disk for it is nearly full; or that of the ledger is full, and what the
     ledger has kept of it is for the calls that run."""

@@ -318,7 +318,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "who calls so? `charging.given_up_a_minute` is the limit (docs/security.md)",
     ),
     Reason.TOO_MANY_UNANSWERED: (
-        "too many forwards of the account rang and were given up, and this one was not dialled",
+        "too many forwards of the account were dialled and cost nothing, and this one was not dialled",
         "who calls so? `charging.given_up_a_minute` is the limit (docs/security.md): a carrier may bill an answer that "
         "comes as the caller gives up",
     ),

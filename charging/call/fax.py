@@ -49,10 +49,11 @@ def send_s(pages: int) -> int:
 
 UNPAID_HELD_S = send_s(1)
 """Seconds that a fax on its way holds of what its account may use unpaid in a day."""
-UNPAID_CALL_S = 60
-"""A fax that was dialled counts for as long at least, before RINGS_TO_ONE: carriers bill an answered call by a first
-increment, however soon its machine hangs up, and also answers of which Asterisk tells nobody
-(`charging.limits.InVain`)."""
+UNPAID_CALL_S, UNPAID_REFUSED_S = 60, 20
+"""A fax that was dialled counts for as long at least, and one that was refused, before RINGS_TO_ONE: carriers bill an
+answered call by a first increment, however soon its machine hangs up, and also answers of which Asterisk tells nobody
+(`charging.limits.InVain`). An hour without the trunk takes a day's faxing from no customer."""
+REFUSED = ("BUSY", "CONGESTION", "CHANUNAVAIL")
 UNPAID_PART, UNPAID_LEAST_S = 4, 900
 """One fax counts for no more than such a part of it, and so many seconds: the machine that has it go on for hours
 without a page may be a stranger's, who would so take faxing away from its sender for the day."""
@@ -192,14 +193,14 @@ def _box_read(fax: Fax, event: BlackBoxRead, now: Instant, policy: Policy) -> An
 
 def _unpaid_s(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int) -> int:
     """For how many seconds it held a line beyond what its delivered pages may take: all of them where none was, and a
-    part where nobody answered. Those that have begun do not count, beyond the least. From the order on, for the record
+    part where nobody answered. Those that have begun do not count; the least does. From the order on, for the record
     has no time of the answer. No longer than the switch allows: while that is away, or its clock is wrong, time passes
     that its customer has not held. Where there is no record nobody knows of a line."""
     if not box.found or box.undialled:
         return 0
     most_s = (fax.dial_by.wall_us - fax.opened.wall_us) // MICROSECONDS + RING_S + send_s(fax.pages)
     held_s = min(max(0, ended_us - fax.opened.wall_us) // MICROSECONDS, most_s)
-    held_s = max(held_s, UNPAID_CALL_S)
+    held_s = max(held_s, UNPAID_REFUSED_S if box.dial_status in REFUSED else UNPAID_CALL_S)
     if box.dial_status not in ("", ANSWERED):
         held_s = -(-held_s // RINGS_TO_ONE)
     counted_s = max(0, held_s - (send_s(sent) if sent else 0))

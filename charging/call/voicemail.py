@@ -134,7 +134,13 @@ def _switch_said(voicemail: Voicemail, event: SwitchSaid, now: Instant, policy: 
     return replace(there, check_mono_us=now.plus(voicemail.LOOK_S).mono_us), ()
 
 
-def _doubted(voicemail: Voicemail, _event: AnswerDoubtful, now: Instant, _policy: Policy) -> Answer:
+def _doubted(voicemail: Voicemail, event: AnswerDoubtful, now: Instant, _policy: Policy) -> Answer:
+    """A caller who hangs up before he has the first answer, again and again, holds no money: his channel never had this
+    session's name, so no record of it comes."""
+    if event.undelivered and voicemail.state is State.RESERVED and not voicemail.dial_status:
+        ended = replace(voicemail, ended=now)
+        cdr = cdr_document(ended, stored=False, promos=held_rooms(ended.held), ended_us=now.wall_us)
+        return oneoff.settle(ended, 0, cdr, now.wall_us, now)
     return replace(voicemail, check_mono_us=now.mono_us), ()
 
 

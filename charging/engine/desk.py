@@ -130,12 +130,14 @@ def _gives_up_too_often(known: Limits | None, source: str, now_us: int) -> bool:
     return known is not None and source in known.spread_us and known.wait_s(source, now_us) > 0
 
 
-def _in_vain(registry: Registry, subscriber: Subscriber, source: str) -> NotForwarded | None:
-    """Strangers go to voicemail at once, as where nobody answers."""
+def _in_vain(registry: Registry, subscriber: Subscriber, source: str, now: Instant) -> NotForwarded | None:
+    """A forward that is not dialled, for too many of the account's have cost nothing (`InVain`)."""
     known, account = registry.in_vain, subscriber.account.id
-    if known is None or account not in known.counted or source in registry.regulars or not known.is_beyond(account):
+    if account not in known.accounts or source in known.regulars:
         return None
-    return turned(Reason.TOO_MANY_UNANSWERED, subscriber)
+    gave_up = registry.given_up is not None and registry.given_up.left(source, now.mono_us)[1] > 0
+    is_beyond = known.is_beyond(account, far=not gave_up)
+    return turned(Reason.TOO_MANY_UNANSWERED, subscriber) if is_beyond else None
 
 
 class _Crowds:
@@ -242,8 +244,8 @@ class Desk:
         decided = (
             self._draining()
             or _obstacle(found, called)
-            or _in_vain(self._registry, found, source)
             or await self._came_back(request, found)
+            or _in_vain(self._registry, found, source, self._clock.now())
             or await self._reserve(request, found, called.balances, notes)
         )
         if not isinstance(decided, NotForwarded):

@@ -39,16 +39,11 @@ from charging.engine.runner import Questions, SessionRunner, leg_of
 from charging.engine.turns import Acting
 from charging.ledger.model import OpenSession
 from charging.ledger.port import Ledger
-from charging.limits import InVain, Limits
+from charging.limits import KEYS_MAX, REGULARS_HAVE_MAX, InVain, Limits
 from charging.tasks import Tasks
 
 GIVEN_UP_SAVED = 3
 """So many minutes' worth of calls a caller may give up at once who has not called for as long."""
-
-REGULARS_HAVE, REGULARS_HAVE_MAX = 3, 9
-"""Calls in vain of a regular caller, for each that was charged, and at most."""
-REGULARS_MAX = 10_000
-"""So many regular callers are known; of more, those who called least lately are forgotten."""
 
 TOGETHER_US = 100_000
 """What falls due within one such stretch is woken at its end: at most so much later than it wished. A tick is due a
@@ -386,27 +381,6 @@ class BookedRecords:
 # --- what reaches them --------------------------------------------------------------------------------------------
 
 
-class Regulars:
-    """Callers to a number who were charged lately. A forward of theirs that costs nothing is no stranger's: each has
-    some, with each call that is charged, and these do not count as the account's (`InVain`)."""
-
-    def __init__(self) -> None:
-        self._left: OrderedDict[str, int] = OrderedDict()
-
-    def __contains__(self, source: str) -> bool:
-        return source in self._left
-
-    def counts(self, source: str, charged: bool) -> bool:
-        """Count a call of this caller. Returns whether he is a regular one; nobody is of whom it is not known who
-        called."""
-        left = self._left.pop(source, 0) + (REGULARS_HAVE if charged else -1)
-        if source and left >= 0:
-            self._left[source] = min(left, REGULARS_HAVE_MAX)
-            if len(self._left) > REGULARS_MAX:
-                self._left.popitem(last=False)
-        return bool(source) and left >= 0
-
-
 class Registry:
     """The sessions' home (see `runner.Home`): takes what happens to the switch, to money and to the clocks, and hands
     it to the sessions that it concerns."""
@@ -435,10 +409,7 @@ class Registry:
         a_minute = policy.given_up_a_minute
         self.given_up = Limits(a_minute, saved_minutes=GIVEN_UP_SAVED) if a_minute else None
         """Of one caller to one number, the calls that ended without anything charged."""
-        self.in_vain = (
-            InVain(a_minute, clock, lambda account: observe(told.ForwardsInVain(account))) if a_minute else None
-        )
-        self.regulars = Regulars()
+        self.in_vain = InVain(a_minute, clock, lambda account: observe(told.ForwardsInVain(account)))
         self.doubts = 1
         """How often our copy of the open sessions was found to be incomplete, or may be (`Recovery` looks)."""
         self._early, self._aside = EarlyEvents(self.closed if policy.is_shared else None), OpenedAside()
@@ -504,10 +475,8 @@ class Registry:
         charged = _was_charged(session, runner.booked)
         if self.given_up is not None and runner.source and not charged:
             self.given_up.take(runner.source, now_us)
-        if self.in_vain is not None and _was_dialled(session):
-            is_regulars = self.regulars.counts(runner.source, charged)
-            if session.account in self.in_vain.counted if charged else not is_regulars:
-                self.in_vain.ended(session.account, charged=charged)
+        if _was_dialled(session):
+            _count_dialled(self.in_vain, session, runner.source)
         if isinstance(session, Voicemail) or (isinstance(session, Session) and session.answered is None):
             self.closed.add_unanswered(session.id, now_us)
         if runner.booked is not None and self.policy.is_shared:
@@ -617,6 +586,20 @@ def _was_dialled(closed: Record) -> bool:
     if isinstance(closed, Session):
         return bool(closed.callee_uid or closed.dial_status)
     return isinstance(closed, Voicemail) and bool(closed.dial_status)
+
+
+def _count_dialled(in_vain: InVain, closed: Record, source: str) -> None:
+    """Whoever left a message instead was not reached."""
+    talked_s = closed.duration.billed_s if isinstance(closed, Session) and closed.duration is not None else 0
+    if not talked_s:
+        in_vain.ended(closed.account, source)
+    if minutes := talked_s // 60:
+        if source:
+            in_vain.regulars[source] = min(REGULARS_HAVE_MAX, in_vain.regulars.pop(source, 0) + minutes)
+        if len(in_vain.regulars) > KEYS_MAX:
+            in_vain.regulars.popitem(last=False)
+        if closed.account in in_vain.accounts:
+            in_vain.forgive(closed.account, minutes)
 
 
 def _was_charged(closed: Record, booked: Record | None) -> bool:

@@ -8,16 +8,21 @@ import pytest
 
 from charging.call.model import Policy
 from charging.engine import told
-from charging.engine.sessions import REGULARS_HAVE
 from charging.ledger.accounts import Account, Number
-from charging.limits import GIVEN_BACK, NOTED_A_MINUTE, NOTED_SAVED_MINUTES, TOLD_EVERY_S, VAIN_SAVED_MINUTES, InVain
+from charging.limits import (
+    FORGIVEN_MAX,
+    VAIN_FAR_SAVED_MINUTES,
+    VAIN_SAVED_MINUTES,
+    VAIN_TOLD_EVERY_S,
+    VAIN_USUAL_A_MINUTE,
+    InVain,
+)
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO, TARGET, Rig, make_rig
 
 A_MINUTE = 2
 """Calls that a caller may give up; half of it is what an account may leave uncharged."""
-AT_ONCE = VAIN_SAVED_MINUTES * A_MINUTE // 2
-NOTED = NOTED_A_MINUTE * NOTED_SAVED_MINUTES
+NEAR, FAR = VAIN_SAVED_MINUTES * A_MINUTE // 2, VAIN_FAR_SAVED_MINUTES * A_MINUTE // 2
 OTHER = "+31850000002"
 KNOWN = "+31201111111"
 
@@ -38,15 +43,18 @@ async def in_vain(rig: Rig, times: int, status: str = "CANCEL") -> None:
         await rig.hang_up(call)
 
 
-async def charged(rig: Rig, caller: str) -> None:
-    """A call of his that lasts."""
+async def gives_up(rig: Rig, caller: str) -> None:
+    await rig.hang_up(await rig.ringing(caller=caller))
+
+
+async def talks(rig: Rig, caller: str, seconds: float) -> None:
     call = await rig.ringing(caller=caller)
     rig.switch.answer(call.session)
-    await rig.clock.advance(2)
+    await rig.clock.advance(seconds)
     await rig.hang_up(call)
 
 
-@pytest.mark.parametrize(("times", "reason"), [(AT_ONCE - 1, "credit"), (AT_ONCE, "too_many_unanswered")])
+@pytest.mark.parametrize(("times", "reason"), [(FAR - 1, "credit"), (FAR, "too_many_unanswered")])
 async def test_forwards_that_cost_nothing_are_bounded_whoever_calls(rig: Rig, times: int, reason: str) -> None:
     await in_vain(rig, times)
     answer = await rig.ring()
@@ -54,83 +62,111 @@ async def test_forwards_that_cost_nothing_are_bounded_whoever_calls(rig: Rig, ti
     assert answer.decision == ("forward" if reason == "credit" else "voicemail"), "as where nobody answers"
 
 
+@pytest.mark.parametrize(("times", "reason"), [(NEAR - 2, "credit"), (NEAR - 1, "too_many_unanswered")])
+async def test_who_gave_up_lately_is_turned_away_before_strangers_are(rig: Rig, times: int, reason: str) -> None:
+    """One caller on one line, within what he may give up, keeps nobody else's calls from an account."""
+    await in_vain(rig, times)
+    await gives_up(rig, KNOWN)
+    assert (await rig.ring(caller=KNOWN)).reason == reason
+    assert (await rig.ring()).reason == "credit"
+
+
 @pytest.mark.parametrize("status", ["NOANSWER", "BUSY", "CONGESTION", "CHANUNAVAIL"])
 async def test_how_a_forward_ended_says_nothing_of_what_the_carrier_bills(rig: Rig, status: str) -> None:
     """An answer whose audio Asterisk cannot use ends as CHANUNAVAIL: acknowledged, and billed."""
-    await in_vain(rig, AT_ONCE, status)
+    await in_vain(rig, FAR, status)
     assert (await rig.ring()).reason == "too_many_unanswered"
 
 
 async def test_forwards_of_another_account_are_its_own(rig: Rig) -> None:
-    await in_vain(rig, AT_ONCE)
+    await in_vain(rig, FAR)
     await rig.store.directory.put_account(Account("bert", "light"))
     await rig.store.directory.put_number(Number(OTHER, "bert", forward_to=TARGET), None)
     assert (await rig.ring(OTHER)).reason != "too_many_unanswered"
     assert (await rig.ring()).reason == "too_many_unanswered"
 
 
-@pytest.mark.parametrize(("later_s", "reason"), [(59, "too_many_unanswered"), (60, "credit")])
+async def test_a_forward_that_comes_back_is_not_answered_by_voicemail_then_either(rig: Rig) -> None:
+    """It would be charged as an answer of the forward that rings."""
+    await in_vain(rig, FAR - 1)
+    await rig.ringing(caller=KNOWN)
+    await gives_up(rig, "+31202222222")
+    answer = await rig.ring(caller=KNOWN, diverted=(TARGET,))
+    assert (answer.decision, answer.reason) == ("reject", "came_back")
+
+
+@pytest.mark.parametrize(("later_s", "reason"), [(40, "too_many_unanswered"), (60, "credit")])
 async def test_one_more_is_dialled_as_time_goes_on(rig: Rig, later_s: int, reason: str) -> None:
-    await in_vain(rig, AT_ONCE)
+    await in_vain(rig, FAR)
     await rig.clock.advance(later_s)
     assert (await rig.ring()).reason == reason
 
 
-async def test_a_call_that_is_charged_gives_back_some(rig: Rig) -> None:
-    await in_vain(rig, AT_ONCE - 1)
-    await rig.hang_up(await rig.talking())
-    await in_vain(rig, GIVEN_BACK)
-    assert (await rig.ringing()).session, "the last that is dialled"
-    await in_vain(rig, 1)
-    assert (await rig.ring()).reason == "too_many_unanswered"
+@pytest.mark.parametrize(("seconds", "forgiven"), [(59, 0), (60, 1), (60 * FORGIVEN_MAX + 60, FORGIVEN_MAX)])
+async def test_each_minute_of_talk_forgives_one(rig: Rig, seconds: int, forgiven: int) -> None:
+    """A second would be cheaper for whoever has the others billed than what it forgives."""
+    await in_vain(rig, FAR - 1)
+    counted = rig.registry.in_vain._far.spread_us["anna"]
+    await talks(rig, KNOWN, seconds)
+    assert counted - rig.registry.in_vain._far.spread_us["anna"] == forgiven * 60_000_000
 
 
-async def test_who_was_charged_lately_is_dialled_while_strangers_are_not(rig: Rig) -> None:
+async def test_a_message_that_is_paid_reaches_nobody() -> None:
+    async with make_rig(Policy(given_up_a_minute=A_MINUTE)) as rig:
+        await rig.subscriber(credit=10 * EURO, plan="free")
+        call = await rig.ringing(caller=KNOWN)
+        answer = await rig.desk.unanswered(call.session, "CHANUNAVAIL")
+        assert answer.session is not None
+        rig.switch.leave_message(answer.session, rig.caller_uid, stored=True)
+        await rig.clock.advance(6)
+        assert "anna" in rig.registry.in_vain.accounts
+
+
+async def test_who_has_talked_lately_is_dialled_while_strangers_are_not(rig: Rig) -> None:
     """One line with ever new numbers stops no call of those whom the subscriber knows."""
-    await charged(rig, KNOWN)
-    await in_vain(rig, AT_ONCE)
+    await talks(rig, KNOWN, 61)
+    await in_vain(rig, FAR)
     assert (await rig.ring()).reason == "too_many_unanswered"
-    for _ in range(REGULARS_HAVE):
-        await rig.hang_up(await rig.ringing(caller=KNOWN))
     assert (await rig.ring(caller=KNOWN)).reason == "credit"
 
 
-async def test_who_gives_up_after_he_was_charged_is_a_stranger_again_some_calls_later(rig: Rig) -> None:
-    await charged(rig, KNOWN)
-    await in_vain(rig, AT_ONCE)
-    for _ in range(REGULARS_HAVE + 1):
-        await rig.hang_up(await rig.ringing(caller=KNOWN))
+async def test_who_gives_up_after_he_has_talked_is_a_stranger_again(rig: Rig) -> None:
+    await talks(rig, KNOWN, 61)
+    await in_vain(rig, FAR)
+    await gives_up(rig, KNOWN)
     assert (await rig.ring(caller=KNOWN)).reason == "too_many_unanswered"
 
 
 async def test_a_call_that_was_never_dialled_does_not_count(rig: Rig) -> None:
     """Its caller left before; nobody's phone rang."""
-    for _ in range(2 * AT_ONCE):
-        answer = await rig.ring(caller="")
-        if answer.session is not None:
-            await rig.desk.abandoned(answer.session, undelivered=True)
-            await rig.clock.advance(1)
-    assert (await rig.ring(caller="+31209999999")).reason == "credit"
+    for _ in range(2 * NEAR):
+        answer = await rig.ring()
+        assert answer.session is not None
+        await rig.desk.abandoned(answer.session, undelivered=True)
+        await rig.clock.advance(1)
+    assert "anna" not in rig.registry.in_vain.accounts
 
 
-def test_far_more_than_people_make_are_told_once_an_hour_by_account(clock: FakeClock) -> None:
+@pytest.mark.parametrize(("a_minute", "noted"), [(VAIN_USUAL_A_MINUTE, 120), (0, 120), (4, 24), (2, 12)])
+def test_far_more_than_people_make_are_told_once_an_hour_by_account(
+    clock: FakeClock, a_minute: int, noted: int
+) -> None:
+    """Also where callers have no bound, and before anybody is turned away."""
     heard: list[str] = []
-    counted = InVain(1000, clock, heard.append)
-    for _ in range(NOTED):
-        counted.ended("anna", charged=False)
+    counted = InVain(a_minute, clock, heard.append)
+    for _ in range(noted):
+        counted.ended("anna", "")
     assert heard == []
     for _ in range(2):
-        counted.ended("anna", charged=False)
+        counted.ended("anna", "")
     assert heard == ["anna"]
-    assert not counted.is_beyond("anna"), "long before it is bounded"
-    clock.pass_unseen(TOLD_EVERY_S)
-    for _ in range(NOTED + 1):
-        counted.ended("anna", charged=False)
+    assert not counted.is_beyond("anna", far=False)
+    clock.pass_unseen(VAIN_TOLD_EVERY_S)
+    for _ in range(noted + 1):
+        counted.ended("anna", "")
     assert heard == ["anna", "anna"]
 
 
-async def test_an_operator_is_told_whose_they_are() -> None:
-    async with make_rig(Policy(given_up_a_minute=2000)) as rig:
-        await rig.subscriber(credit=10 * EURO)
-        await in_vain(rig, NOTED + 1)
-        assert told.ForwardsInVain("anna") in rig.told
+async def test_an_operator_is_told_whose_they_are(rig: Rig) -> None:
+    await in_vain(rig, NEAR)
+    assert told.ForwardsInVain("anna") in rig.told

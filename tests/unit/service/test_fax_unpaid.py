@@ -117,7 +117,7 @@ async def test_delivered_pages_pay_for_the_time_that_they_may_take(
     [
         *(("BUSY", 62, 16), ("NOANSWER", 68, 17), ("NOANSWER", 52, 15), ("CANCEL", 0.3, 15)),
         *(("ANSWER", 61, 61), ("ANSWER", 50, 60), ("ANSWER", 0.3, 60), ("", 0.3, 60)),
-        *(("CHANUNAVAIL", 0.3, 15), ("CONGESTION", 60, 15), ("BUSY", 21, 15), ("CONGESTION", 61, 16)),
+        *(("CHANUNAVAIL", 0.3, 5), ("CONGESTION", 20, 5), ("BUSY", 21, 6), ("CONGESTION", 61, 16)),
     ],
 )
 async def test_a_machine_that_rings_and_does_not_answer_counts_by_a_quarter(

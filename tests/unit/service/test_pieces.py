@@ -192,6 +192,21 @@ async def test_r3_a_caller_who_leaves_no_message_uses_none(rig: Rig) -> None:
     assert await rig.balance(MESSAGES_NOW) == Balance(1)
 
 
+@pytest.mark.parametrize(("undelivered", "held"), [(True, {}), (False, {MESSAGES_NOW: 1})])
+async def test_caller_who_leaves_before_he_is_answered_holds_no_message(
+    rig: Rig, undelivered: bool, held: dict[str, int]
+) -> None:
+    """One line that does so again and again would hold all that an account has."""
+    await rig.subscriber(plan="free", forward_to="")
+    answer = await rig.ring()
+    assert answer.session is not None
+    await rig.desk.abandoned(answer.session, undelivered=undelivered)
+    await rig.clock.advance(0.1)
+    assert await rig.reserved() == held
+    await rig.clock.advance(60)
+    assert await rig.balance(MESSAGES_NOW) == Balance(1)
+
+
 async def test_a_forward_that_fails_becomes_a_free_message(rig: Rig) -> None:
     await rig.subscriber(credit=60_000, plan="free")
     call = await rig.ringing()
