@@ -55,6 +55,8 @@ class Limits:
             self.spread_us[key] -= self._interval_us
 
 
+GIVEN_UP_SAVED = 3
+"""So many minutes' worth of calls a caller may give up at once who has not called for as long."""
 VAIN_USUAL_A_MINUTE = 20
 """Calls that a caller may give up, where the operator sets no bound for callers."""
 VAIN_SAVED_MINUTES, VAIN_FAR_SAVED_MINUTES = 18, 72
@@ -117,3 +119,5 @@ class InVain:
         for _ in range(min(minutes, FORGIVEN_MAX)):
             self._near.forgive(account)
             self._far.forgive(account)
+        while len(self.regulars) > KEYS_MAX:
+            self.regulars.popitem(last=False)

@@ -39,11 +39,8 @@ from charging.engine.runner import Questions, SessionRunner, leg_of
 from charging.engine.turns import Acting
 from charging.ledger.model import OpenSession
 from charging.ledger.port import Ledger
-from charging.limits import KEYS_MAX, REGULARS_HAVE_MAX, InVain, Limits
+from charging.limits import GIVEN_UP_SAVED, KEYS_MAX, REGULARS_HAVE_MAX, InVain, Limits
 from charging.tasks import Tasks
-
-GIVEN_UP_SAVED = 3
-"""So many minutes' worth of calls a caller may give up at once who has not called for as long."""
 
 TOGETHER_US = 100_000
 """What falls due within one such stretch is woken at its end: at most so much later than it wished. A tick is due a
@@ -469,14 +466,12 @@ class Registry:
     def ended(self, runner: SessionRunner) -> None:
         """Remove a session that is closed or was stopped."""
         session, now_us = runner.session, self.clock.now().mono_us
-        removed, is_closed = self.open.remove(runner), session.state is State.CLOSED
-        if not removed or not is_closed:
+        if not self.open.remove(runner) or session.state is not State.CLOSED:
             return
         charged = _was_charged(session, runner.booked)
         if self.given_up is not None and runner.source and not charged:
             self.given_up.take(runner.source, now_us)
-        if _was_dialled(session):
-            _count_dialled(self.in_vain, session, runner.source)
+        _count_dialled(self.in_vain, session, runner.source)
         if isinstance(session, Voicemail) or (isinstance(session, Session) and session.answered is None):
             self.closed.add_unanswered(session.id, now_us)
         if runner.booked is not None and self.policy.is_shared:
@@ -577,29 +572,22 @@ def _counted_in_vain(registry: Registry, source: str, account: str, dialled: boo
     """Count a call that another daemon booked, which nobody answered."""
     if registry.given_up is not None:
         registry.given_up.take(source, registry.clock.now().mono_us)
-    if registry.in_vain and dialled:
-        registry.in_vain.ended(account, charged=False)
-
-
-def _was_dialled(closed: Record) -> bool:
-    """Whether there was a forward that was dialled, also one whose caller came to voicemail."""
-    if isinstance(closed, Session):
-        return bool(closed.callee_uid or closed.dial_status)
-    return isinstance(closed, Voicemail) and bool(closed.dial_status)
+    if dialled:
+        registry.in_vain.ended(account, source)
 
 
 def _count_dialled(in_vain: InVain, closed: Record, source: str) -> None:
-    """Whoever left a message instead was not reached."""
-    talked_s = closed.duration.billed_s if isinstance(closed, Session) and closed.duration is not None else 0
-    if not talked_s:
-        in_vain.ended(closed.account, source)
+    """Count a forward that was dialled, also one whose caller came to voicemail: nobody was reached."""
+    dialled, talked_s = "" if isinstance(closed, Fax) else closed.dial_status, 0
+    if isinstance(closed, Session):
+        dialled, talked_s = dialled or closed.callee_uid, 0 if closed.duration is None else closed.duration.billed_s
     if minutes := talked_s // 60:
         if source:
             in_vain.regulars[source] = min(REGULARS_HAVE_MAX, in_vain.regulars.pop(source, 0) + minutes)
-        if len(in_vain.regulars) > KEYS_MAX:
-            in_vain.regulars.popitem(last=False)
-        if closed.account in in_vain.accounts:
+        if closed.account in in_vain.accounts or len(in_vain.regulars) > KEYS_MAX:
             in_vain.forgive(closed.account, minutes)
+    elif dialled and not talked_s:
+        in_vain.ended(closed.account, source)
 
 
 def _was_charged(closed: Record, booked: Record | None) -> bool:

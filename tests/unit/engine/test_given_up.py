@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from charging.call.model import Policy
-from charging.engine.sessions import GIVEN_UP_SAVED
 from charging.ledger.accounts import Number
+from charging.limits import GIVEN_UP_SAVED
 from tests.fakes.rig import EURO, TARGET, Rig, make_rig
 
 A_MINUTE = 2
