@@ -1,4 +1,4 @@
-"""Rate limits: how often a minute a key may do something; the first times may come at once. Time is an argument.
+"""Rate limits: how often a minute a key may do something; the first times may come at once.
 
 For each key one number is kept: the time at which its requests, spread evenly, would end (GCRA). A key whose time has
 passed has its whole allowance again and can be dropped; memory is bounded by dropping the key that asked longest ago.
@@ -17,7 +17,7 @@ KEYS_MAX = 10_000
 
 
 class Limits:
-    """One limit for many keys."""
+    """One limit for many keys. Time is an argument."""
 
     def __init__(self, per_minute: int, keys_max: int = KEYS_MAX, saved_minutes: int = 1) -> None:
         """``saved_minutes``: so many minutes' worth may come at once, of who has not asked for as long."""

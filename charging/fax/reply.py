@@ -51,11 +51,11 @@ _TOO_LITTLE = {
 
 _NO_MORE_TODAY: dict[Language, str] = {
     Language.NL: "Vandaag hebben wij u {count} keer gemaild dat een fax van u niet is verstuurd. Over verdere krijgt u "
-    "vandaag geen bericht. Waren het uw faxen niet, dan kent iemand anders uw geheime faxadres: vraag ons om een nieuw "
-    "adres, dan werkt het oude niet meer.",
+    "vandaag geen bericht. Waren het uw faxen niet, en hebt u een geheim faxadres, dan kent iemand anders het: vraag "
+    "ons om een nieuw adres, dan werkt het oude niet meer.",
     Language.EN: "Today we have told you {count} times that a fax of yours was not sent. Of further ones you will not "
-    "be told today. If they were not yours, someone else knows your secret fax address: ask us for a new one, and the "
-    "old one stops working.",
+    "be told today. If they were not yours, and you have a secret fax address, someone else knows it: ask us for a "
+    "new one, and the old one stops working.",
 }
 
 

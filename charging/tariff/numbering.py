@@ -14,9 +14,9 @@ from functools import cache, lru_cache
 import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType, ValidationResult
 
-_NO_NUMBER = re.compile(r"[\x00-\x08]|[0-9][eExX][+-]?[0-9]|[.,]0\Z")
-"""What programs make of numbers that they take for amounts: 3.1201234567E10, 31201234567.0, 0x31. Read as digits it
-would be another's number."""
+_NO_NUMBER = re.compile(r"[\x00-\x08]|[.,]0\Z|[0-9][ -]?[A-Za-z*#]")
+"""What programs make of numbers that they take for amounts: 3.1201234567E10, 31201234567.0, 0x31; and what a telephone
+dials behind a number, after a pause, or shows on its keys. Read as digits it would be another's number."""
 _PLAIN = re.compile(
     r"\+(?:55[2-8]|(?:[17]|2[07]|3[0-469]|4[013-9]|5[1-46-8]|6[0-6]|8[1246]|9[0-58]"
     r"|(?:2[1-689]|3[578]|42|5[09]|6[7-9]|8[05789]|9[679])[0-9])[2-79])[0-9]{7,}"

@@ -40,6 +40,11 @@ def tariff(tmp_path: Path) -> Tariff:
         ("9" * 41, None),
         ("06\n12345678\r\nAction: Logoff", None),
         ("31201234567.0", None),  # a spreadsheet's or a program's number
+        ("+31612345678w1", None),  # what a telephone dials behind the number is no digit of it
+        ("+31612345678 p 1", None),
+        ("+31612345678*1", None),
+        ("+31612345678#21", None),
+        ("1-800-FLOWERS", None),
         ("31201234567,0", None),
         ("3.1201234567E10", None),
         ("3,12E+10", None),
