@@ -307,7 +307,7 @@ class Inspector:
         billed_s = cdr["billed_s"]
         # Whatever the clocks on the wall said.
         if caller.settled_us is not None:
-            lasted_s = -(-(caller.settled_us - caller.began_us) // MICRO)
+            lasted_s = max(1, -(-(caller.settled_us - caller.began_us) // MICRO))  # an answer costs its first second
             assert billed_s <= lasted_s, (call.session, "billed", billed_s, "and was over", lasted_s, "after it came")
         if caller.lost or caller.forgotten:
             assert billed_s <= due_s + caller.stepped_s, (call.session, "billed more than it lasted", billed_s, due_s)

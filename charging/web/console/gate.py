@@ -224,7 +224,8 @@ def _address(request: Request) -> str:
 
 def to_login(request: Request) -> Response:
     """To the login form, and from there back."""
-    back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    query = request.scope["query_string"].decode("latin-1")
+    back = request.scope["path"] + (f"?{query}" if query else "")
     place = "/login" if request.method != "GET" or not is_click(request) else f"/login?next={quote(back, safe='')}"
     if not is_click(request):
         return Response(status_code=204, headers={"HX-Redirect": place})

@@ -55,7 +55,7 @@ def customers_app(
     watch = Watch(asks)
 
     async def stranger(request: Request) -> Response:
-        if request.url.path == "/live":
+        if request.scope["path"] == "/live":
             return Response(status_code=204)  # by which a browser's EventSource asks no more
         return shown.outside(request, "outside.html", {"word": "stranger"}, status=401)
 
