@@ -215,18 +215,23 @@ def read_head(data: bytes, *, envelope_sender: str | None = None, recipient: str
 
 def with_document(letter: Letter, data: bytes) -> Letter | None:
     """The letter of these bytes with its document; ``None``: drop it."""
-    message = _parsed(_evened(data), headers_only=False)
-    documents = [] if message is None else _documents(message)
+    even = _evened(data)
+    documents = _documents(even)
     if not documents and letter.answers_us:
         return None
-    name, document = documents[0] if len(documents) == 1 else ("", _count_wrong(len(documents)))
+    if len(documents) != 1:
+        return replace(letter, name="", document=_count_wrong(len(documents)))
+    (name, document), as_it_came = documents[0], [] if even == data else _documents(data)
+    if len(as_it_came) == 1 and _without_space(as_it_came[0][1]) == _without_space(document):
+        document = as_it_came[0][1]
     return replace(letter, name=name, document=document)
 
 
 def _evened(data: bytes) -> bytes:
-    """The mail without white space in its body that a signature may leave open (RFC 6376, 3.4.4) and that would decide
-    which parts it has: on lines that have nothing else, with which a part's headers end, and more than one space
-    between the words of a line that may end a part."""
+    """What tells which document a mail has: its bytes without white space in its body that a signature may leave open
+    (RFC 6376, 3.4.4) and that would decide which parts it has: on lines that have nothing else, with which a part's
+    headers end, and more than one space between the words of a line that may end a part. The document itself may have
+    such lines (``7bit``, ``8bit``, ``binary``), and is not altered."""
     length = _head_length(data)
     body = _ENDS_A_PART.sub(_with_single_spaces, _BLANK.sub(b"", data[length:]))
     return data[:length] + body
@@ -358,7 +363,11 @@ def _header(message: EmailMessage, name: str) -> str:
 
 
 def _body_digest(data: bytes) -> str:
-    return hashlib.sha256(data[_head_length(data) :].translate(None, _WHITE_SPACE)).hexdigest()
+    return hashlib.sha256(_without_space(data[_head_length(data) :])).hexdigest()
+
+
+def _without_space(data: bytes) -> bytes:
+    return data.translate(None, _WHITE_SPACE)
 
 
 def _head_length(data: bytes) -> int:
@@ -471,8 +480,11 @@ def _typed(digits: str) -> str:
     return digits if digits.startswith("0") else f"+{digits}"
 
 
-def _documents(message: EmailMessage) -> list[tuple[str, bytes]]:
+def _documents(data: bytes) -> list[tuple[str, bytes]]:
     """Those in the mail, two at most."""
+    message = _parsed(data, headers_only=False)
+    if message is None:
+        return []
     parts: list[EmailMessage] = _tried(lambda: list(message.walk()), [])
     may_be = [part for part in parts if not part.is_multipart() and _may_be_document(part)]
     found = list(islice(_found(may_be[:LOOKED_AT_MAX]), 2))

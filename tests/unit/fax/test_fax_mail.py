@@ -459,6 +459,30 @@ def test_white_space_that_a_signature_leaves_open_decides_nothing(signed: bytes,
     assert after == before
 
 
+LINES = b"%PDF-1.4\n \n--a  b c\n<x>\n" + b"          \n" * 20 + b"</x>\n--  0\t 1"
+
+
+@pytest.mark.parametrize("encoding", ["7bit", "8bit", "binary", "quoted-printable"])
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n"])
+def test_document_that_comes_as_it_is_keeps_its_white_space(encoding: str, ends: bytes) -> None:
+    """A PDF of ASCII alone; its numbers say at which byte everything stands."""
+    head = b"From: a@example.nl\nContent-Type: multipart/mixed; boundary=1\n\n--1\nContent-Type: application/pdf\n"
+    head += b"Content-Transfer-Encoding: " + encoding.encode() + b"\n\n"
+    found = read_letter((head + LINES + b"\n--1--\n").replace(b"\n", ends))
+    assert found is not None
+    assert found.document == LINES.replace(b"\n", ends)
+
+
+def test_white_space_that_a_signature_leaves_open_does_not_lengthen_a_document() -> None:
+    """As the mail was signed a line ended it; with another space there that line is its own, for who reads by bytes."""
+    head = b'From: a@example.nl\nContent-Type: multipart/mixed; boundary="a b"\n\n'
+    signed = head + b"--a b\nContent-Type: application/pdf\n\n%PDF 1\n--a b\n\n%PDF 2\n--a b--\n"
+    again = signed.replace(b"1\n--a b", b"1\n--a  b")
+    before, after = read_letter(signed), read_letter(again)
+    assert before is not None
+    assert (before.document, after) == (b"%PDF 1", before)
+
+
 def test_of_mail_without_a_date_another_id_is_another_fax() -> None:
     message = mail()
     del message["Date"]
