@@ -33,8 +33,8 @@ class Papers(Protocol):
         """Wait for the account's turn, then convert a PDF or TIFF and keep it for the fax ``session``. Who is not
         ``patient`` waits for seconds at most."""
 
-    async def pages_of(self, data: bytes) -> int | None:
-        """How many pages a document has that was made ready lately; ``None``: that is not known."""
+    async def pages_of(self, account: str, data: bytes) -> int | None:
+        """How many pages a document has that was made ready for the account lately; ``None``: that is not known."""
 
     def remove(self, name: str) -> None:
         """Forget a document that is not sent, or not any more."""

@@ -73,25 +73,25 @@ class DocumentFolder:
         self._turns = Turns(clock)
         self._known = _Known(clock)
 
-    async def pages_of(self, data: bytes) -> int | None:
-        """How many a document has that was made ready lately; ``None``: that is not known."""
-        known = self._known.of(await asyncio.to_thread(_digest, data))
+    async def pages_of(self, account: str, data: bytes) -> int | None:
+        """How many a document has that was made ready for the account lately; ``None``: that is not known."""
+        known = self._known.of(account, await asyncio.to_thread(_digest, data))
         return known if isinstance(known, int) else None
 
     async def prepare(self, account: str, session: str, data: bytes, *, patient: bool = True) -> Paper | Refused:
         """Convert a document when it is the account's turn, and keep it for the fax ``session`` (an id of ours:
         letters, digits and dashes). Who is not ``patient`` waits for seconds at most."""
         digest = await asyncio.to_thread(_digest, data)
-        if isinstance(refused := self._known.of(digest), Refused):
+        if isinstance(refused := self._known.of(account, digest), Refused):
             return refused
 
         async def made() -> Paper | Refused:
-            known = self._known.of(digest)  # a copy of it may have been made ready meanwhile
+            known = self._known.of(account, digest)  # a copy of it may have been made ready meanwhile
             paper = known if isinstance(known, Refused) else await self._prepare(session, data)
             if isinstance(paper, Paper):
-                self._known.note(digest, paper.pages)
+                self._known.note(account, digest, paper.pages)
             elif paper.code is Code.INVALID:
-                self._known.note(digest, paper)
+                self._known.note(account, digest, paper)
             return paper
 
         return await self._turns.run(account, made, patient=patient)
@@ -173,22 +173,23 @@ class DocumentFolder:
 
 class _Known:
     """What became of documents: why each was refused, or how many pages it has. Copies of it need not be tried to know
-    that."""
+    that. It is told to the same account alone: else whoever has a document could learn that another handed it in."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._kept: OrderedDict[str, tuple[int, Refused | int]] = OrderedDict()
-        """By the document's digest: until when, on the monotonic clock, and what is known. The oldest stands first."""
+        self._kept: OrderedDict[tuple[str, str], tuple[int, Refused | int]] = OrderedDict()
+        """By account and the document's digest: until when, on the monotonic clock, and what is known. The oldest
+        stands first."""
 
-    def of(self, digest: str) -> Refused | int | None:
+    def of(self, account: str, digest: str) -> Refused | int | None:
         """What is known of the document; ``None``: it is to be tried."""
-        until_us, known = self._kept.get(digest, (0, None))
+        until_us, known = self._kept.get((account, digest), (0, None))
         return known if until_us > self._clock.now().mono_us else None
 
-    def note(self, digest: str, known: Refused | int) -> None:
+    def note(self, account: str, digest: str, known: Refused | int) -> None:
         """Keep it."""
-        self._kept[digest] = self._clock.now().plus(KNOWN_S).mono_us, known
-        self._kept.move_to_end(digest)
+        self._kept[account, digest] = self._clock.now().plus(KNOWN_S).mono_us, known
+        self._kept.move_to_end((account, digest))
         if len(self._kept) > KNOWN_MAX:
             self._kept.popitem(last=False)
 

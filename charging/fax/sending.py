@@ -98,7 +98,7 @@ class Faxes:
         draft = await self._draft(desk, account, wish, "")
         if isinstance(draft, Refused):
             return draft
-        pages = await desk.papers.pages_of(wish.data)
+        pages = await desk.papers.pages_of(account, wish.data)
         if pages is None:
             paper = await desk.papers.prepare(account, f"{CHECKED}{secrets.token_hex(12)}", wish.data)
             if isinstance(paper, Refused):
@@ -148,7 +148,7 @@ class Faxes:
         if known is not None and known.dialled:
             return self._repeated(desk, known, draft)
         balances = await self._store.balances(draft.account)
-        pages = await desk.papers.pages_of(data) or 1
+        pages = await desk.papers.pages_of(draft.account, data) or 1
         known_pages = replace(await self._with_allowance(draft, balances), pages=pages)
         return None if _suffices(known_pages, balances) else _short_of(desk, known_pages, balances)
 

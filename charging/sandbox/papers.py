@@ -37,8 +37,8 @@ class PlayedPapers:
             self.switch.faxes.expect(session, FaxScript(paper.pages, PAGE_S, succeeds=True))
         return paper
 
-    async def pages_of(self, data: bytes) -> int | None:
-        return None if _SAID.fullmatch(data) is not None else await self.papers.pages_of(data)
+    async def pages_of(self, account: str, data: bytes) -> int | None:
+        return None if _SAID.fullmatch(data) is not None else await self.papers.pages_of(account, data)
 
     def remove(self, name: str) -> None:
         self.papers.remove(name)

@@ -24,7 +24,7 @@ class Paperless:
     async def prepare(self, account: str, session: str, data: bytes, *, patient: bool = True) -> Paper:
         return Paper(max(1, -(-len(data) // 10)), f"/fax/{session}.tif", session)
 
-    async def pages_of(self, data: bytes) -> int | None:
+    async def pages_of(self, account: str, data: bytes) -> int | None:
         return None
 
     def remove(self, name: str) -> None:

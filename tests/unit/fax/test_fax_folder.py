@@ -229,12 +229,14 @@ async def test_copy_of_a_document_that_was_refused_is_not_read_again_for_a_while
             assert isinstance(answer, Refused)
             assert answer.message == "why"
     assert read == [b"bad", b"ours", b"ours"], "what we lack may be there by now"
+    await folder.prepare("bob", "a", b"bad")
+    assert len(read) == 4, "how soon he is answered does not tell him that another handed it in"
     await clock.advance(KNOWN_S - 1)
     await folder.prepare("anna", "c", b"bad")
-    assert len(read) == 3
+    assert len(read) == 4
     await clock.advance(1)
     await folder.prepare("anna", "d", b"bad")
-    assert len(read) == 4
+    assert len(read) == 5
 
 
 async def test_folder_of_a_document_is_removed_beside_the_calls_also_where_it_is_broken_off(
@@ -276,15 +278,16 @@ async def test_pages_of_a_document_are_known_for_a_while(
         return convert.Made(7, "digest")
 
     monkeypatch.setattr("charging.fax.folder.convert", converted)
-    assert await folder.pages_of(b"good") is None
+    assert await folder.pages_of("anna", b"good") is None
     paper = await folder.prepare("anna", "a", b"good")
     assert isinstance(paper, Paper)
-    assert (await folder.pages_of(b"good"), await folder.pages_of(b"bad")) == (7, None)
+    assert (await folder.pages_of("anna", b"good"), await folder.pages_of("anna", b"bad")) == (7, None)
+    assert await folder.pages_of("bob", b"good") is None, "who else handed it in is nobody's business"
     again = await folder.prepare("anna", "b", b"good")
     assert isinstance(again, Paper), "each fax has a paper of its own"
     assert again.name != paper.name
     await clock.advance(KNOWN_S)
-    assert await folder.pages_of(b"good") is None
+    assert await folder.pages_of("anna", b"good") is None
 
 
 async def test_document_has_so_long_for_all_programs_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ class Office:
         await self.ready.wait()
         return Paper(self.pages, f"/fax/{session}.tif", session)
 
-    async def pages_of(self, data: bytes) -> int | None:
+    async def pages_of(self, account: str, data: bytes) -> int | None:
         return self.known.get(data)
 
     def remove(self, name: str) -> None:
