@@ -154,7 +154,7 @@ async def convert(room: Room, pages_max: int) -> Made | Refused:
             return wrong if wrong is not None else await asyncio.to_thread(_looked_at, room.paper, pages_max)
     except TimeoutError:
         log.warning("fax_document_slow", seconds=DOCUMENT_S)
-        return _unreadable(f"found a document that cannot be read within {DOCUMENT_S} s")
+        return unreadable(f"found a document that cannot be read within {DOCUMENT_S} s")
     except _NoRoomError:
         log.error("fax_document_no_room", free_mb_min=LEFT_BYTES // 1_000_000)
         advice = "nothing was charged; send it again later. The operator must make room there"
@@ -163,14 +163,14 @@ async def convert(room: Room, pages_max: int) -> Made | Refused:
         if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
             raise
         log.exception("fax_document_fault")
-        return _unreadable("found a document that cannot be read")
+        return unreadable("found a document that cannot be read")
 
 
 async def _converted(room: Room, pages_max: int) -> Refused | None:
     data = await asyncio.to_thread(room.document.read_bytes)
     if data.startswith(pdf.HEAD):
         if await asyncio.to_thread(pdf.is_cut_off, data):
-            return _unreadable("found a PDF that was cut off on its way")
+            return unreadable("found a PDF that was cut off on its way")
         source = await _with_loud_parts(room, data)
         if isinstance(source, Refused):
             return source
@@ -187,7 +187,7 @@ def _looked_at(paper: Path, pages_max: int) -> Made | Refused:
     data = paper.read_bytes() if paper.exists() else b""
     pages = page_count(data)
     if pages is None:
-        return _unreadable("found a document without a page")
+        return unreadable("found a document without a page")
     if pages > pages_max:
         return _too_many_pages(pages_max)
     return _too_dense() if len(data) > bytes_max(pages) else Made(pages, hashlib.sha256(data).hexdigest())
@@ -264,26 +264,26 @@ async def _print_tiff(room: Room, places: Sequence[int] | None, pages_max: int) 
     """``places``: which of the document's pictures are its pages, by what it says. It is decoded first, since tiff2pdf
     passes compressed strips on as they are, which Ghostscript prints as blank paper where they are JPEG."""
     if places is None:
-        return _unreadable("found a TIFF that is damaged, or was cut off on its way")
+        return unreadable("found a TIFF that is damaged, or was cut off on its way")
     pages = len(places)
     if not pages:
-        return _unreadable("found a TIFF without a page: each picture in it says that it is a smaller one, or a mask")
+        return unreadable("found a TIFF without a page: each picture in it says that it is a smaller one, or a mask")
     if pages > pages_max:
         return _too_many_pages(pages_max)
     data = await asyncio.to_thread(room.document.read_bytes)
     if (number := await asyncio.to_thread(doubtful_page, data)) is not None:
-        return _unreadable(f"found a TIFF whose page {number} has a layer beside its colours")
+        return unreadable(f"found a TIFF whose page {number} has a layer beside its colours")
     whole, pdf = room.output / "whole.tif", room.output / "document.pdf"
     wrong = await _copied(room, places, whole) or await _as_pdf(room, whole, pdf)
     if wrong is not None and wrong.code is Code.INVALID:
-        together = _unreadable("found a TIFF whose pages cannot be read together")
+        together = unreadable("found a TIFF whose pages cannot be read together")
         return await _unreadable_page(room, whole, pdf, places) or together
     wrong = wrong or await _print(room, pdf, pages_max)
     if wrong is not None:
         return wrong
     printed = await asyncio.to_thread(_pages_of, room.paper)
     if printed != pages:
-        return _unreadable(f"found a TIFF that has {pages} pages, of which {printed or 0} can be printed")
+        return unreadable(f"found a TIFF that has {pages} pages, of which {printed or 0} can be printed")
     return None
 
 
@@ -296,10 +296,10 @@ async def _copied(room: Room, places: Sequence[int], whole: Path) -> Refused | N
     if wrong is not None:
         return wrong
     if _DAMAGED.search(_said(room)):
-        return _unreadable("found a TIFF whose pictures are damaged")
+        return unreadable("found a TIFF whose pictures are damaged")
     copied = await asyncio.to_thread(_pages_of, whole)
     if copied != pages:
-        return _unreadable(f"found a TIFF that says it has {pages} pages, of which {copied or 0} can be read")
+        return unreadable(f"found a TIFF that says it has {pages} pages, of which {copied or 0} can be read")
     return None
 
 
@@ -312,7 +312,7 @@ async def _unreadable_page(room: Room, whole: Path, pdf: Path, places: Sequence[
     for number, place in enumerate(places, start=1):
         wrong = await _copied(room, [place], whole) or await _as_pdf(room, whole, pdf)
         if wrong is not None:
-            damaged = _unreadable(f"found a TIFF whose page {number} is damaged, or of a kind that cannot be read")
+            damaged = unreadable(f"found a TIFF whose page {number} is damaged, or of a kind that cannot be read")
             return damaged if wrong.code is Code.INVALID else wrong
     return None
 
@@ -332,7 +332,7 @@ async def _print(room: Room, pdf: Path, pages_max: int) -> Refused | None:
         message = "found a PDF that only opens with a password"
         return Refused(Code.INVALID, message, "save it without a password, and send that", Obstacle.PROTECTED)
     begun = _BEGUN.findall(_said(room))
-    return _unreadable(f"found a document whose page {int(begun[-1])} is damaged") if begun else wrong
+    return unreadable(f"found a document whose page {int(begun[-1])} is damaged") if begun else wrong
 
 
 async def _drawn(room: Room, pdf: Path, paper: Path, most: int, *, first: int = 1, last: int) -> Refused | None:
@@ -351,8 +351,8 @@ async def _lost_in(room: Room, pdf: Path, pages_max: int) -> Refused:
     for number in range(1, min(pages, pages_max) + 1):
         wrong = await _drawn(room, pdf, scratch, bytes_max(1), first=number, last=number)
         if wrong is not None or _LOST.search(_said(room)):
-            return _unreadable(f"found a document whose page {number} cannot be drawn whole")
-    return _unreadable("found a document that cannot be drawn whole")
+            return unreadable(f"found a document whose page {number} cannot be drawn whole")
+    return unreadable("found a document that cannot be drawn whole")
 
 
 async def _hidden(room: Room, pages_max: int) -> Refused | None:
@@ -378,7 +378,7 @@ async def _hidden(room: Room, pages_max: int) -> Refused | None:
 
 
 def _shows_nothing(page: int) -> Refused:
-    return _unreadable(f"found a PDF whose page {page} shows nothing of what is drawn on it")
+    return unreadable(f"found a PDF whose page {page} shows nothing of what is drawn on it")
 
 
 async def _cropped(room: Room, pdf: Path) -> set[int]:
@@ -449,7 +449,8 @@ def _said(room: Room, most: int = SAID_BYTES) -> bytes:
         return file.read(most)
 
 
-def _unreadable(message: str) -> Refused:
+def unreadable(message: str) -> Refused:
+    """A document that its sender can mend."""
     return Refused(Code.INVALID, message, "print it to a new PDF and send that", Obstacle.UNREADABLE)
 
 
@@ -476,7 +477,7 @@ async def _run(room: Room, file_bytes: int, program: str, *arguments: str, is_a_
         return Refused(Code.UNAVAILABLE, "faxes cannot be prepared: this machine has no sandbox for documents", advice)
     if not is_a_look:
         log.warning("fax_document_unreadable", program=program, code=code)
-    return _unreadable("found a document that cannot be read")
+    return unreadable("found a document that cannot be read")
 
 
 async def _ended(command: list[str], room: Room) -> int | None:

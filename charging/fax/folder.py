@@ -12,7 +12,8 @@ import secrets
 import shutil
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,7 +25,7 @@ from charging.call.told import FaxSettled
 from charging.clock import MICROSECONDS, Clock
 from charging.engine.ports import Observer
 from charging.engine.told import Told
-from charging.fax.convert import Room, bytes_max, convert
+from charging.fax.convert import DOCUMENT_S, Room, bytes_max, convert, unreadable
 from charging.fax.desk import Paper
 from charging.ledger.balances import is_money
 from charging.pricing.packs import sort_of
@@ -41,6 +42,11 @@ KNOWN_S = 600
 a copy of a mail can hand it in at will. No longer, for what is at fault may be the machine (a document that took too
 long), or be mended."""
 KNOWN_MAX = 1_000
+IN_VAIN_MAX = 3
+"""So often a mail's document is begun, and broken off for others, before its sender is told that it takes too long; not
+as often where that took `DOCUMENT_S` in all. Each try holds one of the mail server's few places."""
+IN_VAIN_KEPT_S = 3 * 3600
+"""Longer than a mail server waits between two tries (Postfix: 4,000 s at most)."""
 MAKING_DAYS_MAX = 1
 """What is older was left by a daemon that was killed: a conversion takes minutes at most."""
 FOLDER_MODE = 0o750
@@ -72,6 +78,7 @@ class DocumentFolder:
         self._clock = clock
         self._turns = Turns(clock)
         self._known = _Known(clock)
+        self._in_vain = _InVain(clock)
 
     async def pages_of(self, account: str, data: bytes) -> int | None:
         """How many a document has that was made ready for the account lately; ``None``: that is not known."""
@@ -80,21 +87,29 @@ class DocumentFolder:
 
     async def prepare(self, account: str, session: str, data: bytes, *, patient: bool = True) -> Paper | Refused:
         """Convert a document when it is the account's turn, and keep it for the fax ``session`` (an id of ours:
-        letters, digits and dashes). Who is not ``patient`` waits for seconds at most."""
+        letters, digits and dashes). Who is not ``patient`` waits for seconds at most, and is refused for good where the
+        document was often broken off."""
         digest = await asyncio.to_thread(_digest, data)
-        if isinstance(refused := self._known.of(account, digest), Refused):
-            return refused
+
+        def refusal() -> Refused | None:
+            known = self._known.of(account, digest)
+            return known if isinstance(known, Refused) else None if patient else self._in_vain.refusal(account, digest)
 
         async def made() -> Paper | Refused:
-            known = self._known.of(account, digest)  # a copy of it may have been made ready meanwhile
-            paper = known if isinstance(known, Refused) else await self._prepare(session, data)
+            if (refused := refusal()) is not None:  # a copy of it may have been looked at meanwhile
+                return refused
+            with nullcontext() if patient else self._in_vain.noted(account, digest):
+                paper = await self._prepare(session, data)
             if isinstance(paper, Paper):
                 self._known.note(account, digest, paper.pages)
             elif paper.code is Code.INVALID:
                 self._known.note(account, digest, paper)
             return paper
 
-        return await self._turns.run(account, made, patient=patient)
+        if (refused := refusal()) is not None:
+            return refused
+        paper = await self._turns.run(account, made, patient=patient)
+        return refusal() or paper if isinstance(paper, Refused) else paper
 
     async def _prepare(self, session: str, data: bytes) -> Paper | Refused:
         chosen = self._settings
@@ -192,6 +207,44 @@ class _Known:
         self._kept.move_to_end((account, digest))
         if len(self._kept) > KNOWN_MAX:
             self._kept.popitem(last=False)
+
+
+class _InVain:
+    """How often, and how long, documents were being made ready that were then broken off."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._kept: OrderedDict[tuple[str, str], tuple[int, int, int]] = OrderedDict()
+        """By account and the document's digest: how often; microseconds; until when that counts, on the monotonic
+        clock. The oldest stands first."""
+
+    @contextmanager
+    def noted(self, account: str, digest: str) -> Iterator[None]:
+        """Around what makes it ready: counts if that is broken off."""
+        begun_us = self._clock.now().mono_us
+        try:
+            yield
+        except asyncio.CancelledError:
+            now, (times, took_us) = self._clock.now(), self._so_far(account, digest)
+            until_us = now.plus(IN_VAIN_KEPT_S).mono_us
+            self._kept[account, digest] = times + 1, took_us + now.mono_us - begun_us, until_us
+            self._kept.move_to_end((account, digest))
+            if len(self._kept) > KNOWN_MAX:
+                self._kept.popitem(last=False)
+            raise
+
+    def _so_far(self, account: str, digest: str) -> tuple[int, int]:
+        times, took_us, until_us = self._kept.get((account, digest), (0, 0, 0))
+        return (times, took_us) if until_us > self._clock.now().mono_us else (0, 0)
+
+    def refusal(self, account: str, digest: str) -> Refused | None:
+        """Why it is not begun again; ``None``: it is."""
+        times, took_us = self._so_far(account, digest)
+        if times < IN_VAIN_MAX and took_us < DOCUMENT_S * MICROSECONDS:
+            return None
+        log.warning("fax_document_slow", seconds=took_us // MICROSECONDS)
+        how_often = f"was begun {times} times, for {took_us // MICROSECONDS} s in all"
+        return unreadable(f"found a document that takes too long: it {how_often}, and broken off for others")
 
 
 def _charged_pages(fax: Fax, settled: Mapping[str, int]) -> int:

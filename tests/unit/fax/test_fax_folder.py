@@ -21,9 +21,11 @@ from charging.engine.told import SessionRestored, Told
 from charging.fax import convert
 from charging.fax.convert import bytes_max
 from charging.fax.desk import Paper
-from charging.fax.folder import KNOWN_S, DocumentFolder, FolderSettings
+from charging.fax.folder import IN_VAIN_KEPT_S, KNOWN_S, DocumentFolder, FolderSettings
 from charging.service.refusal import Code, Obstacle, Refused
+from charging.service.turns import SLOW_S
 from charging.tasks import end
+from tests.fakes.ami import eventually
 from tests.fakes.clock import FakeClock
 from tests.fakes.documents import pdf
 
@@ -288,6 +290,60 @@ async def test_pages_of_a_document_are_known_for_a_while(
     assert again.name != paper.name
     await clock.advance(KNOWN_S)
     assert await folder.pages_of("anna", b"good") is None
+
+
+class Hanging:
+    """Documents that are read for ever."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = 0
+        monkeypatch.setattr("charging.fax.folder.convert", self._converted)
+
+    async def _converted(self, _room: convert.Room, _pages_max: int) -> Refused:
+        self.begun += 1
+        await asyncio.Event().wait()
+        raise AssertionError("it never ends")
+
+    async def broken_off(self, folder: DocumentFolder, clock: FakeClock, after_s: float) -> Paper | Refused:
+        """Anna's, by mail, that has taken so long as another customer's has taken long too."""
+        begun = self.begun
+        tasks = [asyncio.create_task(folder.prepare("anna", "a", b"slow", patient=False))]
+        await eventually(lambda: self.begun == begun + 1, "hers")
+        await clock.advance(after_s - SLOW_S)
+        tasks.append(asyncio.create_task(folder.prepare("bob", "b", b"slow", patient=False)))
+        await eventually(lambda: self.begun == begun + 2, "his")
+        await clock.advance(SLOW_S)
+        await eventually(tasks[0].done, "it is broken off")
+        await end(tasks[1:])
+        return await tasks[0]
+
+
+@pytest.mark.parametrize("seconds", [[9, 9, 9], [30, 62]])
+async def test_document_of_a_mail_that_is_broken_off_too_often_is_refused_for_good(
+    folder: DocumentFolder, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, seconds: list[int]
+) -> None:
+    """For five days the mail came again, and each time held one of the mail server's places."""
+    hanging, codes = Hanging(monkeypatch), []
+    for one in seconds:
+        answer = await hanging.broken_off(folder, clock, one)
+        assert isinstance(answer, Refused)
+        codes.append(answer.code)
+        await clock.advance(4_000)
+    assert codes == [Code.UNAVAILABLE] * (len(seconds) - 1) + [Code.INVALID]
+    again = await folder.prepare("anna", "c", b"slow", patient=False)
+    assert isinstance(again, Refused)
+    assert (again.obstacle, f"{sum(seconds)} s in all" in again.message) == (Obstacle.UNREADABLE, True)
+    begun = hanging.begun
+    others = [("anna", b"other", False), ("anna", b"slow", True), ("carl", b"slow", False)]
+    for account, data, patient in others:
+        task = asyncio.create_task(folder.prepare(account, "d", data, patient=patient))
+        begun += 1
+        await eventually(lambda: hanging.begun == begun, f"that of {account} is begun")  # noqa: B023  at once
+        await end([task])
+    await clock.advance(IN_VAIN_KEPT_S)
+    task = asyncio.create_task(folder.prepare("anna", "e", b"slow", patient=False))
+    await eventually(lambda: hanging.begun == begun + 1, "what was at fault may be the machine")
+    await end([task])
 
 
 async def test_document_has_so_long_for_all_programs_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
