@@ -71,6 +71,10 @@ UNKNOWN_ADDRESS = "its secret fax address is nobody's (any more)"
 NOT_SET_UP = (
     "fax.mail_from_counts is not set in charging.yaml, and it went to no secret address (`charging fax address new`)"
 )
+TOO_LARGE_TO_PROVE = (
+    "only a part of it was read (one and a half fax.max_bytes), and so no signature can prove it; with a "
+    "message_size_limit of no more, its sender would be told by his own mail server"
+)
 LEAK_ADVICE = "is its secret address known to others? `charging fax address new {0}` makes another in its place"
 KEPT = "not now; the mail is kept, and is tried again later"
 SYSLOG = Path("/dev/log")
@@ -288,14 +292,15 @@ def _of_customer(
         return letter
     payer = _payer(client, letter, proof)
     if isinstance(payer, Drop):
-        return payer
+        cut = data is None and payer.reason is Dropped.UNPROVEN
+        return replace(payer, why=f"{payer.why}; {TOO_LARGE_TO_PROVE}") if cut else payer
     whole = _with_document(letter, data)
     if isinstance(whole, Drop):
         return whole
     if whole is None:
         from charging.fax.reply import words
 
-        return letter, replace(payer, said=words(Obstacle.TOO_LARGE, payer.language))
+        return letter, replace(payer, said=words(Wrong.TOO_LARGE, payer.language))
     return whole, payer
 
 

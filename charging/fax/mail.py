@@ -111,6 +111,8 @@ class Wrong(StrEnum):
     MANY_NUMBERS = "many_numbers"
     NO_DOCUMENT = "no_document"
     MANY_DOCUMENTS = "many_documents"
+    TOO_LARGE = "too_large"
+    """The mail, with all that is attached; which document it has is not looked at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,10 @@ _WORDS: dict[Wrong, tuple[str, str]] = {
         "Er is meer dan één document bijgevoegd. Verstuur elk document met een eigen e-mail.",
         "There is more than one document attached. Send each by a mail of its own.",
     ),
+    Wrong.TOO_LARGE: (
+        "De e-mail met alles wat erbij zit is te groot. Stuur alleen het document, of verstuur het in delen.",
+        "The mail with all that is attached is too large. Send the document alone, or in parts.",
+    ),
 }
 _TOO_LITTLE = {
     Language.NL: "Uw beltegoed is te laag: de fax ({pages}) kost {cost} en u heeft {credit}. Er is niets afgeschreven.",

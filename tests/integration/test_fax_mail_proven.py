@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import zlib
 from datetime import UTC, datetime, timedelta
+from email import message_from_string
+from email.policy import default
 from email.utils import format_datetime
 from typing import Any
 from unittest.mock import Mock
@@ -98,6 +100,33 @@ def test_operator_can_have_signatures_alone_prove_mails(
     assert submitted(command, monkeypatch, genuine(), "--client", CLIENT)[0] != ""
     zone.broken = {KEY_AT}
     submitted(command, monkeypatch, genuine(), "--client", CLIENT, code=TRY_AGAIN)
+
+
+@pytest.mark.parametrize(
+    ("counts", "more", "said", "told"),
+    [
+        ("dkim", 0, "meer dan één klant", ""),
+        (
+            "dkim",
+            1,
+            "",
+            "is of another body; SPF is not looked at (fax.mail_from_counts: dkim); only a part of it was read",
+        ),
+        ("yes", 1, "met alles wat erbij zit is te groot", ""),
+    ],
+)
+def test_of_a_mail_too_large_for_its_signature_the_operator_is_told_and_its_sender_if_it_is_proven_otherwise(
+    command: Command, monkeypatch: pytest.MonkeyPatch, counts: str, more: int, said: str, told: str
+) -> None:
+    """To tell him in any case would tell whoever a stranger names."""
+    file = command.place.config
+    file.write_text(file.read_text().replace("mail_from_counts: yes", f"mail_from_counts: {counts}"))
+    large = unsigned() + b"x" * 14_000_000
+    data = signed(large + b"x" * (15_000_000 + more - len(signed(large, bits=2_048))), bits=2_048)
+    assert len(data) == 15_000_000 + more
+    out, why = submitted(command, monkeypatch, data, "--client", CLIENT)
+    reply = message_from_string(out, policy=default).get_content()
+    assert (bool(out), said in reply, told in why) == (bool(said), True, True)
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, where: str, fault: Exception) -> None:

@@ -97,10 +97,12 @@ def test_a_mail_over_which_memory_ends_is_answered_and_comes_no_more(
     monkeypatch.setattr("charging.cli.fax_mail.with_document", Mock(side_effect=MemoryError))
     given = mail(subject="no number").as_bytes()
     reply, _ = submitted(command, monkeypatch, given, "--recipient", new_address(command, "anna-1"))
-    assert "Het document is te groot" in message_from_string(reply, policy=default).get_content()
+    assert "De e-mail met alles wat erbij zit is te groot" in message_from_string(reply, policy=default).get_content()
 
 
-@pytest.mark.parametrize(("more", "said"), [(0, "geen bestaand faxnummer"), (1, "Het document is te groot")])
+@pytest.mark.parametrize(
+    ("more", "said"), [(0, "geen bestaand faxnummer"), (1, "De e-mail met alles wat erbij zit is te groot")]
+)
 def test_a_mail_that_is_larger_than_any_document_is_read_no_further_and_answered(
     command: Command, monkeypatch: pytest.MonkeyPatch, more: int, said: str
 ) -> None:
