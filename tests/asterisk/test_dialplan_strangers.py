@@ -100,6 +100,20 @@ async def test_what_is_no_number_is_not_found_and_nobody_is_asked(lab: Lab, tmp_
     assert stub.requests == []
 
 
+@pytest.mark.parametrize("behind", [",2", ",3", ",4", ",5", "+2"])
+async def test_a_comma_in_a_number_makes_an_operators_goto_pass_no_wall(lab: Lab, behind: str) -> None:
+    """``Goto(charging-incoming,${EXTEN},1)`` then enters behind the line that looks at the number: each line is safe to
+    begin with."""
+    stub = forward(mobile.never_answers())
+    async with (
+        operator_adds(lab, "_+3185XXXXXXX!", "Goto(charging-incoming,${EXTEN},1)"),
+        serving(stub, lab.agi_port),
+        raw_call(lab, f"{NUMBER}{behind}") as call,
+    ):
+        assert await call.is_answered("INVITE", 180, 404) == 404
+    assert stub.requests == []
+
+
 @pytest.mark.parametrize(("digits", "status"), [(32, 180), (33, 404)])
 async def test_a_called_number_has_an_end(lab: Lab, digits: int, status: int) -> None:
     """The daemon takes no longer one: each such call would get the fallback, leave a record and warn an operator."""

@@ -16,7 +16,7 @@ from phonenumbers import PhoneMetadata, PhoneNumberFormat
 
 from charging.pricing.rate import Rate
 from charging.tariff.file import load_tariff
-from charging.tariff.numbering import expected, has_trunk_zero, is_certain
+from charging.tariff.numbering import country_code_of, expected, has_trunk_zero, is_certain
 from charging.tariff.tariff import Refusal, Tariff
 from tests.unit.tariff.tariffs import SHIPPED, changed, small
 
@@ -173,16 +173,16 @@ RESTS = ("1234567890123", "2222222222222", "5555555555555", "9990000000000")
 REGIONS = "NL BE FR ES LU IE IT AT GB IM DK SE NO PL DE PT FI US CA".split()
 
 
-def of_every_head(code: int, region: str, kinds: list[str]) -> Iterator[str]:
-    """A number of each of these kinds of a country for each four digits with which one begins."""
+def of_every_head(code: int, region: str, kinds: list[str], digits: int = 4) -> Iterator[str]:
+    """A number of each of these kinds of a country for each so many digits with which one begins."""
     described = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
     for one in (getattr(described, kind) for kind in kinds):
         if one is None or not one.national_number_pattern:
             continue
         pattern = re.compile(one.national_number_pattern)
-        for length, head in product(one.possible_length, range(10_000)):
-            found = (f"{head:04d}{rest[: length - 4]}" for rest in RESTS)
-            yield from (f"+{code}{digits}" for digits in islice(filter(pattern.fullmatch, found), 1))
+        for length, head in product(one.possible_length, range(10**digits)):
+            found = (f"{head:0{digits}d}{rest[: length - digits]}" for rest in RESTS)
+            yield from (f"+{code}{national}" for national in islice(filter(pattern.fullmatch, found), 1))
 
 
 def test_the_shipped_tariff_prices_no_premium_personal_shared_cost_or_pager_number() -> None:
@@ -203,6 +203,51 @@ def test_the_shipped_tariff_prices_no_mobile_as_a_fixed_number(region: str) -> N
             if found is not None and found[1].name in ("nl_fixed", "eu_fixed"):
                 fixed.add(number[: len(str(code)) + 5])
     assert fixed == set()
+
+
+PRICED_ALIKE = {"CA", "AX", "SJ"}
+"""Lands under another's country code to which carriers take what they take to that one."""
+
+
+@pytest.mark.parametrize(
+    ("code", "region"),
+    [(code, one) for code in (1, 39, 44, 47, 358) for one in COUNTRIES[code][1:] if one not in PRICED_ALIKE],
+)
+def test_the_shipped_tariff_prices_no_land_as_another_that_shares_its_country_code(code: int, region: str) -> None:
+    """Guernsey, Jersey and Man stood at the price of a British mobile; carriers take several times as much."""
+    shipped, areas = load_tariff(SHIPPED), PhoneMetadata.metadata_for_region_or_calling_code(code, region)
+    if code == 1 and areas is not None and areas.leading_digits:
+        known = {f"+{code}{one}5550100" for one in range(200, 1000) if re.fullmatch(areas.leading_digits, str(one))}
+    else:
+        numbers = of_every_head(code, region, ["fixed_line", "mobile"], digits=5)
+        known = {one for one in numbers if phonenumbers.region_code_for_number(phonenumbers.parse(one)) == region}
+    owners = ((number, shipped.destination_of(number)) for number in known)
+    assert {number for number, owner in owners if owner is not None and owner[1].refuse is None} == set()
+    assert known
+
+
+def test_every_country_code_that_the_shipped_tariff_prices_and_lands_share_is_looked_at() -> None:
+    destinations = load_tariff(SHIPPED).destinations.values()
+    priced = {country_code_of(prefix) for one in destinations if one.refuse is None for prefix in one.prefixes}
+    shared = {code for code in priced if code is not None and len(COUNTRIES[code]) > 1}
+    assert shared == {1, 39, 44, 47, 358}
+
+
+@pytest.mark.parametrize(
+    ("number", "beside"),
+    [
+        ("+390549886377", "+390547612345"),  # San Marino, and Cesena beside it
+        ("+390669812345", "+390669712345"),  # the Vatican, and Rome
+        ("+31676123456", "+31681234567"),  # dial-in services of the Netherlands, and a mobile
+        ("+445612345678", "+441632960123"),  # British numbers of the internet and of companies
+        ("+445512345678", "+442079460958"),
+    ],
+)
+def test_the_shipped_tariff_prices_no_range_that_carriers_price_by_itself(number: str, beside: str) -> None:
+    """What the numbering plan's metadata do not tell apart."""
+    shipped = load_tariff(SHIPPED)
+    assert shipped.rate_for("voice_pro", number, AT_US) is Refusal.BLOCKED
+    assert isinstance(shipped.rate_for("voice_pro", beside, AT_US), Rate)
 
 
 @pytest.mark.parametrize("region", REGIONS)
@@ -248,7 +293,7 @@ def test_what_is_reached_within_its_country_alone_is_no_number(
 
 def test_the_shipped_tariff_prices_ordinary_numbers_as_before() -> None:
     shipped = load_tariff(SHIPPED)
-    regions = "NL BE FR ES LU IE IT AT GB DK SE NO PL DE PT FI US CA IM".split()
+    regions = "NL BE FR ES LU IE IT AT GB DK SE NO PL DE PT FI US CA".split()
     ordinary = [number for region, number in examples(["fixed_line", "mobile"]) if region in regions]
     refused = [one for one in ordinary if not isinstance(shipped.rate_for("voice_pro", one, AT_US), Rate)]
     assert refused == []
