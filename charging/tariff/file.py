@@ -18,20 +18,23 @@ from charging.files import read_bytes
 from charging.pricing.calendar import Window
 from charging.pricing.money import format_euro
 from charging.pricing.packs import MESSAGES, PAGES
-from charging.pricing.rate import Step
+from charging.pricing.rate import Rate, Step, cost_of_seconds
 from charging.tariff.deck import Deck
 from charging.tariff.deck_file import DeckFile, read_deck
 from charging.tariff.misfits import deck_files, doubtful_commas, misfits
 from charging.tariff.model import DAYS, PackModel, PlanModel, TableModel, TariffModel, WindowModel
 from charging.tariff.numbering import country_code_of, examples_of, has_trunk_zero
 from charging.tariff.plans import Pack, Plan
-from charging.tariff.prices import price_of
-from charging.tariff.tariff import Destination, Prefixes, RateTable, Refusal, Tariff, TopUps, Vat
+from charging.tariff.prices import DEFAULT_UNIT_S, price_of
+from charging.tariff.tariff import Destination, Prefixes, Price, RateTable, Refusal, Tariff, TopUps, Vat
 from charging.yaml_model import sorted_problems, validate
 from charging.yaml_text import Document, parse_document
 
 MAX_TARIFF_BYTES = 1024 * 1024
 """Of the YAML file; longer price lists belong in decks."""
+
+NAMED_MAX = 10
+"""Destinations that one warning names."""
 
 DeckReader = Callable[[Path], DeckFile]
 
@@ -59,6 +62,7 @@ def load_tariff(path: Path, *, deck_reader: DeckReader = read_deck, data: bytes 
         *odd,
         *doubtful_commas(document),
         *_oddities(document, model),
+        *_cheap_pages(document, model),
         *_first_increments(document, model),
         *_overlaps(document, model, decks),
         *_dear_services(document, model),
@@ -164,6 +168,37 @@ def _prices_pages(table: TableModel) -> bool:
     """Whether it may have a price of fax pages; what a deck's rows say is not looked at here."""
     own = (rate.fax_page for rate in table.destinations.values())
     return bool(table.decks) or table.fax_page is not None or any(page is not None for page in own)
+
+
+def _cheap_pages(document: Document, model: TariffModel) -> Iterator[Problem]:
+    """Tables whose fax page also holds for destinations where it costs less than the first minute of a call, in any
+    band. What a destination says itself is meant so."""
+    windows = _windows(model)
+    for table_name, table in model.rates.items():
+        if table.fax_page is None:
+            continue
+        minutes = {
+            name: _first_minute(price_of(one, windows))
+            for name, one in table.destinations.items()
+            if one.fax_page is None
+        }
+        dear = [f"{name} ({format_euro(cost)})" for name, cost in minutes.items() if cost > table.fax_page]
+        if dear:
+            more = f" and {len(dear) - NAMED_MAX} more" if len(dear) > NAMED_MAX else ""
+            found = f"{format_euro(table.fax_page)} a page also where a call's first minute costs more: "
+            expected = (
+                "a fax_page of their own there: a page holds a line for a minute, and for five if its receiver likes"
+            )
+            path = ("rates", table_name, "fax_page")
+            yield document.problem(path, found + ", ".join(dear[:NAMED_MAX]) + more, expected)
+
+
+def _first_minute(price: Price) -> int:
+    """What it costs at most."""
+    bands = [(price.steps, price.connect_fee), *((one.steps, one.connect_fee) for one in price.bands)]
+    fees = ((steps, price.connect_fee if fee is None else fee) for steps, fee in bands)
+    rates = (Rate("", "", steps, connect_fee=fee, min_charge=price.min_charge) for steps, fee in fees)
+    return max(cost_of_seconds(one, 0, DEFAULT_UNIT_S) for one in rates)
 
 
 def _first_increments(document: Document, model: TariffModel) -> Iterator[Problem]:

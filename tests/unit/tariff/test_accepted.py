@@ -28,8 +28,10 @@ from charging.tariff.watch import AGAIN_S
 from tests.fakes.clock import FakeClock
 from tests.unit.tariff.tariffs import SMALL, write
 
-WITH_DECK = SMALL.replace("standard:\n    fax", "standard:\n    decks: [deck.csv]\n    fax").replace(
-    '  unpriced: {prefixes: ["+3110"]}\n', ""
+WITH_DECK = (
+    SMALL.replace("60/1}", "60/1, fax_page: 0.12}")
+    .replace("standard:\n    fax", "standard:\n    decks: [deck.csv]\n    fax")
+    .replace('  unpriced: {prefixes: ["+3110"]}\n', "")
 )
 EDITION = "prefix;price\n32;0.10\n33;0.10\n34;0.10\n"
 DOUBLED = EDITION.replace("33;0.10", "33;0.20")

@@ -16,7 +16,7 @@ from charging.pricing.rate import Rate, Step, cost_of_seconds
 from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Price
 from tests.unit.pricing.strategies import affordable_seconds
-from tests.unit.tariff.tariffs import SMALL, changed, small, write
+from tests.unit.tariff.tariffs import SHIPPED, SMALL, changed, small, write
 
 EVERY_DAY = frozenset(range(7))
 NL = "nl: {price: 0.05, fax_page: 0.05}"
@@ -357,7 +357,34 @@ def test_what_is_odd_but_no_reason_to_refuse_is_a_warning(tmp_path: Path) -> Non
     assert {(one.path, one.found) for one in small(tmp_path, text).warnings} == {
         ("destinations.unpriced", "no price in any table"),
         ("rates.unused", "a table of no plan"),
+        ("rates.standard.fax_page", "0.08 a page also where a call's first minute costs more: nl_mobile (0.12)"),
     }
+
+
+@pytest.mark.parametrize(
+    ("mobile", "cost"),
+    [
+        ("{price: 0.08}", ""),
+        ("{price: 0.080001}", "0.080001"),
+        ("{price: 0.06, connect_fee: 0.03}", "0.09"),
+        ("{price: 0.12, fax_page: 0.01}", ""),
+        ("{price: 0.01, bands: {night: {price: 0.50}}}", "0.50"),
+        ("{steps: [{from_s: 0, price: 0.01}, {from_s: 60, price: 2.00}]}", ""),
+        ("{price: 0.10, increments: 10/10, minimum: 0.20}", "0.20"),
+    ],
+)
+def test_fax_page_of_a_table_that_costs_less_than_a_minute_of_a_call_is_a_warning(
+    tmp_path: Path, mobile: str, cost: str
+) -> None:
+    """It holds the line as long; five minutes of a mobile abroad cost a page's 0.08 that were 1.30 as a call."""
+    text = changed("{price: 0.12, increments: 60/1}", mobile)
+    told = [one.found for one in small(tmp_path, text).warnings if one.path == "rates.standard.fax_page"]
+    expected = f"0.08 a page also where a call's first minute costs more: nl_mobile ({cost})"
+    assert told == ([expected] if cost else [])
+
+
+def test_shipped_tariff_has_no_warnings() -> None:
+    assert load_tariff(SHIPPED).warnings == ()
 
 
 @pytest.mark.parametrize(

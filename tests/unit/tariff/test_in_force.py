@@ -13,8 +13,10 @@ from charging.web.tariff_models import TariffOut
 from tests.fakes.clock import FakeClock
 from tests.unit.tariff.tariffs import SMALL, write
 
-WITH_DECK = SMALL.replace("standard:\n    fax", "standard:\n    decks: [deck.csv]\n    fax").replace(
-    '  unpriced: {prefixes: ["+3110"]}\n', ""
+WITH_DECK = (
+    SMALL.replace("60/1}", "60/1, fax_page: 0.12}")
+    .replace("standard:\n    fax", "standard:\n    decks: [deck.csv]\n    fax")
+    .replace('  unpriced: {prefixes: ["+3110"]}\n', "")
 )
 
 
