@@ -40,6 +40,7 @@ class Place:
         self._whole_us: int | None = None
         self._bytes = 0
         self._wait: asyncio.Timeout | None = None
+        self._is_given = False
 
     @property
     def is_whole(self) -> bool:
@@ -62,6 +63,8 @@ class Place:
         """What the body's reader is to receive by. Raises TimeoutError when the place is given to another."""
         async with asyncio.timeout(None) as self._wait:
             message = await self._receive()
+        if self._is_given:  # in the same turn of the loop as that came
+            raise TimeoutError
         self._wait = None
         self._bytes += len(message.get("body", b""))
         if not message.get("more_body", False):
@@ -76,6 +79,7 @@ class Place:
     def give_way(self) -> None:
         """End the body that is waited for."""
         assert self._wait is not None
+        self._is_given = True
         self._wait.reschedule(0)  # which is over long since: at once
         self._wait = None
 

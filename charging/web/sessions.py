@@ -18,8 +18,6 @@ from charging.clock import MICROSECONDS, Clock
 
 ROTATE_S = 900
 RETIRE_S = 20
-SESSIONS_MAX = 1_000
-"""Beyond them the one that was idle for longest ends."""
 
 Holder = TypeVar("Holder")
 
@@ -48,13 +46,13 @@ class Sessions(Generic[Holder]):
         clock: Clock,
         idle_s: int,
         absolute_s: int,
-        most: int = SESSIONS_MAX,
+        most: int,
         *,
-        most_each: int = SESSIONS_MAX,
-        whose: Callable[[Holder], str] = lambda _holder: "",
+        most_each: int,
+        whose: Callable[[Holder], str],
     ) -> None:
-        """``most_each``: of those that are the same person's, by ``whose``; beyond them the one that was idle for
-        longest ends. So nobody drives out others by logging in again and again."""
+        """``most``: beyond them the one that was idle for longest ends; beyond ``most_each`` of those that are the same
+        person's, by ``whose``, that of these. So nobody drives out others by logging in again and again."""
         self._clock = clock
         self._idle_us = idle_s * MICROSECONDS
         self._absolute_us = absolute_s * MICROSECONDS

@@ -45,6 +45,9 @@ own, so that strangers who fail from ever more addresses do not keep him out."""
 KNOWN_S = 90 * 86_400
 OPENID_PER_MINUTE = 30
 """Logins by OpenID Connect that one address may begin; each asks the provider."""
+SESSIONS_MAX = 1_000
+SESSIONS_MAX_EACH = 20
+"""Of them, of one name."""
 NAME_TIMES = 20
 """How many times as many failed logins as one address may have, one name may have from all of them."""
 FORM_BYTES_MAX = 1_000_000
@@ -86,7 +89,14 @@ class ConsoleGate:
     def __init__(self, operators: Operators, clock: Clock, settings: Console) -> None:
         self._operators = operators
         self._clock = clock
-        self.sessions: Sessions[Operator] = Sessions(clock, settings.idle_min * 60, settings.session_h * 3600)
+        self.sessions: Sessions[Operator] = Sessions(
+            clock,
+            settings.idle_min * 60,
+            settings.session_h * 3600,
+            SESSIONS_MAX,
+            most_each=SESSIONS_MAX_EACH,
+            whose=lambda one: one.name,
+        )
         self._requests = Limits(REQUESTS_PER_MINUTE)
         of_name = Limits(NAME_TIMES * settings.failed_logins_per_minute)
         self._by = (Limits(settings.failed_logins_per_minute), of_name, Limits(COMPARED_PER_MINUTE))

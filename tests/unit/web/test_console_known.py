@@ -7,6 +7,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from charging.service.operators import Operator, Operators
+from charging.web.console import gate
 from charging.web.console.gate import COMPARED_PER_MINUTE, KNOWN, NAME_TIMES
 from tests.unit.service.conftest import shop
 from tests.unit.web.test_console import LOGIN_TRIES, PASSWORD, Place, Visitor, compared, hidden, place
@@ -109,3 +110,19 @@ async def test_known_browser_keeps_its_cookie_for_itself(place: Place) -> None:
     (cookie,) = [one for one in answer.headers.get_list("set-cookie") if one.startswith(KNOWN)]
     assert {"httponly", "secure", "samesite=strict", "path=/"} <= {one.strip().lower() for one in cookie.split(";")}
     assert "max-age=7776000" in cookie.lower()
+
+
+async def test_who_logs_in_again_and_again_ends_logins_of_his_own_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A good login is forgiven, so nothing else bounds how often: a thousand logged out everyone."""
+    monkeypatch.setattr(gate, "SESSIONS_MAX", gate.SESSIONS_MAX_EACH + 2)
+    place = Place(place.shop, place.file.path.parent)
+    ada, vera = await place.visitor("ada"), await place.visitor("vera")
+    mine = []
+    for _ in range(gate.SESSIONS_MAX_EACH + 1):
+        await place.shop.clock.advance(1)
+        mine.append(await place.visitor("sam"))
+        await ada.get("/")
+    assert [one.http for one in mine if (await one.http.get("/")).status_code == 303] == [mine[0].http]
+    await vera.get("/")

@@ -187,6 +187,17 @@ async def test_bodies_that_come_at_the_least_pace_without_end_make_room_too(
         assert all(one.is_over for one in steady)
 
 
+async def test_a_body_of_which_a_piece_comes_as_its_place_is_given_away_is_over(sent: Send) -> None:
+    clock = FakeClock()
+    places = Places(clock, 1, 1)
+    slow = await sent(places, "a")
+    await clock.advance(SLOW_S)
+    slow.pieces.put_nowait({"type": "http.request", "body": b"x", "more_body": True})
+    with places.taken("b", nothing):
+        await settled()
+        assert slow.is_over, "else there is one more than there may be"
+
+
 async def test_who_begins_again_is_as_late_as_he_was(sent: Send) -> None:
     """Those who are slow go before they are slow, and come again, so that all places are always new."""
     clock = FakeClock()
