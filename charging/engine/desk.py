@@ -308,7 +308,12 @@ class Desk:
     async def abandoned(self, session: str, *, undelivered: bool = False) -> None:
         """The answer could not be delivered: ask the switch what came of it, unless its caller left before."""
         notes = Notes(Turn.DELIVERY, self._clock.now(), session=session)
-        if (runner := self._registry.open.find(session)) is not None:
+        runner = self._registry.open.find(session)
+        if runner is None and undelivered and (opened := self._registry.aside.take(session)) is not None:
+            # The daemon that leads hears nothing of it, and would hold its money until setup_timeout_s.
+            runner = self._registry.begin(opened[0])
+            runner.source = opened[1]
+        if runner is not None:
             notes.begun_by(runner.session)
             runner.offer(AnswerDoubtful(undelivered))
         self._undecided(notes, Fallback.NOT_DELIVERED, "")
@@ -390,10 +395,12 @@ class Desk:
         A phone that diverts to the subscriber's own number would turn one call into as many as the plan allows, each
         charged as soon as voicemail answers the last. The network's headers count only while a forward of the account
         rings: some carriers name the called number in each call, and a phone's network may name the phone alone. A
-        daemon that stands by knows no forwards, only whether the account has an open call. A forward that is not
+        daemon that stands by knows its own forwards, and whether the account has an open call. A forward that is not
         dialled yet is not recognised by its caller: he may have hung up and called again.
         """
-        forwards = self._registry.open.unanswered(subscriber.account.id)
+        registry, account = self._registry, subscriber.account.id
+        aside = () if registry.leads() else registry.aside.unanswered(account, self._clock.now().mono_us)
+        forwards = (*registry.open.unanswered(account), *aside)
         if not (forwards or request.diverted or request.is_diverted_further):
             return None
         number, spelled = subscriber.number.number, cache(partial(spellings, self._tariff()))
@@ -409,9 +416,9 @@ class Desk:
             if forward.state is State.RINGING and is_returned(caller, withheld, forward, spelled, by):
                 return CAME_BACK
         is_diverted = request.is_diverted_further or diverted(number) or diverted(subscriber.number.forward_to)
-        if not is_diverted or self._registry.leads():
+        if not is_diverted or registry.leads():
             return None
-        open_calls = (await self._store.balances(subscriber.account.id)).get(CALLS, Balance()).reserved
+        open_calls = (await self._store.balances(account)).get(CALLS, Balance()).reserved
         return CAME_BACK if open_calls else None
 
     # --- what money allows ------------------------------------------------------------------------------------

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from charging.call.model import Session, State
+from charging.call.storage import Record
 from charging.call.switch_events import BridgeEntered, ChannelEnded, DialEnded, DialStarted, SwitchEvent
+from charging.clock import MICROSECONDS
 from charging.engine.closed import ClosedRecords
+from charging.records import replace
 
 SESSIONS_MAX = 2_000
+TRUNKS_MAX = 2
+"""A forward is dialled by so many, one after the other."""
 EVENTS_MAX = 8
-"""Of one session: it is dialled by two trunks at most, and its caller hangs up."""
+"""Of one session: it is dialled by each trunk, and its caller hangs up."""
 
 CALLER = "caller"
 """The mark of a caller's channel."""
@@ -56,28 +62,46 @@ class EarlyEvents:
 
 
 class OpenedAside:
-    """Sessions that this daemon's desk opened while another leads: that one ticks and books them. What their callers
-    make of them is counted here all the same, where the next one is decided."""
+    """Sessions that this daemon's desk opened while another leads, until they are answered or over: that one ticks and
+    books them. What their callers make of them is counted here all the same, where the next one is decided, and a
+    forward that comes back is known."""
 
-    def __init__(self) -> None:
-        self._sessions: OrderedDict[str, tuple[str, str, bool]] = OrderedDict()
-        """Who called, the account, and whether the forward was dialled."""
+    def __init__(self, trunk_s: int) -> None:
+        """A forward rings for ``trunk_s`` at most at each trunk: an older one has ended, and we have not heard of
+        it."""
+        self._longest_us = TRUNKS_MAX * trunk_s * MICROSECONDS
+        self._sessions: OrderedDict[str, tuple[Record, str]] = OrderedDict()
+        """Each as far as it is known here, and who called."""
 
-    def add(self, session: str, source: str, account: str) -> None:
+    def add(self, session: Record, source: str) -> None:
         """Add a session that has just opened."""
-        self._sessions[session] = source, account, False
+        self._sessions[session.id] = session, source
         while len(self._sessions) > SESSIONS_MAX:
             self._sessions.popitem(last=False)
+
+    def take(self, session: str) -> tuple[Record, str] | None:
+        """Return a session as it was opened, and who called; ``None`` if it was not opened here, or may have gone on.
+        It is forgotten."""
+        return self._sessions.pop(session, None)
+
+    def unanswered(self, account: str, now_us: int) -> list[Session]:
+        """Return the account's forwards that are not answered yet, dialled or not. ``now_us`` is monotonic."""
+        since_us = now_us - self._longest_us
+        records = (one for one, _ in self._sessions.values() if one.account == account)
+        return [one for one in records if isinstance(one, Session) and one.opened.mono_us > since_us]
 
     def gave_up(self, event: SwitchEvent) -> tuple[str, str, bool] | None:
         """Who called, the account, and whether the forward was dialled, where the event ends a call that nobody
         answered."""
         if not isinstance(event, SetUpEvent) or (known := self._sessions.get(event.session)) is None:
             return None
-        if isinstance(event, DialStarted):
-            self._sessions[event.session] = *known[:2], True
+        session, source = known
+        if isinstance(event, DialStarted) and isinstance(session, Session):
+            self._sessions[session.id] = replace(session, state=State.RINGING), source
         elif isinstance(event, BridgeEntered) or (isinstance(event, DialEnded) and event.answered):
-            del self._sessions[event.session]
+            del self._sessions[session.id]
         elif isinstance(event, ChannelEnded) and event.leg == CALLER:
-            return self._sessions.pop(event.session)
+            del self._sessions[session.id]
+            if isinstance(session, Session):  # of a message for sale it is not known here whether it was left
+                return source, session.account, session.state is State.RINGING
         return None

@@ -409,7 +409,8 @@ class Registry:
         self.in_vain = InVain(a_minute, clock, lambda account: observe(told.ForwardsInVain(account)))
         self.doubts = 1
         """How often our copy of the open sessions was found to be incomplete, or may be (`Recovery` looks)."""
-        self._early, self._aside = EarlyEvents(self.closed if policy.is_shared else None), OpenedAside()
+        self._early = EarlyEvents(self.closed if policy.is_shared else None)
+        self.aside = OpenedAside(policy.ring_s + policy.setup_timeout_s)
         self.found = asyncio.Event()
         """Set when the switch names a session that is not open here."""
         self.steps: deque[SeenStep] = deque(maxlen=STEPS_MAX)
@@ -434,13 +435,13 @@ class Registry:
 
     def start(self, session: Record, source: str = "") -> None:
         """Let a session that has just opened act: when it is to be checked, or when something reaches it before. On a
-        daemon that stands by nothing starts: the daemon that leads finds it. ``source``: who called (`given_up`)."""
+        daemon that stands by it does not: the daemon that leads finds it. ``source``: who called (`given_up`)."""
         if self.leads() and self.open.find(session.id) is None:
             runner = self.begin(session)
             runner.source = source
             self.rounds.wake_at(runner, session.check_mono_us)
-        elif isinstance(session, Session) and not self.leads():
-            self._aside.add(session.id, source, session.account)
+        elif not self.leads():
+            self.aside.add(session, source)
 
     def begin(self, session: Record) -> SessionRunner:
         """Return the runner of a session that opens or comes to life; it acts when it is woken."""
@@ -526,7 +527,7 @@ class Registry:
             runner.told_us = self.clock.now().mono_us
             runner.offer(event)
         elif not self.leads():
-            if (gone := self._aside.gave_up(event)) is not None:
+            if (gone := self.aside.gave_up(event)) is not None:
                 _counted_in_vain(self, *gone)
         elif self._early.keep(event):
             # Another daemon's desk has opened this session: fetch it, then ask the switch what it has missed.

@@ -3,119 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import inspect
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import NoReturn, cast
 
 import pytest
 
-from agi.port import Declined
 from charging.call.events import HangupOrdered
-from charging.call.model import Policy, Session, State
-from charging.call.switch_events import SwitchEvent
+from charging.call.model import Session
 from charging.clock import MICROSECONDS
 from charging.engine.leadership import LeaseKeeper
 from charging.engine.looker import Looker
-from charging.engine.recovery import AUDIT_S, FOUND_PAUSE_S
+from charging.engine.recovery import AUDIT_S
 from charging.engine.sessions import Rounds
-from charging.errors import LedgerUnavailable, LinkDown
+from charging.errors import LedgerUnavailable
 from charging.ledger.memory import MemoryStore
 from charging.ledger.model import Kept, Kind, OpenSession, Outcome, Transfer
-from charging.limits import Limits
 from charging.tasks import Tasks
 from tests.fakes.clock import FakeClock
-from tests.fakes.rig import EURO, Rig, make_rig, make_tariff
-from tests.fakes.switch import FakeCall, FakeSwitch
+from tests.fakes.daemons import TTL_S, Daemon
+from tests.fakes.rig import EURO, make_rig
 
 SECOND = 1_000
-TTL_S = 10
-
-
-class OwnLink:
-    """One daemon's own link to the switch that all of them have."""
-
-    def __init__(self, switch: FakeSwitch) -> None:
-        self._switch = switch
-        self._proven = switch.proven_mono_us
-        self.up = True
-
-    @property
-    def proven_mono_us(self) -> int | None:
-        if self.up:
-            self._proven = self._switch.proven_mono_us
-        return self._proven
-
-    def __getattr__(self, name: str) -> object:
-        member = getattr(self._switch, name)
-        return self._refuse if inspect.iscoroutinefunction(member) and not self.up else member
-
-    async def _refuse(self, *_: object) -> NoReturn:
-        raise LinkDown
-
-
-class Daemon:
-    """One of several daemons: a rig and its lease."""
-
-    def __init__(self, name: str, clock: FakeClock, store: MemoryStore, switch: FakeSwitch) -> None:
-        self.link = OwnLink(switch)
-        self.rig = Rig(clock, store, cast(FakeSwitch, self.link), Policy(short_poll_s=1), make_tariff())
-        self.name = name
-        self.tasks: list[asyncio.Task[object]] = []
-        self.keeper: LeaseKeeper
-
-    async def start(self) -> None:
-        self.rig.wire()
-        registry = self.rig.registry
-        self.keeper = LeaseKeeper(
-            self.rig.store.leases,
-            self.rig.clock,
-            switch_id="test",
-            owner=self.name,
-            ttl_s=TTL_S,
-            observe=self.rig.observe,
-            fit=self.hears_the_switch,
-        )
-        registry.leads = lambda: self.keeper.holds
-        self.tasks = [asyncio.create_task(self.rig.run())]
-        await asyncio.sleep(0)
-        self.tasks.append(asyncio.create_task(self.keeper.run(self.rig.recovery)))
-
-    def hears_the_switch(self) -> bool:
-        proven = self.link.proven_mono_us
-        return proven is not None and self.rig.clock.now().mono_us - proven <= TTL_S * MICROSECONDS
-
-    async def kill(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        self.tasks = []
-
-
-@pytest.fixture
-async def pair() -> AsyncIterator[tuple[Daemon, Daemon]]:
-    clock = FakeClock()
-    store, switch = MemoryStore(clock), FakeSwitch(clock)
-    one, two = (Daemon(name, clock, store, switch) for name in ("one", "two"))
-
-    def both(event: SwitchEvent) -> None:
-        for daemon in (one, two):
-            if daemon.tasks and daemon.link.up:
-                daemon.rig.registry.deliver(event)
-
-    switch.deliver = both
-    for daemon in (one, two):
-        await daemon.start()
-        await clock.advance(0)
-    yield one, two
-    for daemon in (one, two):
-        await daemon.kill()
-    countdowns = [call.countdown for call in switch.calls.values() if call.countdown is not None]
-    for countdown in countdowns:
-        countdown.cancel()
-    await asyncio.gather(*countdowns, return_exceptions=True)
 
 
 async def test_only_the_holder_of_the_lease_ticks(pair: tuple[Daemon, Daemon]) -> None:
@@ -322,142 +231,6 @@ async def test_take_over_that_fails_brings_the_daemon_down(
     await two.rig.clock.advance(1.5 * TTL_S)
     with pytest.raises(IndexError):
         await two.tasks[-1]
-
-
-async def test_session_that_the_other_desk_opened_is_found_by_the_one_that_leads(pair: tuple[Daemon, Daemon]) -> None:
-    one, two = pair
-    await two.rig.subscriber(credit=10 * EURO)
-    call = await two.rig.talking()
-    await two.rig.clock.advance(65.1)
-    assert [fields["covered_s"] for fields in one.rig.heard("tick_posted")] == [180]
-    await two.rig.hang_up(call)
-    rows = await two.rig.store.cdrs()
-    assert [json.loads(row.document)["billed_s"] for row in rows] == [65]
-
-
-async def test_forward_that_failed_is_answered_by_a_desk_that_stands_by(pair: tuple[Daemon, Daemon]) -> None:
-    _, two = pair
-    await two.rig.subscriber(credit=10 * EURO)
-    call = await two.rig.ringing()
-    two.rig.switch.fail(call.session, "BUSY")
-    assert (await two.rig.desk.unanswered(call.session, "BUSY")).decision == "voicemail"
-    await two.rig.hang_up(call)
-    await two.rig.clock.advance(10)
-    assert await two.rig.reserved() == {}
-
-
-async def test_desk_that_stands_by_reads_one_session_however_many_are_open(
-    pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, two = pair
-    await two.rig.subscriber(credit=10 * EURO)
-    call = await two.rig.ringing()
-    two.rig.switch.fail(call.session, "BUSY")
-    with monkeypatch.context() as patched:
-        patched.setattr(two.rig.store, "sessions", lambda **_: pytest.fail("all open sessions are read"))
-        assert (await two.rig.desk.unanswered(call.session, "BUSY")).decision == "voicemail"
-
-
-async def test_paid_voicemail_after_a_failed_forward_is_left_to_the_daemon_that_leads(
-    pair: tuple[Daemon, Daemon],
-) -> None:
-    one, two = pair
-    await two.rig.subscriber(credit=10 * EURO, plan="free")
-    call = await two.rig.ringing()
-    two.rig.switch.fail(call.session, "BUSY")
-    with pytest.raises(Declined):
-        await two.rig.desk.unanswered(call.session, "BUSY")
-    answer = await one.rig.desk.unanswered(call.session, "BUSY")
-    assert (answer.decision, answer.session) == ("voicemail", call.session)
-    assert (await one.rig.balance()).reserved == 100_000
-
-
-@pytest.mark.parametrize(
-    ("credit", "answer"), [(99_999, ("reject", "forward_failed")), (100_000, ("voicemail", "forward_failed"))]
-)
-async def test_r13_session_that_the_daemon_that_leads_has_not_found_yet_comes_to_life_as_its_forward_failed(
-    pair: tuple[Daemon, Daemon], credit: int, answer: tuple[str, str]
-) -> None:
-    """It looks for those of the other desk every two seconds at most, and a phone that is busy says so at once: both
-    declined, and the fallback took a message that the account could not pay."""
-    one, two = pair
-    await two.rig.subscriber(credit=credit, plan="free")
-    one.rig.registry.found.set()  # by another call, just before
-    await two.rig.clock.advance(0)
-    call = await two.rig.ringing()
-    assert one.rig.registry.open.find(call.session) is None
-    two.rig.switch.fail(call.session, "BUSY")
-    with contextlib.suppress(Declined):
-        await two.rig.desk.unanswered(call.session, "BUSY")
-    said = await one.rig.desk.unanswered(call.session, "BUSY")
-    assert (said.decision, said.reason) == answer
-
-
-async def _found_late(pair: tuple[Daemon, Daemon]) -> FakeCall:
-    """A call of the second desk's that rings before the first, which leads, looks for it."""
-    one, two = pair
-    await two.rig.subscriber(credit=10 * EURO)
-    one.rig.registry.found.set()  # by another call, just before
-    await two.rig.clock.advance(0)
-    return await two.rig.ringing()
-
-
-async def test_session_of_the_other_desk_whose_caller_has_given_up_is_over_as_it_is_found(
-    pair: tuple[Daemon, Daemon],
-) -> None:
-    """Five calls that rang for a moment held an account's places and money for ten seconds, and so for ever."""
-    _, two = pair
-    call = await _found_late(pair)
-    await two.rig.hang_up(call)
-    await two.rig.clock.advance(FOUND_PAUSE_S)
-    assert await two.rig.reserved() == {}
-
-
-async def test_forward_of_the_other_desk_that_failed_before_it_is_found_is_given_back_while_its_caller_stays(
-    pair: tuple[Daemon, Daemon],
-) -> None:
-    _, two = pair
-    call = await _found_late(pair)
-    two.rig.switch.fail(call.session, "BUSY")
-    assert (await two.rig.desk.unanswered(call.session, "BUSY")).decision == "voicemail"
-    await two.rig.clock.advance(2 * two.rig.policy.setup_timeout_s)
-    assert await two.rig.reserved() == {}
-
-
-async def test_call_of_the_other_desk_that_was_answered_before_it_is_found_goes_on(pair: tuple[Daemon, Daemon]) -> None:
-    one, two = pair
-    call = await _found_late(pair)
-    two.rig.switch.answer(call.session)
-    await two.rig.clock.advance(FOUND_PAUSE_S + 1)
-    assert one.rig.session_of(call).state is State.RUNNING
-    await two.rig.hang_up(call)
-    await two.rig.clock.advance(1)
-    (row,) = await two.rig.store.cdrs()
-    assert json.loads(row.document)["billed_s"] == FOUND_PAUSE_S + 1
-
-
-async def test_who_gives_up_again_and_again_is_counted_by_a_desk_that_stands_by(pair: tuple[Daemon, Daemon]) -> None:
-    _, two = pair
-    await two.rig.subscriber(credit=10 * EURO)
-    two.rig.registry.given_up = Limits(1, saved_minutes=3)
-    for _ in range(3):
-        await two.rig.hang_up(await two.rig.ringing(caller="+31201234567"))
-        await two.rig.clock.advance(FOUND_PAUSE_S)
-    assert (await two.rig.ring(caller="+31201234567")).reason == "too_many_given_up"
-    assert (await two.rig.ring(caller="+31209999999")).reason != "too_many_given_up"
-
-
-async def test_reservation_of_the_other_desk_that_never_reached_the_switch_is_given_back(
-    pair: tuple[Daemon, Daemon],
-) -> None:
-    _, two = pair
-    await two.rig.subscriber(credit=10 * EURO)
-    answer = await two.rig.ring()
-    assert answer.session is not None
-    await two.rig.desk.abandoned(answer.session)
-    assert await two.rig.reserved() != {}
-    await two.rig.clock.advance(AUDIT_S + Policy().setup_timeout_s + Policy().black_box_wait_s)
-    assert await two.rig.reserved() == {}
 
 
 async def test_r22_top_up_at_the_other_daemon_reaches_the_call_within_a_second(pair: tuple[Daemon, Daemon]) -> None:
