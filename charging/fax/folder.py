@@ -108,7 +108,7 @@ class DocumentFolder:
 
         if (refused := refusal()) is not None:
             return refused
-        paper = await self._turns.run(account, made, patient=patient)
+        paper = await self._turns.run(account, made, patient=patient, size=len(data))
         return refusal() or paper if isinstance(paper, Refused) else paper
 
     async def _prepare(self, session: str, data: bytes) -> Paper | Refused:

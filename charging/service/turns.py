@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -48,7 +48,9 @@ class QueueBounds:
     at_once: int = 2
     """Being made ready, each of another account: as many as the smallest machine has cores."""
     waiting: int = 20
-    """Of all accounts, beside those being made ready; each holds its bytes in memory."""
+    """Of all accounts, beside those being made ready."""
+    bytes: int = 60_000_000
+    """Of all, waiting and being made ready: they are in memory. One that is larger is taken where it is alone."""
     of_account: int = 4
     """Of one account, waiting and being made ready."""
     what: str = "documents"
@@ -146,16 +148,18 @@ class Turns:
         """By account, in the order in which they came, or were served."""
         self._had = _Had(clock)
         self._count: Counter[str] = Counter()
+        self._held: dict[asyncio.Future[bool], tuple[str, int]] = {}
+        """Of each that waits or is being made ready its account, and its bytes."""
 
-    def hindrance(self, account: str, *, patient: bool = True) -> Refused | None:
-        """Why another document of the account cannot wait now."""
+    def hindrance(self, account: str, *, patient: bool = True, size: int = 0) -> Refused | None:
+        """Why another document of the account, of ``size`` bytes, cannot wait now."""
         if not patient and self._had.used_us(account) >= _SLOW_US and not self._is_free_for_slow(account):
             return _took_long(account, self._bounds)
         if self._count[account] >= self._bounds.of_account:
             most = f"{self._bounds.of_account} {self._bounds.what}"
             message = f"{most} of account {account!r} are being made ready already"
             return Refused(Code.UNAVAILABLE, message, self._bounds.advice)
-        return self.crowded() if self._is_full() and self._who_goes(account) is None else None
+        return self.crowded() if self._who_make_room(account, size) is None else None
 
     def _is_free_for_slow(self, account: str) -> bool:
         """Whether a document of an account that has had much, which nobody is to wait for, is begun at once."""
@@ -168,13 +172,15 @@ class Turns:
         message = f"{self._count.total()} {self._bounds.what} are waiting to be made ready"
         return Refused(Code.UNAVAILABLE, message, self._bounds.advice)
 
-    async def run(self, account: str, work: Callable[[], Awaitable[T]], *, patient: bool = True) -> T | Refused:
+    async def run(
+        self, account: str, work: Callable[[], Awaitable[T]], *, patient: bool = True, size: int = 0
+    ) -> T | Refused:
         """Wait for the account's turn, and return what the work does; or why it cannot be done now. Work that is broken
-        off is cancelled, and begun again at its account's next turn."""
-        if (hindrance := self.hindrance(account, patient=patient)) is not None:
+        off is cancelled, and begun again at its account's next turn. ``size``: of its document, in bytes."""
+        if (hindrance := self.hindrance(account, patient=patient, size=size)) is not None:
             return hindrance
         while True:
-            async with self._turn(account, patient=patient, may_break=True) as is_turn:
+            async with self._turn(account, size, patient=patient, may_break=True) as is_turn:
                 if not is_turn:
                     return self.crowded()
                 mine = self._had.working[account]
@@ -188,16 +194,18 @@ class Turns:
     async def turn(self, account: str) -> AsyncIterator[bool]:
         """Wait for the account's turn, and have it: for what cannot be done again, and so is never broken off.
         ``False``: it had to go, for one of an account that has fewer. Ask `hindrance` first."""
-        async with self._turn(account, patient=True, may_break=False) as is_turn:
+        async with self._turn(account, 0, patient=True, may_break=False) as is_turn:
             yield is_turn
 
     @asynccontextmanager
-    async def _turn(self, account: str, *, patient: bool, may_break: bool) -> AsyncIterator[bool]:
+    async def _turn(self, account: str, size: int, *, patient: bool, may_break: bool) -> AsyncIterator[bool]:
         """``False`` also where it did not come in time for who is not ``patient``."""
-        if self._is_full() and (goes := self._who_goes(account)) is not None:
+        for goes in self._who_make_room(account, size) or ():
             goes.set_result(False)
+            del self._held[goes]
         self._count[account] += 1
         mine: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._held[mine] = account, size
         self._waiting.setdefault(account, deque()).append(mine)
         self._call_next()
         try:
@@ -208,6 +216,7 @@ class Turns:
         finally:
             if not mine.cancel() and not mine.cancelled() and mine.result():
                 self._had.end(account)
+            self._held.pop(mine, None)
             self._count[account] -= 1
             self._count += Counter()  # forget accounts without documents
             self._call_next()
@@ -240,17 +249,40 @@ class Turns:
         finally:
             await end((task,))
 
-    def _is_full(self) -> bool:
-        return self._count.total() >= self._bounds.at_once + self._bounds.waiting
+    def _who_make_room(self, account: str, size: int) -> list[asyncio.Future[bool]] | None:
+        """Whose documents go for another of the account, of ``size`` bytes; ``None``: there is no room for it."""
+        go: list[asyncio.Future[bool]] = []
+        most = self._bounds.at_once + self._bounds.waiting
+        while (is_heavy := self._is_heavy(size, go)) or self._count.total() - len(go) >= most:
+            one = self._who_goes(account, size, go, is_heavy=is_heavy)
+            if one is None:
+                return None
+            go.append(one)
+        return go
 
-    def _who_goes(self, account: str) -> asyncio.Future[bool] | None:
+    def _is_heavy(self, size: int, gone: Collection[asyncio.Future[bool]]) -> bool:
+        """Whether that is too many bytes."""
+        if not size:
+            return False
+        held = sum(its for one, (_, its) in self._held.items() if one not in gone)
+        return held > 0 and held + size > self._bounds.bytes
+
+    def _who_goes(
+        self, account: str, size: int, gone: Collection[asyncio.Future[bool]], *, is_heavy: bool
+    ) -> asyncio.Future[bool] | None:
         """Which document makes room for the first one of an account: the last of the account that has most, if that
-        has several; else that of the one that has had most time, if that is so much more."""
-        last = {one: queue[-1] for one, queue in self._still_waiting().items()}
+        has several (of bytes: more than this one); else that of the one that has had most time, if that is so much
+        more."""
+        queues = ((one, [it for it in queue if it not in gone]) for one, queue in self._still_waiting().items())
+        last = {one: queue[-1] for one, queue in queues if queue}
         if not last or self._count[account]:
             return None
-        most = max(last, key=lambda one: (self._count[one] if self._count[one] > 1 else 0, self._had.used_us(one)))
-        if self._count[most] > 1 or self._had.used_us(account) + _SLOW_US <= self._had.used_us(most):
+        has: Counter[str] = Counter()
+        for it, (one, its) in self._held.items():
+            has[one] += (its if is_heavy else 1) if it not in gone else 0
+        enough = size if is_heavy else 1
+        most = max(last, key=lambda one: (has[one] if has[one] > enough else 0, self._had.used_us(one)))
+        if has[most] > enough or self._had.used_us(account) + _SLOW_US <= self._had.used_us(most):
             return last[most]
         return None
 

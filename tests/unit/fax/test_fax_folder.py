@@ -23,7 +23,7 @@ from charging.fax.convert import bytes_max
 from charging.fax.desk import Paper
 from charging.fax.folder import IN_VAIN_KEPT_S, KNOWN_S, DocumentFolder, FolderSettings
 from charging.service.refusal import Code, Obstacle, Refused
-from charging.service.turns import SLOW_S
+from charging.service.turns import SLOW_S, QueueBounds
 from charging.tasks import end
 from tests.fakes.ami import eventually
 from tests.fakes.clock import FakeClock
@@ -316,6 +316,17 @@ class Hanging:
         await eventually(tasks[0].done, "it is broken off")
         await end(tasks[1:])
         return await tasks[0]
+
+
+async def test_documents_that_wait_have_so_many_bytes(folder: DocumentFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = Hanging(monkeypatch)
+    half = bytes(QueueBounds().bytes // 2)
+    tasks = [asyncio.create_task(folder.prepare(one, one, half)) for one in ("anna", "bob")]
+    await eventually(lambda: hanging.begun == 2, "both are read")
+    refused = await folder.prepare("carl", "c", b"one more")
+    assert isinstance(refused, Refused)
+    assert refused.code is Code.UNAVAILABLE
+    await end(tasks)
 
 
 @pytest.mark.parametrize("seconds", [[9, 9, 9], [30, 62]])

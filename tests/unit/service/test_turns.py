@@ -21,6 +21,7 @@ class Documents:
     def __init__(self, bounds: QueueBounds) -> None:
         self.clock = FakeClock()
         self.turns = Turns(self.clock, bounds)
+        self.size = 0
         self.begun: list[str] = []
         self.broken: list[str] = []
         self.gone: list[str] = []
@@ -30,15 +31,14 @@ class Documents:
     async def bring(self, *names: str) -> None:
         """Each is of the account that is its first letter; who brings one that ends with ``!`` is not patient."""
         for name in names:
-            assert self.turns.hindrance(name[0], patient=not name.endswith("!")) is None
+            assert self.turns.hindrance(name[0], patient=not name.endswith("!"), size=self.size) is None
             self.ends[name] = asyncio.Event()
             self.tasks[name] = asyncio.create_task(self._work(name))
             await self.clock.rest()
 
     async def _work(self, name: str) -> None:
-        if isinstance(
-            await self.turns.run(name[0], partial(self._make, name), patient=not name.endswith("!")), Refused
-        ):
+        made = partial(self._make, name)
+        if isinstance(await self.turns.run(name[0], made, patient=not name.endswith("!"), size=self.size), Refused):
             self.gone.append(name)
 
     async def _make(self, name: str) -> None:
@@ -294,6 +294,43 @@ async def test_where_the_queue_is_full_the_last_of_who_brought_most_makes_room_f
     for name in ("a1", "b1", "c1", "d1", "e1"):
         await documents.end(name)
     assert documents.begun == ["a1", "b1", "c1", "d1", "e1"]
+
+
+async def test_documents_have_so_many_bytes_and_no_more() -> None:
+    documents = Documents(QueueBounds(at_once=1, bytes=100))
+    documents.size = 101
+    await documents.bring("a1")
+    assert documents.turns.hindrance("b", size=1) is not None, "it is alone, however large"
+    assert documents.turns.hindrance("b") is None
+    await documents.end("a1")
+    documents.size = 50
+    await documents.bring("b1", "c1")
+    refused = documents.turns.hindrance("d", size=50)
+    assert refused is not None
+    assert (refused.code, "2 documents are waiting" in refused.message) == (Code.UNAVAILABLE, True)
+    await documents.end("b1")
+    assert documents.turns.hindrance("d", size=50) is None
+    assert documents.turns.hindrance("d", size=51) is not None
+
+
+async def test_where_bytes_are_short_the_account_that_has_most_makes_room_for_one_that_will_have_less() -> None:
+    """Fourteen customers' documents took a gigabyte of memory."""
+    documents = Documents(QueueBounds(at_once=1, bytes=100))
+    documents.size = 30
+    await documents.bring("a1", "b1", "b2")
+    assert documents.turns.hindrance("c", size=41) is not None, "no other that makes room has as much"
+    documents.size = 40
+    await documents.bring("c1")
+    await documents.clock.rest()
+    assert documents.gone == ["b2"]
+    assert documents.turns.hindrance("d", size=40) is not None, "it would have as much as he that has most"
+    documents.size = 39
+    await documents.bring("d1")
+    await documents.clock.rest()
+    assert documents.gone == ["b2", "c1"]
+    assert documents.turns.hindrance("b", size=5) is not None, "who has one here makes no other go"
+    for name in ("a1", "b1", "d1"):
+        await documents.end(name)
 
 
 async def test_account_that_has_had_much_makes_room_in_a_full_queue_for_one_that_has_not() -> None:
