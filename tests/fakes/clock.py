@@ -148,13 +148,22 @@ async def right() -> bool:
     return True
 
 
+async def stopped(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel them, and wait until they are gone. Raises what one of them had failed with before: nobody tests what a
+    dead one does."""
+    for task in tasks:
+        task.cancel()
+    for ended in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(ended, Exception):
+            raise ended
+
+
 @asynccontextmanager
 async def running(work: Coroutine[Any, Any, object], name: str) -> AsyncIterator[None]:
-    """``work`` as a task of this name, which waits for something already; cancelled at the end."""
+    """``work`` as a task of this name, which waits for something already; `stopped` at the end."""
     task = asyncio.create_task(work, name=name)
     await settle()
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await stopped(task)

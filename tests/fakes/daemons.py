@@ -11,7 +11,7 @@ from charging.clock import MICROSECONDS
 from charging.engine.leadership import LeaseKeeper
 from charging.errors import LinkDown
 from charging.ledger.memory import MemoryStore
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, stopped
 from tests.fakes.rig import Rig, make_tariff
 from tests.fakes.switch import FakeSwitch
 
@@ -72,7 +72,6 @@ class Daemon:
         return proven is not None and self.rig.clock.now().mono_us - proven <= TTL_S * MICROSECONDS
 
     async def kill(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        self.tasks = []
+        """Raises what a task of it had failed with before."""
+        tasks, self.tasks = self.tasks, []
+        await stopped(*tasks)

@@ -12,6 +12,7 @@ from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkState
 from charging.clock import SystemClock
 from tests.fakes.ami import FakeAmi
+from tests.fakes.clock import stopped
 
 
 @dataclass
@@ -61,5 +62,4 @@ async def running(ami: FakeAmi, owner: Owner, **settings: object) -> AsyncIterat
     try:
         yield link
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await stopped(task)

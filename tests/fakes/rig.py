@@ -31,7 +31,7 @@ from charging.pricing.rate import Step
 from charging.tariff.plans import Plan
 from charging.tariff.tariff import Destination, Price, RateTable, Refusal, Tariff, TopUps
 from charging.tasks import Tasks
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, stopped
 from tests.fakes.switch import FakeCall, FakeSwitch
 
 EURO = 1_000_000
@@ -143,11 +143,11 @@ class Rig:
         await self.clock.advance(0)
 
     async def kill_daemon(self) -> None:
-        """As `kill -9`: nothing is told to anyone."""
+        """As `kill -9`: nothing is told to anyone. Raises what the engine has died of before."""
         self.switch.deliver = lambda _event: None
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            task, self._task = self._task, None
+            await stopped(task)
 
     # --- accounts ---------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from charging.pricing.packs import pack_of
 from charging.service.events import Events, Line, Place, What
 from charging.service.refusal import Refused
 from charging.tariff.plans import Pack
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, stopped
 from tests.fakes.killing_store import KillingStore, Reaper, When
 from tests.fakes.rig import EURO, NUMBER, TARGET, Rig, make_tariff, plan
 from tests.fakes.switch import FakeCall, FakeSwitch
@@ -72,8 +72,7 @@ class Daemon:
         await clock.advance((end_us - clock.now().mono_us) / MICROSECONDS)
 
     async def stop(self) -> None:
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
+        await stopped(self.task)
         await self.store.as_store.close()
 
 

@@ -38,7 +38,7 @@ from charging.service.live import RegistryCalls
 from charging.service.proven_time import ProvenTime
 from charging.service.service import Service
 from charging.tariff.tariff import Tariff
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, stopped
 from tests.fakes.switch import FakeSwitch, failure_of
 
 LEASE_S = 15
@@ -517,11 +517,8 @@ class Daemon:
 
     async def gone(self) -> None:
         """Wait until a killed daemon is. Raises what a task of it had failed with before."""
-        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
-        for end in ended:
-            if isinstance(end, Exception):
-                raise end
+        tasks, self._tasks = self._tasks, []
+        await stopped(*tasks)
 
     def failed(self) -> None:
         """Raises what a task has failed with: on a real machine it would have brought the daemon down."""
