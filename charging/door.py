@@ -42,6 +42,9 @@ AT_ONCE_MAX = 16
 ANY = ("0.0.0.0", "::")  # noqa: S104  what a listener is on that takes every address of the machine
 PACE_S = 0.05
 """The rest after as many as are let in at a time."""
+TURNS = 5
+"""Of the loop, which a rest lasts too: in the first four whoever was let in is opened, and what he has said is read. On
+a busy machine one may take longer than the rest, and he would make room for the next ones with his request unread."""
 SHARE = 4
 """An address with more than such a part of the places takes none from an address with fewer."""
 LOG_EVERY_S = 10
@@ -274,7 +277,7 @@ class _Knocks:
         self._loop = asyncio.get_running_loop()
         self._pace = pace
         self._come = 0
-        self._rest: asyncio.TimerHandle | None = None
+        self._rest: asyncio.Handle | None = None
         self._has_addresses = listener.family != socket.AF_UNIX
         self._own = _address(listener) if self._has_addresses else ""
         """Our address of all that come here; empty: each has its own, for the listener is on all of them."""
@@ -329,7 +332,13 @@ class _Knocks:
 
     def _wait_a_while(self, seconds: float) -> None:
         self._loop.remove_reader(self._listener)
-        self._rest = self._loop.call_later(seconds, self.wait)
+        self._rest = self._loop.call_later(seconds, self._wait_so_long, TURNS)
+
+    def _wait_so_long(self, turns: int) -> None:
+        if turns:
+            self._rest = self._loop.call_soon(self._wait_so_long, turns - 1)
+        else:
+            self.wait()
 
 
 def _address(ours: socket.socket) -> str:
