@@ -12,8 +12,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from charging.metrics import Metrics
+from charging.tariff import in_force
 from charging.tariff.accepted import Accepted
+from charging.tariff.deck_file import DeckCache
 from charging.tariff.in_force import TariffHere, TariffInForce
+from charging.tariff.reading import Reading, read_files
 from tests.fakes.clock import FakeClock
 from tests.unit.tariff.test_accepted import DOUBLED, EDITION, WITH_DECK, Place
 
@@ -50,8 +53,15 @@ class Pair:
         return {self.daemon.current().waiting, self.other.current().waiting}
 
 
+async def read_here(path: Path, files: tuple[Path, ...], decks: DeckCache, accepted: Accepted | None = None) -> Reading:
+    return await asyncio.to_thread(read_files, path, files, decks.copy(), accepted, FakeClock().now().wall_us)
+
+
 @pytest.fixture
-async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+async def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
+    """They read in this process, as a child reads for them (test_tariff_reading): some twelve of those, each behind all
+    others for the processor, took minutes on a busy machine."""
+    monkeypatch.setattr(in_force, "read_in_child", read_here)
     made = Pair(Place(tmp_path))
     yield made
     await made.end()
