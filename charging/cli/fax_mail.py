@@ -427,7 +427,7 @@ def _waiting_for(client: Client, wanted: dict[str, str]) -> Iterator[Waited]:
     _AskedLately where they were slow lately: one mail of such a domain waits at a time, and the others come again.
     ``wanted``: the domain, each kind of wait by itself, and what is known of the mail."""
     domain = wanted["domain"]
-    begun = client.send("POST", "/fax-proofs", wanted)
+    begun = client.send("POST", "/name-server-waits", wanted)
     if not begun["may_begin"]:
         asked = _AskedLately(f"the DNS is slow about {domain}, and was asked about another mail of it just now")
         asked.may_come_again = begun["may_come_again"]
@@ -438,7 +438,7 @@ def _waiting_for(client: Client, wanted: dict[str, str]) -> Iterator[Waited]:
     finally:
         with suppress(ChargingError):
             ended = {"domain": domain, "network": wanted.get("network", ""), "took_s": min(3600, waited.seconds)}
-            client.send("POST", "/fax-proofs/ended", ended)
+            client.send("POST", "/name-server-waits/ended", ended)
 
 
 def _submit(client: Client, letter: Letter, payer: Payer, mail: Mail | None, tell: Tell = say) -> Words | None:

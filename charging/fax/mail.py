@@ -180,15 +180,10 @@ def _key(text: str) -> str:
     return KEY_PREFIX + hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def read_letter(data: bytes, *, envelope_sender: str | None = None, recipient: str = "") -> Letter | None:
-    """Read a mail that an MTA hands over; ``None``: drop it. ``envelope_sender`` and ``recipient`` are those of the
-    MTA's envelope; ``<>`` or an empty sender is a bounce."""
-    letter = read_head(data, envelope_sender=envelope_sender, recipient=recipient)
-    return None if letter is None else with_document(letter, data)
-
-
 def read_head(data: bytes, *, envelope_sender: str | None = None, recipient: str = "") -> Letter | None:
-    """The same, but for its document, which takes seconds to find in a mail that someone has made for that."""
+    """Read a mail that an MTA hands over, but for its document, which takes seconds to find in a mail that someone has
+    made for that; ``None``: drop it. ``envelope_sender`` and ``recipient`` are those of the MTA's envelope; ``<>`` or
+    an empty sender is a bounce."""
     if _has_too_many_lines(data) or _has_hidden_lines(data):
         return None
     message = _parsed(data[: _head_length(data)], headers_only=True)

@@ -7,12 +7,13 @@ from email import message_from_bytes
 from email.policy import SMTP
 
 from charging.fax.dns_lookup import Kind
-from charging.fax.mail import ADDRESS_LENGTH_MAX, KEY_PREFIX, Envelope, Letter, Wrong, is_plain_address, read_letter
+from charging.fax.mail import ADDRESS_LENGTH_MAX, KEY_PREFIX, Envelope, Letter, Wrong, is_plain_address
 from charging.fax.proven import why_unproven
 from charging.fax.reply import Words, reply_to, words
 from charging.ledger.accounts import Language
 from charging.service.refusal import Obstacle
 from charging.tariff.written_numbers import written_numbers
+from tests.fakes.letters import read_letter
 
 AT_US = 1_795_262_400_000_000
 OURS = "fax@fax.example.nl"

@@ -14,9 +14,10 @@ from ipaddress import ip_address
 from typing import cast, get_args
 
 from charging.fax.dns_lookup import Kind, Unanswered
-from charging.fax.mail import Letter, parts_of, read_letter
+from charging.fax.mail import Letter, parts_of
 from charging.fax.signed import SIGNATURES_MAX, why_unsigned
 from charging.fax.spf import LOOKUPS_MAX, NAME_MAX, Result, check_host
+from tests.fakes.letters import read_letter
 from tests.fuzz.target import entries
 
 AT_US = 1_795_990_000_000_000

@@ -27,7 +27,7 @@ from charging.cli.fax_mail import TRY_AGAIN, Drop, Payer, Proof, _payer, _submit
 from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused, ActionTimeout
 from charging.fax.desk import FaxDesk
-from charging.fax.mail import Letter, read_letter
+from charging.fax.mail import Letter
 from charging.fax.reply import Words
 from charging.lab.ports import free_port
 from charging.ledger.accounts import Account, Language, Number, Status
@@ -39,6 +39,7 @@ from charging.service.service import Service
 from charging.web.control import control_app
 from tests.fakes.clock import FakeClock
 from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, PAGE, TakesAll, fax_desk
+from tests.fakes.letters import read_letter
 from tests.fakes.rig import EURO, Rig, make_tariff
 from tests.fakes.signing import DOMAIN, KEY_AT, key_record, signed
 from tests.fakes.switch import FakeSwitch

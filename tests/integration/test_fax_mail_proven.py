@@ -235,7 +235,7 @@ def test_old_mail_waits_for_a_daemon_that_does_not_answer(command: Command, monk
     send = Client.send
 
     def goes(client: Client, method: str, path: str, *args: Any, **options: Any) -> Any:
-        if path == "/fax-proofs":
+        if path == "/name-server-waits":
             raise Refusal("the daemon has gone")
         return send(client, method, path, *args, **options)
 
@@ -267,7 +267,7 @@ def test_mails_of_a_domain_that_was_slow_wait(daemon: Client, rig: Rig, line: Ta
 def test_no_more_mails_of_a_slow_domain_wait_than_so_many_and_the_operator_is_told(daemon: Client, rig: Rig) -> None:
     """Each is tried again for a day: one machine could have them take all places of the mail server."""
     asyncio.run(rig.credit(EURO))
-    daemon.send("POST", "/fax-proofs/ended", {"domain": "example.nl", "network": "198.41.0.9", "took_s": SLOW_S})
+    daemon.send("POST", "/name-server-waits/ended", {"domain": "example.nl", "network": "198.41.0.9", "took_s": SLOW_S})
 
     def payer(subject: str, client: str = "198.41.0.9") -> Payer | Words | Drop:
         given = letter(mail(subject=subject))

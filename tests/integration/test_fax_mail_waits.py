@@ -92,12 +92,12 @@ def test_what_a_mail_server_takes_for_each_mail_counts_against_no_domain(
         for nth in range(2):
             _reply(daemon, reply_to("anna@example.nl", nth), "fax@op.nl", by(port), print)
     assert mailbox.recipients == ["anna@example.nl"] * 2
-    assert daemon.send("POST", "/fax-proofs", {"domain": "example.nl"})["may_begin"]
+    assert daemon.send("POST", "/name-server-waits", {"domain": "example.nl"})["may_begin"]
 
 
 def test_who_is_proven_slowly_has_his_reply(daemon: Client) -> None:
-    daemon.send("POST", "/fax-proofs/ended", {"domain": "slow.example", "took_s": slow_domains.SLOW_S})
-    assert not daemon.send("POST", "/fax-proofs", {"domain": "slow.example"})["may_begin"]
+    daemon.send("POST", "/name-server-waits/ended", {"domain": "slow.example", "took_s": slow_domains.SLOW_S})
+    assert not daemon.send("POST", "/name-server-waits", {"domain": "slow.example"})["may_begin"]
     mailbox = Mailbox()
     with mail_server(mailbox) as port:
         answer(daemon, reply_to(SLOW), port)
@@ -124,7 +124,10 @@ def test_reply_that_a_mail_server_puts_off_late_counts_as_one_that_it_waits_over
         for _ in range(REPLIES_MAX):
             with pytest.raises(ChargingError, match="domain not found"):
                 answer(daemon, reply_to(SLOW), port)
-            assert daemon.send("POST", "/fax-proofs", {"domain": "replies to slow.example"})["may_begin"] != is_counted
+            assert (
+                daemon.send("POST", "/name-server-waits", {"domain": "replies to slow.example"})["may_begin"]
+                != is_counted
+            )
             asyncio.run(rig.clock.advance(PAUSE_S))
     assert may_be_answered(daemon, note()) == (Answer.NONE if is_counted else Answer.REPLY)
 

@@ -15,13 +15,13 @@ from charging.call.switch_events import ChannelEnded
 from charging.engine.ports import FaxOrder
 from charging.errors import ChargingError, LinkDown
 from charging.fax.desk import FaxDesk, FaxSent, FaxWish, TooLittle
-from charging.fax.mail import read_letter
 from charging.fax.reply import Words, reply_to, too_little, words
 from charging.fax.sending import session_of
 from charging.ledger.accounts import Language
 from charging.pricing.money import format_euro
 from charging.service.refusal import Code, Obstacle, Refused
 from tests.fakes.fax_line import MAX_BYTES, Paperless
+from tests.fakes.letters import read_letter
 from tests.fakes.switch import FakeCall
 from tests.simulation.machine import Daemon
 

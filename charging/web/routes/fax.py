@@ -128,27 +128,27 @@ class Sender(BaseModel):
         return cls(account=account.id, language=account.language.value, email=account.email)
 
 
-class Proof(Body):
-    """Of a mail's sender, by the DNS; or a reply to him."""
+class Wait(Body):
+    """For a domain's name servers: to prove a mail's sender, or to take a reply to him."""
 
     domain: Annotated[str, Field(max_length=254, description="of his address, in small letters")]
     network: Annotated[str, Field(max_length=50, description="from which the mail came")] = ""
 
 
-class ProofWanted(Proof):
+class WaitWanted(Wait):
     """A wait that would begin."""
 
     mail: Annotated[str, Field(max_length=200, description="over which it is waited, by any name; empty: a reply")] = ""
 
 
-class ProofBegun(BaseModel):
+class WaitBegun(BaseModel):
     """A wait that someone would begin."""
 
     may_begin: Annotated[bool, Field(description="false: the domain's name servers are slow, and it was asked lately")]
     may_come_again: Annotated[bool, Field(description="false: too many mails of the domain from there wait already")]
 
 
-class ProofEnded(Proof):
+class WaitEnded(Wait):
     """A wait that is over."""
 
     took_s: Annotated[
@@ -254,18 +254,18 @@ async def list_senders(service: TheService, email: Annotated[str, Query(max_leng
     return Page(items=[Sender.of(one) for one in await service.listed_faxes.senders(email)])
 
 
-@by_mail.post("/fax-proofs", status_code=201)
-async def begin_proof(service: TheService, body: ProofWanted) -> ProofBegun:
+@by_mail.post("/name-server-waits", status_code=201)
+async def begin_wait(service: TheService, body: WaitWanted) -> WaitBegun:
     """Whether name servers of this domain may be waited for now: to prove who sent a mail, or by a mail server that is
     handed a reply. Tell the end of it."""
     slow = service.slow_domains
     may_begin = slow.may_begin(body.domain, body.network, body.mail)
     stays = may_begin or not body.mail or slow.may_come_again(body.domain, body.network, body.mail)
-    return ProofBegun(may_begin=may_begin, may_come_again=stays)
+    return WaitBegun(may_begin=may_begin, may_come_again=stays)
 
 
-@by_mail.post("/fax-proofs/ended", status_code=201)
-async def end_proof(service: TheService, body: ProofEnded) -> ProofEnded:
+@by_mail.post("/name-server-waits/ended", status_code=201)
+async def end_wait(service: TheService, body: WaitEnded) -> WaitEnded:
     """They were waited for, whatever came of it."""
     service.slow_domains.ended(body.domain, body.took_s, body.network)
     return body

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charging.fax.mail import Letter, Wrong, read_letter, the_number
+from charging.fax.mail import Letter, Wrong, the_number
 from charging.fax.reply import SUBJECT, Words, reply_to, words
 from charging.ledger.accounts import Language
 from charging.service.refusal import Obstacle
 from tests.fakes.effort import assert_linear
+from tests.fakes.letters import read_letter
 
 AT_US = 1_795_262_400_000_000
 PDF = b"%PDF-1.4 whatever"

@@ -6,17 +6,9 @@ import tracemalloc
 
 import pytest
 
-from charging.fax.mail import (
-    HEAD_LINES_MAX,
-    HOLDERS_MAX,
-    LINES_MAX,
-    LOOKED_AT_MAX,
-    MAIL_BYTES_MAX,
-    PARTS_MAX,
-    Wrong,
-    read_letter,
-)
+from charging.fax.mail import HEAD_LINES_MAX, HOLDERS_MAX, LINES_MAX, LOOKED_AT_MAX, MAIL_BYTES_MAX, PARTS_MAX, Wrong
 from tests.fakes.effort import lines_run
+from tests.fakes.letters import read_letter
 
 FROM = b"From: anna@example.nl\n"
 HOLDER = b"Content-Type: multipart/mixed; boundary=%d\n\n--%d\n"

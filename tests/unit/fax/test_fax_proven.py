@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from charging.fax.mail import Envelope, read_letter
+from charging.fax.mail import Envelope
 from charging.fax.proven import why_unproven
+from tests.fakes.letters import read_letter
 from tests.fakes.names import PlayedDns
 from tests.fakes.signing import DOMAIN
 from tests.unit.fax.test_fax_mail import mail

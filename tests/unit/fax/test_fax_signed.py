@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from charging.fax.dns_lookup import Unanswered
-from charging.fax.mail import parts_of, read_letter
+from charging.fax.mail import parts_of
 from charging.fax.signed import DAYS_MAX, KEYLESS_MAX, SIGNATURES_MAX, speaks_for, why_unsigned
 from tests.fakes.effort import assert_linear
+from tests.fakes.letters import read_letter
 from tests.fakes.names import PlayedDns
 from tests.fakes.signing import COVERED, KEY_AT, key_record, private_key, signed
 from tests.unit.fax.test_fax_mail import mail

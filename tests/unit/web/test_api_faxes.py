@@ -43,6 +43,19 @@ class Held(Paperless):
         return await super().prepare(account, session, data)
 
 
+class SlowBodies:
+    """Bodies of which a byte comes, and the rest once it is told."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.begun = 0
+
+    async def one(self) -> AsyncIterator[bytes]:
+        yield b"x"
+        self.begun += 1
+        await self.go.wait()
+
+
 @dataclass
 class FaxDoor:
     """The public interface of an operator who sends faxes."""
@@ -203,24 +216,18 @@ async def test_busy_lines_say_so_and_when_to_ask_again(office: FaxDoor) -> None:
 
 
 async def test_so_many_documents_are_taken_in_at_a_time_and_no_more(office: FaxDoor) -> None:
-    begun, over = 0, asyncio.Event()
-
-    async def slow() -> AsyncIterator[bytes]:
-        nonlocal begun
-        yield b"x"
-        begun += 1
-        await over.wait()
+    slow = SlowBodies()
 
     office.desk.at_once = 2 * UPLOADS_MAX + 2
-    sent = [asyncio.create_task(office.upload(201, slow(), key=f"k{number}")) for number in range(UPLOADS_MAX)]
-    await eventually(lambda: begun == UPLOADS_MAX, "all are on their way")
+    sent = [asyncio.create_task(office.upload(201, slow.one(), key=f"k{number}")) for number in range(UPLOADS_MAX)]
+    await eventually(lambda: slow.begun == UPLOADS_MAX, "all are on their way")
     crowded = await office.upload(503, key="one-more")
     assert (crowded.json()["detail"], crowded.headers["retry-after"]) == (
         "8 documents, or 2 of this account, are being taken in now",
         "5",
     )
     await office.door("read", "GET", FAXES)
-    over.set()
+    slow.go.set()
     await asyncio.gather(*sent)
     await office.upload(201, b"x", key="one-more")
 
@@ -263,13 +270,7 @@ async def test_a_token_of_one_account_leaves_the_others_their_places(office: Fax
 async def test_slow_documents_of_several_accounts_make_room_for_anothers(
     office: FaxDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, over = 0, asyncio.Event()
-
-    async def slow() -> AsyncIterator[bytes]:
-        nonlocal begun
-        yield b"x"
-        begun += 1
-        await over.wait()
+    slow = SlowBodies()
 
     async def token(account: str) -> str:
         bound = await office.door.tokens.add(f"of {account}", [Scope.FAX], Bounds(account=account))
@@ -283,17 +284,17 @@ async def test_slow_documents_of_several_accounts_make_room_for_anothers(
         account = f"slow{number}"
         await office.service.accounts.add(account, "light", Language.EN)
         asked = patient.ask(
-            await token(account), "POST", f"/accounts/{account}/faxes", content=slow(), params={"target": TARGET}
+            await token(account), "POST", f"/accounts/{account}/faxes", content=slow.one(), params={"target": TARGET}
         )
         sent.append(asyncio.create_task(asked))
-    await eventually(lambda: begun == len(sent), "all have their places")
+    await eventually(lambda: slow.begun == len(sent), "all have their places")
     honest = await token("anna")
     await office.upload(503, who=honest)
     await office.rig.clock.advance(SLOW_S + 1)
     await office.upload(201, who=honest)
     await eventually(lambda: any(one.done() for one in sent), "one made room")
     assert [one.result().status_code for one in sent if one.done()] == [408]
-    over.set()
+    slow.go.set()
     await asyncio.gather(*sent)
 
 
