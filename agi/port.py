@@ -51,6 +51,8 @@ class Answer:
     """Empty leaves it to the dialplan."""
     switch: str = ""
     """The ``switch.id`` of the daemon that decides, which the black box notes."""
+    wait_s: int = 0
+    """How long the caller hears it ring before the target is dialled, in seconds; with ``forward`` only."""
 
 
 class Declined(Exception):

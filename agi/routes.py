@@ -101,6 +101,8 @@ def assignments(answer: Answer) -> Iterator[tuple[str, str]]:
         yield variables.TARGET, answer.target
     if answer.ring_s:
         yield variables.RING_S, str(answer.ring_s)
+    if answer.wait_s:
+        yield variables.WAIT_S, str(answer.wait_s)
     if answer.language:
         yield variables.LANGUAGE, answer.language
     if answer.mailbox:

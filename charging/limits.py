@@ -59,9 +59,13 @@ GIVEN_UP_SAVED = 3
 """So many minutes' worth of calls a caller may give up at once who has not called for as long."""
 VAIN_USUAL_A_MINUTE = 20
 """Calls that a caller may give up, where the operator sets no bound for callers."""
-VAIN_SAVED_MINUTES, VAIN_FAR_SAVED_MINUTES = 18, 72
-"""So many minutes' worth of an account's forwards may cost nothing at once before those who gave up lately are dialled
-no more; and before strangers are not."""
+VAIN_NEAR_MINUTES, VAIN_FAR_MINUTES = 18, 72
+"""So many minutes' worth of a number's forwards may cost nothing at once before they are held back; and before they are
+dialled no more."""
+VAIN_NUMBERS = 4
+"""An account may leave so many times as many uncharged as one of its numbers."""
+VAIN_WAIT_MORE_S, VAIN_WAIT_MAX_S = 2, 20
+"""A forward is held back for so much longer than it takes to have one forgotten, up to the second."""
 VAIN_NOTED_PART, VAIN_NOTED_MINUTES = 5, 12
 """What is more than such a part a minute, and than so many minutes' worth at once, is told: before it is bounded."""
 VAIN_TOLD_EVERY_S = 3600
@@ -74,50 +78,59 @@ REGULARS_HAVE_MAX = 9
 
 
 class InVain:
-    """Forwards that are dialled and cost nothing, by account.
+    """Forwards that are dialled and cost nothing, by called number; and by account, for all its numbers.
 
     Asterisk acknowledges answers of which it tells nobody: one that comes as the ringing ends, one whose description of
     the audio it cannot use, one behind a BYE. The carrier bills them all the same. Nothing here can charge such an
-    answer, so what an account's forwards leave uncharged is bounded, whoever calls and however they end.
+    answer, so what forwards leave uncharged is bounded, whoever calls and however they end. Far below the bound each is
+    held back for longer than it takes to have one forgotten: whoever has one line never reaches it.
     """
 
     def __init__(self, given_up_a_minute: int, clock: Clock, tell: Callable[[str], None]) -> None:
-        """An account may have half of ``given_up_a_minute`` a minute. ``tell`` is called with an account that has far
+        """A number may have half of ``given_up_a_minute`` a minute. ``tell`` is called with an account that has far
         more of them than people make, once in `VAIN_TOLD_EVERY_S` at most."""
         a_minute = max(1, (given_up_a_minute or VAIN_USUAL_A_MINUTE) // 2)
         noted = max(1, a_minute // VAIN_NOTED_PART)
+        self.held_back_s = min(VAIN_WAIT_MAX_S, -(-60 // a_minute) + VAIN_WAIT_MORE_S)
         self._clock = clock
         self._tell = tell
-        self._near = Limits(a_minute, saved_minutes=VAIN_SAVED_MINUTES)
-        self._far = Limits(a_minute, saved_minutes=VAIN_FAR_SAVED_MINUTES)
+        self._of_number = Limits(a_minute, saved_minutes=VAIN_FAR_MINUTES)
+        self._of_account = Limits(VAIN_NUMBERS * a_minute, saved_minutes=VAIN_FAR_MINUTES)
         self._noted = Limits(noted, saved_minutes=max(1, VAIN_NOTED_MINUTES * a_minute // noted))
         self._told = LogLimit(clock, lines=1, seconds=VAIN_TOLD_EVERY_S)
-        self.accounts: Container[str] = self._near.spread_us
+        self.accounts: Container[str] = self._of_account.spread_us
         """Those that have left any uncharged."""
-        self.regulars: OrderedDict[str, int] = OrderedDict()
-        """Who has talked to whom lately, each with so many that may cost nothing, and count for nothing: he is dialled
-        while strangers are not."""
+        self.regulars: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        """Who has talked to whom lately: to which target, and how many more may cost nothing. They are dialled at once,
+        and the bound is not for them."""
 
-    def is_beyond(self, account: str, *, far: bool) -> bool:
-        """Whether its forwards are to be dialled no more now: for those who gave up lately, or ``far``, for
-        strangers."""
-        return (self._far if far else self._near).wait_s(account, self._clock.now().mono_us) > 0
+    def wait_s(self, account: str, number: str, target: str, source: str) -> int | None:
+        """How long a forward is held back before it is dialled, in seconds; ``None``: it is not to be dialled now.
+        ``source``: who called whom."""
+        if self.regulars.get(source, ("", 0))[0] == target:
+            return 0
+        now_us = self._clock.now().mono_us
+        if self._of_account.wait_s(account, now_us) or self._of_number.wait_s(number, now_us):
+            return None
+        _, forgotten_in_s = self._of_number.left(number, now_us)
+        return self.held_back_s if forgotten_in_s >= 60 * VAIN_NEAR_MINUTES else 0
 
-    def ended(self, account: str, source: str) -> None:
+    def ended(self, account: str, number: str, source: str) -> None:
         """Count a forward that was dialled and cost nothing. ``source``: who called whom, if that is known."""
-        if (left := self.regulars.pop(source, 0)) > 1:
-            self.regulars[source] = left - 1
+        target, left = self.regulars.pop(source, ("", 0))
+        if left > 1:
+            self.regulars[source] = target, left - 1
+        now_us = self._clock.now().mono_us
         if not left:
-            now_us = self._clock.now().mono_us
-            self._near.take(account, now_us)
-            self._far.take(account, now_us)
-            if self._noted.take(account, now_us) and self._told.more(account) is not None:
-                self._tell(account)
+            self._of_number.take(number, now_us)
+            self._of_account.take(account, now_us)
+        if self._noted.take(account, now_us) and self._told.more(account) is not None:
+            self._tell(account)
 
-    def forgive(self, account: str, minutes: int) -> None:
+    def forgive(self, account: str, number: str, minutes: int) -> None:
         """Forget some for a call that lasted so many whole minutes, `FORGIVEN_MAX` at most."""
         for _ in range(min(minutes, FORGIVEN_MAX)):
-            self._near.forgive(account)
-            self._far.forgive(account)
+            self._of_number.forgive(number)
+            self._of_account.forgive(account)
         while len(self.regulars) > KEYS_MAX:
             self.regulars.popitem(last=False)

@@ -130,16 +130,6 @@ def _gives_up_too_often(known: Limits | None, source: str, now_us: int) -> bool:
     return known is not None and source in known.spread_us and known.wait_s(source, now_us) > 0
 
 
-def _in_vain(registry: Registry, subscriber: Subscriber, source: str, now: Instant) -> NotForwarded | None:
-    """A forward that is not dialled, for too many of the account's have cost nothing (`InVain`)."""
-    known, account = registry.in_vain, subscriber.account.id
-    if account not in known.accounts or source in known.regulars:
-        return None
-    gave_up = registry.given_up is not None and registry.given_up.left(source, now.mono_us)[1] > 0
-    is_beyond = known.is_beyond(account, far=not gave_up)
-    return turned(Reason.TOO_MANY_UNANSWERED, subscriber) if is_beyond else None
-
-
 class _Crowds:
     """Limits how many set-ups of one caller, and to one number, are decided at a time. The excess is turned away before
     anything is looked up in the ledger, and other calls are not held up."""
@@ -241,16 +231,20 @@ class Desk:
         if isinstance(found, NotForwarded):
             return self._turned(found, number, found, request.number)
         assert called is not None, "a subscriber was called"
+        vain = self._registry.in_vain
+        wait_s: int | None = 0
+        if found.account.id in vain.accounts:
+            wait_s = vain.wait_s(found.account.id, found.number.number, found.number.forward_to, source)
         decided = (
             self._draining()
             or _obstacle(found, called)
             or await self._came_back(request, found)
-            or _in_vain(self._registry, found, source, self._clock.now())
+            or (turned(Reason.TOO_MANY_UNANSWERED, found) if wait_s is None else None)
             or await self._reserve(request, found, called.balances, notes)
         )
         if not isinstance(decided, NotForwarded):
             self._registry.start(decided, source)
-            return self._forwarded(decided, found.number)
+            return self._forwarded(decided, found.number, wait_s or 0)
         if not self._has_room():
             decided = without_voicemail(decided)
         voicemail = await self._sell_voicemail(request, found, decided, called.balances, notes)
@@ -399,7 +393,7 @@ class Desk:
         dialled yet is not recognised by its caller: he may have hung up and called again.
         """
         registry, account = self._registry, subscriber.account.id
-        aside = () if registry.leads() else registry.aside.unanswered(account, self._clock.now().mono_us)
+        aside = () if registry.leads() else registry.aside.unanswered(account, self._clock.now())
         forwards = (*registry.open.unanswered(account), *aside)
         if not (forwards or request.diverted or request.is_diverted_further):
             return None
@@ -554,7 +548,7 @@ class Desk:
 
     # --- what the dialplan is told ----------------------------------------------------------------------------
 
-    def _forwarded(self, session: Session, number: Number) -> Answer:
+    def _forwarded(self, session: Session, number: Number, wait_s: int) -> Answer:
         self._observe(CallDecided(Decision.FORWARD, session.reason, quota_s=session.covered_s), session)
         return Answer(
             decision=Decision.FORWARD,
@@ -564,6 +558,7 @@ class Desk:
             quota_s=session.covered_s,
             target=session.target,
             ring_s=self._policy.ring_s,
+            wait_s=wait_s,
             language=session.language,
             mailbox=mailbox_of(number),
         )

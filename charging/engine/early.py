@@ -11,7 +11,7 @@ from collections import OrderedDict
 from charging.call.model import Session, State
 from charging.call.storage import Record
 from charging.call.switch_events import BridgeEntered, ChannelEnded, DialEnded, DialStarted, SwitchEvent
-from charging.clock import MICROSECONDS
+from charging.clock import MICROSECONDS, Instant
 from charging.engine.closed import ClosedRecords
 from charging.records import replace
 
@@ -62,9 +62,8 @@ class EarlyEvents:
 
 
 class OpenedAside:
-    """Sessions that this daemon's desk opened while another leads, until they are answered or over: that one ticks and
-    books them. What their callers make of them is counted here all the same, where the next one is decided, and a
-    forward that comes back is known."""
+    """Sessions that this daemon's desk opened while another leads: that one ticks and books them. What comes of them is
+    counted here all the same, where the next call is decided, and a forward that comes back is known."""
 
     def __init__(self, trunk_s: int) -> None:
         """A forward rings for ``trunk_s`` at most at each trunk: an older one has ended, and we have not heard of
@@ -80,28 +79,34 @@ class OpenedAside:
             self._sessions.popitem(last=False)
 
     def take(self, session: str) -> tuple[Record, str] | None:
-        """Return a session as it was opened, and who called; ``None`` if it was not opened here, or may have gone on.
-        It is forgotten."""
+        """Return a session that never reached the switch, and who called; ``None`` if it was not opened here. It is
+        forgotten."""
         return self._sessions.pop(session, None)
 
-    def unanswered(self, account: str, now_us: int) -> list[Session]:
-        """Return the account's forwards that are not answered yet, dialled or not. ``now_us`` is monotonic."""
-        since_us = now_us - self._longest_us
-        records = (one for one, _ in self._sessions.values() if one.account == account)
-        return [one for one in records if isinstance(one, Session) and one.opened.mono_us > since_us]
+    def unanswered(self, account: str, now: Instant) -> list[Session]:
+        """Return the account's forwards that are not answered yet, dialled or not."""
+        since_us = now.mono_us - self._longest_us
+        calls = (one for one, _ in self._sessions.values() if isinstance(one, Session) and one.account == account)
+        return [one for one in calls if one.answered is None and one.opened.mono_us > since_us]
 
-    def gave_up(self, event: SwitchEvent) -> tuple[str, str, bool] | None:
-        """Who called, the account, and whether the forward was dialled, where the event ends a call that nobody
-        answered."""
+    def over(self, event: SwitchEvent, now: Instant) -> tuple[Session, str, int] | None:
+        """A forward, as far as it is known here, who called, and for how many seconds it was answered, where the event
+        ends it."""
         if not isinstance(event, SetUpEvent) or (known := self._sessions.get(event.session)) is None:
             return None
         session, source = known
-        if isinstance(event, DialStarted) and isinstance(session, Session):
-            self._sessions[session.id] = replace(session, state=State.RINGING), source
-        elif isinstance(event, BridgeEntered) or (isinstance(event, DialEnded) and event.answered):
-            del self._sessions[session.id]
+        if not isinstance(session, Session):
+            return None  # of a message for sale it is not known here whether it was left
+        if isinstance(event, DialStarted):
+            self._sessions[session.id] = replace(session, state=State.RINGING, callee_uid=event.callee_uid), source
         elif isinstance(event, ChannelEnded) and event.leg == CALLER:
             del self._sessions[session.id]
-            if isinstance(session, Session):  # of a message for sale it is not known here whether it was left
-                return source, session.account, session.state is State.RINGING
+            talked_us = 0 if session.answered is None else now.mono_us - session.answered.mono_us
+            return session, source, -(-talked_us // MICROSECONDS)
+        elif session.answered is None and (isinstance(event, BridgeEntered) or _is_answer(event)):
+            self._sessions[session.id] = replace(session, answered=now), source
         return None
+
+
+def _is_answer(event: SetUpEvent) -> bool:
+    return isinstance(event, DialEnded) and event.answered

@@ -4,9 +4,7 @@ events, money, steps of the clock, drains.
 Sessions wait most of the time: one queue of deadlines holds when each wants to be woken. Those that are due within the
 same stretch of :data:`TOGETHER_US` act at one moment, and ask together (`runner.Questions`). If very many have
 something to do at once (after an outage, say), a limited number acts at a time, and then the one whose paid time ends
-first.
-
-`recovery` brings stored ones to life, `black_boxes` sees to the switch's records of them.
+first. `recovery` brings stored ones to life, `black_boxes` sees to the switch's records of them.
 """
 
 from __future__ import annotations
@@ -40,6 +38,7 @@ from charging.engine.turns import Acting
 from charging.ledger.model import OpenSession
 from charging.ledger.port import Ledger
 from charging.limits import GIVEN_UP_SAVED, KEYS_MAX, REGULARS_HAVE_MAX, InVain, Limits
+from charging.pricing.rate import cost_of_seconds
 from charging.tasks import Tasks
 
 TOGETHER_US = 100_000
@@ -472,7 +471,8 @@ class Registry:
         charged = _was_charged(session, runner.booked)
         if self.given_up is not None and runner.source and not charged:
             self.given_up.take(runner.source, now_us)
-        _count_dialled(self.in_vain, session, runner.source)
+        talked_s = session.duration.billed_s if isinstance(session, Session) and session.duration is not None else 0
+        _count_dialled(self.in_vain, session, runner.source, talked_s)
         if isinstance(session, Voicemail) or (isinstance(session, Session) and session.answered is None):
             self.closed.add_unanswered(session.id, now_us)
         if runner.booked is not None and self.policy.is_shared:
@@ -527,8 +527,8 @@ class Registry:
             runner.told_us = self.clock.now().mono_us
             runner.offer(event)
         elif not self.leads():
-            if (gone := self.aside.gave_up(event)) is not None:
-                _counted_in_vain(self, *gone)
+            if (over := self.aside.over(event, self.clock.now())) is not None:
+                _count_aside(self, *over)
         elif self._early.keep(event):
             # Another daemon's desk has opened this session: fetch it, then ask the switch what it has missed.
             self.found.set()
@@ -569,26 +569,26 @@ def source_of(caller: str, number: str) -> str:
     return f"{caller[-9:]} to {number[-9:]}"
 
 
-def _counted_in_vain(registry: Registry, source: str, account: str, dialled: bool) -> None:
-    """Count a call that another daemon booked, which nobody answered."""
-    if registry.given_up is not None:
+def _count_aside(registry: Registry, session: Session, source: str, talked_s: int) -> None:
+    """Count a call of this desk's that another daemon ticked."""
+    if registry.given_up is not None and not talked_s:
         registry.given_up.take(source, registry.clock.now().mono_us)
-    if dialled:
-        registry.in_vain.ended(account, source)
+    _count_dialled(registry.in_vain, session, source, talked_s)
 
 
-def _count_dialled(in_vain: InVain, closed: Record, source: str) -> None:
+def _count_dialled(in_vain: InVain, call: Record, source: str, talked_s: int) -> None:
     """Count a forward that was dialled, also one whose caller came to voicemail: nobody was reached."""
-    dialled, talked_s = "" if isinstance(closed, Fax) else closed.dial_status, 0
-    if isinstance(closed, Session):
-        dialled, talked_s = dialled or closed.callee_uid, 0 if closed.duration is None else closed.duration.billed_s
-    if minutes := talked_s // 60:
+    if isinstance(call, Session) and (minutes := talked_s // 60):
+        if not cost_of_seconds(call.rate, call.opened.wall_us, 60):
+            return  # talk that nobody pays for gives nothing away
+        target, left = in_vain.regulars.pop(source, ("", 0))
         if source:
-            in_vain.regulars[source] = min(REGULARS_HAVE_MAX, in_vain.regulars.pop(source, 0) + minutes)
-        if closed.account in in_vain.accounts or len(in_vain.regulars) > KEYS_MAX:
-            in_vain.forgive(closed.account, minutes)
-    elif dialled and not talked_s:
-        in_vain.ended(closed.account, source)
+            most = minutes + (left if target == call.target else 0)
+            in_vain.regulars[source] = call.target, min(REGULARS_HAVE_MAX, most)
+        if call.account in in_vain.accounts or len(in_vain.regulars) > KEYS_MAX:
+            in_vain.forgive(call.account, call.number, minutes)
+    elif not (talked_s or isinstance(call, Fax)) and (call.dial_status or leg_of(call)):
+        in_vain.ended(call.account, call.number, source)
 
 
 def _was_charged(closed: Record, booked: Record | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -228,6 +229,33 @@ async def test_a_phone_that_is_not_picked_up_rings_as_long_as_the_daemon_said(la
         await call.wait_end()
     assert (call.was_answered, call.cause) == (False, 19)
     assert stub.requests[1].arguments == ["s-1", "NOANSWER"]
+
+
+@pytest.mark.parametrize(("wait_s", "least_s"), [("3", 3), ("", 0), ("0", 0), ("3,0", 0)])
+async def test_a_caller_who_is_held_back_hears_it_ring_before_anyone_is_dialled(
+    lab: Lab, wait_s: str, least_s: int
+) -> None:
+    began = time.monotonic()
+    async with serving(forward(mobile.answers(), CHARGING_WAIT_S=wait_s), lab.agi_port):
+        call = await lab.place_call(NUMBER)
+        await call.wait_state(CallState.RINGING)
+        if least_s:
+            assert call.mobiles == []
+        await call.wait_state(CallState.ANSWERED)
+        assert time.monotonic() - began >= least_s
+        await call.hang_up()
+        await call.wait_end()
+    assert (await black_box_record(lab))["dial"] == "ANSWER"
+
+
+async def test_a_caller_who_is_held_back_and_gives_up_has_nobody_dialled(lab: Lab) -> None:
+    async with serving(forward(mobile.answers(), CHARGING_WAIT_S="60"), lab.agi_port):
+        call = await lab.place_call(NUMBER)
+        await call.wait_state(CallState.RINGING)
+        await call.hang_up()
+        await call.wait_end()
+    assert call.mobiles == []
+    assert await lab.switch.black_box() == {}
 
 
 async def test_the_second_answer_can_not_forward(lab: Lab) -> None:

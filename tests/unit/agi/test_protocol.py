@@ -31,6 +31,7 @@ from charging.asterisk import variables
 from charging.call.decide import Decision, Reason
 from charging.errors import LocalProtocolError, RemoteProtocolError
 from charging.ledger.accounts import Language
+from charging.limits import VAIN_WAIT_MAX_S
 from charging.service import text
 from tests.fakes.agi_client import header
 from tests.fakes.recordings import BRANCHES, agi_bytes
@@ -294,6 +295,7 @@ def test_a_decision_with_every_member_at_its_longest_is_one_command_that_the_swi
         "language": max(Language, key=len),
         "mailbox": "m" * 40,
         "switch": "s" * 32,
+        "wait_s": VAIN_WAIT_MAX_S,
     }
     assert set(longest) == {one.name for one in fields(Answer)}, "each member is told with its longest"
     assert text.mailbox(longest["mailbox"]) is None

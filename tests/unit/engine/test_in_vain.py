@@ -1,8 +1,9 @@
-"""An account's forwards that are dialled and cost nothing: a carrier may have billed them, so they are bounded."""
+"""Forwards that are dialled and cost nothing: a carrier may have billed them, so they are bounded."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -11,18 +12,19 @@ from charging.engine import told
 from charging.ledger.accounts import Account, Number
 from charging.limits import (
     FORGIVEN_MAX,
-    VAIN_FAR_SAVED_MINUTES,
-    VAIN_SAVED_MINUTES,
+    VAIN_FAR_MINUTES,
+    VAIN_NEAR_MINUTES,
+    VAIN_NUMBERS,
     VAIN_TOLD_EVERY_S,
     VAIN_USUAL_A_MINUTE,
     InVain,
 )
 from tests.fakes.clock import FakeClock
-from tests.fakes.rig import EURO, TARGET, Rig, make_rig
+from tests.fakes.rig import EURO, NUMBER, TARGET, Rig, make_rig, make_tariff
 
 A_MINUTE = 2
 """Calls that a caller may give up; half of it is what an account may leave uncharged."""
-NEAR, FAR = VAIN_SAVED_MINUTES * A_MINUTE // 2, VAIN_FAR_SAVED_MINUTES * A_MINUTE // 2
+NEAR, FAR = VAIN_NEAR_MINUTES * A_MINUTE // 2, VAIN_FAR_MINUTES * A_MINUTE // 2
 OTHER = "+31850000002"
 KNOWN = "+31201111111"
 
@@ -62,13 +64,45 @@ async def test_forwards_that_cost_nothing_are_bounded_whoever_calls(rig: Rig, ti
     assert answer.decision == ("forward" if reason == "credit" else "voicemail"), "as where nobody answers"
 
 
-@pytest.mark.parametrize(("times", "reason"), [(NEAR - 2, "credit"), (NEAR - 1, "too_many_unanswered")])
-async def test_who_gave_up_lately_is_turned_away_before_strangers_are(rig: Rig, times: int, reason: str) -> None:
-    """One caller on one line, within what he may give up, keeps nobody else's calls from an account."""
+@pytest.mark.parametrize(("times", "held_back"), [(NEAR - 1, False), (NEAR, True)])
+async def test_they_are_held_back_long_before(rig: Rig, times: int, held_back: bool) -> None:
+    """The caller hears it ring, and nobody is dialled yet: who gives up meanwhile costs nothing, and counts for
+    nothing."""
     await in_vain(rig, times)
-    await gives_up(rig, KNOWN)
-    assert (await rig.ring(caller=KNOWN)).reason == reason
-    assert (await rig.ring()).reason == "credit"
+    answer = await rig.ring()
+    assert answer.reason == "credit"
+    assert answer.wait_s == (rig.registry.in_vain.held_back_s if held_back else 0)
+
+
+@pytest.mark.parametrize("given_up_a_minute", [0, VAIN_USUAL_A_MINUTE, 8])
+@pytest.mark.parametrize(("lines", "closed"), [(1, False), (30, True)])
+def test_one_line_with_ever_new_numbers_keeps_nobody_elses_calls_from_a_number(
+    clock: FakeClock, given_up_a_minute: int, lines: int, closed: bool
+) -> None:
+    """It did within 100 seconds."""
+    counted = InVain(given_up_a_minute, clock, lambda _account: None)
+    refused = False
+    for _ in range(3000):
+        held_back_s = counted.wait_s("anna", NUMBER, TARGET, "a stranger's")
+        for _ in range(lines):
+            counted.ended("anna", NUMBER, "")
+        refused = refused or counted.wait_s("anna", NUMBER, TARGET, "a stranger's") is None
+        clock.pass_unseen(0.1 + (held_back_s or 0))
+    assert refused is closed
+
+
+async def test_forwards_of_another_number_of_the_account_are_its_own_until_there_are_far_more(rig: Rig) -> None:
+    """A program that dials through a company's numbers at night takes its duty number off the air else."""
+    await rig.store.directory.put_number(Number(OTHER, "anna", forward_to=TARGET), None)
+    await in_vain(rig, FAR)
+    assert (await rig.ring()).reason == "too_many_unanswered"
+    assert ((await rig.ring(OTHER)).reason, (await rig.ring(OTHER)).wait_s) == ("credit", 0)
+    vain = rig.registry.in_vain
+    for nth in range((VAIN_NUMBERS - 1) * FAR - 1):
+        vain.ended("anna", f"+3185{nth:07}", "")
+    assert vain.wait_s("anna", OTHER, TARGET, "") == 0
+    vain.ended("anna", "+31859999999", "")
+    assert vain.wait_s("anna", OTHER, TARGET, "") is None
 
 
 @pytest.mark.parametrize("status", ["NOANSWER", "BUSY", "CONGESTION", "CHANUNAVAIL"])
@@ -106,9 +140,9 @@ async def test_one_more_is_dialled_as_time_goes_on(rig: Rig, later_s: int, reaso
 async def test_each_minute_of_talk_forgives_one(rig: Rig, seconds: int, forgiven: int) -> None:
     """A second would be cheaper for whoever has the others billed than what it forgives."""
     await in_vain(rig, FAR - 1)
-    counted = rig.registry.in_vain._far.spread_us["anna"]
+    counted = rig.registry.in_vain._of_number.spread_us[NUMBER]
     await talks(rig, KNOWN, seconds)
-    assert counted - rig.registry.in_vain._far.spread_us["anna"] == forgiven * 60_000_000
+    assert counted - rig.registry.in_vain._of_number.spread_us[NUMBER] == forgiven * 60_000_000
 
 
 async def test_a_message_that_is_paid_reaches_nobody() -> None:
@@ -137,6 +171,38 @@ async def test_who_gives_up_after_he_has_talked_is_a_stranger_again(rig: Rig) ->
     assert (await rig.ring(caller=KNOWN)).reason == "too_many_unanswered"
 
 
+async def test_who_has_talked_is_no_regular_of_another_target(rig: Rig) -> None:
+    """Talk to a cheap one gave free answers by a dear one."""
+    await talks(rig, KNOWN, 601)
+    await in_vain(rig, FAR)
+    number = await rig.store.directory.number(NUMBER)
+    assert number is not None
+    await rig.store.directory.put_number(replace(number, forward_to="+31612345679"), number)
+    assert (await rig.ring(caller=KNOWN)).reason == "too_many_unanswered"
+
+
+async def test_talk_that_costs_nothing_forgives_nothing_and_makes_no_regular() -> None:
+    async with make_rig(Policy(given_up_a_minute=A_MINUTE), make_tariff(price=0)) as rig:
+        await rig.subscriber(credit=10 * EURO)
+        await in_vain(rig, FAR)
+        rig.registry.in_vain.regulars.clear()
+        await rig.clock.advance(60)
+        await talks(rig, KNOWN, 601)
+        await in_vain(rig, 11)
+        assert rig.registry.in_vain.regulars == {}
+        assert (await rig.ring(caller=KNOWN)).reason == "too_many_unanswered"
+
+
+def test_what_a_regular_leaves_uncharged_is_told_too(clock: FakeClock) -> None:
+    heard: list[str] = []
+    counted = InVain(VAIN_USUAL_A_MINUTE, clock, heard.append)
+    for _ in range(121):
+        counted.regulars["known"] = TARGET, 9
+        counted.ended("anna", NUMBER, "known")
+    assert heard == ["anna"]
+    assert counted.accounts == {}
+
+
 async def test_a_call_that_was_never_dialled_does_not_count(rig: Rig) -> None:
     """Its caller left before; nobody's phone rang."""
     for _ in range(2 * NEAR):
@@ -155,15 +221,15 @@ def test_far_more_than_people_make_are_told_once_an_hour_by_account(
     heard: list[str] = []
     counted = InVain(a_minute, clock, heard.append)
     for _ in range(noted):
-        counted.ended("anna", "")
+        counted.ended("anna", NUMBER, "")
     assert heard == []
     for _ in range(2):
-        counted.ended("anna", "")
+        counted.ended("anna", NUMBER, "")
     assert heard == ["anna"]
-    assert not counted.is_beyond("anna", far=False)
+    assert counted.wait_s("anna", NUMBER, TARGET, "") == 0
     clock.pass_unseen(VAIN_TOLD_EVERY_S)
     for _ in range(noted + 1):
-        counted.ended("anna", "")
+        counted.ended("anna", NUMBER, "")
     assert heard == ["anna", "anna"]
 
 

@@ -10,9 +10,10 @@ import pytest
 from agi.port import Declined
 from charging.call.model import Policy, State
 from charging.engine.recovery import AUDIT_S, FOUND_PAUSE_S
+from charging.engine.sessions import source_of
 from charging.limits import Limits
 from tests.fakes.daemons import Daemon
-from tests.fakes.rig import EURO, TARGET
+from tests.fakes.rig import EURO, NUMBER, TARGET
 from tests.fakes.switch import FakeCall
 
 CALLER = "+31107654321"
@@ -228,3 +229,21 @@ async def test_forward_whose_end_was_not_heard_is_no_proof_for_ever(pair: tuple[
     two.link.up = True
     await two.rig.clock.advance(2 * (two.rig.policy.ring_s + two.rig.policy.setup_timeout_s))
     assert (await two.rig.ring(caller=TARGET)).reason == "credit"
+
+
+async def test_who_talks_by_a_call_of_that_desk_is_a_regular_there_and_has_some_forgotten(
+    pair: tuple[Daemon, Daemon],
+) -> None:
+    """After a fail-over it decides all calls: what nobody forgives there closes an account to everybody."""
+    _, two = pair
+    await two.rig.subscriber(credit=10 * EURO)
+    vain = two.rig.registry.in_vain
+    for nth in range(2):
+        await two.rig.hang_up(await two.rig.ringing(caller=f"+3120111111{nth}"))
+    counted = vain._of_number.spread_us[NUMBER]
+    call = await two.rig.ringing(caller=CALLER)
+    two.rig.switch.answer(call.session)
+    await two.rig.clock.advance(61)
+    await two.rig.hang_up(call)
+    assert vain.regulars == {source_of(CALLER, NUMBER): (TARGET, 1)}
+    assert vain._of_number.spread_us[NUMBER] < counted
