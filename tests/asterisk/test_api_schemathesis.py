@@ -18,7 +18,7 @@ from charging.service.tokens import Scope
 from tests.asterisk.engine import Engine, engine
 from tests.integration.command import REPOSITORY
 
-pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(1200)]
 
 EXAMPLES = 15
 """Of each operation, beside those that the document's own forms bring. Not a time: a busy machine asks as much."""
@@ -50,7 +50,7 @@ async def run_schemathesis(live: Engine, token: str, folder: Path) -> tuple[int,
             "COLUMNS": "200",
         },
     )
-    async with asyncio.timeout(500):
+    async with asyncio.timeout(1100):  # three minutes alone; nine were seen beside all other tests
         out, _ = await process.communicate()
     return process.returncode or 0, out.decode()
 
