@@ -309,6 +309,9 @@ async def _voicemail(look: Look) -> AsyncIterator[CheckResult]:
         what = f"{len(endless)} mailboxes have no longest message ({_some(endless)})"
         cure = "give each maxsecs=180 in its options, then `asterisk -rx 'voicemail reload'`"
         yield warning(PART, f"{what}: theirs last as long as CHARGING_VOICEMAIL_S allows; {cure}")
+    if deleted := [entry.get("VoiceMailbox") for entry in entries if entry.get("DeleteMessage") == "Yes"]:
+        what = f"{len(deleted)} mailboxes keep no message (delete=yes: {_some(deleted)})"
+        yield unknown(PART, f"{what}: how short one may be is their own minsecs alone; see that each has minsecs=2")
     if entries:
         call_s = whole(await look.value("CHARGING_VOICEMAIL_S")) or CALL_S
         most_s = sum(_most_s(entry, call_s) for entry in entries)

@@ -34,7 +34,6 @@ EMPTY_FILES = (
     "musiconhold.conf",
     "pjproject.conf",
     "res_fax.conf",
-    "stasis.conf",
     "udptl.conf",
 )
 

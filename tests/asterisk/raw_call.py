@@ -42,8 +42,11 @@ class Voice(asyncio.DatagramProtocol):
         """A packet of 20 ms to each of the ports: where the other side listens need not be known."""
         self._serial += 1
         head = bytes((0x80, 8)) + self._serial.to_bytes(2, "big") + (160 * self._serial).to_bytes(4, "big")
+        self.send(head + b"\x00\x00\x00\x01" + b"\x2a" * 160, ports)
+
+    def send(self, packet: bytes, ports: range) -> None:
         for port in ports:
-            self._transport.sendto(head + b"\x00\x00\x00\x01" + b"\x2a" * 160, ("127.0.0.1", port))
+            self._transport.sendto(packet, ("127.0.0.1", port))
 
     def close(self) -> None:
         self._transport.close()

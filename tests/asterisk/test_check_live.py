@@ -320,7 +320,7 @@ async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, dae
     prompt = lab.prompts_dir / "nl" / "credit_low.wav"
     edits = (
         Edit("features.conf", '#include "charging/features_charging.conf"', ""),
-        Edit("voicemail.conf", '#include "lab_mailboxes.conf"', ""),
+        Edit("voicemail.conf", '#include "lab_mailboxes.conf"', "31850000099 => 1234,Anna,a@example.org,,delete=yes"),
         Edit("pjsip.conf", "allow_transfer = no", "allow_transfer = yes\nredirect_method = uri_pjsip"),
         Edit("pjsip.conf", "direct_media = no", "direct_media = yes"),
         Edit("pjsip.conf", "rtp_timeout = 60", "rtp_timeout = 0\nsend_diversion = no\nt38_udptl_nat = yes"),
@@ -342,6 +342,7 @@ async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, dae
     assert checked.says(Grade.WARNING, "trusts what an answering phone says", "trust_connected_line = no")
     assert checked.says(Grade.WARNING, "sends no Diversion", "send_diversion = yes")
     assert checked.says(Grade.WARNING, "2 numbers have no mailbox", NUMBER, NUMBER_WITHOUT_MAILBOX)
+    assert checked.says(Grade.UNKNOWN, "keep no message (delete=yes: 31850000099)", "minsecs=2")
 
 
 @pytest.mark.parametrize(

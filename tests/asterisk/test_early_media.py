@@ -22,14 +22,14 @@ ENOUGH = 20
 
 async def both_talk(lab: Lab, caller: Voice, mobile: Voice) -> None:
     """For a second, to every port where the switch may listen."""
-    first, last = (int(port) for port in await _rtp_ports(lab))
+    first, last = (int(port) for port in await rtp_ports(lab))
     for _ in range(int(TALKS_S / VOICE_S)):
         for party in (caller, mobile):
             party.say(range(first, last + 1, 2))
         await asyncio.sleep(VOICE_S)
 
 
-async def _rtp_ports(lab: Lab) -> list[str]:
+async def rtp_ports(lab: Lab) -> list[str]:
     lines = (lab.switch.folder / "etc/rtp.conf").read_text().splitlines()
     return [line.partition("=")[2].strip() for line in lines if line.startswith("rtp")]
 

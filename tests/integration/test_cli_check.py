@@ -376,16 +376,17 @@ async def test_a_dialplan_that_is_not_included_is_named_context_by_context(check
     assert any("CHARGING_GUARD_S is empty (3 as shipped)" in line for line in graded(ran, "warning"))
 
 
-@pytest.mark.parametrize(("longest", "warnings"), [("180", 0), ("0", 1)])
-async def test_mailboxes_without_a_longest_message_are_told(
-    check: CheckLive, ami: FakeAmi, longest: str, warnings: int
+@pytest.mark.parametrize(("longest", "deletes", "told"), [("180", "No", 0), ("0", "Yes", 1)])
+async def test_mailboxes_without_a_longest_message_or_any_that_is_kept_are_told(
+    check: CheckLive, ami: FakeAmi, longest: str, deletes: str, told: int
 ) -> None:
     where = (("Event", "VoicemailUserEntry"), ("VMContext", "charging"), ("VoiceMailbox", "31850000001"))
-    entries = [(*where, ("MaxMessageLength", longest))]
+    entries = [(*where, ("MaxMessageLength", longest), ("DeleteMessage", deletes))]
     ami.answers["VoicemailUsersList"] = lambda message: listing(message, "VoicemailUserEntryComplete", entries)
     ran = await check(ami)
     assert ran.code == 0
-    assert len([line for line in graded(ran, "warning") if "no longest message (31850000001)" in line]) == warnings
+    assert len([line for line in graded(ran, "warning") if "no longest message (31850000001)" in line]) == told
+    assert len([line for line in graded(ran, "unknown") if "delete=yes: 31850000001" in line]) == told
 
 
 @pytest.mark.parametrize(("free", "grade"), [(540_000_000, "ok"), (539_999_999, "warning")])
