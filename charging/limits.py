@@ -73,9 +73,6 @@ FORGIVEN_MAX = 3
 """Each minute that a call lasts has one forward forgotten, up to this: where people talk, others are missed; and each
 costs as much as it would at the carrier's."""
 
-REGULARS_HAVE_MAX = 9
-"""Forwards of a regular caller that may cost nothing: one for each minute that is forgiven."""
-
 
 class InVain:
     """Forwards that are dialled and cost nothing, by called number; and by account, for all its numbers.
@@ -100,30 +97,20 @@ class InVain:
         self._told = LogLimit(clock, lines=1, seconds=VAIN_TOLD_EVERY_S)
         self.accounts: Container[str] = self._of_account.spread_us
         """Those that have left any uncharged."""
-        self.regulars: OrderedDict[str, tuple[str, int]] = OrderedDict()
-        """Who has talked to whom lately: to which target, and how many more may cost nothing. They are dialled at once,
-        and the bound is not for them."""
 
-    def wait_s(self, account: str, number: str, target: str, source: str) -> int | None:
-        """How long a forward is held back before it is dialled, in seconds; ``None``: it is not to be dialled now.
-        ``source``: who called whom."""
-        if self.regulars.get(source, ("", 0))[0] == target:
-            return 0
+    def wait_s(self, account: str, number: str) -> int | None:
+        """How long a forward is held back before it is dialled, in seconds; ``None``: it is not to be dialled now."""
         now_us = self._clock.now().mono_us
         if self._of_account.wait_s(account, now_us) or self._of_number.wait_s(number, now_us):
             return None
         _, forgotten_in_s = self._of_number.left(number, now_us)
         return self.held_back_s if forgotten_in_s >= 60 * VAIN_NEAR_MINUTES else 0
 
-    def ended(self, account: str, number: str, source: str) -> None:
-        """Count a forward that was dialled and cost nothing. ``source``: who called whom, if that is known."""
-        target, left = self.regulars.pop(source, ("", 0))
-        if left > 1:
-            self.regulars[source] = target, left - 1
+    def ended(self, account: str, number: str) -> None:
+        """Count a forward that was dialled and cost nothing."""
         now_us = self._clock.now().mono_us
-        if not left:
-            self._of_number.take(number, now_us)
-            self._of_account.take(account, now_us)
+        self._of_number.take(number, now_us)
+        self._of_account.take(account, now_us)
         if self._noted.take(account, now_us) and self._told.more(account) is not None:
             self._tell(account)
 
@@ -132,5 +119,3 @@ class InVain:
         for _ in range(min(minutes, FORGIVEN_MAX)):
             self._of_number.forgive(number)
             self._of_account.forgive(account)
-        while len(self.regulars) > KEYS_MAX:
-            self.regulars.popitem(last=False)

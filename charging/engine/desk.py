@@ -234,7 +234,7 @@ class Desk:
         vain = self._registry.in_vain
         wait_s: int | None = 0
         if found.account.id in vain.accounts:
-            wait_s = vain.wait_s(found.account.id, found.number.number, found.number.forward_to, source)
+            wait_s = vain.wait_s(found.account.id, found.number.number)
         decided = (
             self._draining()
             or _obstacle(found, called)

@@ -37,7 +37,7 @@ from charging.engine.runner import Questions, SessionRunner, leg_of
 from charging.engine.turns import Acting
 from charging.ledger.model import OpenSession
 from charging.ledger.port import Ledger
-from charging.limits import GIVEN_UP_SAVED, KEYS_MAX, REGULARS_HAVE_MAX, InVain, Limits
+from charging.limits import GIVEN_UP_SAVED, InVain, Limits
 from charging.pricing.rate import cost_of_seconds
 from charging.tasks import Tasks
 
@@ -472,7 +472,7 @@ class Registry:
         if self.given_up is not None and runner.source and not charged:
             self.given_up.take(runner.source, now_us)
         talked_s = session.duration.billed_s if isinstance(session, Session) and session.duration is not None else 0
-        _count_dialled(self.in_vain, session, runner.source, talked_s)
+        _count_dialled(self.in_vain, session, talked_s)
         if isinstance(session, Voicemail) or (isinstance(session, Session) and session.answered is None):
             self.closed.add_unanswered(session.id, now_us)
         if runner.booked is not None and self.policy.is_shared:
@@ -573,22 +573,17 @@ def _count_aside(registry: Registry, session: Session, source: str, talked_s: in
     """Count a call of this desk's that another daemon ticked."""
     if registry.given_up is not None and not talked_s:
         registry.given_up.take(source, registry.clock.now().mono_us)
-    _count_dialled(registry.in_vain, session, source, talked_s)
+    _count_dialled(registry.in_vain, session, talked_s)
 
 
-def _count_dialled(in_vain: InVain, call: Record, source: str, talked_s: int) -> None:
-    """Count a forward that was dialled, also one whose caller came to voicemail: nobody was reached."""
-    if isinstance(call, Session) and (minutes := talked_s // 60):
-        if not cost_of_seconds(call.rate, call.opened.wall_us, 60):
-            return  # talk that nobody pays for gives nothing away
-        target, left = in_vain.regulars.pop(source, ("", 0))
-        if source:
-            most = minutes + (left if target == call.target else 0)
-            in_vain.regulars[source] = call.target, min(REGULARS_HAVE_MAX, most)
-        if call.account in in_vain.accounts or len(in_vain.regulars) > KEYS_MAX:
-            in_vain.forgive(call.account, call.number, minutes)
+def _count_dialled(in_vain: InVain, call: Record, talked_s: int) -> None:
+    """Count a forward that was dialled, also one whose caller came to voicemail: nobody was reached. Talk forgives
+    where a minute of it costs something."""
+    if isinstance(call, Session) and talked_s >= 60:
+        if call.account in in_vain.accounts and cost_of_seconds(call.rate, call.opened.wall_us, 60):
+            in_vain.forgive(call.account, call.number, talked_s // 60)
     elif not (talked_s or isinstance(call, Fax)) and (call.dial_status or leg_of(call)):
-        in_vain.ended(call.account, call.number, source)
+        in_vain.ended(call.account, call.number)
 
 
 def _was_charged(closed: Record, booked: Record | None) -> bool:

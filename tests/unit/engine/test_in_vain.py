@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 
@@ -83,10 +82,10 @@ def test_one_line_with_ever_new_numbers_keeps_nobody_elses_calls_from_a_number(
     counted = InVain(given_up_a_minute, clock, lambda _account: None)
     refused = False
     for _ in range(3000):
-        held_back_s = counted.wait_s("anna", NUMBER, TARGET, "a stranger's")
+        held_back_s = counted.wait_s("anna", NUMBER)
         for _ in range(lines):
-            counted.ended("anna", NUMBER, "")
-        refused = refused or counted.wait_s("anna", NUMBER, TARGET, "a stranger's") is None
+            counted.ended("anna", NUMBER)
+        refused = refused or counted.wait_s("anna", NUMBER) is None
         clock.pass_unseen(0.1 + (held_back_s or 0))
     assert refused is closed
 
@@ -99,10 +98,10 @@ async def test_forwards_of_another_number_of_the_account_are_its_own_until_there
     assert ((await rig.ring(OTHER)).reason, (await rig.ring(OTHER)).wait_s) == ("credit", 0)
     vain = rig.registry.in_vain
     for nth in range((VAIN_NUMBERS - 1) * FAR - 1):
-        vain.ended("anna", f"+3185{nth:07}", "")
-    assert vain.wait_s("anna", OTHER, TARGET, "") == 0
-    vain.ended("anna", "+31859999999", "")
-    assert vain.wait_s("anna", OTHER, TARGET, "") is None
+        vain.ended("anna", f"+3185{nth:07}")
+    assert vain.wait_s("anna", OTHER) == 0
+    vain.ended("anna", "+31859999999")
+    assert vain.wait_s("anna", OTHER) is None
 
 
 @pytest.mark.parametrize("status", ["NOANSWER", "BUSY", "CONGESTION", "CHANUNAVAIL"])
@@ -156,51 +155,14 @@ async def test_a_message_that_is_paid_reaches_nobody() -> None:
         assert "anna" in rig.registry.in_vain.accounts
 
 
-async def test_who_has_talked_lately_is_dialled_while_strangers_are_not(rig: Rig) -> None:
-    """One line with ever new numbers stops no call of those whom the subscriber knows."""
-    await talks(rig, KNOWN, 61)
-    await in_vain(rig, FAR)
-    assert (await rig.ring()).reason == "too_many_unanswered"
-    assert (await rig.ring(caller=KNOWN)).reason == "credit"
-
-
-async def test_who_gives_up_after_he_has_talked_is_a_stranger_again(rig: Rig) -> None:
-    await talks(rig, KNOWN, 61)
-    await in_vain(rig, FAR)
-    await gives_up(rig, KNOWN)
-    assert (await rig.ring(caller=KNOWN)).reason == "too_many_unanswered"
-
-
-async def test_who_has_talked_is_no_regular_of_another_target(rig: Rig) -> None:
-    """Talk to a cheap one gave free answers by a dear one."""
-    await talks(rig, KNOWN, 601)
-    await in_vain(rig, FAR)
-    number = await rig.store.directory.number(NUMBER)
-    assert number is not None
-    await rig.store.directory.put_number(replace(number, forward_to="+31612345679"), number)
-    assert (await rig.ring(caller=KNOWN)).reason == "too_many_unanswered"
-
-
-async def test_talk_that_costs_nothing_forgives_nothing_and_makes_no_regular() -> None:
+async def test_talk_that_costs_nothing_forgives_nothing() -> None:
     async with make_rig(Policy(given_up_a_minute=A_MINUTE), make_tariff(price=0)) as rig:
         await rig.subscriber(credit=10 * EURO)
         await in_vain(rig, FAR)
-        rig.registry.in_vain.regulars.clear()
         await rig.clock.advance(60)
+        counted = rig.registry.in_vain._of_number.spread_us[NUMBER]
         await talks(rig, KNOWN, 601)
-        await in_vain(rig, 11)
-        assert rig.registry.in_vain.regulars == {}
-        assert (await rig.ring(caller=KNOWN)).reason == "too_many_unanswered"
-
-
-def test_what_a_regular_leaves_uncharged_is_told_too(clock: FakeClock) -> None:
-    heard: list[str] = []
-    counted = InVain(VAIN_USUAL_A_MINUTE, clock, heard.append)
-    for _ in range(121):
-        counted.regulars["known"] = TARGET, 9
-        counted.ended("anna", NUMBER, "known")
-    assert heard == ["anna"]
-    assert counted.accounts == {}
+        assert rig.registry.in_vain._of_number.spread_us[NUMBER] == counted
 
 
 async def test_a_call_that_was_never_dialled_does_not_count(rig: Rig) -> None:
@@ -221,15 +183,15 @@ def test_far_more_than_people_make_are_told_once_an_hour_by_account(
     heard: list[str] = []
     counted = InVain(a_minute, clock, heard.append)
     for _ in range(noted):
-        counted.ended("anna", NUMBER, "")
+        counted.ended("anna", NUMBER)
     assert heard == []
     for _ in range(2):
-        counted.ended("anna", NUMBER, "")
+        counted.ended("anna", NUMBER)
     assert heard == ["anna"]
-    assert counted.wait_s("anna", NUMBER, TARGET, "") == 0
+    assert counted.wait_s("anna", NUMBER) == 0
     clock.pass_unseen(VAIN_TOLD_EVERY_S)
     for _ in range(noted + 1):
-        counted.ended("anna", NUMBER, "")
+        counted.ended("anna", NUMBER)
     assert heard == ["anna", "anna"]
 
 
