@@ -1,6 +1,7 @@
 """No daemon, whatever is wrong with it, holds a caller longer than the guard: ASTERISK.md's table, row by row.
 
-The guard is the shipped one of three seconds; every row ends in the operator's fallback, and nothing is forwarded.
+The guard is the shipped one of three seconds, or longer where it is not to come into it; every row ends in the
+operator's fallback, and nothing is forwarded.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from tests.asterisk.waiting import eventually
 pytestmark = pytest.mark.asterisk
 
 AT_ONCE_S = 1.0
-BUSY_S = 1.5
-"""By how much more a busy machine may make it: at once is still before the guard then."""
-GUARD_S = 3.0
+BUSY_S = 15.0
+"""By how much more a busy machine may make it (2.4 s were seen): what is not held to the guard lasts for ever."""
+GUARD_S = 3
+LONG_GUARD_S = 30
+"""Where the guard is not to come into it: at once is long before it, on a busy machine too."""
 LISTENER = """
 import socket, sys
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
@@ -81,7 +84,8 @@ ROWS = [
 async def test_a_broken_daemon_costs_the_caller_no_more_than_the_guard(
     lab: Lab, daemon: Callable[[int], contextlib.AbstractAsyncContextManager[object]], within_s: float
 ) -> None:
-    async with daemon(lab.agi_port):
+    guard_s = LONG_GUARD_S if within_s == AT_ONCE_S else GUARD_S
+    async with daemon(lab.agi_port), operator_sets(lab, "CHARGING_GUARD_S", f"{guard_s}"):
         call, waited_s = await _answered_after(lab)
         await call.hang_up()
         await call.wait_end()
@@ -100,9 +104,12 @@ async def _answered_after(lab: Lab) -> tuple[Call, float]:
 
 
 async def test_a_daemon_that_answers_is_obeyed_before_the_guard(lab: Lab) -> None:
-    async with serving(forward(mobile.answers()), lab.agi_port):
+    async with (
+        serving(forward(mobile.answers()), lab.agi_port),
+        operator_sets(lab, "CHARGING_GUARD_S", f"{LONG_GUARD_S}"),
+    ):
         call, waited_s = await _answered_after(lab)
-    assert waited_s < GUARD_S
+    assert waited_s < LONG_GUARD_S
     assert [leg.target for leg in call.mobiles] == [mobile.answers()]
 
 
