@@ -162,7 +162,7 @@ async def test_whoever_guesses_the_unique_id_of_a_call_that_is_being_decided_hol
 
     silent = await asyncio.start_server(says_nothing, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
-    async with silent, engine(lab, tmp_path, forward_to=mobile.never_answers(), guard_s=3) as live:
+    async with silent, engine(lab, tmp_path, forward_to=mobile.never_answers(), guard_s=8) as live:
         await lab.switch.cli(f"dialplan set global CHARGING_AGI 127.0.0.1:{port}")
         await lab.switch.cli(f"dialplan set global CHARGING_AGI_2 127.0.0.1:{lab.agi_port}")
         try:
