@@ -138,8 +138,8 @@ def _legs_of(session: str, statuses: Sequence[ChannelStatus | SwitchError | None
     for status in statuses:
         if isinstance(status, SwitchError):
             return status
-        if status is not None and status.session == session:
-            legs = _with(legs, status)
+        if status is not None:
+            legs = _with(legs, status) if status.session == session else replace(legs, nameless=True)
     return legs
 
 

@@ -57,6 +57,9 @@ class SwitchSaid:
     caller id can stand beside ours: such an answer confirms a call that runs, and changes nothing else."""
     caller_asked: bool = True
     """Whether the question was about the caller's channel, too; else nothing is said of it."""
+    nameless: bool = False
+    """Whether one of the channels that were asked about by themselves is there without the session's name: it may be
+    told just now."""
 
     @property
     def uids(self) -> tuple[str, ...]:

@@ -265,6 +265,9 @@ class Session:
     never_dialled: Annotated[bool, VOLATILE] = False
     """Whether its caller left before any leg was made, and the switch, asked, knows of nobody: nobody writes a record
     any more."""
+    doubted: Annotated[int, VOLATILE] = 0
+    """Which look comes next for the channel of a caller of whom it is not known whether he got the decision, the first
+    being 1; 0: it is not in doubt."""
     confirmed: bool = False
     """Whether the switch, asked about the forwarded leg alone, has said that it is answered and speaks. Until then
     events alone say so, and nothing is charged by them, no channel that they name is given an order. In a new process

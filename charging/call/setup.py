@@ -43,6 +43,10 @@ from charging.ledger.balances import held_rooms, rooms
 from charging.pricing.packs import shares
 from charging.records import replace
 
+LOOKS_FOR_CALLER = 2
+"""So many find neither the caller's channel nor one that bears the session's name, a moment apart, before a decision
+counts as lost with him: one that was put into his place has its name only once it has the decision."""
+
 # --- dialled, answered ----------------------------------------------------------------------------------------
 
 
@@ -163,7 +167,8 @@ def answer_doubtful(session: Session, event: AnswerDoubtful, context: Context) -
     hangs up before he has the first answer, again and again, holds no place and no money."""
     if event.undelivered and session.state is State.RESERVED and session.turning is None:
         return begin_settling(replace(session, caller_gone=True), BlackBoxRead(found=False), context)
-    return Step(replace(session, check_mono_us=context.now.mono_us), (Tell(told.AnswerDeliveryDoubted()),))
+    doubted = replace(session, doubted=1, check_mono_us=context.now.mono_us)
+    return Step(doubted, (Tell(told.AnswerDeliveryDoubted()),))
 
 
 def channel_ended(session: Session, event: ChannelEnded, context: Context) -> Step:
@@ -221,9 +226,15 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
         if session.caller_gone and _is_before_dialling(session) and not event.others:
             return begin_ending(replace(session, never_dialled=True), context)
         timeout_us = context.policy.setup_timeout_s * MICROSECONDS
+        if session.doubted and _is_before_dialling(session) and not (event.others or event.nameless):
+            if session.doubted == LOOKS_FOR_CALLER:
+                return begin_ending(replace(session, caller_gone=True, never_dialled=True), context)
+            check_us = context.in_s(context.policy.retry_s)
+            return Step(replace(session, doubted=session.doubted + 1, check_mono_us=check_us))
         if session.state is State.RESERVED and abs(event.asked_mono_us - session.opened.mono_us) < timeout_us:
             # The switch learns the session's name only with the decision: until then no look finds its channel.
-            return Step(replace(session, check_mono_us=session.opened.mono_us + timeout_us))
+            again_us = context.in_s(context.policy.retry_s) if session.doubted else session.opened.mono_us + timeout_us
+            return Step(replace(session, check_mono_us=again_us))
         return begin_ending(replace(session, caller_gone=True), context)
     if event.callee is not None and event.callee.bridged:
         return _answered_unseen(session, event.callee, event.asked_mono_us, context)

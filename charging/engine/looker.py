@@ -81,7 +81,7 @@ def switch_said(look: Look, session: str) -> SwitchSaid:
 
 
 def _said(legs: Legs, asked_mono_us: int, *, alone: bool) -> SwitchSaid:
-    return SwitchSaid(asked_mono_us, legs.caller, legs.callee, legs.others, alone)
+    return SwitchSaid(asked_mono_us, legs.caller, legs.callee, legs.others, alone, nameless=legs.nameless)
 
 
 def _is_found(record: Record, legs: Legs) -> bool:

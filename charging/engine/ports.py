@@ -23,6 +23,8 @@ class Legs:
     callee: Leg | None = None
     others: tuple[Leg, ...] = ()
     """Channels that bear the session's name and are neither."""
+    nameless: bool = False
+    """Whether one that was asked about does not bear it."""
 
     @property
     def uids(self) -> tuple[str, ...]:

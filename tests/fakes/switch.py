@@ -103,6 +103,8 @@ class FakeSwitch:
         """Keys of records that a look at all of them took apart."""
         self.asked_for: list[list[str]] = []
         """Of whom records were asked for, question by question."""
+        self.nameless: set[str] = set()
+        """Unique ids of callers' channels that do not bear their session's name yet."""
         self.without_call: set[str] = set()
         """Unique ids of calls that there are not, though someone asks about them."""
         self.rehearsals: set[str] = set()
@@ -258,7 +260,8 @@ class FakeSwitch:
         legs = Legs() if call is None or not call.caller_alive else self._legs(call, self.clock.now())
         caller = legs.caller if legs.caller is not None and legs.caller.uid in uids else None
         callee = legs.callee if legs.callee is not None and legs.callee.uid in uids else None
-        return Legs(caller, callee, tuple(leg for leg in legs.others if leg.uid in uids))
+        others = tuple(leg for leg in legs.others if leg.uid in uids)
+        return Legs(caller, callee, others, nameless=not self.nameless.isdisjoint(uids))
 
     async def set_deadlines(self, deadlines: Sequence[tuple[str, Instant]]) -> Sequence[SwitchError | None]:
         return [await failure_of(self.set_deadline(uid, at)) for uid, at in deadlines]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from charging.call.events import BlackBoxRead
-from charging.call.model import Policy
+from charging.call.model import Policy, State
 from charging.engine.ports import PromptResult
 from charging.engine.runner import ENDS_TOGETHER_S
 from charging.ledger.balances import bundle
@@ -329,6 +329,48 @@ async def test_answer_that_its_caller_did_not_wait_for_holds_nothing(
     await rig.clock.advance(0)
     assert (await rig.balance()).reserved == reserved
     await rig.clock.advance(20)
+    assert (await rig.balance()).reserved == 0
+
+
+@pytest.mark.parametrize(("later_s", "reserved"), [(0.9, 120 * SECOND), (1.1, 0)])
+async def test_answer_of_doubtful_delivery_holds_nothing_once_its_caller_is_not_there_twice(
+    rig: Rig, later_s: float, reserved: int
+) -> None:
+    """It was sent, and he hung up before Asterisk had read it: his channel never bore the session's name, so nothing
+    tells of its end. One line that does so again and again held all places of an account for fifteen seconds each."""
+    await rig.subscriber(credit=10 * EURO)
+    answer = await rig.ring()
+    assert answer.session is not None
+    await rig.desk.abandoned(answer.session)
+    await rig.clock.advance(later_s)
+    assert (await rig.balance()).reserved == reserved
+
+
+async def test_answer_of_doubtful_delivery_is_kept_while_its_callers_channel_is_there(rig: Rig) -> None:
+    """The switch is slow, and reads it later."""
+    await rig.subscriber(credit=10 * EURO)
+    answer = await rig.ring()
+    assert answer.session is not None
+    rig.switch.nameless.add(rig.caller_uid)
+    await rig.desk.abandoned(answer.session)
+    await rig.clock.advance(5)
+    assert (await rig.balance()).reserved == 120 * SECOND
+    call = rig.switch.dial(answer.session, 120, rig.caller_uid)
+    rig.switch.nameless.clear()
+    rig.switch.answer(call.session)
+    await rig.clock.advance(3)
+    assert rig.session_of(call).state is State.RUNNING
+
+
+async def test_answer_of_doubtful_delivery_is_given_back_as_soon_as_its_callers_channel_is_gone(rig: Rig) -> None:
+    await rig.subscriber(credit=10 * EURO)
+    answer = await rig.ring()
+    assert answer.session is not None
+    rig.switch.nameless.add(rig.caller_uid)
+    await rig.desk.abandoned(answer.session)
+    await rig.clock.advance(3)
+    rig.switch.nameless.clear()
+    await rig.clock.advance(2.1)
     assert (await rig.balance()).reserved == 0
 
 
