@@ -8,6 +8,7 @@ statement of that month. The opening line that replaces them gives the opening b
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections import Counter
@@ -435,7 +436,8 @@ class Statements:
                 return refused
             first = False
             reader.read(line)
-        return _made(account, tariff, now_us, reader, await self._cdrs(account.id, reader))
+        cdrs = await self._cdrs(account.id, reader)
+        return await asyncio.to_thread(_made, account, tariff, now_us, reader, cdrs)
 
     async def _cdrs(self, account: str, reader: _Reader) -> dict[str, Document]:
         """Of the statement's own lines."""

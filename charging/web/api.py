@@ -28,6 +28,7 @@ from charging.web.quick_balance import QuickBalance
 from charging.web.routes import accounts, calls, changes, events, fax, numbers, page_tokens, prices, statements
 from charging.web.routes import sandbox as played
 from charging.web.settings import Api
+from charging.web.untaken import Untaken
 
 DOCUMENT_PATH = "/openapi.json"
 
@@ -72,7 +73,7 @@ def resources(service: Service, daemon: httpx.AsyncClient | None = None, private
     app = _described()
     for router in private:
         app.include_router(router)
-    app.state.service = service
+    app.state.service, app.state.untaken = service, Untaken()
     app.state.facts = dict
     app.state.ping = service.ping if daemon is None else partial(ping, daemon)
     handle_problems(app)

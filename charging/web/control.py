@@ -44,6 +44,7 @@ from charging.web.routes import (
     webhooks,
 )
 from charging.web.routes import drain as drains
+from charging.web.untaken import Untaken
 
 PARTS = (accounts, numbers, calls, drains, rehearsal, prices, ledger, imports, fax, page_tokens, payments)
 Facts = Callable[[], Mapping[str, str]]
@@ -121,6 +122,7 @@ def control_app(
         **_of_every_route(decides_calls=decides_calls),
     )
     app.state.service, app.state.ping, app.state.drain = service, service.ping, drain
+    app.state.untaken = Untaken()
     app.state.facts, app.state.sandbox = facts, False
     handle_problems(app)
     app.add_middleware(Acting)

@@ -97,7 +97,7 @@ class _Answer:
         self._asked = asked
         self._send = send
         self._start: Message = {}
-        self._body = bytearray()
+        self._parts: list[bytes] = []
         self._streams = False
         self.is_sent = False
 
@@ -108,7 +108,7 @@ class _Answer:
 
     async def instead(self, response: Response) -> None:
         """Forget what was held, and answer this."""
-        self._body.clear()
+        self._parts = []
         await response(self._scope, _nothing, self.take)
 
     async def take(self, message: Message) -> None:
@@ -122,13 +122,14 @@ class _Answer:
         if self._streams:
             await self._send(message)
             return
-        self._body += message.get("body", b"")
+        self._parts.append(message.get("body", b""))
         if not message.get("more_body", False):
-            await self._send_whole()
+            body, self._parts = b"".join(self._parts), []  # of one part this is no copy
+            await self._send_whole(body)
 
-    async def _send_whole(self) -> None:
+    async def _send_whole(self, body: bytes) -> None:
         self.is_sent = True
-        start, body = self._start, bytes(self._body)
+        start = self._start
         status, headers = start["status"], [*start["headers"], *self._marks]
         pace = self._scope.get(RATE)
         if isinstance(pace, Pace):

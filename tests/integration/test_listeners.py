@@ -519,6 +519,7 @@ async def test_a_client_that_takes_its_answer_steadily_gets_all_of_it(
         begins(connection)
 
     monkeypatch.setattr(listen_module._Guarded, "pause_writing", seen)
+    monkeypatch.setattr(listen_module, "PIECE_BYTES", LARGE_BYTES)  # a system holds more of one in its own buffers
     async with served("http", tmp_path) as place:
         reader, writer = await place.connect()
         writer.write(LARGE)

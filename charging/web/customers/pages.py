@@ -7,7 +7,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 
 from starlette.exceptions import HTTPException
@@ -26,6 +26,7 @@ from charging.web.customers.printing import Printing
 from charging.web.customers.shown import Shown
 from charging.web.customers.words import WORDS
 from charging.web.limits import edits
+from charging.web.untaken import Untaken
 
 CALLS_SHOWN = 50
 CALLS_RECENT = 5
@@ -58,6 +59,7 @@ class Pages:
         self._statements, self._prints = Limits(STATEMENTS_PER_MINUTE), Limits(PRINTS_PER_MINUTE)
         self._edits = edits()
         self._printing = Printing(asks.service.clock)
+        self._untaken = Untaken()
 
     async def overview(self, visit: Visit) -> Response:
         facts = {
@@ -80,6 +82,7 @@ class Pages:
         limit = self._prints if form == "pdf" else self._statements
         if wait_s := limit.take(visit.own.account, self._asks.service.clock.now().mono_us):
             raise HTTPException(429, headers={"Retry-After": str(wait_s)})
+        self._ready_for(visit.own.account)
         statement = await visit.own.statement(visit.request.path_params["month"])
         if isinstance(statement, Refused):
             archived = statement.code is Code.ARCHIVED
@@ -87,15 +90,23 @@ class Pages:
         if form == "csv":
             name = f'attachment; filename="{statement.month}.csv"'
             told = await asyncio.to_thread(statement_csv, statement)
-            return Response(told, media_type="text/csv", headers={"Content-Disposition": name})
+            return self._large(visit, told, "text/csv", {"Content-Disposition": name})
         if form == "pdf":
             pdf = await self._printing.printed(statement)
             if isinstance(pdf, Refused):
                 raise HTTPException(503, pdf.message, headers={"Retry-After": "30"})
             name = f'inline; filename="{statement.month}.pdf"'
-            return Response(pdf, media_type="application/pdf", headers={"Content-Disposition": name})
+            return self._large(visit, pdf, "application/pdf", {"Content-Disposition": name})
         page = await asyncio.to_thread(statement_page, statement)
-        return Response(page, media_type="text/html", headers={"Content-Security-Policy": STATEMENT_POLICY})
+        return self._large(visit, page, "text/html", {"Content-Security-Policy": STATEMENT_POLICY})
+
+    def _large(self, visit: Visit, told: str | bytes, media: str, headers: Mapping[str, str]) -> Response:
+        self._ready_for(visit.own.account)  # others may have been made meanwhile
+        return self._untaken.answer(visit.own.account, told, media, headers)
+
+    def _ready_for(self, account: str) -> None:
+        if (hindrance := self._untaken.hindrance(account)) is not None:
+            raise HTTPException(503, hindrance.message, headers={"Retry-After": "30"})
 
     async def settings(self, visit: Visit) -> Response:
         facts = {"numbers": await self._numbers(visit), "typed": {}, "wrong": {}}
