@@ -59,12 +59,14 @@ GIVEN_UP_SAVED = 3
 """So many minutes' worth of calls a caller may give up at once who has not called for as long."""
 VAIN_USUAL_A_MINUTE = 20
 """Calls that a caller may give up, where the operator sets no bound for callers."""
+VAIN_LEAST_A_MINUTE = 3
+"""However few the operator allows: fewer would be held back for longer than callers wait."""
 VAIN_NEAR_MINUTES, VAIN_FAR_MINUTES = 18, 72
-"""So many minutes' worth of a number's forwards may cost nothing at once before they are held back; and before they are
-dialled no more."""
-VAIN_NUMBERS = 4
-"""An account may leave so many times as many uncharged as one of its numbers."""
-VAIN_WAIT_MORE_S, VAIN_WAIT_MAX_S = 2, 20
+"""So many minutes' worth of forwards may cost nothing at once before they are held back; and before they are dialled no
+more. They are held back for twice as long from twice as many on."""
+VAIN_TARGETS = 4
+"""An account may leave so many times as many uncharged as one of its targets."""
+VAIN_WAIT_MORE_S, VAIN_WAIT_MAX_S = 2, 22
 """A forward is held back for so much longer than it takes to have one forgotten, up to the second."""
 VAIN_NOTED_PART, VAIN_NOTED_MINUTES = 5, 12
 """What is more than such a part a minute, and than so many minutes' worth at once, is told: before it is bounded."""
@@ -75,7 +77,7 @@ costs as much as it would at the carrier's."""
 
 
 class InVain:
-    """Forwards that are dialled and cost nothing, by called number; and by account, for all its numbers.
+    """Forwards that are dialled and cost nothing, by account and target; and by account, to all its targets.
 
     Asterisk acknowledges answers of which it tells nobody: one that comes as the ringing ends, one whose description of
     the audio it cannot use, one behind a BYE. The carrier bills them all the same. Nothing here can charge such an
@@ -84,38 +86,39 @@ class InVain:
     """
 
     def __init__(self, given_up_a_minute: int, clock: Clock, tell: Callable[[str], None]) -> None:
-        """A number may have half of ``given_up_a_minute`` a minute. ``tell`` is called with an account that has far
+        """A target may have half of ``given_up_a_minute`` a minute. ``tell`` is called with an account that has far
         more of them than people make, once in `VAIN_TOLD_EVERY_S` at most."""
-        a_minute = max(1, (given_up_a_minute or VAIN_USUAL_A_MINUTE) // 2)
+        a_minute = max(VAIN_LEAST_A_MINUTE, (given_up_a_minute or VAIN_USUAL_A_MINUTE) // 2)
         noted = max(1, a_minute // VAIN_NOTED_PART)
         self.held_back_s = min(VAIN_WAIT_MAX_S, -(-60 // a_minute) + VAIN_WAIT_MORE_S)
         self._clock = clock
         self._tell = tell
-        self._of_number = Limits(a_minute, saved_minutes=VAIN_FAR_MINUTES)
-        self._of_account = Limits(VAIN_NUMBERS * a_minute, saved_minutes=VAIN_FAR_MINUTES)
+        self._of_target = Limits(a_minute, saved_minutes=VAIN_FAR_MINUTES)
+        self._of_account = Limits(VAIN_TARGETS * a_minute, saved_minutes=VAIN_FAR_MINUTES)
         self._noted = Limits(noted, saved_minutes=max(1, VAIN_NOTED_MINUTES * a_minute // noted))
         self._told = LogLimit(clock, lines=1, seconds=VAIN_TOLD_EVERY_S)
         self.accounts: Container[str] = self._of_account.spread_us
         """Those that have left any uncharged."""
 
-    def wait_s(self, account: str, number: str) -> int | None:
+    def wait_s(self, account: str, target: str) -> int | None:
         """How long a forward is held back before it is dialled, in seconds; ``None``: it is not to be dialled now."""
         now_us = self._clock.now().mono_us
-        if self._of_account.wait_s(account, now_us) or self._of_number.wait_s(number, now_us):
+        asked = ((self._of_account, account), (self._of_target, f"{account} {target}"))
+        if any(one.wait_s(key, now_us) for one, key in asked):
             return None
-        _, forgotten_in_s = self._of_number.left(number, now_us)
-        return self.held_back_s if forgotten_in_s >= 60 * VAIN_NEAR_MINUTES else 0
+        forgotten_in_s = max(one.left(key, now_us)[1] for one, key in asked)
+        return min(VAIN_WAIT_MAX_S, self.held_back_s * (forgotten_in_s // (60 * VAIN_NEAR_MINUTES)))
 
-    def ended(self, account: str, number: str) -> None:
+    def ended(self, account: str, target: str) -> None:
         """Count a forward that was dialled and cost nothing."""
         now_us = self._clock.now().mono_us
-        self._of_number.take(number, now_us)
+        self._of_target.take(f"{account} {target}", now_us)
         self._of_account.take(account, now_us)
         if self._noted.take(account, now_us) and self._told.more(account) is not None:
             self._tell(account)
 
-    def forgive(self, account: str, number: str, minutes: int) -> None:
+    def forgive(self, account: str, target: str, minutes: int) -> None:
         """Forget some for a call that lasted so many whole minutes, `FORGIVEN_MAX` at most."""
         for _ in range(min(minutes, FORGIVEN_MAX)):
-            self._of_number.forgive(number)
+            self._of_target.forgive(f"{account} {target}")
             self._of_account.forgive(account)

@@ -45,6 +45,8 @@ class Voicemail(Piece):
     """As of a session, like the caller."""
     dial_status: str = ""
     """How the forward before it failed; empty where there was none."""
+    target: str = ""
+    """Where that forward went."""
 
 
 def open_transfer(voicemail: Voicemail, balances: Mapping[str, Balance], at_us: int) -> tuple[Voicemail, Transfer]:
@@ -72,6 +74,7 @@ def turn_from(session: Session, price: int, means: Means, status: str, at: Insta
         caller_uid=session.caller_uid,
         epoch=session.epoch,
         dial_status=status,
+        target=session.target,
         sequence=session.sequence + 1,
         day=session.day,
         day_cap=session.day_cap,

@@ -234,7 +234,7 @@ class Desk:
         vain = self._registry.in_vain
         wait_s: int | None = 0
         if found.account.id in vain.accounts:
-            wait_s = vain.wait_s(found.account.id, found.number.number)
+            wait_s = vain.wait_s(found.account.id, found.number.forward_to)
         decided = (
             self._draining()
             or _obstacle(found, called)

@@ -581,9 +581,9 @@ def _count_dialled(in_vain: InVain, call: Record, talked_s: int) -> None:
     where a minute of it costs something."""
     if isinstance(call, Session) and talked_s >= 60:
         if call.account in in_vain.accounts and cost_of_seconds(call.rate, call.opened.wall_us, 60):
-            in_vain.forgive(call.account, call.number, talked_s // 60)
+            in_vain.forgive(call.account, call.target, talked_s // 60)
     elif not (talked_s or isinstance(call, Fax)) and (call.dial_status or leg_of(call)):
-        in_vain.ended(call.account, call.number)
+        in_vain.ended(call.account, call.target)
 
 
 def _was_charged(closed: Record, booked: Record | None) -> bool:

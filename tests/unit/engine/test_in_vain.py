@@ -13,18 +13,19 @@ from charging.limits import (
     FORGIVEN_MAX,
     VAIN_FAR_MINUTES,
     VAIN_NEAR_MINUTES,
-    VAIN_NUMBERS,
+    VAIN_TARGETS,
     VAIN_TOLD_EVERY_S,
     VAIN_USUAL_A_MINUTE,
+    VAIN_WAIT_MAX_S,
     InVain,
 )
 from tests.fakes.clock import FakeClock
-from tests.fakes.rig import EURO, NUMBER, TARGET, Rig, make_rig, make_tariff
+from tests.fakes.rig import EURO, TARGET, Rig, make_rig, make_tariff
 
-A_MINUTE = 2
-"""Calls that a caller may give up; half of it is what an account may leave uncharged."""
+A_MINUTE = 6
+"""Calls that a caller may give up; half of it is what a target of an account may leave uncharged."""
 NEAR, FAR = VAIN_NEAR_MINUTES * A_MINUTE // 2, VAIN_FAR_MINUTES * A_MINUTE // 2
-OTHER = "+31850000002"
+OTHER, ELSEWHERE = "+31850000002", "+31612345679"
 KNOWN = "+31201111111"
 
 
@@ -36,8 +37,10 @@ async def rig() -> AsyncIterator[Rig]:
 
 
 async def in_vain(rig: Rig, times: int, status: str = "CANCEL") -> None:
-    """So many calls, each of another caller, are dialled and end so."""
-    for nth in range(times):
+    """So many calls, each of another caller, are dialled and end so: the last few are made, the others counted."""
+    for _ in range(times - 3):
+        rig.registry.in_vain.ended("anna", TARGET)
+    for nth in range(min(times, 3)):
         call = await rig.ringing(caller=f"+3120{nth:07}")
         if status != "CANCEL":
             await rig.desk.unanswered(call.session, status)
@@ -73,35 +76,54 @@ async def test_they_are_held_back_long_before(rig: Rig, times: int, held_back: b
     assert answer.wait_s == (rig.registry.in_vain.held_back_s if held_back else 0)
 
 
-@pytest.mark.parametrize("given_up_a_minute", [0, VAIN_USUAL_A_MINUTE, 8])
-@pytest.mark.parametrize(("lines", "closed"), [(1, False), (30, True)])
-def test_one_line_with_ever_new_numbers_keeps_nobody_elses_calls_from_a_number(
-    clock: FakeClock, given_up_a_minute: int, lines: int, closed: bool
-) -> None:
-    """It did within 100 seconds."""
+@pytest.mark.parametrize(("times", "held_back_s"), [(179, 0), (180, 8), (359, 8), (360, 16), (539, 16), (540, 22)])
+def test_they_are_held_back_for_longer_as_there_are_more(clock: FakeClock, times: int, held_back_s: int) -> None:
+    counted = InVain(VAIN_USUAL_A_MINUTE, clock, lambda _account: None)
+    for _ in range(times):
+        counted.ended("anna", TARGET)
+    assert counted.wait_s("anna", TARGET) == held_back_s
+
+
+def closes(clock: FakeClock, given_up_a_minute: int, lines: int, targets: int) -> bool:
+    """Whether a stranger is not dialled any more, at some time, where so many lines give up by so many targets."""
     counted = InVain(given_up_a_minute, clock, lambda _account: None)
-    refused = False
-    for _ in range(3000):
-        held_back_s = counted.wait_s("anna", NUMBER)
+    for nth in range(6_000):
+        target = f"+3161234{nth % targets:04}"
+        held_back_s = counted.wait_s("anna", target)
         for _ in range(lines):
-            counted.ended("anna", NUMBER)
-        refused = refused or counted.wait_s("anna", NUMBER) is None
+            counted.ended("anna", target)
+        if counted.wait_s("anna", target) is None or counted.wait_s("anna", ELSEWHERE) is None:
+            return True
         clock.pass_unseen(0.1 + (held_back_s or 0))
-    assert refused is closed
+    return False
 
 
-async def test_forwards_of_another_number_of_the_account_are_its_own_until_there_are_far_more(rig: Rig) -> None:
+@pytest.mark.parametrize("given_up_a_minute", [0, VAIN_USUAL_A_MINUTE, 100, 8, 5, 1])
+@pytest.mark.parametrize("targets", [1, 5, 20, 200])
+def test_one_line_with_ever_new_numbers_keeps_nobody_elses_calls_from_an_account(
+    clock: FakeClock, given_up_a_minute: int, targets: int
+) -> None:
+    """It did within 100 seconds; then by going through the numbers of the account."""
+    assert not closes(clock, given_up_a_minute, 1, targets)
+
+
+@pytest.mark.parametrize(("lines", "closed"), [(3, False), (30, True)])
+def test_a_few_lines_do_not_either_and_many_do(clock: FakeClock, lines: int, closed: bool) -> None:
+    assert closes(clock, VAIN_USUAL_A_MINUTE, lines, 1) is closed
+
+
+async def test_forwards_to_another_target_of_the_account_are_its_own_until_there_are_far_more(rig: Rig) -> None:
     """A program that dials through a company's numbers at night takes its duty number off the air else."""
-    await rig.store.directory.put_number(Number(OTHER, "anna", forward_to=TARGET), None)
+    await rig.store.directory.put_number(Number(OTHER, "anna", forward_to=ELSEWHERE), None)
     await in_vain(rig, FAR)
     assert (await rig.ring()).reason == "too_many_unanswered"
-    assert ((await rig.ring(OTHER)).reason, (await rig.ring(OTHER)).wait_s) == ("credit", 0)
+    assert (await rig.ring(OTHER)).reason == "credit"
     vain = rig.registry.in_vain
-    for nth in range((VAIN_NUMBERS - 1) * FAR - 1):
+    for nth in range((VAIN_TARGETS - 1) * FAR - 1):
         vain.ended("anna", f"+3185{nth:07}")
-    assert vain.wait_s("anna", OTHER) == 0
+    assert vain.wait_s("anna", ELSEWHERE) == VAIN_WAIT_MAX_S
     vain.ended("anna", "+31859999999")
-    assert vain.wait_s("anna", OTHER) is None
+    assert vain.wait_s("anna", ELSEWHERE) is None
 
 
 @pytest.mark.parametrize("status", ["NOANSWER", "BUSY", "CONGESTION", "CHANUNAVAIL"])
@@ -128,7 +150,7 @@ async def test_a_forward_that_comes_back_is_not_answered_by_voicemail_then_eithe
     assert (answer.decision, answer.reason) == ("reject", "came_back")
 
 
-@pytest.mark.parametrize(("later_s", "reason"), [(40, "too_many_unanswered"), (60, "credit")])
+@pytest.mark.parametrize(("later_s", "reason"), [(15, "too_many_unanswered"), (20, "credit")])
 async def test_one_more_is_dialled_as_time_goes_on(rig: Rig, later_s: int, reason: str) -> None:
     await in_vain(rig, FAR)
     await rig.clock.advance(later_s)
@@ -139,9 +161,9 @@ async def test_one_more_is_dialled_as_time_goes_on(rig: Rig, later_s: int, reaso
 async def test_each_minute_of_talk_forgives_one(rig: Rig, seconds: int, forgiven: int) -> None:
     """A second would be cheaper for whoever has the others billed than what it forgives."""
     await in_vain(rig, FAR - 1)
-    counted = rig.registry.in_vain._of_number.spread_us[NUMBER]
+    counted = rig.registry.in_vain._of_target.spread_us[f"anna {TARGET}"]
     await talks(rig, KNOWN, seconds)
-    assert counted - rig.registry.in_vain._of_number.spread_us[NUMBER] == forgiven * 60_000_000
+    assert counted - rig.registry.in_vain._of_target.spread_us[f"anna {TARGET}"] == forgiven * 20_000_000
 
 
 async def test_a_message_that_is_paid_reaches_nobody() -> None:
@@ -160,9 +182,9 @@ async def test_talk_that_costs_nothing_forgives_nothing() -> None:
         await rig.subscriber(credit=10 * EURO)
         await in_vain(rig, FAR)
         await rig.clock.advance(60)
-        counted = rig.registry.in_vain._of_number.spread_us[NUMBER]
+        counted = rig.registry.in_vain._of_target.spread_us[f"anna {TARGET}"]
         await talks(rig, KNOWN, 601)
-        assert rig.registry.in_vain._of_number.spread_us[NUMBER] == counted
+        assert rig.registry.in_vain._of_target.spread_us[f"anna {TARGET}"] == counted
 
 
 async def test_a_call_that_was_never_dialled_does_not_count(rig: Rig) -> None:
@@ -175,7 +197,7 @@ async def test_a_call_that_was_never_dialled_does_not_count(rig: Rig) -> None:
     assert "anna" not in rig.registry.in_vain.accounts
 
 
-@pytest.mark.parametrize(("a_minute", "noted"), [(VAIN_USUAL_A_MINUTE, 120), (0, 120), (4, 24), (2, 12)])
+@pytest.mark.parametrize(("a_minute", "noted"), [(VAIN_USUAL_A_MINUTE, 120), (0, 120), (4, 36), (1, 36)])
 def test_far_more_than_people_make_are_told_once_an_hour_by_account(
     clock: FakeClock, a_minute: int, noted: int
 ) -> None:
@@ -183,15 +205,15 @@ def test_far_more_than_people_make_are_told_once_an_hour_by_account(
     heard: list[str] = []
     counted = InVain(a_minute, clock, heard.append)
     for _ in range(noted):
-        counted.ended("anna", NUMBER)
+        counted.ended("anna", TARGET)
     assert heard == []
     for _ in range(2):
-        counted.ended("anna", NUMBER)
+        counted.ended("anna", TARGET)
     assert heard == ["anna"]
-    assert counted.wait_s("anna", NUMBER) == 0
+    assert counted.wait_s("anna", TARGET) == 0
     clock.pass_unseen(VAIN_TOLD_EVERY_S)
     for _ in range(noted + 1):
-        counted.ended("anna", NUMBER)
+        counted.ended("anna", TARGET)
     assert heard == ["anna", "anna"]
 
 

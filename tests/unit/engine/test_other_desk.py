@@ -12,7 +12,7 @@ from charging.call.model import Policy, State
 from charging.engine.recovery import AUDIT_S, FOUND_PAUSE_S
 from charging.limits import Limits
 from tests.fakes.daemons import Daemon
-from tests.fakes.rig import EURO, NUMBER, TARGET
+from tests.fakes.rig import EURO, TARGET
 from tests.fakes.switch import FakeCall
 
 CALLER = "+31107654321"
@@ -239,9 +239,9 @@ async def test_who_talks_by_a_call_of_that_desk_has_some_forgotten_there(
     vain = two.rig.registry.in_vain
     for nth in range(2):
         await two.rig.hang_up(await two.rig.ringing(caller=f"+3120111111{nth}"))
-    counted = vain._of_number.spread_us[NUMBER]
+    counted = vain._of_target.spread_us[f"anna {TARGET}"]
     call = await two.rig.ringing(caller=CALLER)
     two.rig.switch.answer(call.session)
     await two.rig.clock.advance(61)
     await two.rig.hang_up(call)
-    assert vain._of_number.spread_us[NUMBER] < counted
+    assert vain._of_target.spread_us[f"anna {TARGET}"] < counted
