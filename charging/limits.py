@@ -72,8 +72,7 @@ VAIN_NOTED_PART, VAIN_NOTED_MINUTES = 5, 12
 """What is more than such a part a minute, and than so many minutes' worth at once, is told: before it is bounded."""
 VAIN_TOLD_EVERY_S = 3600
 FORGIVEN_MAX = 3
-"""Each minute that a call lasts has one forward forgotten, up to this: where people talk, others are missed; and each
-costs as much as it would at the carrier's."""
+"""Each minute that a call lasts has one forward forgotten, up to this: where people talk, others are missed."""
 
 
 class InVain:

@@ -577,13 +577,15 @@ def _count_aside(registry: Registry, session: Session, source: str, talked_s: in
 
 
 def _count_dialled(in_vain: InVain, call: Record, talked_s: int) -> None:
-    """Count a forward that was dialled, also one whose caller came to voicemail: nobody was reached. Talk forgives
-    where a minute of it costs something."""
-    if isinstance(call, Session) and talked_s >= 60:
-        if call.account in in_vain.accounts and cost_of_seconds(call.rate, call.opened.wall_us, 60):
-            in_vain.forgive(call.account, call.target, talked_s // 60)
-    elif not (talked_s or isinstance(call, Fax)) and (call.dial_status or leg_of(call)):
+    """Count a forward that was dialled, also one whose caller came to voicemail: nobody was reached. Where a minute
+    costs nothing, no forward leaves anything uncharged, and no talk forgives any."""
+    is_dialled = not isinstance(call, Fax) and bool(call.dial_status or leg_of(call))
+    if not is_dialled or (isinstance(call, Session) and not cost_of_seconds(call.rate, call.opened.wall_us, 60)):
+        return
+    if not talked_s:
         in_vain.ended(call.account, call.target)
+    elif talked_s >= 60 and call.account in in_vain.accounts:
+        in_vain.forgive(call.account, call.target, talked_s // 60)
 
 
 def _was_charged(closed: Record, booked: Record | None) -> bool:

@@ -177,11 +177,13 @@ async def test_a_message_that_is_paid_reaches_nobody() -> None:
         assert "anna" in rig.registry.in_vain.accounts
 
 
-async def test_talk_that_costs_nothing_forgives_nothing() -> None:
+async def test_a_target_that_costs_nothing_is_neither_counted_nor_forgiven() -> None:
+    """Nothing is lost by an answer that nobody pays; and such talk gave the answers of dear targets away."""
     async with make_rig(Policy(given_up_a_minute=A_MINUTE), make_tariff(price=0)) as rig:
         await rig.subscriber(credit=10 * EURO)
-        await in_vain(rig, FAR)
-        await rig.clock.advance(60)
+        await in_vain(rig, 3)
+        assert "anna" not in rig.registry.in_vain.accounts
+        rig.registry.in_vain.ended("anna", TARGET)
         counted = rig.registry.in_vain._of_target.spread_us[f"anna {TARGET}"]
         await talks(rig, KNOWN, 601)
         assert rig.registry.in_vain._of_target.spread_us[f"anna {TARGET}"] == counted
