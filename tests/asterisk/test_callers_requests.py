@@ -16,8 +16,10 @@ from charging.lab import CallState, Lab, mobile
 from charging.pricing.money import parse_euro
 from tests.asterisk.engine import NUMBER, Engine, engine, number_of
 from tests.asterisk.operator_setup import trunk_allows
+from tests.asterisk.parties import forward
 from tests.asterisk.raw_call import CALLER, RawCall, raw_call, sdp
 from tests.asterisk.sip_phone import phone
+from tests.asterisk.stub_agi import serving
 from tests.asterisk.test_strangers_and_money import BREAK, names
 from tests.asterisk.waiting import eventually
 
@@ -223,6 +225,20 @@ async def test_r13_a_caller_who_changes_who_he_is_while_it_rings_leaves_no_messa
         assert ("INVITE", 200) not in call.answers
         call.ask("CANCEL", number=1)
         assert (await live.cdr())["caller"] == CALLER.removeprefix("<sip:").partition("@")[0]
+
+
+async def test_a_caller_who_changes_who_he_is_while_he_is_held_back_is_forwarded_as_who_he_was(lab: Lab) -> None:
+    """Where the trunk lets him (trust_connected_line), he has many seconds for it before anyone is dialled."""
+    stub = forward(mobile.never_answers(), CHARGING_WAIT_S="4")
+    async with trunk_allows(lab, "trust_connected_line"), serving(stub, lab.agi_port), raw_call(lab, NUMBER) as call:
+        await call.is_answered("INVITE", 180)
+        call.ask("UPDATE", f"P-Asserted-Identity: {names('X: y')}")
+        await call.is_answered("UPDATE", 200)
+
+        async def dialled() -> list[str]:
+            return [one["ConnectedLineNum"] for one in await lab.switch.channels() if one["Application"] == "AppDial"]
+
+        assert await eventually(dialled, "the forwarded leg") == [CALLER.removeprefix("<sip:").partition("@")[0]]
 
 
 @pytest.mark.parametrize("diverted", ["1" * 20_000, "1" * 5_000 + BREAK + "X%3ay"], ids=["long", "a break far behind"])
