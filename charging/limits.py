@@ -64,10 +64,11 @@ VAIN_LEAST_A_MINUTE = 3
 VAIN_NEAR_MINUTES, VAIN_FAR_MINUTES = 18, 72
 """So many minutes' worth of forwards may cost nothing at once before they are held back; and before they are dialled no
 more. They are held back for twice as long from twice as many on."""
-VAIN_TARGETS = 4
+VAIN_TARGETS = 2
 """An account may leave so many times as many uncharged as one of its targets."""
 VAIN_WAIT_MORE_S, VAIN_WAIT_MAX_S = 2, 22
-"""A forward is held back for so much longer than it takes to have one forgotten, up to the second."""
+"""A forward is held back for so much longer than it takes to have one forgotten. No forward is held back for longer
+than the second."""
 VAIN_NOTED_PART, VAIN_NOTED_MINUTES = 5, 12
 """What is more than such a part a minute, and than so many minutes' worth at once, is told: before it is bounded."""
 VAIN_TOLD_EVERY_S = 3600
@@ -89,7 +90,7 @@ class InVain:
         more of them than people make, once in `VAIN_TOLD_EVERY_S` at most."""
         a_minute = max(VAIN_LEAST_A_MINUTE, (given_up_a_minute or VAIN_USUAL_A_MINUTE) // 2)
         noted = max(1, a_minute // VAIN_NOTED_PART)
-        self.held_back_s = min(VAIN_WAIT_MAX_S, -(-60 // a_minute) + VAIN_WAIT_MORE_S)
+        self.held_back_s = -(-60 // a_minute) + VAIN_WAIT_MORE_S
         self._clock = clock
         self._tell = tell
         self._of_target = Limits(a_minute, saved_minutes=VAIN_FAR_MINUTES)

@@ -577,10 +577,11 @@ def _count_aside(registry: Registry, session: Session, source: str, talked_s: in
 
 
 def _count_dialled(in_vain: InVain, call: Record, talked_s: int) -> None:
-    """Count a forward that was dialled, also one whose caller came to voicemail: nobody was reached. Where a minute
-    costs nothing, no forward leaves anything uncharged, and no talk forgives any."""
-    is_dialled = not isinstance(call, Fax) and bool(call.dial_status or leg_of(call))
-    if not is_dialled or (isinstance(call, Session) and not cost_of_seconds(call.rate, call.opened.wall_us, 60)):
+    """Count a forward that was dialled, also one whose caller came to voicemail: nobody was reached. Where no second
+    costs anything, no forward leaves anything uncharged, and no talk forgives any."""
+    if isinstance(call, Fax) or not (call.dial_status or leg_of(call)):
+        return
+    if isinstance(call, Session) and not cost_of_seconds(call.rate, call.opened.wall_us, call.rate.max_call_s):
         return
     if not talked_s:
         in_vain.ended(call.account, call.target)
