@@ -63,7 +63,7 @@ def customers_app(
     routes: list[Any] = [
         Route("/", gate.guarded(pages.overview)),
         Route("/calls", gate.guarded(pages.calls)),
-        Route("/statements/{month}", gate.guarded(pages.statement)),
+        Route("/statements/{month}", gate.guarded(pages.statement, takes_long=True)),
         Route("/settings", gate.guarded(pages.settings)),
         Route("/numbers/{number}", gate.guarded(pages.forward), methods=["POST"]),
         Route("/live", gate.guarded(pages.live(gate), by_itself=True)),

@@ -33,7 +33,6 @@ DRAFT_S = 900
 CHECKS_PER_MINUTE = 6
 """Of one account: each may keep the program busy that reads documents."""
 FAXES_SHOWN = 10
-FAX_DAYS = 31
 NUMBERS_SHOWN = 100
 
 
@@ -156,10 +155,9 @@ class Faxing:
         return self._shown.page(visit, "fax_sent.html", {"fax": fax, "waits": fax["ended"] is None})
 
     async def _form(self, visit: Visit, typed: Mapping[str, str], wrong: str, *, status: int = 200) -> Response:
-        now = self._shown.moment_us(self._clock.now().wall_us)
         facts = {
             "numbers": (await visit.own.get("numbers", limit=NUMBERS_SHOWN))["items"],
-            "faxes": await visit.own.calls(now, FAX_DAYS, FAXES_SHOWN, "fax"),
+            "faxes": await visit.own.faxes(FAXES_SHOWN),
             "size": size(self._bytes),
             "typed": typed,
             "wrong": wrong,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,6 +16,7 @@ from charging.ledger.accounts import Language
 from charging.limits import Limits
 from charging.log_limit import LogLimit
 from charging.service.page_tokens import Use
+from charging.service.turns import QueueBounds, Turns
 from charging.sources import neighbourhood
 from charging.web.asks import AskFailed, Asks, path
 from charging.web.browser import Form, FormSeal, cookie, read_form, read_upload, same, set_cookie
@@ -37,6 +39,8 @@ UPLOADS_MAX = 8
 """Documents that are being taken in, of all customers."""
 UPLOADS_MAX_EACH = 2
 """Of them, of one account."""
+PAGES = QueueBounds(at_once=1_000, waiting=1_000, of_account=16, what="pages", advice="ask one after the other")
+"""One of an account is made at a time, for it may have SESSIONS_MAX_EACH logins; however long, it keeps no others."""
 BAD_LINKS_PER_MINUTE = 30
 """Of one address."""
 
@@ -92,13 +96,18 @@ class CustomerGate:
         )
         self.seal = FormSeal(BEFORE_ENTRY)
         self._requests = Limits(REQUESTS_PER_MINUTE, SESSIONS_MAX)
+        self._turns = Turns(self._clock, PAGES)
         self._links = Guesses(self._clock, BAD_LINKS_PER_MINUTE)
         self._log_limit = LogLimit(self._clock)
         self._uploads = Places(self._clock, UPLOADS_MAX, UPLOADS_MAX_EACH)
 
-    def guarded(self, page: Page, *, by_itself: bool = False, document_bytes: int = 0) -> Endpoint:
+    def guarded(
+        self, page: Page, *, by_itself: bool = False, takes_long: bool = False, document_bytes: int = 0
+    ) -> Endpoint:
         """A page for customers; ``by_itself``: their browsers ask for it without a click. Its form may have a document
-        of up to ``document_bytes``."""
+        of up to ``document_bytes``. What ``takes_long`` (it has limits of its own) or changes something keeps no other
+        page of the account waiting."""
+        in_turn = not by_itself and not takes_long
 
         async def endpoint(request: Request) -> Response:
             session = self.sessions.find(cookie(request, COOKIE), by_click=not by_itself)
@@ -114,12 +123,23 @@ class CustomerGate:
             if request.method == "POST" and not same(form.get("csrf", ""), session.csrf):
                 raise HTTPException(403)
             own = Own(self._asks, self._watch, session.holder.account)
-            response = await page(Visit(request, session, own, form, document))
+            async with self._turn(own.account) if in_turn and request.method == "GET" else nullcontext():
+                response = await page(Visit(request, session, own, form, document))
             if not by_itself and (id := self.sessions.rotate(session)) is not None:
                 self.keep(response, id)
             return response
 
         return endpoint
+
+    @asynccontextmanager
+    async def _turn(self, account: str) -> AsyncIterator[None]:
+        """The account's, to have a page made. Raises HTTPException (503)."""
+        if self._turns.hindrance(account) is not None:
+            raise HTTPException(503, headers={"Retry-After": "1"})
+        async with self._turns.turn(account) as is_turn:
+            if not is_turn:
+                raise HTTPException(503, headers={"Retry-After": "1"})
+            yield
 
     async def _uploaded(self, request: Request, account: str, most: int) -> tuple[Form, Upload | None]:
         """Only so many documents are in memory at a time."""

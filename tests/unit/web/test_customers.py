@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from charging.clock import iso
+from charging.fax.listed import CDRS_MAX
 from charging.ledger.accounts import Language
 from charging.ledger.model import CdrRow, Closed, Kind, Opened, Outcome, Transfer
 from charging.service.gifts import Given, PackGiven, PackWish
@@ -27,13 +28,14 @@ from charging.web.browser import HEADERS
 from charging.web.customers import gate
 from charging.web.customers.app import PRIVATE, customers_app
 from charging.web.customers.gate import BAD_LINKS_PER_MINUTE, COOKIE, REQUESTS_PER_MINUTE
-from charging.web.customers.own import CDRS_PAGE, PAGES_MAX, Own, Watch
+from charging.web.customers.own import Own, Watch
 from charging.web.customers.pages import PRINTS_PER_MINUTE, STATEMENT_POLICY, STATEMENTS_PER_MINUTE
 from charging.web.customers.printing import Printing
 from charging.web.customers.shown import cut_to_cents, euro, preferred
 from charging.web.customers.words import WORDS
 from charging.web.limits import EDITS_PER_MINUTE, EDITS_SAVED_MINUTES
 from charging.web.settings import CustomerPage
+from tests.fakes.ami import eventually
 from tests.fakes.rig import EURO
 from tests.unit.call.test_table import running
 from tests.unit.service.conftest import NUMBER, Shop, refused, shop
@@ -418,8 +420,29 @@ async def test_faxes_are_looked_for_among_so_many_calls(place: Place, monkeypatc
 
     monkeypatch.setattr(store, "cdrs", counted)
     own = Own(place.asks, Watch(place.asks), "anna")
-    assert await own.calls(datetime.fromtimestamp(now_us / 1_000_000, UTC), 31, 10, "fax") == []
-    assert sum(read) <= (CDRS_PAGE + 1) * PAGES_MAX
+    assert await own.faxes(10) == []
+    assert sum(read) <= CDRS_MAX
+
+
+async def test_pages_of_an_account_are_made_one_after_the_other_and_anothers_beside_them(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred logins of one customer, each within its pace, kept every other customer's page waiting for seconds."""
+    begun, go, balance = list[str](), asyncio.Event(), Own.balance
+
+    async def held(own: Own) -> Any:
+        begun.append(own.account)
+        await go.wait()
+        return await balance(own)
+
+    monkeypatch.setattr(Own, "balance", held)
+    visitors = [await place.visitor() for _ in range(3)] + [await place.visitor("ben")]
+    asked = [asyncio.create_task(one.get("/")) for one in visitors]
+    await eventually(lambda: "ben" in begun, "his is made")
+    assert sorted(begun) == ["anna", "ben"]
+    go.set()
+    await asyncio.gather(*asked)
+    assert sorted(begun) == ["anna"] * 3 + ["ben"]
 
 
 async def test_requests_of_one_login_are_limited(place: Place) -> None:
