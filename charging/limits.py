@@ -14,6 +14,8 @@ from charging.log_limit import LogLimit
 
 MINUTE_US = 60 * MICROSECONDS
 KEYS_MAX = 10_000
+BEYOND_MINUTES = 6
+"""Where times are counted that were not asked for, a flood closes no key for longer."""
 
 
 class Limits:
@@ -43,11 +45,16 @@ class Limits:
     def take(self, key: str, now_us: int) -> int:
         """Seconds to wait, as `wait_s`. If the key may ask now (0), this time is counted."""
         if (wait_s := self.wait_s(key, now_us)) == 0:
-            self.spread_us[key] = max(self.spread_us.get(key, now_us), now_us) + self._interval_us
-            self.spread_us.move_to_end(key)
-            if len(self.spread_us) > self._keys_max:
-                self.spread_us.popitem(last=False)
+            self.count(key, now_us)
         return wait_s
+
+    def count(self, key: str, now_us: int) -> None:
+        """Count one time more, whether the key may ask or not: up to `BEYOND_MINUTES` minutes' worth too many."""
+        spread_us = max(self.spread_us.get(key, now_us), now_us) + self._interval_us
+        self.spread_us[key] = min(spread_us, now_us + self._saved_us + BEYOND_MINUTES * MINUTE_US)
+        self.spread_us.move_to_end(key)
+        if len(self.spread_us) > self._keys_max:
+            self.spread_us.popitem(last=False)
 
     def forgive(self, key: str) -> None:
         """Take back what the key has asked last."""
@@ -110,10 +117,11 @@ class InVain:
         return min(VAIN_WAIT_MAX_S, self.held_back_s * (forgotten_in_s // (60 * VAIN_NEAR_MINUTES)))
 
     def ended(self, account: str, target: str) -> None:
-        """Count a forward that was dialled and cost nothing."""
+        """Count a forward that was dialled and cost nothing. Many may have been let through while there was room for
+        one, for each is counted as it ends."""
         now_us = self._clock.now().mono_us
-        self._of_target.take(f"{account} {target}", now_us)
-        self._of_account.take(account, now_us)
+        self._of_target.count(f"{account} {target}", now_us)
+        self._of_account.count(account, now_us)
         if self._noted.take(account, now_us) and self._told.more(account) is not None:
             self._tell(account)
 

@@ -10,6 +10,7 @@ from charging.call.model import Policy
 from charging.engine import told
 from charging.ledger.accounts import Account, Number
 from charging.limits import (
+    BEYOND_MINUTES,
     FORGIVEN_MAX,
     VAIN_FAR_MINUTES,
     VAIN_NEAR_MINUTES,
@@ -110,6 +111,30 @@ def test_one_line_with_ever_new_numbers_keeps_nobody_elses_calls_from_an_account
 @pytest.mark.parametrize(("lines", "closed"), [(3, False), (30, True)])
 def test_a_few_lines_do_not_either_and_many_do(clock: FakeClock, lines: int, closed: bool) -> None:
     assert closes(clock, VAIN_USUAL_A_MINUTE, lines, 1) is closed
+
+
+def test_those_that_were_let_through_while_there_was_room_for_one_all_count(clock: FakeClock) -> None:
+    """Each is counted as it ends. Twelve lines left three times as many uncharged as the bound says."""
+    counted = InVain(VAIN_USUAL_A_MINUTE, clock, lambda _account: None)
+    for _ in range(719):
+        counted.ended("anna", TARGET)
+    assert counted.wait_s("anna", TARGET) is not None
+    for _ in range(12):
+        counted.ended("anna", TARGET)
+    clock.pass_unseen(11 * 6 + 5.9)
+    assert counted.wait_s("anna", TARGET) is None
+    clock.pass_unseen(0.1)
+    assert counted.wait_s("anna", TARGET) is not None
+
+
+def test_a_flood_closes_a_target_for_minutes(clock: FakeClock) -> None:
+    counted = InVain(VAIN_USUAL_A_MINUTE, clock, lambda _account: None)
+    for _ in range(2 * 720):
+        counted.ended("anna", TARGET)
+    clock.pass_unseen(60 * BEYOND_MINUTES + 5.9)
+    assert counted.wait_s("anna", TARGET) is None
+    clock.pass_unseen(0.1)
+    assert counted.wait_s("anna", TARGET) is not None
 
 
 async def test_forwards_to_another_target_of_the_account_are_its_own_until_there_are_far_more(rig: Rig) -> None:
