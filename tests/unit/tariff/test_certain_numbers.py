@@ -239,6 +239,10 @@ def test_every_country_code_that_the_shipped_tariff_prices_and_lands_share_is_lo
         ("+390549886377", "+390547612345"),  # San Marino, and Cesena beside it
         ("+390669812345", "+390669712345"),  # the Vatican, and Rome
         ("+31676123456", "+31681234567"),  # dial-in services of the Netherlands, and a mobile
+        ("+31871234567", "+31851234567"),
+        ("+18675550100", "+16045550100"),  # Yukon, and Vancouver
+        ("+18085550100", "+12125550123"),
+        ("+19075550100", "+12125550123"),
         ("+445612345678", "+441632960123"),  # British numbers of the internet and of companies
         ("+445512345678", "+442079460958"),
     ],
