@@ -80,6 +80,7 @@ _ORIGINAL_TO = re.compile(rb"(?:From [^\n]*\n)?(?:Return-Path:[^\n]*\n)?X-Origin
 _HEAD_END = re.compile(rb"\n\r?\n")
 _WHITE_SPACE = b" \t\r\n"
 _SPACES, _BLANK = re.compile(rb"[ \t]+"), re.compile(rb"^[ \t]++(?=\r?$)", re.MULTILINE)
+_SOFT_BREAK = re.compile(rb"=[ \t]++(?=\r?$)", re.MULTILINE)
 _ENDS_A_PART = re.compile(rb"^--[^\r\n \t]*+(?: (?![ \t])[^\r\n \t]*+)*+[ \t][^\r\n]*+", re.MULTILINE)
 """If it has other white space than single spaces."""
 _LINE_END = re.compile(r"[\r\n]")
@@ -227,10 +228,12 @@ def with_document(letter: Letter, data: bytes) -> Letter | None:
 def _evened(data: bytes) -> bytes:
     """What tells which document a mail has: its bytes without white space in its body that a signature may leave open
     (RFC 6376, 3.4.4) and that would decide which parts it has: on lines that have nothing else, with which a part's
-    headers end, and more than one space between the words of a line that may end a part. The document itself may have
-    such lines (``7bit``, ``8bit``, ``binary``), and is not altered."""
+    headers end, more than one space between the words of a line that may end a part, and what stands behind a soft line
+    break (``=``), which would be none by that. The document itself may have such lines (``7bit``, ``8bit``,
+    ``binary``), and is not altered."""
     length = _head_length(data)
-    body = _ENDS_A_PART.sub(_with_single_spaces, _BLANK.sub(b"", data[length:]))
+    body = _SOFT_BREAK.sub(b"=", _BLANK.sub(b"", data[length:]))
+    body = _ENDS_A_PART.sub(_with_single_spaces, body)
     return data[:length] + body
 
 
@@ -341,9 +344,12 @@ def _parsed_by(headers_only: bool, data: bytes) -> EmailMessage:
 
 def _tried(read: Callable[[], T], otherwise: T) -> T:
     """What the mail library reads, or ``otherwise``. Over malformed mail it raises IndexError, AttributeError,
-    RecursionError and others that no documentation tells; what they end would come back to the sender as a bounce."""
+    RecursionError and others that no documentation tells; what they end would come back to the sender as a bounce.
+    Raises MemoryError: half of a mail says nothing of the rest."""
     try:
         return read()
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001
         return otherwise
 

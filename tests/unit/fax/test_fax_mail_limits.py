@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import tracemalloc
+from email.message import Message
+from email.parser import BytesParser
 
 import pytest
 
-from charging.fax.mail import HEAD_LINES_MAX, HOLDERS_MAX, LINES_MAX, LOOKED_AT_MAX, MAIL_BYTES_MAX, PARTS_MAX, Wrong
+from charging.fax.mail import (
+    HEAD_LINES_MAX,
+    HOLDERS_MAX,
+    LINES_MAX,
+    LOOKED_AT_MAX,
+    MAIL_BYTES_MAX,
+    PARTS_MAX,
+    Wrong,
+    read_head,
+    with_document,
+)
 from tests.fakes.effort import lines_run
 from tests.fakes.letters import read_letter
 
@@ -89,3 +101,32 @@ def test_time_does_not_grow_with_the_depth_of_parts() -> None:
     holders = b"".join(HOLDER % (one, one) for one in range(400))
     flat = lines_run(lambda: read_letter(FROM + HOLDER % (0, 0) + lines))
     assert lines_run(lambda: read_letter(FROM + holders + lines)) < 5 * flat
+
+
+@pytest.mark.parametrize("reading", [1, 2])
+def test_where_memory_ends_the_mail_is_read_by_nobody(monkeypatch: pytest.MonkeyPatch, reading: int) -> None:
+    """The customer was told that it has no document, or one that was altered was faxed."""
+    mail = FROM + HOLDER % (0, 0) + PART + b" \n--0--\n"
+    letter = read_head(mail)
+    assert letter is not None
+    parsed, readings = BytesParser.parsebytes, 0
+
+    def ends(parser: BytesParser, data: bytes, headersonly: bool = False) -> Message:
+        nonlocal readings
+        readings += 1
+        if readings == reading:
+            raise MemoryError
+        return parsed(parser, data, headersonly)
+
+    monkeypatch.setattr(BytesParser, "parsebytes", ends)
+    with pytest.raises(MemoryError):
+        with_document(letter, mail)
+
+
+def test_white_space_behind_a_soft_line_break_alters_no_document() -> None:
+    head = FROM + b"Content-Type: application/pdf\nContent-Transfer-Encoding: quoted-printable\n\n"
+    signed = head + b"%PDF-1.4 one line=\n goes on=3D\n"
+    before = read_letter(signed)
+    assert before is not None
+    assert before.document == b"%PDF-1.4 one line goes on=\n"
+    assert read_letter(signed.replace(b"line=\n", b"line= \t\n")) == before
