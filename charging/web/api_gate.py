@@ -47,6 +47,9 @@ UPLOADS_MAX_EACH = 2
 UPLOADS_RESERVED = 2
 """Of them, for the tokens that are not: the operator's website sends for everyone."""
 
+STATEMENT = "/accounts/{account}/statements/{month}"
+"""It has turns of its own, two of all accounts (`charging.service.statements.BOUNDS`). Waiting for these in a turn of
+ANSWERS, sixteen accounts would keep all others from an answer."""
 ANSWERS = QueueBounds(at_once=16, waiting=1_000, of_account=16, what="answers", advice="ask one after the other")
 """Of tokens that are bound to an account: one at a time for each, in turn. A page of a thousand rows takes a tenth of a
 second of the process that serves all; who asks for two hundred at once waits for himself."""
@@ -184,7 +187,7 @@ class Gate:
         if why := beyond(token, operation.template, body.waiting):
             raise _forbidden(why, "ask the operator")
         async with AsyncExitStack() as turn:
-            if token.account and operation.body_bytes is None:
+            if token.account and operation.body_bytes is None and operation.template != STATEMENT:
                 await self._wait(token.account, turn)
             if operation.template == NUMBER:  # it may have become another customer's meanwhile
                 await self._check_account(operation, token, names, scope)

@@ -377,6 +377,29 @@ async def test_an_accounts_tokens_are_answered_one_at_a_time_and_hold_up_no_othe
     await door(annas[1], "GET", path.format("anna"))
 
 
+async def test_accounts_that_wait_for_their_statements_keep_no_other_from_an_answer(
+    door: Door, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only two statements are made at a time, and who waited for his had a turn of all answers meanwhile."""
+    begun, go, read = list[str](), asyncio.Event(), shop.service.statements.of
+
+    async def slow(account: str, month: str) -> Any:
+        begun.append(account)
+        await go.wait()
+        return await read(account, month)
+
+    monkeypatch.setattr(shop.service.statements, "of", slow)
+    asked = []
+    for number in range(ANSWERS.at_once + 1):
+        await shop.service.accounts.add(f"a{number}", "light")
+        token, path = await bound(door, Scope.READ, account=f"a{number}"), f"/accounts/a{number}/statements/2026-11"
+        asked.append(asyncio.create_task(door(token, "GET", path)))
+    await eventually(lambda: len(begun) == len(asked), "all wait for theirs")
+    await door(await bound(door, Scope.READ, account="anna"), "GET", "/accounts/anna/balance")
+    go.set()
+    await asyncio.gather(*asked)
+
+
 async def test_a_stream_of_an_accounts_events_keeps_none_of_its_answers_waiting(door: Door) -> None:
     annas = await bound(door, Scope.READ, account="anna")
     stream = Stream(door, {"authorization": f"Bearer {annas}"})
