@@ -123,7 +123,7 @@ class CustomerGate:
             if request.method == "POST" and not same(form.get("csrf", ""), session.csrf):
                 raise HTTPException(403)
             own = Own(self._asks, self._watch, session.holder.account)
-            async with self._turn(own.account) if in_turn and request.method == "GET" else nullcontext():
+            async with self._turn(own.account) if in_turn and request.method != "POST" else nullcontext():
                 response = await page(Visit(request, session, own, form, document))
             if not by_itself and (id := self.sessions.rotate(session)) is not None:
                 self.keep(response, id)

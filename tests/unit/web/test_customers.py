@@ -424,8 +424,9 @@ async def test_faxes_are_looked_for_among_so_many_calls(place: Place, monkeypatc
     assert sum(read) <= CDRS_MAX
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_pages_of_an_account_are_made_one_after_the_other_and_anothers_beside_them(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """A hundred logins of one customer, each within its pace, kept every other customer's page waiting for seconds."""
     begun, go, balance = list[str](), asyncio.Event(), Own.balance
@@ -437,11 +438,11 @@ async def test_pages_of_an_account_are_made_one_after_the_other_and_anothers_bes
 
     monkeypatch.setattr(Own, "balance", held)
     visitors = [await place.visitor() for _ in range(3)] + [await place.visitor("ben")]
-    asked = [asyncio.create_task(one.get("/")) for one in visitors]
+    asked = [asyncio.create_task(one.http.request(method, "/")) for one in visitors]
     await eventually(lambda: "ben" in begun, "his is made")
     assert sorted(begun) == ["anna", "ben"]
     go.set()
-    await asyncio.gather(*asked)
+    assert [(await one).status_code for one in asked] == [200] * 4
     assert sorted(begun) == ["anna"] * 3 + ["ben"]
 
 
