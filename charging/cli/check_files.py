@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -36,6 +37,7 @@ from charging.fax.dns_lookup import Dns, Unanswered
 from charging.files import free_bytes
 from charging.notify.settings import Mail
 from charging.settings import TEST_KEYS, Config, Fax, Settings, completed
+from charging.tariff.file import files_of
 from charging.web.settings import OPENID_BACK
 from charging.yaml_model import sorted_problems, validate
 from charging.yaml_text import read_document
@@ -76,6 +78,7 @@ def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Che
     yield from (problem("config", str(one)) for one in sorted_problems(problems))
     if not problems:
         yield ok("config", str(file))
+    yield from _writable(file, settings)
     yield from _tariff(settings)
     yield from _prompts(settings.switch.prompts_dir_on_switch)
     yield from _templates(settings.mail)
@@ -97,6 +100,19 @@ def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Che
         yield from _live(config, settings)
     if config is not None and call is not None:
         yield from rehearsed(config, call)
+
+
+def _writable(file: Path, settings: Settings) -> Iterator[CheckResult]:
+    """What any user of the machine could change, or put another in its place: whom the daemon believes, what calls
+    cost, and what runs as the daemon (templates are programs)."""
+    templates = None if settings.mail is None else settings.mail.templates
+    files = [file, *files_of(settings.tariff), *(() if templates is None else (templates,))]
+    looked_at = dict.fromkeys(part for one in files for part in (one.resolve(), one.parent, one.resolve().parent))
+    for path in filter(Path.exists, looked_at):
+        mode = path.stat().st_mode
+        is_kept = path.is_dir() and mode & stat.S_ISVTX  # there nobody puts a file in the place of another's
+        if mode & stat.S_IWOTH and not is_kept:
+            yield warning("config", f"{path}: every user of this machine may write there; chmod o-w {path}")
 
 
 def _tariff(settings: Settings) -> Iterator[CheckResult]:

@@ -150,7 +150,7 @@ def test_what_a_mail_server_asks_for_once_it_hears_of_a_sender_is_told_with_its_
     shutil.copy(certificate.cert, place.folder / "ca.pem")
     with mail_server(Mailbox(), starttls=certificate.context(), auth=True) as port:
         mail = MAIL.format("words").replace("mail: {", f"mail: {{port: {port}{settings}, ")
-        place.config.write_text(place.config.read_text() + mail)
+        place.config.write_text(f"{place.config.read_text()}mail: {{{mail}}}\n")
         (told,) = (line for line in graded(Command(place, capsys)("check"), "warning") if line.split()[1] == "mail")
     assert f"127.0.0.1:{port}" in told
     assert "530 " in told
@@ -378,3 +378,25 @@ def test_a_log_that_strangers_fill_beside_the_ledger_is_told(
     told = [line for line in graded(ran, "warning") if "log a line for each packet" in line]
     assert len(told) == beside
     assert all(str(logs) in line and "the ledger" in line for line in told)
+
+
+@pytest.mark.parametrize("name", ["charging.yaml", "tariff.yaml", "letter.j2", "."])
+def test_what_any_user_of_the_machine_could_change_is_named(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """He sets prices, or whom the daemon believes; and a template is a program."""
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    (place.folder / "letter.j2").write_text("")
+    mail = "host: localhost, sender_address: a@op.nl, sender_name: Op, top_up_url: https://op.nl/, templates: letter.j2"
+    place.config.write_text(f"{place.config.read_text()}mail: {{{mail}}}\n")
+    path = place.folder / name
+    said = f"{path.resolve()}: every user of this machine may write there"
+    mode = path.stat().st_mode & 0o777
+    for more, is_told in ((0, False), (0o020, False), (0o002, True)):
+        path.chmod(mode | more)
+        warned = [one for one in graded(Command(place, capsys)("check"), "warning") if "every user" in one]
+        assert [said in one for one in warned] == [True] * is_told
+    if path.is_dir():
+        path.chmod(mode | 0o1002)  # as /tmp is: nobody puts a file in the place of another's
+        assert "every user" not in str(graded(Command(place, capsys)("check"), "warning"))
+    path.chmod(mode)
