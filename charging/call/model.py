@@ -24,6 +24,10 @@ STEPS_MAX = 8
 UNBOUND_MS = 10**12
 """Longer than any call: about thirty years."""
 
+LOOKS_FOR_CALLER = 2
+"""So many find neither the caller's channel nor one that bears the session's name, a moment apart, before a decision
+counts as lost with him: one that was put into his place has its name only once it has the decision."""
+
 PICKED_UP = "picked_up"
 """Why a call was ended (`Session.hangup_reason`) that another phone took over while it rang."""
 

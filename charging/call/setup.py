@@ -29,7 +29,7 @@ from charging.call.events import (
     Woke,
 )
 from charging.call.missed_steps import answered_as_noted
-from charging.call.model import PICKED_UP, Context, Means, Session, State
+from charging.call.model import LOOKS_FOR_CALLER, PICKED_UP, Context, Means, Session, State
 from charging.call.switch_events import (
     ChannelEnded,
     DialEnded,
@@ -42,10 +42,6 @@ from charging.clock import MICROSECONDS, Instant
 from charging.ledger.balances import held_rooms, rooms
 from charging.pricing.packs import shares
 from charging.records import replace
-
-LOOKS_FOR_CALLER = 2
-"""So many find neither the caller's channel nor one that bears the session's name, a moment apart, before a decision
-counts as lost with him: one that was put into his place has its name only once it has the decision."""
 
 # --- dialled, answered ----------------------------------------------------------------------------------------
 
@@ -236,6 +232,7 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
             again_us = context.in_s(context.policy.retry_s) if session.doubted else session.opened.mono_us + timeout_us
             return Step(replace(session, check_mono_us=again_us))
         return begin_ending(replace(session, caller_gone=True), context)
+    session = replace(session, doubted=0)
     if event.callee is not None and event.callee.bridged:
         return _answered_unseen(session, event.callee, event.asked_mono_us, context)
     if event.callee is None and session.dial_status:

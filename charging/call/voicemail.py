@@ -6,12 +6,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 from charging.call import oneoff, told
 from charging.call.commands import AskSwitch, Command, HangUp, ReadBlackBox
 from charging.call.events import AnswerDoubtful, BlackBoxRead, Event, HangupOrdered, SwitchSaid
 from charging.call.finished import given_in
-from charging.call.model import Means, Policy, Session, State
+from charging.call.model import LOOKS_FOR_CALLER, Means, Policy, Session, State
 from charging.call.oneoff import Piece
 from charging.call.switch_events import ChannelEnded
 from charging.clock import Instant, iso
@@ -19,7 +20,7 @@ from charging.ledger.balances import divided, held_rooms
 from charging.ledger.model import Balance, Kept, Kind, Leg, Transfer
 from charging.pricing.money import format_euro
 from charging.pricing.packs import shown_pieces
-from charging.records import replace
+from charging.records import VOLATILE, replace
 
 SERVICE = "voicemail"
 
@@ -47,6 +48,8 @@ class Voicemail(Piece):
     """How the forward before it failed; empty where there was none."""
     target: str = ""
     """Where that forward went."""
+    doubted: Annotated[int, VOLATILE] = 0
+    """As of a session."""
 
 
 def open_transfer(voicemail: Voicemail, balances: Mapping[str, Balance], at_us: int) -> tuple[Voicemail, Transfer]:
@@ -130,21 +133,34 @@ def _gone(voicemail: Voicemail, now: Instant, policy: Policy) -> Answer:
 def _switch_said(voicemail: Voicemail, event: SwitchSaid, now: Instant, policy: Policy) -> Answer:
     if not event.alone:
         return voicemail, (() if event.caller is not None else (AskSwitch(),))
+    if event.caller is None and voicemail.doubted and voicemail.state is State.RESERVED and not event.others:
+        # Nobody bears its name. While his channel is there without it, he may be told just now (`setup.switch_said`).
+        if voicemail.doubted == LOOKS_FOR_CALLER and not event.nameless:
+            return _never_came(voicemail, now)
+        if voicemail.opened.seconds_until(now) < policy.setup_timeout_s:
+            again = replace(voicemail, doubted=voicemail.doubted + (not event.nameless))
+            return replace(again, check_mono_us=now.plus(policy.retry_s).mono_us), ()
     if event.caller is None or voicemail.state is State.SETTLING:
         return _gone(voicemail, now, policy)
     # Another channel than before: someone was put in the caller's place (a transfer), and his message is the one.
-    there = replace(voicemail, state=State.RESERVED, ended=None, caller_uid=event.caller.uid)
+    there = replace(voicemail, state=State.RESERVED, ended=None, caller_uid=event.caller.uid, doubted=0)
     return replace(there, check_mono_us=now.plus(voicemail.LOOK_S).mono_us), ()
 
 
 def _doubted(voicemail: Voicemail, event: AnswerDoubtful, now: Instant, _policy: Policy) -> Answer:
     """A caller who hangs up before he has the first answer, again and again, holds no money: his channel never had this
     session's name, so no record of it comes."""
-    if event.undelivered and voicemail.state is State.RESERVED and not voicemail.dial_status:
-        ended = replace(voicemail, ended=now)
-        cdr = cdr_document(ended, stored=False, promos=held_rooms(ended.held), ended_us=now.wall_us)
-        return oneoff.settle(ended, 0, cdr, now.wall_us, now)
-    return replace(voicemail, check_mono_us=now.mono_us), ()
+    if voicemail.state is not State.RESERVED or voicemail.dial_status:
+        return replace(voicemail, check_mono_us=now.mono_us), ()
+    if event.undelivered:
+        return _never_came(voicemail, now)
+    return replace(voicemail, doubted=1, check_mono_us=now.mono_us), ()
+
+
+def _never_came(voicemail: Voicemail, now: Instant) -> Answer:
+    ended = replace(voicemail, ended=now)
+    cdr = cdr_document(ended, stored=False, promos=held_rooms(ended.held), ended_us=now.wall_us)
+    return oneoff.settle(ended, 0, cdr, now.wall_us, now)
 
 
 def _hang_up(voicemail: Voicemail, event: HangupOrdered, _now: Instant, _policy: Policy) -> Answer:

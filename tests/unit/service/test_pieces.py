@@ -207,6 +207,23 @@ async def test_caller_who_leaves_before_he_is_answered_holds_no_message(
     assert await rig.balance(MESSAGES_NOW) == Balance(1)
 
 
+@pytest.mark.parametrize(("is_there", "held"), [(False, {}), (True, {MESSAGES_NOW: 1})])
+async def test_caller_who_leaves_as_he_is_answered_holds_no_message(
+    rig: Rig, is_there: bool, held: dict[str, int]
+) -> None:
+    """Before Asterisk has read the answer: no channel ever bears its name. It is asked twice, a second apart."""
+    await rig.subscriber(plan="free", forward_to="")
+    answer = await rig.ring()
+    assert answer.session is not None
+    if is_there:
+        rig.switch.nameless.add(rig.caller_uid)
+    await rig.desk.abandoned(answer.session)
+    await rig.clock.advance(1.1)
+    assert await rig.reserved() == held
+    await rig.clock.advance(60)
+    assert await rig.balance(MESSAGES_NOW) == Balance(1)
+
+
 async def test_a_forward_that_fails_becomes_a_free_message(rig: Rig) -> None:
     await rig.subscriber(credit=60_000, plan="free")
     call = await rig.ringing()
