@@ -6,10 +6,13 @@ from typing import cast
 
 from fastapi import APIRouter
 
+from charging.call.decide import mailbox_of
 from charging.service.numbers import NumberChanges
 from charging.web.models import NumberEdit, NumberNew, NumberOut, Page
 from charging.web.parts import AccountFilter, Limit, NumberCursor, Order, TheService, number_place, page
 from charging.web.problem import granted
+
+VOICEMAIL_STAYS = "its voicemail stays on the switch, in the mailbox {}: remove that before the number is another's"
 
 router = APIRouter(prefix="/numbers", tags=["numbers"])
 
@@ -51,4 +54,5 @@ async def edit_number(number: str, body: NumberEdit, service: TheService) -> Num
 @router.delete("/{number}")
 async def remove_number(number: str, service: TheService) -> NumberOut:
     """Take it out of service; the history of its calls stays. Answers what it was."""
-    return NumberOut.of(granted(await service.numbers.remove(number)))
+    removed = granted(await service.numbers.remove(number))
+    return NumberOut.of(removed, (VOICEMAIL_STAYS.format(mailbox_of(removed)),))

@@ -134,7 +134,8 @@ async def test_numbers_are_resources_by_any_spelling(api: Api) -> None:
     assert [one["number"] for one in first["items"]] == [NUMBER]
     rest = await api("GET", "/accounts/anna/numbers", params={"limit": 1, "cursor": first["next"]})
     assert ([one["number"] for one in rest["items"]], rest["next"]) == (["+31201234568"], None)
-    await api("DELETE", "/numbers/+31201234568")
+    removed = await api("DELETE", "/numbers/+31201234568")
+    assert ["in the mailbox 31201234568: remove that" in one for one in removed["warnings"]] == [True]
     assert len((await api("GET", "/numbers", params={"account": "anna"}))["items"]) == 1
     await api("GET", "/numbers", 404, params={"account": "bert"})
     await api("DELETE", f"/numbers/{NUMBER}")
