@@ -143,8 +143,8 @@ def _switch_said(voicemail: Voicemail, event: SwitchSaid, now: Instant, policy: 
     if event.caller is None or voicemail.state is State.SETTLING:
         return _gone(voicemail, now, policy)
     # Another channel than before: someone was put in the caller's place (a transfer), and his message is the one.
-    there = replace(voicemail, state=State.RESERVED, ended=None, caller_uid=event.caller.uid, doubted=0)
-    return replace(there, check_mono_us=now.plus(voicemail.LOOK_S).mono_us), ()
+    there = replace(voicemail, state=State.RESERVED, ended=None, caller_uid=event.caller.uid)
+    return replace(there, doubted=0, check_mono_us=now.plus(voicemail.LOOK_S).mono_us), ()
 
 
 def _doubted(voicemail: Voicemail, event: AnswerDoubtful, now: Instant, _policy: Policy) -> Answer:
