@@ -411,6 +411,7 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
     duties: dict[str, Coroutine[Any, Any, None]] = {
         "sessions": engine.registry.run(),
         "session-audit": engine.recovery.run(),
+        "sessions-named": engine.recovery.find_named(),
         "black-boxes": engine.black_boxes.run(),
         "load-watch": engine.load.run(),
         "spool-watch": engine.spool.run(),

@@ -40,6 +40,10 @@ UNANSWERED_S = 12 * 3600
 FOUND_PAUSE_S = 2
 """Between two that events ask for which name a session we do not know: whoever can forge those cannot keep us busy."""
 
+NAMED_LEAST_S, NAMED_REST = 0.1, 10
+"""Between two readings of the stored sessions alone, for which events of set-ups ask: so many times as long as the last
+one took, from the first to FOUND_PAUSE_S."""
+
 
 class Recovery:
     """Restores and audits the open sessions of one switch."""
@@ -156,6 +160,18 @@ class Recovery:
     def _is_before_restart(self, fax: Fax) -> bool:
         """Whether the switch was restarted since the fax was opened: seen by this daemon, or before it was started."""
         return fax.opened.wall_us <= self._restarted_us or fax.is_of_another_start(self._switch.started)
+
+    async def find_named(self) -> NoReturn:
+        """Read what is stored soon after an event of a set-up has named a session that is not open here, for ever. The
+        desk of another daemon has opened it, and if its caller has left, it holds a place and money for nothing."""
+        while True:
+            await self.registry.named.wait()
+            self.registry.named.clear()
+            began = self._clock.now()
+            if self.registry.leads():
+                await self.restore()
+            took_s = began.seconds_until(self._clock.now())
+            await self.registry.pause(min(FOUND_PAUSE_S, max(NAMED_LEAST_S, took_s * NAMED_REST)))
 
     # --- audits -----------------------------------------------------------------------------------------------
 

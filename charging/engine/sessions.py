@@ -410,8 +410,8 @@ class Registry:
         """How often our copy of the open sessions was found to be incomplete, or may be (`Recovery` looks)."""
         self._early = EarlyEvents(self.closed if policy.is_shared else None)
         self.aside = OpenedAside(policy.ring_s + policy.setup_timeout_s)
-        self.found = asyncio.Event()
-        """Set when the switch names a session that is not open here."""
+        self.found, self.named = asyncio.Event(), asyncio.Event()
+        """Set when the switch names a session that is not open here; the second by events of set-ups."""
         self.steps: deque[SeenStep] = deque(maxlen=STEPS_MAX)
         self._watched = WatchedClock(clock, policy.clock_jump_ms, self._stepped)
         self.now = self._watched.now
@@ -531,6 +531,7 @@ class Registry:
                 _count_aside(self, *over)
         elif self._early.keep(event):
             # Another daemon's desk has opened this session: fetch it, then ask the switch what it has missed.
+            self.named.set()
             self.found.set()
 
     def funds_changed(self, account: str) -> None:

@@ -113,7 +113,7 @@ class Rig:
         """Serve the sessions, and the daemon's duties to them."""
         tasks = Tasks()
         try:
-            for duty in (self.registry.run(), self.recovery.run(), self.black_boxes.run()):
+            for duty in (self.registry.run(), self.recovery.run(), self.recovery.find_named(), self.black_boxes.run()):
                 tasks.begin(duty, "duty")
             await tasks.failure()
         finally:

@@ -498,7 +498,7 @@ class Daemon:
 
     def start(self) -> None:
         """The ordinary start."""
-        engine = self.registry.run(), self.recovery.run(), self.black_boxes.run()
+        engine = self.registry.run(), self.recovery.run(), self.recovery.find_named(), self.black_boxes.run()
         calls = *engine, self.lease.run(self.recovery), self.caretaker.run(), self._keep_link()
         duties = *calls, self.notices.look_for_ever(), *self.notices.duties().values()
         self._tasks = [asyncio.create_task(duty) for duty in duties]

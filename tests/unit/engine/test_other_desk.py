@@ -9,7 +9,7 @@ import pytest
 
 from agi.port import Declined
 from charging.call.model import Policy, State
-from charging.engine.recovery import AUDIT_S, FOUND_PAUSE_S
+from charging.engine.recovery import AUDIT_S, FOUND_PAUSE_S, NAMED_LEAST_S, NAMED_REST
 from charging.limits import Limits
 from tests.fakes.daemons import Daemon
 from tests.fakes.rig import EURO, TARGET
@@ -76,7 +76,7 @@ async def test_r13_session_that_the_daemon_that_leads_has_not_found_yet_comes_to
     declined, and the fallback took a message that the account could not pay."""
     one, two = pair
     await two.rig.subscriber(credit=credit, plan="free")
-    one.rig.registry.found.set()  # by another call, just before
+    _has_just_looked(one)
     await two.rig.clock.advance(0)
     call = await two.rig.ringing()
     assert one.rig.registry.open.find(call.session) is None
@@ -87,11 +87,17 @@ async def test_r13_session_that_the_daemon_that_leads_has_not_found_yet_comes_to
     assert (said.decision, said.reason) == answer
 
 
+def _has_just_looked(leader: Daemon) -> None:
+    """For another call, so that it looks again a moment later at the soonest."""
+    leader.rig.registry.found.set()
+    leader.rig.registry.named.set()
+
+
 async def _found_late(pair: tuple[Daemon, Daemon]) -> FakeCall:
     """A call of the second desk's that rings before the first, which leads, looks for it."""
     one, two = pair
     await two.rig.subscriber(credit=10 * EURO)
-    one.rig.registry.found.set()  # by another call, just before
+    _has_just_looked(one)
     await two.rig.clock.advance(0)
     return await two.rig.ringing()
 
@@ -104,6 +110,31 @@ async def test_session_of_the_other_desk_whose_caller_has_given_up_is_over_as_it
     call = await _found_late(pair)
     await two.rig.hang_up(call)
     await two.rig.clock.advance(FOUND_PAUSE_S)
+    assert await two.rig.reserved() == {}
+
+
+@pytest.mark.parametrize("took_s", [0, 0.1])
+async def test_callers_of_the_other_desk_who_leave_one_after_the_other_hold_a_place_until_the_next_look_alone(
+    pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch, took_s: float
+) -> None:
+    """One line, with a new number each time, kept all five places of an account for two seconds each, and so for good.
+    Looks that take long still come seldom."""
+    one, two = pair
+    await two.rig.subscriber(credit=10 * EURO)
+    read = one.rig.store.sessions
+
+    async def sessions(**which: str) -> object:
+        await one.rig.clock.sleep_until(one.rig.clock.now().plus(took_s).mono_us)
+        return await read(**which)
+
+    monkeypatch.setattr(one.rig.store, "sessions", sessions)
+    _has_just_looked(one)
+    await two.rig.clock.advance(2 * took_s)
+    await two.rig.hang_up(await two.rig.ringing())
+    rest_s = max(NAMED_LEAST_S, NAMED_REST * took_s)
+    await two.rig.clock.advance(rest_s - 0.01)
+    assert await two.rig.reserved() != {}
+    await two.rig.clock.advance(took_s + 0.01)
     assert await two.rig.reserved() == {}
 
 
