@@ -31,7 +31,7 @@ COMMANDS = (
     "Status",
 )
 CHALLENGE = "1683914127"
-DEADLINE_S = 120.0
+DEADLINE_S = 240.0
 
 Answerer = Callable[[AmiMessage], Iterable[bytes]]
 

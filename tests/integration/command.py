@@ -124,7 +124,7 @@ async def run_process(*arguments: str, env: Mapping[str, str] | None = None, cwd
         cwd=cwd,
     )
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             out, err = await process.communicate()
     finally:
         if process.returncode is None:  # else the next test is told of what this one has left
