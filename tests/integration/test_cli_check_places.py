@@ -150,7 +150,7 @@ def test_what_a_mail_server_asks_for_once_it_hears_of_a_sender_is_told_with_its_
     shutil.copy(certificate.cert, place.folder / "ca.pem")
     with mail_server(Mailbox(), starttls=certificate.context(), auth=True) as port:
         mail = MAIL.format("words").replace("mail: {", f"mail: {{port: {port}{settings}, ")
-        place.config.write_text(f"{place.config.read_text()}mail: {{{mail}}}\n")
+        place.config.write_text(place.config.read_text() + mail)
         (told,) = (line for line in graded(Command(place, capsys)("check"), "warning") if line.split()[1] == "mail")
     assert f"127.0.0.1:{port}" in told
     assert "530 " in told
