@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import os
+import os  # its tests of paths, not Path's, which raise where a folder may not be entered
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -101,14 +101,14 @@ def missing_prompts(folder: str) -> list[str] | None:
     """The prompts that the folder lacks; ``None`` if this machine has no such folder. The switch may be another
     machine, or see other folders than we do."""
     here = Path(folder)
-    return [one for one in PROMPTS if not (here / one).is_file()] if here.is_dir() else None
+    return [one for one in PROMPTS if not os.path.isfile(here / one)] if os.path.isdir(here) else None
 
 
 def wrong_templates(mail: Mail | None) -> list[str]:
     """What is wrong with the operator's own mail templates. Calls are charged without mails."""
     if mail is None or mail.templates is None:
         return []
-    if not mail.templates.is_dir():
+    if not os.path.isdir(mail.templates):
         return [f"mail.templates: {mail.templates}: no such folder; mails have the shipped words"]
     own = Templates(Operator(mail.sender_name, mail.top_up_url), mail.templates)
     return [f"{one}; such mails are not sent until it is mended" for one in problems_of_templates(own)]
@@ -152,7 +152,7 @@ def too_few_descriptors(settings: Settings) -> Iterator[str]:
 def unusable_socket(settings: Settings) -> Iterator[str]:
     """Why the control socket cannot be made; nothing if it can, or if its folder is made with the ledger."""
     file, folder = settings.ledger.sqlite_file, settings.control.socket.parent
-    if file is not None and file.parent == folder and not folder.exists() and folder.parent.is_dir():
+    if file is not None and file.parent == folder and not os.path.exists(folder) and os.path.isdir(folder.parent):
         return
     from charging.web.listen import check_place  # a daemon that starts sees to its calls before it reads web servers
 
@@ -166,7 +166,7 @@ def unusable_socket(settings: Settings) -> Iterator[str]:
 def unusable_ledger_folder(settings: Settings) -> Iterator[str]:
     """Why a new ledger cannot be made; nothing if it can, or if there is one."""
     file = settings.ledger.sqlite_file
-    if file is not None and not file.exists() and (why := why_unwritable(file.parent)):
+    if file is not None and not os.path.exists(file) and (why := why_unwritable(file.parent)):
         yield f"ledger.url: {why}"
 
 
@@ -186,11 +186,11 @@ def unusable_log_file(settings: Settings) -> Iterator[str]:
     """Why the log's file cannot be written; nothing if it can, or if there is none. It is not made here."""
     if (file := settings.logs.file) is None:
         return
-    if file.is_dir():
+    if os.path.isdir(file):
         yield f"logs.file: {file} is a folder; name a file in it"
-    elif not file.parent.is_dir():
+    elif not os.path.isdir(file.parent):
         yield f"logs.file: {file}: there is no folder {file.parent}; make it"
-    elif not os.access(file if file.exists() else file.parent, os.W_OK):
+    elif not os.access(file if os.path.exists(file) else file.parent, os.W_OK):
         yield f"logs.file: {file} may not be written; give it to the daemon's user"
 
 

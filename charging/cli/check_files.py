@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import stat
 from collections.abc import Iterator
@@ -108,11 +109,19 @@ def _writable(file: Path, settings: Settings) -> Iterator[CheckResult]:
     templates = None if settings.mail is None else settings.mail.templates
     files = [file, *files_of(settings.tariff), *(() if templates is None else (templates,))]
     looked_at = dict.fromkeys(part for one in files for part in (one.resolve(), one.parent, one.resolve().parent))
-    for path in filter(Path.exists, looked_at):
-        mode = path.stat().st_mode
-        is_kept = path.is_dir() and mode & stat.S_ISVTX  # there nobody puts a file in the place of another's
+    for path in looked_at:
+        mode = _mode(path)
+        is_kept = stat.S_ISDIR(mode) and mode & stat.S_ISVTX  # there nobody puts a file in the place of another's
         if mode & stat.S_IWOTH and not is_kept:
             yield warning("config", f"{path}: every user of this machine may write there; chmod o-w {path}")
+
+
+def _mode(path: Path) -> int:
+    """Nothing if it cannot be looked at: why, is told where it is read."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
 
 
 def _tariff(settings: Settings) -> Iterator[CheckResult]:
@@ -178,7 +187,7 @@ def _places(settings: Settings) -> Iterator[CheckResult]:
 
 def _ledger(settings: Settings) -> Iterator[CheckResult]:
     file = settings.ledger.sqlite_file
-    if file is not None and not file.exists() and not daemon_answers(settings.control.socket):
+    if file is not None and not os.path.exists(file) and not daemon_answers(settings.control.socket):
         unusable = [problem("ledger", text) for text in unusable_ledger_folder(settings)]
         made = ok("ledger", f"{file}: not there yet; the daemon makes it, or the first `charging account add`")
         yield from unusable or [made]
@@ -347,7 +356,7 @@ def _mailboxes(settings: Settings) -> dict[str, str]:
 
 def _fax_room(fax: Fax) -> Iterator[CheckResult]:
     """Whether documents are read at all: not where their disk is nearly full."""
-    there = next(one for one in (fax.folder, *fax.folder.parents) if one.exists())
+    there = next(one for one in (fax.folder, *fax.folder.parents) if os.path.exists(one))
     free = free_bytes(there)
     if free is not None and free < ROOM_BYTES:
         what = f"{free // 1_000_000} MB are free on the disk of {fax.folder}, and below {ROOM_BYTES // 1_000_000}"

@@ -42,7 +42,7 @@ FOUND_PAUSE_S = 2
 
 NAMED_LEAST_S, NAMED_REST = 0.1, 10
 """Between two readings of the stored sessions alone, for which events of set-ups ask: so many times as long as the last
-one took, from the first to FOUND_PAUSE_S."""
+one took, and the first at least. Events that a stranger forges take no more than such a part of the loop."""
 
 
 class Recovery:
@@ -171,7 +171,7 @@ class Recovery:
             if self.registry.leads():
                 await self.restore()
             took_s = began.seconds_until(self._clock.now())
-            await self.registry.pause(min(FOUND_PAUSE_S, max(NAMED_LEAST_S, took_s * NAMED_REST)))
+            await self.registry.pause(max(NAMED_LEAST_S, took_s * NAMED_REST))
 
     # --- audits -----------------------------------------------------------------------------------------------
 

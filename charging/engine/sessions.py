@@ -531,7 +531,8 @@ class Registry:
                 _count_aside(self, *over)
         elif self._early.keep(event):
             # Another daemon's desk has opened this session: fetch it, then ask the switch what it has missed.
-            self.named.set()
+            if self.policy.is_shared:
+                self.named.set()
             self.found.set()
 
     def funds_changed(self, account: str) -> None:

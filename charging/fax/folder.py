@@ -42,10 +42,10 @@ KNOWN_S = 600
 a copy of a mail can hand it in at will. No longer, for what is at fault may be the machine (a document that took too
 long), or be mended."""
 KNOWN_MAX = 1_000
-IN_VAIN_MAX = 3
+BROKEN_OFF_MAX = 3
 """So often a mail's document is begun, and broken off for others, before its sender is told that it takes too long; not
 as often where that took `DOCUMENT_S` in all. Each try holds one of the mail server's few places."""
-IN_VAIN_KEPT_S = 3 * 3600
+BROKEN_OFF_KEPT_S = 3 * 3600
 """Longer than a mail server waits between two tries (Postfix: 4,000 s at most)."""
 MAKING_DAYS_MAX = 1
 """What is older was left by a daemon that was killed: a conversion takes minutes at most."""
@@ -78,7 +78,7 @@ class DocumentFolder:
         self._clock = clock
         self._turns = Turns(clock)
         self._known = _Known(clock)
-        self._in_vain = _InVain(clock)
+        self._broken_off = _BrokenOff(clock)
 
     async def pages_of(self, account: str, data: bytes) -> int | None:
         """How many a document has that was made ready for the account lately; ``None``: that is not known."""
@@ -93,12 +93,14 @@ class DocumentFolder:
 
         def refusal() -> Refused | None:
             known = self._known.of(account, digest)
-            return known if isinstance(known, Refused) else None if patient else self._in_vain.refusal(account, digest)
+            return (
+                known if isinstance(known, Refused) else None if patient else self._broken_off.refusal(account, digest)
+            )
 
         async def made() -> Paper | Refused:
             if (refused := refusal()) is not None:  # a copy of it may have been looked at meanwhile
                 return refused
-            with nullcontext() if patient else self._in_vain.noted(account, digest):
+            with nullcontext() if patient else self._broken_off.noted(account, digest):
                 paper = await self._prepare(session, data)
             if isinstance(paper, Paper):
                 self._known.note(account, digest, paper.pages)
@@ -209,7 +211,7 @@ class _Known:
             self._kept.popitem(last=False)
 
 
-class _InVain:
+class _BrokenOff:
     """How often, and how long, documents were being made ready that were then broken off."""
 
     def __init__(self, clock: Clock) -> None:
@@ -226,7 +228,7 @@ class _InVain:
             yield
         except asyncio.CancelledError:
             now, (times, took_us) = self._clock.now(), self._so_far(account, digest)
-            until_us = now.plus(IN_VAIN_KEPT_S).mono_us
+            until_us = now.plus(BROKEN_OFF_KEPT_S).mono_us
             self._kept[account, digest] = times + 1, took_us + now.mono_us - begun_us, until_us
             self._kept.move_to_end((account, digest))
             if len(self._kept) > KNOWN_MAX:
@@ -240,7 +242,7 @@ class _InVain:
     def refusal(self, account: str, digest: str) -> Refused | None:
         """Why it is not begun again; ``None``: it is."""
         times, took_us = self._so_far(account, digest)
-        if times < IN_VAIN_MAX and took_us < DOCUMENT_S * MICROSECONDS:
+        if times < BROKEN_OFF_MAX and took_us < DOCUMENT_S * MICROSECONDS:
             return None
         log.warning("fax_document_slow", seconds=took_us // MICROSECONDS)
         how_often = f"was begun {times} times, for {took_us // MICROSECONDS} s in all"

@@ -400,3 +400,18 @@ def test_what_any_user_of_the_machine_could_change_is_named(
         path.chmod(mode | 0o1002)  # as /tmp is: nobody puts a file in the place of another's
         assert "every user" not in str(graded(Command(place, capsys)("check"), "warning"))
     path.chmod(mode)
+
+
+@pytest.mark.parametrize(("was", "part"), [("tariff.yaml", "tariff"), ("here", "templates")])
+def test_what_cannot_be_looked_at_is_told_and_no_fault_of_the_program(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, was: str, part: str
+) -> None:
+    """As what stands in a folder that only the daemon's user may enter, where another one checks."""
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    named = "x" * 300  # longer than any file system takes
+    mail = "host: localhost, sender_address: a@op.nl, sender_name: Op, top_up_url: https://op.nl/, templates: here"
+    text = f"{place.config.read_text()}mail: {{{mail}}}\n"
+    place.config.write_text(text.replace(was, named))
+    ran = Command(place, capsys)("check")
+    found = [*graded(ran, "problem"), *graded(ran, "warning")]
+    assert any(named in line and line.split()[1] == part for line in found)

@@ -21,7 +21,7 @@ from charging.engine.told import SessionRestored, Told
 from charging.fax import convert
 from charging.fax.convert import bytes_max
 from charging.fax.desk import Paper
-from charging.fax.folder import IN_VAIN_KEPT_S, KNOWN_S, DocumentFolder, FolderSettings
+from charging.fax.folder import BROKEN_OFF_KEPT_S, KNOWN_S, DocumentFolder, FolderSettings
 from charging.service.refusal import Code, Obstacle, Refused
 from charging.service.turns import SLOW_S, QueueBounds
 from charging.tasks import end
@@ -351,7 +351,7 @@ async def test_document_of_a_mail_that_is_broken_off_too_often_is_refused_for_go
         begun += 1
         await eventually(lambda: hanging.begun == begun, f"that of {account} is begun")  # noqa: B023  at once
         await end([task])
-    await clock.advance(IN_VAIN_KEPT_S)
+    await clock.advance(BROKEN_OFF_KEPT_S)
     task = asyncio.create_task(folder.prepare("anna", "e", b"slow", patient=False))
     await eventually(lambda: hanging.begun == begun + 1, "what was at fault may be the machine")
     await end([task])
