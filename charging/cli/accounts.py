@@ -81,7 +81,13 @@ def add(
     """Make an account."""
     with connected(options(ctx).settings()) as client:
         body = {"id": account, "plan": plan, "email": email, **given(language=language)}
-        show_one(client.send("POST", "/accounts", body), as_json=as_json)
+        _show_set(client.send("POST", "/accounts", body), as_json)
+
+
+def _show_set(answer: dict[str, Any], as_json: bool) -> None:
+    for warning in answer["warnings"]:
+        say(f"warning: {warning}")
+    show_one(answer, as_json=as_json)
 
 
 @account.command("show")
@@ -142,7 +148,7 @@ def change(
     if not changes:
         raise typer.BadParameter("name something to change: --plan, --language or --email")
     with connected(options(ctx).settings()) as client:
-        show_one(client.send("PATCH", path("accounts", account), changes), as_json=as_json)
+        _show_set(client.send("PATCH", path("accounts", account), changes), as_json)
 
 
 @account.command("suspend")

@@ -6,7 +6,9 @@ import asyncio
 import os
 import shutil
 import stat
+from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -35,7 +37,9 @@ from charging.errors import ChargingError, ConfigError
 from charging.fax import sandbox
 from charging.fax.convert import PACKAGES, ROOM_BYTES
 from charging.fax.dns_lookup import Dns, Unanswered
+from charging.fax.listed import SHARED
 from charging.files import free_bytes
+from charging.ledger.accounts import Status, folded
 from charging.notify.settings import Mail
 from charging.settings import TEST_KEYS, Config, Fax, Settings, completed
 from charging.tariff.file import files_of
@@ -49,6 +53,8 @@ LOG_FOLDER = Path("/var/log/asterisk")
 """Of Asterisk's logs, unless ``astlogdir`` says otherwise."""
 NUMBERS_MAX = 20_000
 """Of so many it is looked whether they have a mailbox."""
+SHARED_MAX = 10
+"""Mail addresses that several accounts have, of which each is told; and accounts of one that are named."""
 DNS_SECONDS = 5.0
 """In which the DNS answers, or does not."""
 
@@ -95,6 +101,7 @@ def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Che
     if settings.fax is not None:
         yield from _fax_programs()
         yield _fax_mail(settings.fax)
+        yield from _shared_mail(settings, settings.fax)
         yield from _fax_sandbox(settings.fax)
         yield from _fax_room(settings.fax)
     if live or call is not None:
@@ -324,6 +331,23 @@ def _fax_mail(fax: Fax) -> CheckResult:
         return warning("fax", f"faxes by mail wait, for nothing proves who sent them: {error}; see fax.mail_dns")
     by = "DKIM" if fax.mail_from_counts == "dkim" else "DKIM or SPF"
     return ok("fax", f"faxes by mail are taken if {by} proves their From; the DNS answers")
+
+
+def _shared_mail(settings: Settings, fax: Fax) -> Iterator[CheckResult]:
+    """Customers whose faxes are not taken from their mail address, for two have it. Warnings, since calls do without;
+    none where the ledger does not answer, which is told elsewhere."""
+    if not fax.mail_from_counts:
+        return
+    having = defaultdict[str, list[str]](list)
+    with suppress(ChargingError), connected(settings) as client:
+        for one in client.items("/accounts"):
+            if one["email"] and one["status"] != Status.CLOSED:
+                having[folded(one["email"])].append(one["id"])
+    shared = [accounts for accounts in having.values() if len(accounts) > 1]
+    for accounts in shared[:SHARED_MAX]:
+        yield warning("fax", f"accounts {', '.join(accounts[:SHARED_MAX])} have one mail address: {SHARED}")
+    if more := shared[SHARED_MAX:]:
+        yield warning("fax", f"{len(more)} more mail addresses are those of several accounts (`charging account list`)")
 
 
 def _live(config: Config | None, settings: Settings) -> list[CheckResult]:

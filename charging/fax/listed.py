@@ -16,6 +16,8 @@ from charging.fax.desk import FaxPage, Place
 from charging.fax.views import FaxView, view_of, view_of_cdr
 from charging.ledger.accounts import Account
 from charging.ledger.port import Store
+from charging.service import text
+from charging.service.actor import is_for_customer
 from charging.service.refusal import Code, Refused, unknown_account
 
 CDR_PAGE = 1000
@@ -24,6 +26,11 @@ CDRS_MAX = 5_000
 one."""
 SENDERS_MAX = 10
 """Accounts of one mail address that are looked at: with a second one it is a guess already who sends."""
+SHARED = (
+    "with fax.mail_from_counts, faxes that are mailed from it are sent for neither; give one of them another, or each "
+    "a fax address of its own (`charging fax address new`)"
+)
+"""What comes of a mail address that two accounts have."""
 
 
 class ListedFaxes:
@@ -72,6 +79,14 @@ class ListedFaxes:
         """The accounts, SENDERS_MAX at most, that have this mail address, in whatever case it is written; who closed
         one and opened another has one."""
         return await self._store.directory.accounts_of_mail(address, SENDERS_MAX)
+
+    async def sender_warnings(self, account: str, email: str) -> list[str]:
+        """What is odd about a mail address for the account: another one has it. A customer is not told: he could ask
+        whose an address is. Raises LedgerUnavailable."""
+        if is_for_customer() or text.email(email) is not None:
+            return []
+        found = await self._store.directory.accounts_of_mail(email, 2)
+        return [f"account {one.id!r} has this mail address too: {SHARED}" for one in found if one.id != account][:1]
 
     async def _ended(self, account: str, session: str) -> FaxView | None:
         """One that is over, at a cost that does not grow with all that the account has had."""

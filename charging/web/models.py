@@ -124,8 +124,8 @@ class AccountOut(BaseModel):
         )
 
 
-class SubscriptionOut(AccountOut):
-    """Who pays, and what has come of what was told."""
+class AccountSet(AccountOut):
+    """Who pays, as it is now, and what is odd about what was asked."""
 
     warnings: list[str] = []
 

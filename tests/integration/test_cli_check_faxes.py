@@ -7,9 +7,25 @@ import pytest
 from charging.asterisk.dialplan import Line
 from charging.cli.check_look import shipped_globals
 from tests.fakes.ami import FakeAmi
+from tests.integration.command import Command, Place
 from tests.integration.test_cli_check import OWN, SHIPPED, CheckLive, ami, check, dialplan_of, graded, values_of
 
 __all__ = ["ami", "check"]  # fixtures
+
+
+@pytest.mark.parametrize("counts", ["yes", "dkim", "no"])
+def test_customers_of_one_mail_address_are_named_where_its_faxes_would_be_taken(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, counts: str
+) -> None:
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    place.config.write_text(f"{place.config.read_text()}fax: {{folder: fax, mail_from_counts: {counts}}}\n")
+    charging = Command(place, capsys)
+    for account, mail in (("anna", "a@op.nl"), ("bert", "A@op.nl"), ("carl", "c@op.nl"), ("dirk", "c@op.nl")):
+        ran = charging("account", "add", account, "--plan", "pro", "--email", mail)
+        assert ("has this mail address too" in ran.err) == (account in ("bert", "dirk"))
+    charging("account", "close", "dirk", "--reason", "moved")
+    told = [one for one in graded(charging("check"), "warning") if "have one mail address" in one]
+    assert ["fax       accounts anna, bert have one" in one for one in told] == [True] * (counts != "no")
 
 
 @pytest.mark.parametrize(("said", "warnings"), [("yes", 1), ("no", 0)])

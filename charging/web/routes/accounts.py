@@ -18,6 +18,7 @@ from charging.web.models import (
     AccountEdit,
     AccountNew,
     AccountOut,
+    AccountSet,
     BalanceOut,
     Correction,
     CreditedOut,
@@ -30,7 +31,6 @@ from charging.web.models import (
     Page,
     StatusEdit,
     SubscriptionCorrection,
-    SubscriptionOut,
     SubscriptionPayment,
     TopUp,
 )
@@ -73,9 +73,11 @@ async def list_accounts(
 
 
 @router.post("", status_code=201)
-async def add_account(body: AccountNew, service: TheService) -> AccountOut:
-    """Make an account."""
-    return AccountOut.of(granted(await service.accounts.add(body.id, body.plan, body.language, body.email)))
+async def add_account(body: AccountNew, service: TheService) -> AccountSet:
+    """Make an account. A mail address that another one has is warned of."""
+    warnings = await service.listed_faxes.sender_warnings(body.id, body.email)
+    made = AccountSet.of(granted(await service.accounts.add(body.id, body.plan, body.language, body.email)))
+    return made.model_copy(update={"warnings": warnings})
 
 
 @router.get("/{account}")
@@ -85,10 +87,12 @@ async def show_account(account: str, service: TheService) -> AccountOut:
 
 
 @router.patch("/{account}")
-async def edit_account(account: str, body: AccountEdit, service: TheService) -> AccountOut:
-    """Change plan, language or mail address."""
+async def edit_account(account: str, body: AccountEdit, service: TheService) -> AccountSet:
+    """Change plan, language or mail address. An address that another account has is warned of."""
     changes = cast(AccountChanges, body.model_dump(include=body.model_fields_set))
-    return AccountOut.of(granted(await service.accounts.change(account, changes)))
+    warnings = await service.listed_faxes.sender_warnings(account, changes.get("email", ""))
+    edited = AccountSet.of(granted(await service.accounts.change(account, changes)))
+    return edited.model_copy(update={"warnings": warnings})
 
 
 @router.put("/{account}/status")
@@ -197,11 +201,11 @@ async def grant_pack(
 @router.post("/{account}/subscription-payments")
 async def subscription_paid(
     account: str, body: SubscriptionPayment, service: TheService, idempotency_key: IdempotencyKey
-) -> SubscriptionOut:
+) -> AccountSet:
     """The subscription is paid (R18). The same payment told again, or a period that is paid already, changes
     nothing; a period that ends before what is paid is warned of."""
     paid = granted(await service.subscriptions.paid(account, idempotency_key, body.until))
-    shown = SubscriptionOut.of(paid)
+    shown = AccountSet.of(paid)
     if warning := service.subscriptions.paid_already(paid, body.until):
         shown.warnings.append(warning)
     return shown
@@ -210,9 +214,9 @@ async def subscription_paid(
 @router.post("/{account}/subscription-corrections")
 async def subscription_corrected(
     account: str, body: SubscriptionCorrection, service: TheService, idempotency_key: IdempotencyKey
-) -> SubscriptionOut:
+) -> AccountSet:
     """Put the end of what is paid right, also to an earlier day. No payment: R19's year counts from the last one."""
-    return SubscriptionOut.of(granted(await service.subscriptions.correct(account, idempotency_key, body.until)))
+    return AccountSet.of(granted(await service.subscriptions.correct(account, idempotency_key, body.until)))
 
 
 @router.get("/{account}/fax-address")

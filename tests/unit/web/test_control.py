@@ -42,6 +42,20 @@ async def test_an_account_from_its_making_to_its_end(api: Api) -> None:
     await api("GET", "/accounts/bert", 404)
 
 
+async def test_a_mail_address_that_another_account_has_is_warned_of(api: Api) -> None:
+    """Whoever gets it second would stop the faxes that the first one mails (fax.mail_from_counts)."""
+    his = {"plan": "light", "email": "anna@example.nl"}
+    assert (await api("POST", "/accounts", 201, json={"id": "anna", **his}))["warnings"] == []
+    (warned,) = (await api("POST", "/accounts", 201, json={"id": "bert", **his}))["warnings"]
+    assert "account 'anna' has this mail address too: with fax.mail_from_counts" in warned
+    assert (await api("PATCH", "/accounts/bert", json={"email": ""}))["warnings"] == []
+    (warned,) = (await api("PATCH", "/accounts/bert", json={"email": "Anna@Example.nl"}))["warnings"]
+    assert "account 'anna' has" in warned
+    assert (await api("PATCH", "/accounts/anna", json={"language": "en"}))["warnings"] == [], "it stays as it was"
+    await api("PUT", "/accounts/bert/status", json={"status": "closed", "reason": "moved"})
+    assert (await api("PATCH", "/accounts/anna", json={"email": "anna@example.nl"}))["warnings"] == []
+
+
 async def test_a_misspelt_member_is_an_error_and_not_ignored(api: Api) -> None:
     await api("POST", "/accounts", 201, json={"id": "anna", "plan": "light"})
     problem = await api("PATCH", "/accounts/anna", 422, json={"plan": "pro", "emial": "a@b.nl"})

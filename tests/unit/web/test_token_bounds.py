@@ -47,6 +47,14 @@ async def bound(door: Door, *scopes: Scope, **bounds: Any) -> str:
     return made.secret
 
 
+async def test_whose_a_mail_address_is_is_told_to_no_token_of_an_account(door: Door) -> None:
+    email = {"email": "bert@example.nl"}
+    await door("operate", "PATCH", "/accounts/bert", json=email)
+    annas = await bound(door, Scope.ACCOUNTS, account="anna")
+    assert (await door(annas, "PATCH", "/accounts/anna", json=email)).json()["warnings"] == []
+    assert len((await door("operate", "PATCH", "/accounts/anna", json=email)).json()["warnings"]) == 1
+
+
 @pytest.mark.parametrize(
     "path",
     [
