@@ -201,14 +201,15 @@ class OpenId:
     # --- who it is ------------------------------------------------------------------------------------------------
 
     def _operator(self, claims: Mapping[str, Any]) -> Operator:
-        name = claims.get(self._settings.openid_name_claim)
+        chosen = self._settings
+        name = claims.get(chosen.openid_name_claim)
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise NotLetIn(f"the claim {self._settings.openid_name_claim} is no name")
-        if self._settings.openid_name_claim == EMAIL and claims.get("email_verified") is not True:
+            raise NotLetIn(f"the claim {chosen.openid_name_claim} is no name")
+        if EMAIL in (chosen.openid_name_claim, chosen.openid_role_claim) and claims.get("email_verified") is not True:
             raise NotLetIn("the provider does not say that the mail address is verified")
-        role = self._role(claims.get(self._settings.openid_role_claim))
+        role = self._role(claims.get(chosen.openid_role_claim))
         if role is None:
-            raise NotLetIn(f"{name} has no value of {self._settings.openid_role_claim} that is mapped to a role")
+            raise NotLetIn(f"{name} has no value of {chosen.openid_role_claim} that is mapped to a role")
         return Operator(f"{ACTOR}{name}", role, self._clock.now().wall_us, "")
 
     def _role(self, held: object) -> Role | None:

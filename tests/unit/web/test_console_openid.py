@@ -42,11 +42,9 @@ def provider() -> Iterator[Provider]:
 class Staffed(Place):
     """The console with a provider beside its own operators."""
 
-    def __init__(
-        self, shop: Shop, folder: Path, provider: Provider, http: httpx.AsyncClient, name_claim: str = "sub"
-    ) -> None:
+    def __init__(self, shop: Shop, folder: Path, provider: Provider, http: httpx.AsyncClient, **more: object) -> None:
         super().__init__(shop, folder)
-        settings = provider.known_to("https://console.test", shop.clock, openid_name_claim=name_claim)
+        settings = provider.known_to("https://console.test", shop.clock, **more)
         self.openid = OpenId(settings, SECRET, shop.clock, http)
         self.app = console_app(Asks(shop.service), self.operators, settings, NoMails(), self.file, openid=self.openid)
 
@@ -253,7 +251,7 @@ async def test_a_mail_address_is_a_name_only_if_the_provider_has_verified_it(
 ) -> None:
     """Elsewhere people write into it what they like, also another's."""
     async with httpx.AsyncClient(trust_env=False, verify=False) as http:
-        place = Staffed(shop, tmp_path, provider, http, "email")
+        place = Staffed(shop, tmp_path, provider, http, openid_name_claim="email")
         provider.person |= {"email": "alice@voice.example"}
         if verified is not None:
             provider.person |= {"email_verified": verified}
@@ -262,6 +260,25 @@ async def test_a_mail_address_is_a_name_only_if_the_provider_has_verified_it(
         if verified is True:
             assert (await visitor.http.get(back)).status_code == 200
             assert "openid:alice@voice.example" in await visitor.get("/")
+        else:
+            await is_refused(visitor, back)
+
+
+@pytest.mark.parametrize("verified", [True, False, None, "true"])
+async def test_a_mail_address_gives_a_role_only_if_the_provider_has_verified_it(
+    shop: Shop, tmp_path: Path, provider: Provider, verified: object
+) -> None:
+    """Whoever may register there would name the boss's, and be an admin."""
+    async with httpx.AsyncClient(trust_env=False, verify=False) as http:
+        boss = "boss@voice.example"
+        place = Staffed(shop, tmp_path, provider, http, openid_role_claim="email", openid_admin=[boss])
+        provider.person |= {"email": boss}
+        if verified is not None:
+            provider.person |= {"email_verified": verified}
+        visitor = Visitor(place.app)
+        back = await there(visitor)
+        if verified is True:
+            assert (await visitor.http.get(back)).status_code == 200
         else:
             await is_refused(visitor, back)
 
