@@ -1,4 +1,4 @@
-"""A page of accounts or numbers costs what the page has, not what the store has: shown by counting, not by timing."""
+"""A page of accounts, numbers or CDRs costs what it has, not what the store has: shown by counting, not by timing."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import asyncio
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from charging.ledger.accounts import Account, Number
+from charging.ledger.model import CdrRow
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
 from charging.ledger.sqlite.file import queries
+from charging.ledger.sqlite.store import SqliteStore
 from tests.integration.redis_servers import RedisServer
 
 ROWS = 10
@@ -70,3 +74,46 @@ async def test_a_page_in_redis_takes_as_many_commands_in_a_large_store_as_in_a_s
     await fill(store, 3 * ROWS, 60 * ROWS)
     assert await commands_of_a_page() == small == {"zrangebylex": 4, "hgetall": ROWS + 1, "hget": ROWS}
     await store.close()
+
+
+@pytest.mark.parametrize("account", ["a000000", None])
+@pytest.mark.parametrize("backwards", [False, True])
+async def test_a_page_of_cdrs_in_sqlite_takes_as_many_steps_wherever_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, account: str | None, backwards: bool
+) -> None:
+    store = SqliteStore(tmp_path / "ledger.db")
+    await store.open()
+    await fill(store, 0, 1)
+    cdrs = [CdrRow(f"s{index:06}", "a000000", index // 2, "{}") for index in range(200 * ROWS)]
+    await store.restore_cdrs(cdrs)
+    asked: list[tuple[str, object]] = []
+    rows = store._reader.rows
+
+    async def noted(statement: str, bounds: Any) -> Any:
+        asked.append((statement, bounds))
+        return await rows(statement, bounds)
+
+    monkeypatch.setattr(store._reader, "rows", noted)
+    found, after = list[CdrRow](), None
+    while page := await store.cdrs(account=account, after=after, limit=ROWS, backwards=backwards):
+        found += page
+        after = page[-1].ended_us, page[-1].session
+    assert found == (cdrs[::-1] if backwards else cdrs)
+    await store.close()
+    steps = [steps_of(tmp_path / "ledger.db", *one) for one in asked[:-1]]
+    assert max(steps) <= 1.5 * min(steps)
+
+
+def steps_of(path: Path, statement: str, bounds: Any) -> int:
+    """How many steps SQLite's machine takes for a query."""
+    taken = 0
+
+    def step() -> int:
+        nonlocal taken
+        taken += 1
+        return 0
+
+    with closing(sqlite3.connect(path)) as connection:
+        connection.set_progress_handler(step, 1)
+        connection.execute(statement, bounds).fetchall()
+    return taken

@@ -251,10 +251,12 @@ class SqliteStore:
         backwards: bool = False,
     ) -> Sequence[CdrRow]:
         after_us, after_session = after if after is not None else (AMOUNT_MAX if backwards else -AMOUNT_MAX, "")
+        until_us = AMOUNT_MAX if until_us is None else until_us
+        # SQLite begins to read at these, not at the row value: without them each page would read all those before it.
         bounds = {
             "account": account,
-            "since": since_us,
-            "until": AMOUNT_MAX if until_us is None else until_us,
+            "since": since_us if backwards else max(since_us, after_us),
+            "until": min(until_us, after_us + 1) if backwards else until_us,
             "after_us": after_us,
             "after_session": after_session,
             "limit": limit,
