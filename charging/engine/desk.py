@@ -44,7 +44,7 @@ from charging.call.model import Policy, Session, State
 from charging.call.pieces import Allowance, allowance
 from charging.call.storage import Record, revive
 from charging.call.voicemail import Voicemail, open_transfer
-from charging.clock import MICROSECONDS, Clock, Instant, day_name
+from charging.clock import MICROSECONDS, Clock, day_name
 from charging.engine.ports import Observer, Switch
 from charging.engine.runner import SessionRunner
 from charging.engine.sessions import NO_SESSION, Registry, source_of
@@ -60,7 +60,7 @@ from charging.limits import Limits
 from charging.pricing.packs import MESSAGES
 from charging.records import dataclass
 from charging.tariff.tariff import Refusal, Tariff
-from charging.unguessable import token
+from charging.unguessable import session_id
 
 RESERVE_TRIES_MAX = 4
 """Other calls of the account may take the money between the look at the balances and the reservation."""
@@ -90,12 +90,6 @@ _FALLBACKS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], F
 def _gifts(voicemail: Voicemail, balances: Mapping[str, Balance]) -> object:
     """What may pay for a message before bought credit does."""
     return rooms(balances, voicemail.day), voicemail.included(1, balances)
-
-
-def _new_session_id(now: Instant) -> str:
-    """Make a session's id: it sorts by time, is unique among daemons, and cannot be guessed. A client that knew one
-    could try to report on the call in the switch's name."""
-    return f"{now.wall_us // 1000:x}-{token(8)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,7 +432,7 @@ class Desk:
             rate = rate.rehearsed()
         notes.destination = rate.destination
         setup = Setup(
-            session=_new_session_id(now),
+            session=session_id(now.wall_us),
             switch=self._switch_id,
             epoch=self._registry.epoch,
             caller=request.caller,
@@ -457,7 +451,7 @@ class Desk:
             session, transfer = reserve_transfer(*opening, is_only_try=True)
             if await self._open(transfer, grants_for(decided.draft, session.funding, balances, at_us)):
                 return session
-            setup = replace(setup, session=_new_session_id(now))
+            setup = replace(setup, session=session_id(now.wall_us))
             balances = await self._store.balances(subscriber.account.id)
         return turned(Reason.NO_CREDIT, subscriber)
 
@@ -476,7 +470,7 @@ class Desk:
         notes.message_price = subscriber.message_price
         now, tariff = self._clock.now(), self._tariff()
         wanted = Voicemail(
-            id=_new_session_id(now),
+            id=session_id(now.wall_us),
             account=subscriber.account.id,
             number=subscriber.number.number,
             caller=request.caller,
@@ -501,7 +495,7 @@ class Desk:
             if await self._open(transfer, voicemail.grants(balances, now.wall_us)):
                 notes.message_price = voicemail.charge(1)[0]
                 return voicemail
-            wanted = replace(wanted, id=_new_session_id(now))
+            wanted = replace(wanted, id=session_id(now.wall_us))
             before, balances = _gifts(wanted, balances), await self._store.balances(wanted.account)
             if _gifts(wanted, balances) == before:
                 break  # other calls have taken neither promotional credit nor a free message
@@ -529,7 +523,7 @@ class Desk:
             notes.message_refusal = Unsold.DAY_LIMIT if beyond_day else Unsold.NO_CREDIT
             self._observe(MessageNotSold(account.id, notes.message_refusal))
         # The same call, whichever daemon decides: where the answer of one is late, the dialplan asks the other too.
-        call = f"{self._switch_id}-{notes.caller_uid}" if notes.caller_uid else _new_session_id(now)
+        call = f"{self._switch_id}-{notes.caller_uid}" if notes.caller_uid else session_id(now.wall_us)
         await self._missed(MissedCall(account, number.number, caller, call, now.wall_us, cause))
 
     async def _open(self, transfer: Transfer, grants: Sequence[Transfer] = ()) -> bool:

@@ -24,6 +24,7 @@ from charging.ledger.documents import Put
 from charging.ledger.model import CdrRow
 from charging.ledger.port import Store
 from charging.records import NEWER, Codec, dataclass
+from charging.unguessable import opened_us
 
 COLLECTION = "findings"
 """Of documents, one a finding, under the session's id and the kind."""
@@ -34,7 +35,10 @@ DIFFERENCE_MS = 1000
 SEARCHED_S = 120
 """So long before and after a record's end the CDR of its session is looked for."""
 
-PAGE = 1000
+UNANSWERED_MAX_S = 3600
+"""A forward that nobody answers ends within so long: its caller has heard it ring, and has spoken to a mailbox."""
+
+PAGE = 200
 
 
 class Kind(StrEnum):
@@ -138,30 +142,29 @@ class Findings:
 
     async def booked(self, session: str, ended_us: int) -> Booked | None:
         """What was booked of a session that ended about then; ``None`` if nothing is found. Raises LedgerError."""
-        since_us, until_us = (ended_us + sign * SEARCHED_S * MICROSECONDS for sign in (-1, 1))
+        cdr = await self._cdr(session, ended_us, ended_us + SEARCHED_S * MICROSECONDS)
+        return None if cdr is None else booked_by(cdr)
+
+    async def unanswered(self, sessions: Collection[str]) -> set[str]:
+        """Which of these sessions have ended without a forward that was answered, by their CDRs. Raises LedgerError."""
+        opened = {session: opened_us(session) for session in sessions}
+        known = {one: us for one, us in opened.items() if us is not None}
+        cdrs = {one: await self._cdr(one, us, us + UNANSWERED_MAX_S * MICROSECONDS) for one, us in known.items()}
+        return {one for one, cdr in cdrs.items() if cdr is not None and _owes_nothing(json.loads(cdr))}
+
+    async def _cdr(self, session: str, since_us: int, until_us: int) -> str | None:
+        """Return the CDR of a session that ended between these times, or up to `SEARCHED_S` before. The CDRs of all
+        accounts are read from then on until it is found."""
+        since_us -= SEARCHED_S * MICROSECONDS
         after: tuple[int, str] | None = None
         while True:
             rows = await self._store.cdrs(since_us=since_us, until_us=until_us, after=after, limit=PAGE)
             found: CdrRow | None = next((row for row in rows if row.session == session), None)
             if found is not None:
-                return booked_by(found.document)
+                return found.document
             if len(rows) < PAGE:
                 return None
             after = rows[-1].ended_us, rows[-1].session
-
-    async def unanswered(self, sessions: Collection[str], since_us: int) -> set[str]:
-        """Which of these sessions ended since then (wall clock) without a forward that was answered, by their CDRs.
-        Raises LedgerError."""
-        missing, found, after = set(sessions), set[str](), None
-        while missing:
-            rows = await self._store.cdrs(since_us=since_us, after=after, limit=PAGE, backwards=True)
-            of_them = [row for row in rows if row.session in missing]
-            missing -= {row.session for row in of_them}
-            found |= {row.session for row in of_them if _owes_nothing(json.loads(row.document))}
-            if len(rows) < PAGE:
-                break
-            after = rows[-1].ended_us, rows[-1].session
-        return found
 
 
 def _owes_nothing(cdr: Mapping[str, Any]) -> bool:

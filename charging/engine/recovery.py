@@ -14,7 +14,6 @@ from typing import NoReturn
 from charging.call.events import SwitchRestarted
 from charging.call.fax import Fax
 from charging.call.told import SessionReasserted
-from charging.clock import MICROSECONDS
 from charging.engine import told
 from charging.engine.looker import switch_said
 from charging.engine.ports import Legs, Look
@@ -33,9 +32,6 @@ AUDIT_REST = 100
 
 AUDIT_MAX_S = 60
 """The longest such pause."""
-
-UNANSWERED_S = 12 * 3600
-"""So far back a forward that nobody answered is looked for, if its caller still talks to the operator's people."""
 
 FOUND_PAUSE_S = 2
 """Between two that events ask for which name a session we do not know: whoever can forge those cannot keep us busy."""
@@ -225,14 +221,13 @@ class Recovery:
     async def _known_unanswered(self, sessions: set[str]) -> set[str]:
         """Those whose CDRs say that nobody answered a forward, before this process was there; all of them while the
         ledger does not answer."""
-        now = self._clock.now()
         try:
-            found = await self.registry.findings.unanswered(sessions, now.wall_us - UNANSWERED_S * MICROSECONDS)
+            found = await self.registry.findings.unanswered(sessions)
         except LedgerError as error:
             self._observe(told.LedgerFailed(str(error), type(error).__name__))
             return sessions
         for session in found:
-            self.registry.closed.add_unanswered(session, now.mono_us)
+            self.registry.closed.add_unanswered(session, self._clock.now().mono_us)
         return found
 
     async def _audit_due(self, pause_s: float) -> None:

@@ -14,12 +14,24 @@ from charging.call.events import BlackBoxRead, Leg
 from charging.call.switch_events import BridgeEntered, ChannelEnded, DialEnded
 from charging.clock import MICROSECONDS
 from charging.engine.black_boxes import BOOKED_A_TURN_MAX, HOUSEKEEPING_S
-from charging.engine.findings import COLLECTION, Booked, Kind, booked_by, contradiction
+from charging.engine.findings import (
+    COLLECTION,
+    PAGE,
+    SEARCHED_S,
+    UNANSWERED_MAX_S,
+    Booked,
+    Findings,
+    Kind,
+    booked_by,
+    contradiction,
+)
 from charging.engine.ports import Legs, Look
 from charging.engine.recovery import AUDIT_S
 from charging.errors import LedgerUnavailable
 from charging.ledger.metered import PARTS
+from charging.ledger.model import CdrRow
 from charging.ledger.port import IDS_REMEMBERED_S, Store
+from charging.unguessable import session_id
 from tests.fakes.rig import EURO, Rig, make_rig
 from tests.fakes.switch import FakeCall
 
@@ -421,6 +433,35 @@ async def test_caller_who_was_moved_while_it_rang_is_the_operators_own(rig: Rig,
     call.callee_alive = True
     await rig.clock.advance(3 * AUDIT_S)
     assert call.callee_uid in rig.switch.hung_up, "a forwarded leg that talks is none"
+
+
+async def test_r1_whether_a_caller_owes_is_read_among_the_cdrs_of_his_own_time(rig: Rig) -> None:
+    """However many calls there have been since he rang: the look-up after a restart holds up nobody's."""
+    await rig.subscriber(credit=10 * EURO)
+    call = await rig.ringing()
+    await rig.clock.advance(20)
+    rig.switch.fail(call.session, "CANCEL")
+    await rig.clock.advance(2 * rig.policy.setup_timeout_s)
+    (cdr,) = await rig.store.cdrs()
+    of_others = [
+        replace(cdr, session=f"s{later_s}", ended_us=cdr.ended_us + later_s * MICROSECONDS)
+        for later_s in range(1, 9000)
+    ]
+    await rig.store.restore_cdrs(of_others)
+    read, cdrs = list[CdrRow](), rig.store.cdrs
+
+    async def noted(**asked: Any) -> Sequence[CdrRow]:
+        read.extend(rows := await cdrs(**asked))
+        return rows
+
+    rig.store.cdrs = noted  # type: ignore[method-assign]
+    assert await Findings(rig.store, rig.clock, rig.observe).unanswered({call.session}) == {call.session}
+    assert cdr in read
+    assert len(read) <= PAGE
+    read.clear()
+    never = session_id(cdr.ended_us)
+    assert await Findings(rig.store, rig.clock, rig.observe).unanswered({never, "s1", "", "f" * 99}) == set()
+    assert len(read) < UNANSWERED_MAX_S + SEARCHED_S
 
 
 async def test_session_whose_leg_went_unheard_is_settled_within_seconds(rig: Rig) -> None:
