@@ -94,7 +94,7 @@ def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Che
     yield from _ledger(settings)
     if not settings.sandbox:
         yield from _spool(settings)
-    yield from _customer_page(settings)
+    yield from _proxies(settings)
     yield from _payments(config, settings)
     yield from _webhooks(config, settings)
     yield from _openid(settings)
@@ -244,14 +244,23 @@ def _openid(settings: Settings) -> Iterator[CheckResult]:
         yield ok("console", f"{console.openid_issuer} answers; it must send browsers back to {back}")
 
 
-def _customer_page(settings: Settings) -> Iterator[CheckResult]:
-    """Whether customers can be told apart by their addresses, by which bad links and hooks are counted. A warning,
-    since calls do without."""
-    page = settings.customer_page
-    if page is None or page.trusted_proxies or urlsplit(page.url).scheme != "https":
-        return
-    why = "all visitors seem to come from the proxy that speaks TLS, so one stranger's bad links keep all others out"
-    yield warning("customer page", f"{why}: name the proxy by customer_page.trusted_proxies")
+def _proxies(settings: Settings) -> Iterator[CheckResult]:
+    """Whether visitors can be told apart by their addresses, by which bad links, hooks and logins are counted.
+    Warnings, since calls do without."""
+    page, console = settings.customer_page, settings.console
+    for name, section, url, what in (
+        ("customer_page", page, page and page.url, "bad links"),
+        ("console", console, console and console.openid_url, "logins"),
+    ):
+        if section and not section.trusted_proxies and urlsplit(url or "").scheme == "https":
+            why = "all visitors seem to come from the proxy that speaks TLS, so one stranger's"
+            cure = f"name the proxy by {name}.trusted_proxies"
+            yield warning(name.replace("_", " "), f"{why} {what} keep all others out: {cure}")
+    for name, trusting in (("api", settings.api), ("console", console), ("customer_page", page)):
+        if every := [one for one in (trusting.trusted_proxies if trusting else ()) if one.endswith("/0")]:
+            what = f"{name}.trusted_proxies has {every[0]}, which is every address"
+            why = "each visitor says himself where he comes from, and no bound by address holds"
+            yield warning(name.replace("_", " "), f"{what}: {why}; name the proxy's own address")
 
 
 def _payments(config: Config | None, settings: Settings) -> Iterator[CheckResult]:

@@ -140,33 +140,6 @@ def test_payments_that_are_not_real_or_are_never_told_of_are_warned_of(
     assert key not in ran.out
 
 
-@pytest.mark.parametrize(
-    ("page", "warned"),
-    [
-        ({"url": "https://my.voice.example"}, True),
-        ({"url": "https://my.voice.example", "trusted_proxies": ["127.0.0.1"]}, False),
-        ({"url": "http://localhost:9481"}, False),
-    ],
-)
-def test_customers_who_all_seem_to_come_from_the_proxy_are_warned_of(
-    page: dict[str, object],
-    warned: bool,
-    unused_tcp_port: int,
-    place: Place,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Bad links are counted by address: one stranger would keep everybody out."""
-    monkeypatch.setenv("TEST_AMI_SECRET", "right")
-    place.config.write_text(
-        f"{place.config.read_text()}customer_page: {json.dumps({**page, 'port': unused_tcp_port})}\n"
-    )
-    ran = Command(place, capsys)("check", "--json")
-    assert ran.code == 0, "calls do without"
-    found = [one["text"] for one in ran.json if one["part"] == "customer page"]
-    assert [("customer_page.trusted_proxies" in one) for one in found] == [True] * warned
-
-
 @pytest.mark.parametrize("fault", ["none", "ill", "another", "away", "ca"])
 def test_whether_the_consoles_login_provider_answers_is_looked_at_and_what_it_must_know_is_told(
     place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fault: str
@@ -182,6 +155,7 @@ def test_whether_the_consoles_login_provider_answers_is_looked_at_and_what_it_mu
             "openid_client_secret_env": "TEST_OPENID",
             "openid_url": "https://console.example",
             "openid_view": ["staff"],
+            "trusted_proxies": ["127.0.0.1"],
         }
         if fault == "away":
             console["openid_issuer"] = f"http://127.0.0.1:{free_port()}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 import re
 import shutil
@@ -29,6 +30,15 @@ from tests.integration.command import Command, Place, run_process
 from tests.integration.redis_servers import RedisServer
 from tests.integration.smtp_server import Certificate, Mailbox, mail_server
 from tests.integration.test_cli_check import MAIL, graded
+
+STAFF: dict[str, object] = {
+    "openid_issuer": "https://localhost:1",
+    "openid_client_id": "charging",
+    "openid_client_secret_env": "TEST_OPENID",
+    "openid_url": "https://console.voice.example",
+    "openid_view": ["staff"],
+}
+"""A console behind a proxy that speaks TLS."""
 
 
 def test_ports_folders_and_the_mail_server_are_looked_at_before_the_start(
@@ -378,6 +388,44 @@ def test_a_log_that_strangers_fill_beside_the_ledger_is_told(
     told = [line for line in graded(ran, "warning") if "log a line for each packet" in line]
     assert len(told) == beside
     assert all(str(logs) in line and "the ledger" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("section", "chosen", "warned"),
+    [
+        ("customer_page", {"url": "https://my.voice.example"}, "customer_page.trusted_proxies"),
+        ("customer_page", {"url": "https://my.voice.example", "trusted_proxies": ["127.0.0.1"]}, ""),
+        ("customer_page", {"url": "http://localhost:9481"}, ""),
+        ("console", STAFF, "console.trusted_proxies"),
+        ("console", STAFF | {"trusted_proxies": ["127.0.0.1"]}, ""),
+        ("console", {}, ""),
+        ("console", {"trusted_proxies": ["127.0.0.1", "0.0.0.0/0"]}, "0.0.0.0/0, which is every address"),
+        (
+            "customer_page",
+            {"url": "https://my.voice.example", "trusted_proxies": ["::/0"]},
+            "::/0, which is every address",
+        ),
+        ("api", {"trusted_proxies": ["0.0.0.0/0"]}, "0.0.0.0/0, which is every address"),
+        ("api", {"trusted_proxies": ["0.0.0.0/1"]}, ""),
+    ],
+)
+def test_visitors_who_all_seem_to_come_from_the_proxy_or_say_themselves_where_from_are_warned_of(
+    section: str,
+    chosen: dict[str, object],
+    warned: str,
+    place: Place,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bad links and logins are counted by address: one stranger would keep all out, or be counted nowhere."""
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    monkeypatch.setenv("TEST_OPENID", "a secret")
+    chosen = {**chosen, "port": free_port()}
+    place.config.write_text(f"{place.config.read_text()}{section}: {json.dumps(chosen)}\n")
+    ran = Command(place, capsys)("check", "--json")
+    assert ran.code == 0, "calls do without"
+    found = [one["text"] for one in ran.json if one["grade"] == "warning" and "trusted_proxies" in one["text"]]
+    assert [warned in one for one in found] == [True] * bool(warned)
 
 
 @pytest.mark.parametrize("name", ["charging.yaml", "tariff.yaml", "letter.j2", "."])
