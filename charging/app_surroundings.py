@@ -20,11 +20,12 @@ from charging.door import listen
 from charging.engine.spool import RESERVE_BYTES, RESERVE_PART, Memory
 from charging.errors import ChargingError, ConfigError
 from charging.fax.folder import why_unwritable
-from charging.files import free_bytes
+from charging.files import closed_on_the_way, free_bytes
 from charging.ledger.accounts import Language
 from charging.ledger.metered import LedgerHealth, metered
 from charging.ledger.open import open_store
 from charging.ledger.port import Store
+from charging.ledger.sqlite.file import too_long
 from charging.metrics import Metrics
 from charging.notify.render import Operator, Templates
 from charging.notify.render import problems as problems_of_templates
@@ -98,10 +99,12 @@ def tariff_that_counts(settings: Settings, clock: Clock) -> Tariff:
 
 
 def missing_prompts(folder: str) -> list[str] | None:
-    """The prompts that the folder lacks; ``None`` if this machine has no such folder. The switch may be another
-    machine, or see other folders than we do."""
+    """The prompts that the folder lacks; ``None`` if this machine has no such folder, or this user may not enter it.
+    The switch may be another machine, or see other folders than we do."""
     here = Path(folder)
-    return [one for one in PROMPTS if not os.path.isfile(here / one)] if os.path.isdir(here) else None
+    if not os.path.isdir(here) or any(closed_on_the_way(here / one.partition("/")[0]) for one in PROMPTS):
+        return None
+    return [one for one in PROMPTS if not os.path.isfile(here / one)]
 
 
 def wrong_templates(mail: Mail | None) -> list[str]:
@@ -109,7 +112,8 @@ def wrong_templates(mail: Mail | None) -> list[str]:
     if mail is None or mail.templates is None:
         return []
     if not os.path.isdir(mail.templates):
-        return [f"mail.templates: {mail.templates}: no such folder; mails have the shipped words"]
+        why = closed_on_the_way(mail.templates) or "no such folder"
+        return [f"mail.templates: {mail.templates}: {why}; mails have the shipped words"]
     own = Templates(Operator(mail.sender_name, mail.top_up_url), mail.templates)
     return [f"{one}; such mails are not sent until it is mended" for one in problems_of_templates(own)]
 
@@ -166,7 +170,9 @@ def unusable_socket(settings: Settings) -> Iterator[str]:
 def unusable_ledger_folder(settings: Settings) -> Iterator[str]:
     """Why a new ledger cannot be made; nothing if it can, or if there is one."""
     file = settings.ledger.sqlite_file
-    if file is not None and not os.path.exists(file) and (why := why_unwritable(file.parent)):
+    if file is None or os.path.exists(file):
+        return
+    if why := why_unwritable(file.parent) or too_long(file):
         yield f"ledger.url: {why}"
 
 
@@ -189,7 +195,9 @@ def unusable_log_file(settings: Settings) -> Iterator[str]:
     if os.path.isdir(file):
         yield f"logs.file: {file} is a folder; name a file in it"
     elif not os.path.isdir(file.parent):
-        yield f"logs.file: {file}: there is no folder {file.parent}; make it"
+        why = closed_on_the_way(file.parent)
+        cure = f"{why}; check as a user who may" if why else f"there is no folder {file.parent}; make it"
+        yield f"logs.file: {file}: {cure}"
     elif not os.access(file if os.path.exists(file) else file.parent, os.W_OK):
         yield f"logs.file: {file} may not be written; give it to the daemon's user"
 

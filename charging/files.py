@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import select
 import stat
 import tempfile
@@ -46,6 +47,23 @@ def _out_of_pipe(path: Path, place: int, most: int) -> bytes:
             break
         read += piece
     return bytes(read)
+
+
+def closed_on_the_way(path: Path) -> str:
+    """Which folder on the way to a path, or the path itself, this user may not enter, in words; empty: none, as far as
+    can be seen."""
+    for one in (*reversed(path.parents), path):
+        if os.path.isdir(one) and not os.access(one, os.X_OK):
+            return f"{user()} may not enter {one}"
+    return ""
+
+
+def user() -> str:
+    """The name of who runs this; his number, where he has none."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"user {os.geteuid()}"
 
 
 def free_bytes(folder: Path | str) -> int | None:

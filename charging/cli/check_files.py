@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import grp
 import os
+import pwd
 import shutil
 import stat
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from charging.app_surroundings import (
@@ -38,7 +41,7 @@ from charging.fax import sandbox
 from charging.fax.convert import PACKAGES, ROOM_BYTES
 from charging.fax.dns_lookup import Dns, Unanswered
 from charging.fax.listed import SHARED
-from charging.files import free_bytes
+from charging.files import closed_on_the_way, free_bytes
 from charging.ledger.accounts import Status, folded
 from charging.notify.settings import Mail
 from charging.settings import TEST_KEYS, Config, Fax, Settings, completed
@@ -111,24 +114,66 @@ def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Che
 
 
 def _writable(file: Path, settings: Settings) -> Iterator[CheckResult]:
-    """What any user of the machine could change, or put another in its place: whom the daemon believes, what calls
-    cost, and what runs as the daemon (templates are programs)."""
-    templates = None if settings.mail is None else settings.mail.templates
-    files = [file, *files_of(settings.tariff), *(() if templates is None else (templates,))]
-    looked_at = dict.fromkeys(part for one in files for part in (one.resolve(), one.parent, one.resolve().parent))
-    for path in looked_at:
-        mode = _mode(path)
-        is_kept = stat.S_ISDIR(mode) and mode & stat.S_ISVTX  # there nobody puts a file in the place of another's
-        if mode & stat.S_IWOTH and not is_kept:
-            yield warning("config", f"{path}: every user of this machine may write there; chmod o-w {path}")
+    """What others could change, or put another in its place: whom the daemon believes, what calls cost, what runs as
+    the daemon (templates are programs), and what subscribers hear."""
+    files = [file, *files_of(settings.tariff), *_files_named_in(settings)]
+    if settings.mail is not None and (templates := settings.mail.templates) is not None:
+        files.append(templates)
+        with suppress(OSError):  # why, is told where they are read
+            files += (*templates.glob("*"), *templates.glob("*/*"))
+    folders = dict.fromkeys(part for one in files for part in (one.resolve(), one.parent, one.resolve().parent))
+    ours = _groups_of_the_daemon(settings)
+    for path in folders:
+        if whose := _may_write(path, ours):
+            who, cure = whose
+            yield warning("config", f"{path}: {who} may write there; chmod {cure} {path}")
+    prompts = Path(settings.switch.prompts_dir_on_switch)
+    every = (part for one in PROMPTS for part in (prompts, Path(prompts, one).parent, Path(prompts, one)))
+    for path in dict.fromkeys(every):
+        if _may_write(path, None):
+            yield warning("prompts", f"{path}: every user of this machine may write there; chmod o-w {path}")
 
 
-def _mode(path: Path) -> int:
-    """Nothing if it cannot be looked at: why, is told where it is read."""
+def _files_named_in(settings: Settings) -> Iterator[Path]:
+    """Secrets, and certificates of whom is believed."""
+    sections = (settings.switch.ami, settings.ledger, settings.mail, settings.console, settings.customer_page)
+    for section in (*sections, *settings.webhooks):
+        for name, value in section or ():
+            if name.endswith("_file") and isinstance(value, Path):
+                yield value
+
+
+def _may_write(path: Path, ours: Collection[int] | None) -> tuple[str, str] | None:
+    """Who else than its owner and the groups ``ours`` (``None``: whatever group) may, and what takes it from them."""
     try:
-        return path.stat().st_mode
-    except OSError:
-        return 0
+        status = path.stat()
+    except OSError:  # why, is told where it is read
+        return None
+    if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
+        return None  # there nobody puts a file in the place of another's
+    if status.st_mode & stat.S_IWOTH:
+        return "every user of this machine", "o-w"
+    if ours is None or status.st_gid in ours or not status.st_mode & stat.S_IWGRP:
+        return None
+    group = _name_of(grp.getgrgid, status.st_gid)
+    own = group == _name_of(pwd.getpwuid, status.st_uid)  # as many systems give each user one of his own
+    return None if own else (f"every user of the group {group}", "g-w")
+
+
+def _name_of(ask: Callable[[int], tuple[Any, ...]], number: int) -> str:
+    try:
+        return str(ask(number)[0])
+    except KeyError:
+        return str(number)
+
+
+def _groups_of_the_daemon(settings: Settings) -> set[int]:
+    """Those of who runs this, and root's; if that is root, of whoever has the daemon's folders."""
+    if os.geteuid() != 0:
+        return {0, os.getegid(), *os.getgroups()}
+    file = settings.ledger.sqlite_file
+    folders = (settings.control.socket.parent, *(() if file is None else (file.parent,)))
+    return {0, *(one.stat().st_gid for one in folders if os.path.isdir(one))}
 
 
 def _tariff(settings: Settings) -> Iterator[CheckResult]:
@@ -153,6 +198,9 @@ def _prompts(folder: str) -> Iterator[CheckResult]:
     """No problems: calls are charged without a warning to the subscriber."""
     missing = missing_prompts(folder)
     if missing is None:
+        if why := next(filter(None, (closed_on_the_way(Path(folder, one).parent) for one in PROMPTS)), ""):
+            yield warning("prompts", f"{folder}: not looked at, for {why}; check as a user who may, as Asterisk must")
+            return
         hint = "the switch needs the project's prompts/ there, or say in prompts_dir_on_switch where they are"
         yield warning("prompts", f"{folder}: no such folder on this machine; {hint}")
     elif missing:

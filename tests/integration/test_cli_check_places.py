@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import grp
 import json
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -13,6 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from charging.app_surroundings import PROMPTS
 from charging.errors import LedgerUnavailable
 from charging.fax.folder import why_unwritable
 from charging.lab.ports import free_port
@@ -31,6 +35,9 @@ from tests.integration.redis_servers import RedisServer
 from tests.integration.smtp_server import Certificate, Mailbox, mail_server
 from tests.integration.test_cli_check import MAIL, graded
 
+OTHERS = 65534
+"""A group that the daemon's user is not in."""
+GROUP = grp.getgrgid(OTHERS).gr_name
 STAFF: dict[str, object] = {
     "openid_issuer": "https://localhost:1",
     "openid_client_id": "charging",
@@ -286,6 +293,62 @@ def test_a_folder_that_may_not_be_written_is_told_with_the_key() -> None:
     assert control.startswith(f"control.socket: {folder}/control.sock: its folder may not be written; let the daemon's")
 
 
+@pytest.mark.parametrize("closed", ["outer", "outer/folder", "outer/folder/nl"])
+def test_a_folder_that_may_not_be_entered_is_not_said_to_be_missing(closed: str) -> None:
+    """Asked by another user than root, who may enter everywhere."""
+    code = (
+        "import os, sys; from pathlib import Path; from types import SimpleNamespace\n"
+        "from charging.app_surroundings import missing_prompts, unusable_log_file, wrong_templates\n"
+        "from charging.cli.check_files import _prompts\n"
+        "if os.geteuid() == 0: os.setuid(65534)\n"
+        "folder = Path(sys.argv[1], 'outer', 'folder')\n"
+        "print(missing_prompts(str(folder)), *_prompts(str(folder)))\n"
+        "print(*wrong_templates(SimpleNamespace(templates=folder, sender_name='', top_up_url='')))\n"
+        "print(*unusable_log_file(SimpleNamespace(logs=SimpleNamespace(file=folder / 'log' / 'charging.log'))))\n"
+    )
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        inner = Path(place, "outer", "folder", "nl")
+        inner.mkdir(parents=True)
+        Path(place, closed).chmod(0o600)
+        said = subprocess.run([sys.executable, "-c", code, place], capture_output=True, text=True, check=True).stdout
+        Path(place, closed).chmod(0o700)
+    prompts, templates, log = said.splitlines()
+    who = f"{pwd.getpwuid(os.geteuid() or 65534).pw_name} may not enter {place}/{closed}"
+    assert prompts.startswith("None warning")
+    assert f"{place}/outer/folder: not looked at, for {who}; check as a user who may, as Asterisk must" in prompts
+    assert (who in templates, who in log) == (closed == "outer",) * 2 if closed != "outer/folder" else (False, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("x" * 247, ""),
+        ("x" * 248, "it cannot be made: File name too long; choose a shorter name"),
+        ("x" * 240 + "/ledger.db", ""),
+        ("x" * 256 + "/ledger.db", "it cannot be made: File name too long; choose a shorter name"),
+        ("path of 504", ""),
+        ("path of 505", "it cannot be made: SQLite takes a path of 504 bytes at most; choose a shorter one"),
+    ],
+)
+def test_a_ledger_whose_name_is_too_long_is_a_problem_and_not_there_yet(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, told: str
+) -> None:
+    """By what SQLite puts beside it, too. It was said that the daemon makes it."""
+    monkeypatch.setenv("TEST_AMI_SECRET", "right")
+    if name.startswith("path of "):
+        left = int(name.removeprefix("path of ")) - len(os.fsencode(place.folder)) - 1
+        name = "y" * 200 + "/" + "y" * (left - 201)
+    place.config.write_text(place.config.read_text().replace("ledger.db", name))
+    with suppress(OSError):  # of a folder whose name is too long itself
+        (place.folder / name).parent.mkdir(exist_ok=True)
+    ran = Command(place, capsys)("check")
+    problems = [one for one in graded(ran, "problem") if one.split()[1] == "ledger"]
+    assert [told in one for one in problems] == [True] * bool(told)
+    if not told:
+        assert Command(place, capsys)("account", "add", "anna", "--plan", "pro").code == 0
+
+
 @pytest.mark.parametrize(
     ("changed", "cure"),
     [
@@ -439,7 +502,7 @@ def test_what_any_user_of_the_machine_could_change_is_named(
     place.config.write_text(f"{place.config.read_text()}mail: {{{mail}}}\n")
     path = place.folder / name
     said = f"{path.resolve()}: every user of this machine may write there"
-    mode = path.stat().st_mode & 0o777
+    mode = path.stat().st_mode & 0o755
     for more, is_told in ((0, False), (0o020, False), (0o002, True)):
         path.chmod(mode | more)
         warned = [one for one in graded(Command(place, capsys)("check"), "warning") if "every user" in one]
@@ -448,6 +511,52 @@ def test_what_any_user_of_the_machine_could_change_is_named(
         path.chmod(mode | 0o1002)  # as /tmp is: nobody puts a file in the place of another's
         assert "every user" not in str(graded(Command(place, capsys)("check"), "warning"))
     path.chmod(mode)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "group", "told"),
+    [
+        ("charging.yaml", 0o660, OTHERS, f"every user of the group {GROUP} may write there; chmod g-w"),
+        ("charging.yaml", 0o640, OTHERS, ""),
+        ("charging.yaml", 0o660, os.getegid(), ""),
+        ("secrets/key", 0o640, OTHERS, ""),
+        ("words/nl/low.txt", 0o664, OTHERS, "every user of the group"),
+        ("words/nl/low.txt", 0o646, OTHERS, "every user of this machine may write there; chmod o-w"),
+        ("prompts/nl", 0o757, OTHERS, "every user of this machine may write there; chmod o-w"),
+        ("prompts/nl/credit_low.wav", 0o646, OTHERS, "every user of this machine may write there; chmod o-w"),
+        ("prompts/nl/credit_low.wav", 0o664, OTHERS, ""),
+        ("secrets", 0o770, OTHERS, "every user of the group"),
+        ("secrets", 0o750, OTHERS, ""),
+    ],
+)
+def test_what_another_group_may_change_is_named_and_of_prompts_what_every_user_may(
+    place: Place,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    mode: int,
+    group: int,
+    told: str,
+) -> None:
+    """A secret in a folder that others may write is theirs to choose; a prompt is what subscribers hear."""
+    for one in (Path("words/nl/low.txt"), Path("secrets/key"), *(Path("prompts", prompt) for prompt in PROMPTS)):
+        (place.folder / one).parent.mkdir(parents=True, exist_ok=True)
+        (place.folder / one).write_text("right")
+        (place.folder / one).chmod(0o600)
+    mail = "host: localhost, sender_address: a@op.nl, sender_name: Op, top_up_url: https://op.nl/, templates: words"
+    text = place.config.read_text().replace("secret_env: TEST_AMI_SECRET", "secret_file: secrets/key")
+    text = re.sub("prompts_dir_on_switch: .*", f"prompts_dir_on_switch: {place.folder}/prompts", text)
+    place.config.write_text(f"{text}mail: {{{mail}}}\n")
+    path, usual = (place.folder / name).resolve(), Path.stat
+    path.chmod(mode)
+
+    def stat(one: Path, **more: Any) -> os.stat_result:
+        found = usual(one, **more)
+        return os.stat_result((*found[:5], group, *found[6:10])) if one == path else found
+
+    monkeypatch.setattr(Path, "stat", stat)
+    warned = [one for one in graded(Command(place, capsys)("check"), "warning") if "may write there" in one]
+    assert [f"{path}: {told}" in one for one in warned] == [True] * bool(told)
 
 
 @pytest.mark.parametrize(("was", "part"), [("tariff.yaml", "tariff"), ("here", "templates")])

@@ -32,6 +32,12 @@ LAST = "\U0010ffff"
 APPLICATION_ID = 0x43484752
 """``CHGR`` in the file's header tells a ledger from any other SQLite file."""
 
+JOURNAL = "-journal"
+"""Of what SQLite puts beside a file, the longest end of a name."""
+
+SQLITE_PATH_BYTES_MAX = 512
+"""With that end (``MAX_PATHNAME`` of SQLite's os_unix.c)."""
+
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT)
 _ADVICE = {
     sqlite3.SQLITE_FULL: "the disk is full; make room",
@@ -118,6 +124,21 @@ class FileLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def too_long(path: Path) -> str:
+    """Why no ledger can have this path, with the names of what SQLite keeps beside it; empty: one can."""
+    longest = path.with_name(path.name + JOURNAL)
+    try:
+        os.lstat(longest)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        return f"{path}: it cannot be made: {error.strerror}; choose a shorter name"
+    if len(os.fsencode(longest)) > SQLITE_PATH_BYTES_MAX:
+        most = SQLITE_PATH_BYTES_MAX - len(JOURNAL)
+        return f"{path}: it cannot be made: SQLite takes a path of {most} bytes at most; choose a shorter one"
+    return ""
 
 
 def beside(path: Path) -> tuple[Path, Path]:
