@@ -362,7 +362,8 @@ def _papers(config: Config, clock: Clock) -> DocumentFolder | None:
     if fax is None:
         return None
     on_switch = (fax.folder_on_switch or str(fax.folder)).rstrip("/")
-    settings = FolderSettings(fax.folder, on_switch, fax.max_pages, fax.keep_days, fax.sandbox == "required")
+    required = fax.sandbox == "required"
+    settings = FolderSettings(fax.folder, on_switch, fax.max_pages, fax.keep_days, required, fax.max_bytes)
     return DocumentFolder(settings, clock)
 
 

@@ -31,9 +31,11 @@ from charging.ledger.balances import is_money
 from charging.pricing.packs import sort_of
 from charging.records import dataclass
 from charging.service.refusal import Code, Refused
-from charging.service.turns import Turns
+from charging.service.turns import BYTES, QueueBounds, Turns
 
 SWEEP_S = 3600
+LARGEST_AT_ONCE = 3
+"""Of documents as large as one may be: while two are being made ready, a third account's can wait."""
 DAY_US = 86_400 * MICROSECONDS
 SUFFIX = ".tif"
 MAKING = ".making-"
@@ -68,6 +70,8 @@ class FolderSettings:
     keep_days: int
     sandbox_required: bool = True
     """``False``: documents are also read where the kernel cannot hide the daemon's files from the programs."""
+    max_bytes: int = 10_000_000
+    """Of one document."""
 
 
 class DocumentFolder:
@@ -76,7 +80,7 @@ class DocumentFolder:
     def __init__(self, settings: FolderSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._turns = Turns(clock)
+        self._turns = Turns(clock, QueueBounds(bytes=max(BYTES, LARGEST_AT_ONCE * settings.max_bytes)))
         self._known = _Known(clock)
         self._broken_off = _BrokenOff(clock)
 

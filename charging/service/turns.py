@@ -37,6 +37,9 @@ HALF_S = 300
 FORGOTTEN_S = 10 * HALF_S
 """What they took counts for nothing."""
 
+BYTES = 60_000_000
+"""Of all documents, waiting and being made ready: they are in memory."""
+
 _SLOW_US = SLOW_S * MICROSECONDS
 T = TypeVar("T")
 
@@ -49,8 +52,8 @@ class QueueBounds:
     """Being made ready, each of another account: as many as the smallest machine has cores."""
     waiting: int = 20
     """Of all accounts, beside those being made ready."""
-    bytes: int = 60_000_000
-    """Of all, waiting and being made ready: they are in memory. One that is larger is taken where it is alone."""
+    bytes: int = BYTES
+    """Of all, waiting and being made ready. One that is larger is taken where it is alone."""
     of_account: int = 4
     """Of one account, waiting and being made ready."""
     what: str = "documents"

@@ -329,6 +329,21 @@ async def test_documents_that_wait_have_so_many_bytes(folder: DocumentFolder, mo
     await end(tasks)
 
 
+@pytest.mark.parametrize(("more", "waits"), [(0, True), (1, False)])
+async def test_where_a_document_may_be_large_two_that_are_read_leave_room_for_a_third(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, more: int, waits: bool
+) -> None:
+    """With a larger fax.max_bytes those of two customers took all bytes there were."""
+    most, hanging = 25_000_000, Hanging(monkeypatch)
+    folder = DocumentFolder(FolderSettings(tmp_path, "/switch/fax", 3, KEEP_DAYS, max_bytes=most), clock)
+    tasks = [asyncio.create_task(folder.prepare(one, one, bytes(most))) for one in ("anna", "bob")]
+    await eventually(lambda: hanging.begun == 2, "both are read")
+    third = asyncio.create_task(folder.prepare("carl", "c", bytes(most + more), patient=False))
+    await eventually(lambda: clock.sleepers == 3 or third.done(), "it waits for its turn, or is refused")
+    assert third.done() != waits
+    await end([*tasks, third])
+
+
 @pytest.mark.parametrize("seconds", [[9, 9, 9], [30, 62]])
 async def test_document_of_a_mail_that_is_broken_off_too_often_is_refused_for_good(
     folder: DocumentFolder, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, seconds: list[int]
