@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import NoReturn, Protocol
 
 from charging.engine.ports import FaxLine, FaxOrder
@@ -16,6 +18,20 @@ MAX_BYTES = 20_000
 
 FAX_TABLES = {"table": RateTable("table", {"nl_mobile": Price((Step(0, 60_000, 60, 1),), fax_page=PAGE)})}
 """For a tariff of `tests.fakes.rig.make_tariff`."""
+
+
+class SlowBodies:
+    """Bodies of requests that begin, and end once it is told."""
+
+    def __init__(self, begin: bytes = b"x") -> None:
+        self.go = asyncio.Event()
+        self.begun = 0
+        self._begin = begin
+
+    async def one(self) -> AsyncIterator[bytes]:
+        yield self._begin
+        self.begun += 1
+        await self.go.wait()
 
 
 class Paperless:

@@ -21,7 +21,7 @@ from charging.web.api_gate import UPLOADS_MAX, UPLOADS_MAX_EACH, UPLOADS_RESERVE
 from charging.web.limits import SLOW_S, Places
 from tests.fakes.ami import eventually
 from tests.fakes.clock import FakeClock
-from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, PAGE, Paperless, TakesAll, fax_desk
+from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, PAGE, Paperless, SlowBodies, TakesAll, fax_desk
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig, make_tariff, plan
 from tests.unit.web import door
 from tests.unit.web.door import SETTINGS, Door
@@ -41,19 +41,6 @@ class Held(Paperless):
         self.count += 1
         await self.go.wait()
         return await super().prepare(account, session, data)
-
-
-class SlowBodies:
-    """Bodies of which a byte comes, and the rest once it is told."""
-
-    def __init__(self) -> None:
-        self.go = asyncio.Event()
-        self.begun = 0
-
-    async def one(self) -> AsyncIterator[bytes]:
-        yield b"x"
-        self.begun += 1
-        await self.go.wait()
 
 
 @dataclass

@@ -17,7 +17,7 @@ from charging.web.customers.faxing import CHECKS_PER_MINUTE, DRAFT_S, size
 from charging.web.customers.gate import UPLOADS_MAX, UPLOADS_MAX_EACH
 from charging.web.limits import SLOW_S
 from tests.fakes.ami import eventually
-from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, TakesAll, fax_desk
+from tests.fakes.fax_line import FAX_TABLES, MAX_BYTES, SlowBodies, TakesAll, fax_desk
 from tests.fakes.rig import EURO, Rig, make_rig, make_tariff, plan
 from tests.unit.service.conftest import Shop
 from tests.unit.web.test_customers import Place, Visitor, hidden
@@ -144,47 +144,37 @@ async def test_fax_page_says_what_is_wrong_in_the_customers_words(office: Office
     assert office.line.orders == []
 
 
-async def test_a_customer_who_sends_slowly_leaves_the_others_their_places(office: Office) -> None:
-    visitor, over = await office.place.visitor(), asyncio.Event()
-
-    async def slow() -> AsyncIterator[bytes]:
-        yield b"--b\r\n"
-        await over.wait()
-
+def _sending(visitor: Visitor, slow: SlowBodies) -> asyncio.Task[httpx.Response]:
     form = {"Content-Type": "multipart/form-data; boundary=b"}
-    sent = [asyncio.create_task(visitor.http.post("/fax", content=slow(), headers=form)) for _ in range(UPLOADS_MAX)]
+    return asyncio.create_task(visitor.http.post("/fax", content=slow.one(), headers=form))
+
+
+async def test_a_customer_who_sends_slowly_leaves_the_others_their_places(office: Office) -> None:
+    visitor, slow = await office.place.visitor(), SlowBodies(b"--b\r\n")
+    sent = [_sending(visitor, slow) for _ in range(UPLOADS_MAX)]
     turned_away = UPLOADS_MAX - UPLOADS_MAX_EACH
     await eventually(lambda: sum(one.done() for one in sent) == turned_away, "the others are turned away")
     assert {one.result().status_code for one in sent if one.done()} == {503}
     await office.place.asks.service.accounts.add("ben", "light", Language.EN)
     await office.upload(await office.place.visitor("ben"), 9, status=422)
-    over.set()
+    slow.go.set()
     await asyncio.gather(*sent)
     await office.upload(visitor, 9)
 
 
 async def test_slow_documents_of_several_customers_make_room_for_anothers(office: Office) -> None:
-    begun, over = 0, asyncio.Event()
-
-    async def slow() -> AsyncIterator[bytes]:
-        nonlocal begun
-        yield b"--b\r\n"
-        begun += 1
-        await over.wait()
-
-    form, sent = {"Content-Type": "multipart/form-data; boundary=b"}, []
+    slow, sent = SlowBodies(b"--b\r\n"), []
     for number in range(UPLOADS_MAX):
         await office.place.asks.service.accounts.add(f"slow{number}", "light", Language.EN)
-        visitor = await office.place.visitor(f"slow{number}")
-        sent.append(asyncio.create_task(visitor.http.post("/fax", content=slow(), headers=form)))
-    await eventually(lambda: begun == UPLOADS_MAX, "all have their places")
+        sent.append(_sending(await office.place.visitor(f"slow{number}"), slow))
+    await eventually(lambda: slow.begun == UPLOADS_MAX, "all have their places")
     honest = await office.place.visitor()
     await office.upload(honest, 9, status=503)
     await office.rig.clock.advance(SLOW_S + 1)
     await office.upload(honest, 9)
     await eventually(lambda: any(one.done() for one in sent), "one made room")
     assert [one.result().status_code for one in sent if one.done()] == [408]
-    over.set()
+    slow.go.set()
     await asyncio.gather(*sent)
 
 
