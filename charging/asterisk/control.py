@@ -399,6 +399,18 @@ def _answered(asked: Mapping[str, str]) -> Instant | None:
     return None if up_us is None or wall_us is None else Instant(up_us, wall_us)
 
 
+async def pages_confirmed(link: Orders, channels: Container[str]) -> int | None:
+    """Return how many pages have been confirmed of the fax that one of these channels, by name, sends; ``None`` if none
+    of them sends one. A switch without faxes refuses the question."""
+    listed = await link.action("FAXSessions", list_end="FAXSessionsComplete")
+    sessions = [entry.get("SessionNumber") for entry in listed.events if entry.get("Channel") in channels]
+    for number in sessions:
+        reply = await link.action("FAXSession", {"SessionNumber": number}, list_end="FAXSession")
+        if reply.end is not None:
+            return whole(reply.end.get("PagesTransmitted"))
+    return None
+
+
 def channel_status(entry: AmiMessage) -> ChannelStatus:
     """Read one event of a ``Status`` list."""
     asked = entry.assignments("variable")  # none is there twice (`shape`)

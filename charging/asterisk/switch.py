@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 
 from charging.asterisk import variables
 from charging.asterisk.black_box import BlackBoxRecord
-from charging.asterisk.control import CallControl, ChannelStatus
+from charging.asterisk.control import CallControl, ChannelStatus, pages_confirmed
 from charging.asterisk.link import AmiLink
 from charging.asterisk.prompts import PromptOutcome
 from charging.asterisk.translate import is_far_half
@@ -81,6 +81,10 @@ class AsteriskSwitch:
     async def set_deadlines(self, deadlines: Sequence[tuple[str, Instant]]) -> Sequence[SwitchError | None]:
         outcomes = await self._control.set_deadlines(deadlines)
         return [outcome if isinstance(outcome, SwitchError) else None for outcome in outcomes]
+
+    async def fax_pages(self, uids: Sequence[str]) -> int | None:
+        statuses = await self._control.statuses_of(uids)
+        return await pages_confirmed(self._link, [one.channel for one in statuses if isinstance(one, ChannelStatus)])
 
     async def hang_up(self, uid: str) -> None:
         await self._control.hang_up(uid)

@@ -93,6 +93,14 @@ class HangUp:
 
 
 @dataclass(frozen=True, slots=True)
+class AskPages:
+    """Ask how many pages have been confirmed of the fax that one of these channels sends. Answered by PagesConfirmed or
+    SwitchSilent."""
+
+    uids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
     """Delete the call's black-box record, now that it is booked; or first look at it again (``look_again``), for it
     has a voicemail message that is not booked yet. A record that has not been read (``recorded`` is
@@ -130,7 +138,7 @@ class Tell:
 
 
 LedgerCommand = ReadBalances | Post | Keep
-SwitchCommand = AskSwitch | ReadBlackBox | SetDeadline | HangUp
+SwitchCommand = AskSwitch | AskPages | ReadBlackBox | SetDeadline | HangUp
 Command = LedgerCommand | SwitchCommand | PlayPrompt | Forget | Find | Doubt | Become | Tell
 
 

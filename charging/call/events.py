@@ -68,6 +68,16 @@ class SwitchSaid:
 
 
 @dataclass(frozen=True, slots=True)
+class PagesConfirmed:
+    """The answer to AskPages."""
+
+    uids: tuple[str, ...]
+    """Those that were asked about."""
+    pages: int | None
+    """``None``: none of them sends a fax."""
+
+
+@dataclass(frozen=True, slots=True)
 class SwitchSilent:
     """The switch could not be asked, or did not obey."""
 
@@ -225,6 +235,7 @@ Event = (
     | ChannelReplaced
     | SwitchSaid
     | SwitchSilent
+    | PagesConfirmed
     | BalancesRead
     | Posted
     | KeptAnswer

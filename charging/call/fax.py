@@ -15,8 +15,16 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from charging.call import oneoff, told
-from charging.call.commands import AskSwitch, Command, HangUp, ReadBlackBox
-from charging.call.events import BlackBoxRead, Event, FaxOrdered, HangupOrdered, SwitchRestarted, SwitchSaid
+from charging.call.commands import AskPages, AskSwitch, Command, HangUp, ReadBlackBox
+from charging.call.events import (
+    BlackBoxRead,
+    Event,
+    FaxOrdered,
+    HangupOrdered,
+    PagesConfirmed,
+    SwitchRestarted,
+    SwitchSaid,
+)
 from charging.call.finished import given_in
 from charging.call.model import Policy, State
 from charging.call.oneoff import Piece
@@ -40,6 +48,8 @@ RECORD_RETRY_S = 1
 SEND_FIRST_S = 120
 SEND_PAGE_S = 180
 """A dense page at the slowest speed, with repetitions."""
+BETWEEN_PAGES_S = 0.5
+"""So often it is asked for the end of a page behind which it is to end: no page is sent and confirmed within that."""
 
 
 def send_s(pages: int) -> int:
@@ -95,6 +105,8 @@ class Fax(Piece):
     """Whether the switch was restarted since it was opened: that there is no record of it then says nothing."""
     cancelled: Annotated[bool, VOLATILE] = False
     """Whether someone wants it to end."""
+    confirmed: Annotated[int | None, VOLATILE] = None
+    """Pages that had been confirmed when it was to end; ``None``: not known yet."""
 
     def is_of_another_start(self, started: str) -> bool:
         """Whether the switch was restarted since it was opened, and says now that it was ``started`` then."""
@@ -109,6 +121,11 @@ class Fax(Piece):
     def cost(self) -> int:
         """Micro-euro of all pages, but those that it holds of the included ones."""
         return self.charge(self.pages)[0]
+
+    @property
+    def page_by(self) -> Instant:
+        """By then one page more than was confirmed has been, by any machine that takes it."""
+        return self.opened.plus(RING_S + send_s((self.confirmed or 0) + 1))
 
     def opening(self, amount: int, promos: Mapping[str, int] = {}) -> dict[str, int]:
         """The price, and some of the day's unpaid seconds."""
@@ -151,8 +168,21 @@ def _channel_ended(fax: Fax, _event: ChannelEnded, _now: Instant, _policy: Polic
 
 
 def _cancel(fax: Fax, _event: HangupOrdered, _now: Instant, _policy: Policy) -> Answer:
-    """Its channels are the switch's to name. Pages that were confirmed by then are charged."""
+    """Its channels are the switch's to name. The page that is being sent is sent to its end: the machine has it before
+    it confirms it, so whoever could break a page off in between would have it for nothing."""
     return replace(fax, cancelled=True), (AskSwitch(),)
+
+
+def _pages_confirmed(fax: Fax, event: PagesConfirmed, now: Instant, _policy: Policy) -> Answer:
+    """Hang up between two pages: one more has been confirmed. Before the first begins none is being sent."""
+    before = event.pages if fax.confirmed is None else fax.confirmed
+    if event.pages is None or before is None or event.pages > before:
+        return fax, _hung_up(event.uids)
+    return replace(fax, confirmed=before, check_mono_us=now.plus(BETWEEN_PAGES_S).mono_us), ()
+
+
+def _hung_up(uids: tuple[str, ...]) -> tuple[Command, ...]:
+    return tuple(HangUp(uid, "cancelled") for uid in uids)
 
 
 def _ordered(fax: Fax, _event: FaxOrdered, _now: Instant, _policy: Policy) -> Answer:
@@ -171,7 +201,9 @@ def _switch_said(fax: Fax, event: SwitchSaid, now: Instant, _policy: Policy) -> 
         return fax, (() if legs and not fax.cancelled else (AskSwitch(),))
     if legs:
         sending = replace(fax, seen=True, state=State.RUNNING, check_mono_us=now.plus(fax.LOOK_S).mono_us)
-        return sending, tuple(HangUp(leg.uid, "cancelled") for leg in legs if fax.cancelled)
+        if not fax.cancelled:
+            return sending, ()
+        return sending, (AskPages(event.uids),) if now.mono_us < fax.page_by.mono_us else _hung_up(event.uids)
     if not fax.seen and event.asked_mono_us < fax.dial_by.mono_us:
         # The order may be on its way to the switch.
         return replace(fax, check_mono_us=fax.dial_by.mono_us), ()
@@ -211,6 +243,7 @@ _HANDLERS: Mapping[type, oneoff.Handler[Fax]] = dict(
     [
         oneoff.on(ChannelEnded, _channel_ended),
         oneoff.on(HangupOrdered, _cancel),
+        oneoff.on(PagesConfirmed, _pages_confirmed),
         oneoff.on(FaxOrdered, _ordered),
         oneoff.on(SwitchRestarted, _restarted),
         oneoff.on(SwitchSaid, _switch_said),

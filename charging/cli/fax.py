@@ -81,7 +81,7 @@ def cancel(
     session: str = typer.Argument(help="As listed.", show_default=False),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """End a fax that is on its way. Pages that were confirmed by then are charged."""
+    """End a fax that is on its way. The page that is being sent is sent to its end, and charged."""
     with connected(options(ctx).settings()) as client:
         show_one(client.send("POST", path("accounts", account, "faxes", session, "cancellation")), as_json=as_json)
 

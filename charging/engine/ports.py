@@ -120,6 +120,9 @@ class Switch(Protocol):
         """Have the switch itself cut each of these channels, by unique id, at its instant. A channel that is gone is no
         error. Returns for each, in this order, why the switch did not obey, or ``None``. Raises nothing."""
 
+    async def fax_pages(self, uids: Sequence[str]) -> int | None:
+        """How many pages have been confirmed of the fax that one of these channels sends; ``None``: none sends one."""
+
     async def hang_up(self, uid: str) -> None:
         """End the channel. One that is gone is no error."""
 

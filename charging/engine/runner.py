@@ -25,6 +25,7 @@ from charging.call.events import (
     DeadlineSet,
     Event,
     KeptAnswer,
+    PagesConfirmed,
     Posted,
     PromptPlayed,
     SwitchSaid,
@@ -233,12 +234,12 @@ class SessionRunner:
                     self._over.set()
             case do.PlayPrompt():
                 self._start_prompt(command)
-            case do.Find() | do.Keep() | do.HangUp():
+            case do.Find() | do.Keep() | do.HangUp() | do.AskPages():
                 home.rounds.questions.aside(self, command, self._ask)
                 return False
         return True
 
-    async def _ask(self, command: do.Find | do.Keep | do.HangUp) -> Event | None:
+    async def _ask(self, command: do.Find | do.Keep | do.HangUp | do.AskPages) -> Event | None:
         """Ask what concerns this session alone, and return the answer as an event."""
         home = self._home
         try:
@@ -250,6 +251,8 @@ class SessionRunner:
                     held = self.session
                     kept = Kept(held.to_json(), held.epoch, held.sequence - 1)
                     return KeptAnswer(await home.ledger.keep_session(held.account, held.id, kept))
+                case do.AskPages(uids):
+                    return PagesConfirmed(uids, await home.switch.fax_pages(uids))
                 case do.HangUp(uid):
                     if not home.leads():  # this daemon was frozen: the call is another's by now
                         return SwitchSilent("other")

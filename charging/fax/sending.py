@@ -303,8 +303,8 @@ class Faxes:
         return FaxSent(view_of(fax), created=True)
 
     async def cancel(self, account: str, session: str) -> FaxView | Refused:
-        """Order the switch to end a fax that is under way. Pages confirmed by then are charged. The fax is over when
-        its state says so, a moment later."""
+        """Have a fax end that is under way, behind the page that is being sent: that one is charged, too. The fax is
+        over when its state says so."""
         view = await self._listed.get(account, session)
         if isinstance(view, Refused):
             return view

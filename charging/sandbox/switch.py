@@ -114,6 +114,8 @@ class PlayedFax:
 
     uid: str
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    confirmed: int | None = None
+    """Pages; ``None`` before it is answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,7 @@ class PlayedFaxes:
         script, confirmed = self._scripts.pop(order.session), 0
         await self._pause(fax.over, FAX_RINGS_S)
         while confirmed < script.pages and not fax.over.is_set():
+            fax.confirmed = confirmed
             await self._pause(fax.over, script.page_s)
             confirmed += not fax.over.is_set()
         sent = script.succeeds and not fax.over.is_set()
@@ -316,6 +319,9 @@ class PlayedSwitch:
             if call.callee_uid in at_us and call.is_dialled:
                 self.calls.count_down(call, at_us[call.callee_uid])
         return [None] * len(deadlines)
+
+    async def fax_pages(self, uids: Sequence[str]) -> int | None:
+        return next((fax.confirmed for fax in self.faxes.under_way.values() if fax.uid in uids), None)
 
     async def hang_up(self, uid: str) -> None:
         for call in list(self.calls.under_way.values()):

@@ -50,11 +50,11 @@ async def over(live: Engine, session: str, deadline_s: float = SEND_S) -> dict[s
     return found
 
 
-async def transmitting(lab: Lab) -> None:
-    async def is_sent() -> bool:
-        return any(channel["Application"] == "SendFAX" for channel in await lab.switch.channels())
+async def running(lab: Lab, application: str) -> None:
+    async def runs() -> bool:
+        return any(channel["Application"] == application for channel in await lab.switch.channels())
 
-    await eventually(is_sent, "the fax to be sent", 30)
+    await eventually(runs, f"{application} to run", 30)
 
 
 async def test_r3_r9_fax_is_reserved_before_and_charged_per_page_never_from_free_minutes(
@@ -98,16 +98,41 @@ async def test_r3_fax_that_breaks_off_in_its_first_page_costs_nothing(lab: Lab, 
         assert (await live.cdr())["unpaid_s"] >= 7, "it held the line for eight seconds, and nobody paid"
 
 
-async def test_r3_fax_cancelled_in_its_first_page_costs_nothing(lab: Lab, tmp_path: Path) -> None:
+async def test_r3_fax_cancelled_before_its_first_page_costs_nothing(lab: Lab, tmp_path: Path) -> None:
     async with engine(lab, tmp_path) as live:
         sent = await send(live, fax_machine.receives(8))
-        await transmitting(lab)
+        await running(lab, "Wait")
         await live.daemon.post(f"{FAXES}/{sent['session']}/cancellation", {})
-        fax = await over(live, sent["session"], 10)
-        assert (fax["state"], fax["status"], fax["cost"]) == ("failed", "FAILED", "0.00")
+        fax = await over(live, sent["session"], 5)
+        assert (fax["state"], fax["cost"]) == ("failed", "0.00")
         assert await lab.switch.channels() == []
         await live.nothing_reserved()
         assert await live.posted() == CREDIT
+
+
+@pytest.mark.parametrize("pages", [1, 3])
+async def test_r3_page_that_the_machine_has_is_charged_whenever_its_sender_cancels(
+    lab: Lab, tmp_path: Path, pages: int
+) -> None:
+    """The machine has a page some seconds before it confirms it: whoever cancelled in between had it for nothing."""
+    target = fax_machine.receives(20 + pages)
+    received = fax_machine.received(lab, target)
+    received.unlink(missing_ok=True)
+
+    async def has_come() -> bool:
+        return received.exists()
+
+    async with engine(lab, tmp_path) as live:
+        sent = await send(live, target, pages)
+        await running(lab, "SendFAX")
+        await eventually(has_come, "the first page to come", 40)
+        await live.daemon.post(f"{FAXES}/{sent['session']}/cancellation", {})
+        fax = await over(live, sent["session"], 30)
+        assert (fax["pages_sent"], fax["cost"]) == (1, "0.08")
+        assert page_count(received.read_bytes()) == 1
+        assert await lab.switch.channels() == []
+        await live.nothing_reserved()
+        assert await live.posted() == CREDIT - PAGE
 
 
 async def test_r14_fax_without_enough_credit_is_refused_at_once_and_not_dialled(lab: Lab, tmp_path: Path) -> None:
@@ -235,7 +260,7 @@ async def test_fax_whose_machine_is_replaced_is_charged_by_the_pages_that_came_t
     try:
         async with engine(lab, tmp_path) as live:
             sent = await send(live, fax_machine.receives(9))
-            await transmitting(lab)
+            await running(lab, "SendFAX")
             channels = await lab.switch.channels()
             leg = next(one["Channel"] for one in channels if one["Application"] == "SendFAX")
             await lab.world.receive_fax_instead(await dialog_of(lab, leg))
@@ -254,7 +279,7 @@ async def test_fax_whose_machine_is_replaced_is_charged_by_the_pages_that_came_t
 async def test_daemon_killed_while_a_fax_is_sent_charges_it_once(lab: Lab, tmp_path: Path) -> None:
     async with engine(lab, tmp_path) as live:
         sent = await send(live, fax_machine.receives(3))
-        await transmitting(lab)
+        await running(lab, "SendFAX")
         await live.daemon.kill()
         await live.daemon.start()
         fax = await over(live, sent["session"])
@@ -268,7 +293,7 @@ async def test_daemon_killed_while_a_fax_is_sent_charges_it_once(lab: Lab, tmp_p
 async def test_daemon_dead_when_a_fax_ends_charges_it_once_when_it_is_back(lab: Lab, tmp_path: Path) -> None:
     async with engine(lab, tmp_path) as live:
         sent = await send(live, fax_machine.receives(4), pages=1)
-        await transmitting(lab)
+        await running(lab, "SendFAX")
         await live.daemon.kill()
 
         async def ended() -> bool:

@@ -83,6 +83,8 @@ class FakeSwitch:
         self.prompts: list[tuple[str, str, str]] = []
         self.deadlines: list[tuple[str, int]] = []
         self.hung_up: list[str] = []
+        self.pages_confirmed: dict[str, int] = {}
+        """By unique id of the channel that sends a fax."""
         self.note: Callable[[str, BlackBoxRead], BlackBoxRead | None] = lambda _session, record: record
         """What the black box gets of a call that ends; ``None``: nothing."""
         self.tells_since = True
@@ -274,6 +276,10 @@ class FakeSwitch:
                 self._count_down(call, at.mono_us)
             if call.caller_uid == uid and call.caller_alive:
                 self._back_stop(call, at.mono_us)
+
+    async def fax_pages(self, uids: Sequence[str]) -> int | None:
+        self._must_be_up()
+        return next((self.pages_confirmed[uid] for uid in uids if uid in self.pages_confirmed), None)
 
     async def hang_up(self, uid: str) -> None:
         self._must_be_up()

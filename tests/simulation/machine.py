@@ -371,6 +371,10 @@ class SwitchLine:
         await self.reach()
         await self._switch.set_deadline(uid, at)
 
+    async def fax_pages(self, uids: Sequence[str]) -> int | None:
+        await self.reach()
+        return await self._switch.fax_pages(uids)
+
     async def hang_up(self, uid: str) -> None:
         await self.reach()
         await self._switch.hang_up(uid)

@@ -244,7 +244,7 @@ async def show_fax(account: str, session: str, service: TheService) -> FaxOut:
 
 @router.post("/{session}/cancellation", status_code=202)
 async def cancel_fax(account: str, session: str, service: TheService) -> FaxOut:
-    """End a fax that is on its way; pages that were confirmed by then are charged. It is over a moment later."""
+    """End a fax that is on its way, behind the page that is being sent: that one is charged, too."""
     return FaxOut.of(granted(await service.faxes.cancel(account, session)))
 
 

@@ -20,6 +20,7 @@ from charging.asterisk.control import (
     ChannelStatus,
     DeadlineOutcome,
     milliseconds_left,
+    pages_confirmed,
 )
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
@@ -480,3 +481,14 @@ def test_the_shipped_dialplan_has_every_extension_that_is_originated(context: st
     text = (CONFIG / "extensions_charging.conf").read_text()
     section = text.partition(f"[{context}]\n")[2].partition("\n[")[0]
     assert f"exten => {extension},1," in section
+
+
+@pytest.mark.parametrize(("channels", "pages"), [(["PJSIP/a-1"], 2), (["PJSIP/b-2"], None), ([], None)])
+async def test_pages_are_those_of_the_fax_that_one_of_the_channels_sends(
+    link: RecordingLink, channels: list[str], pages: int | None
+) -> None:
+    entry = AmiMessage.of(Event="FAXSessionsEntry", Channel="PJSIP/a-1", SessionNumber="7")
+    link.replies["FAXSessions"] = Reply(AmiMessage.of(Response="Success"), (entry,))
+    link.replies["FAXSession"] = Reply(AmiMessage.of(), end=AmiMessage.of(Event="FAXSession", PagesTransmitted="2"))
+    assert await pages_confirmed(link, channels) == pages
+    assert [fields.get("SessionNumber") for _, fields in link.orders[1:]] == ["7"] * (pages is not None)
