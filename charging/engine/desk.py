@@ -265,6 +265,8 @@ class Desk:
         runner, record = await self._open_session(session)
         notes.begun_by(record)
         number = await self._store.directory.number(record.number)
+        if number is not None and number.account != record.account:
+            number = None  # it has changed hands: neither account has to do with this call
         subscriber = await self._subscriber(number)
         notes.belongs_to(number, subscriber)
         outcome = subscriber if isinstance(subscriber, NotForwarded) else turned(Reason.FORWARD_FAILED, subscriber)

@@ -16,7 +16,7 @@ from charging.call.model import Policy
 from charging.call.switch_events import ChannelEnded
 from charging.clock import MICROSECONDS, iso
 from charging.engine.black_boxes import HOUSEKEEPING_S
-from charging.ledger.accounts import Language, Number, Status
+from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.books.archive import archive
 from charging.ledger.books.portable import Counts
 from charging.ledger.memory import MemoryStore
@@ -103,6 +103,25 @@ async def test_a_caller_whose_forward_failed_is_spoken_to_in_the_subscribers_lan
 
 async def test_nobodys_number_has_no_language(rig: Rig) -> None:
     assert (await rig.ring("+31850000077")).language == ""
+
+
+@pytest.mark.parametrize(("owner", "decision"), [("anna", "voicemail"), ("bob", "reject"), (None, "reject")])
+async def test_r3_no_message_is_sold_for_a_number_that_is_anothers_by_then(
+    rig: Rig, owner: str | None, decision: str
+) -> None:
+    """An operator gives the number to another while it rings: the message would be the other's, and the cost hers."""
+    directory = rig.store.directory
+    await rig.subscriber(credit=EURO, plan="free")
+    number = await directory.number(NUMBER)
+    assert number is not None
+    await directory.put_account(Account("bob", "free"))
+    call = await rig.ringing()
+    await directory.remove_number(number)
+    if owner is not None:
+        await directory.put_number(replace(number, account=owner))
+    rig.switch.fail(call.session, "BUSY")
+    assert (await rig.desk.unanswered(call.session, "BUSY")).decision == decision
+    assert (await rig.reserved()).get("credit") == (PRICE if decision == "voicemail" else None)
 
 
 async def test_r3_stored_message_is_charged_per_piece(rig: Rig) -> None:
