@@ -201,7 +201,7 @@ class Desk:
             return self._noted(notes, self._turned(outcome, None, outcome, request.number))
         source = source_of(request.caller, request.number)
         try:
-            if _gives_up_too_often(self._registry.given_up, source, self._clock.now().mono_us):
+            if _gives_up_too_often(self._registry.uncharged.given_up, source, self._clock.now().mono_us):
                 return self._noted(notes, self._turned(TOO_MANY_GIVEN_UP, None, TOO_MANY_GIVEN_UP, request.number))
             self._refuse_blind()
             is_call = await self._is_call(request)
@@ -225,7 +225,7 @@ class Desk:
         if isinstance(found, NotForwarded):
             return self._turned(found, number, found, request.number)
         assert called is not None, "a subscriber was called"
-        vain = self._registry.in_vain
+        vain = self._registry.uncharged.in_vain
         wait_s: int | None = 0
         if found.account.id in vain.accounts:
             wait_s = vain.wait_s(found.account.id, found.number.forward_to)

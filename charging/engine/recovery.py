@@ -68,12 +68,19 @@ class Recovery:
     async def lead(self, epoch: int) -> None:
         """Tick the switch from now on: take over all its open sessions, whichever daemon opened them."""
         self.registry.epoch = epoch
-        await self.registry.lay_down()
+        await self.stand_by()
         await self.restore()  # each asks for itself: a list of all channels would hold up those answers
 
     async def stand_by(self) -> None:
         """Let go of every session and change nothing: another daemon ticks the switch, or may."""
-        await self.registry.lay_down()
+        runners = list(self._open.runners.values())
+        for runner in runners:
+            runner.stop()
+        await self.registry.paid_first.end()
+        await self.registry.rounds.questions.end()
+        for runner in runners:
+            self.registry.ended(runner)
+        self.registry.doubt()
 
     # --- restoring --------------------------------------------------------------------------------------------
 

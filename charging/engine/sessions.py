@@ -35,10 +35,9 @@ from charging.engine.paid_first import PaidFirst
 from charging.engine.ports import Observer, Switch
 from charging.engine.runner import Questions, SessionRunner, leg_of
 from charging.engine.turns import Acting
+from charging.engine.uncharged import Uncharged
 from charging.ledger.model import OpenSession
 from charging.ledger.port import Ledger
-from charging.limits import GIVEN_UP_SAVED, InVain, Limits
-from charging.pricing.rate import cost_of_seconds
 from charging.tasks import Tasks
 
 TOGETHER_US = 100_000
@@ -402,10 +401,7 @@ class Registry:
         self.policy = self.usual = policy  # a drain changes the first
         self.open = OpenSessions(clock, policy.horizon_s)
         self.booked, self.closed = BookedRecords(), ClosedRecords()
-        a_minute = policy.given_up_a_minute
-        self.given_up = Limits(a_minute, saved_minutes=GIVEN_UP_SAVED) if a_minute else None
-        """Of one caller to one number, the calls that ended without anything charged."""
-        self.in_vain = InVain(a_minute, clock, lambda account: observe(told.ForwardsInVain(account)))
+        self.uncharged = Uncharged(policy, clock, observe)
         self.doubts = 1
         """How often our copy of the open sessions was found to be incomplete, or may be (`Recovery` looks)."""
         self._early = EarlyEvents(self.closed if policy.is_shared else None)
@@ -468,27 +464,14 @@ class Registry:
         session, now_us = runner.session, self.clock.now().mono_us
         if not self.open.remove(runner) or session.state is not State.CLOSED:
             return
-        charged = _was_charged(session, runner.booked)
-        if self.given_up is not None and runner.source and not charged:
-            self.given_up.take(runner.source, now_us)
         talked_s = session.duration.billed_s if isinstance(session, Session) and session.duration is not None else 0
-        _count_dialled(self.in_vain, session, talked_s)
+        if not talked_s or session.account in self.uncharged.in_vain.accounts:
+            self.uncharged.closed(session, runner.booked, runner.source, talked_s)
         if isinstance(session, Voicemail) or (isinstance(session, Session) and session.answered is None):
             self.closed.add_unanswered(session.id, now_us)
         if runner.booked is not None and self.policy.is_shared:
             self.closed.add(runner.booked, now_us)
         self.funds_changed(session.account)
-
-    async def lay_down(self) -> None:
-        """Let go of every session and change nothing: another daemon ticks the switch, or may."""
-        runners = list(self.open.runners.values())
-        for runner in runners:
-            runner.stop()
-        await self.paid_first.end()
-        await self.rounds.questions.end()
-        for runner in runners:
-            self.ended(runner)
-        self.doubt()
 
     def doubt(self) -> None:
         """We lost the answer to an opening transfer: reload open sessions at the next audit."""
@@ -528,7 +511,7 @@ class Registry:
             runner.offer(event)
         elif not self.leads():
             if (over := self.aside.over(event, self.clock.now())) is not None:
-                _count_aside(self, *over)
+                self.uncharged.ended_aside(*over)
         elif self._early.keep(event):
             # Another daemon's desk has opened this session: fetch it, then ask the switch what it has missed.
             if self.policy.is_shared:
@@ -569,32 +552,3 @@ def _end_of(at_us: int) -> int:
 def source_of(caller: str, number: str) -> str:
     """Who calls, and whom, as it is counted how often he gives up: a number may be written in several ways."""
     return f"{caller[-9:]} to {number[-9:]}"
-
-
-def _count_aside(registry: Registry, session: Session, source: str, talked_s: int) -> None:
-    """Count a call of this desk's that another daemon ticked."""
-    if registry.given_up is not None and not talked_s:
-        registry.given_up.take(source, registry.clock.now().mono_us)
-    _count_dialled(registry.in_vain, session, talked_s)
-
-
-def _count_dialled(in_vain: InVain, call: Record, talked_s: int) -> None:
-    """Count a forward that was dialled, also one whose caller came to voicemail: nobody was reached. Where no second
-    costs anything, no forward leaves anything uncharged, and no talk forgives any."""
-    if isinstance(call, Fax) or not (call.dial_status or leg_of(call)):
-        return
-    if isinstance(call, Session) and not cost_of_seconds(call.rate, call.opened.wall_us, call.rate.max_call_s):
-        return
-    if not talked_s:
-        in_vain.ended(call.account, call.target)
-    elif talked_s >= 60 and call.account in in_vain.accounts:
-        in_vain.forgive(call.account, call.target, talked_s // 60)
-
-
-def _was_charged(closed: Record, booked: Record | None) -> bool:
-    """Whether a session that has closed has cost its account anything: money, free seconds or included messages.
-    ``booked`` is the session as it was booked; ``None`` if that is not known, which counts as paid."""
-    if isinstance(closed, Session):
-        return closed.duration is None or closed.duration.billed_s > 0
-    pending = None if booked is None or isinstance(booked, Session) else booked.pending
-    return pending is None or any(leg.posted for leg in pending.legs)

@@ -371,7 +371,7 @@ async def test_daemon_that_has_lost_its_lease_orders_nothing_and_lets_go() -> No
         rig.store.balances_of = read  # type: ignore[method-assign, assignment]
         await rig.start_daemon()
         await rig.clock.advance(1)
-        await rig.registry.lay_down()
+        await rig.recovery.stand_by()
         await rig.clock.advance(5)
         assert ("deadlines" in order.orders, rig.switch.deadlines) == (False, [])
         assert rig.registry.open.find(call.session) is None

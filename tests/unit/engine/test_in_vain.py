@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -20,6 +21,8 @@ from charging.limits import (
     VAIN_WAIT_MAX_S,
     InVain,
 )
+from charging.pricing.rate import Step
+from charging.tariff.tariff import Price, RateTable
 from tests.fakes.clock import FakeClock
 from tests.fakes.rig import EURO, TARGET, Rig, make_rig, make_tariff
 
@@ -40,7 +43,7 @@ async def rig() -> AsyncIterator[Rig]:
 async def in_vain(rig: Rig, times: int, status: str = "CANCEL") -> None:
     """So many calls, each of another caller, are dialled and end so: the last few are made, the others counted."""
     for _ in range(times - 3):
-        rig.registry.in_vain.ended("anna", TARGET)
+        rig.registry.uncharged.in_vain.ended("anna", TARGET)
     for nth in range(min(times, 3)):
         call = await rig.ringing(caller=f"+3120{nth:07}")
         if status != "CANCEL":
@@ -74,7 +77,7 @@ async def test_they_are_held_back_long_before(rig: Rig, times: int, held_back: b
     await in_vain(rig, times)
     answer = await rig.ring()
     assert answer.reason == "credit"
-    assert answer.wait_s == (rig.registry.in_vain.held_back_s if held_back else 0)
+    assert answer.wait_s == (rig.registry.uncharged.in_vain.held_back_s if held_back else 0)
 
 
 @pytest.mark.parametrize(("times", "held_back_s"), [(179, 0), (180, 8), (359, 8), (360, 16), (539, 16), (540, 22)])
@@ -143,7 +146,7 @@ async def test_forwards_to_another_target_of_the_account_are_its_own_until_there
     await in_vain(rig, FAR)
     assert (await rig.ring()).reason == "too_many_unanswered"
     assert (await rig.ring(OTHER)).reason == "credit"
-    vain = rig.registry.in_vain
+    vain = rig.registry.uncharged.in_vain
     for nth in range((VAIN_TARGETS - 1) * FAR - 1):
         vain.ended("anna", f"+3185{nth:07}")
     assert vain.wait_s("anna", ELSEWHERE) == VAIN_WAIT_MAX_S
@@ -186,9 +189,9 @@ async def test_one_more_is_dialled_as_time_goes_on(rig: Rig, later_s: int, reaso
 async def test_each_minute_of_talk_forgives_one(rig: Rig, seconds: int, forgiven: int) -> None:
     """A second would be cheaper for whoever has the others billed than what it forgives."""
     await in_vain(rig, FAR - 1)
-    counted = rig.registry.in_vain._of_target.spread_us[f"anna {TARGET}"]
+    counted = rig.registry.uncharged.in_vain._of_target.spread_us[f"anna {TARGET}"]
     await talks(rig, KNOWN, seconds)
-    assert counted - rig.registry.in_vain._of_target.spread_us[f"anna {TARGET}"] == forgiven * 20_000_000
+    assert counted - rig.registry.uncharged.in_vain._of_target.spread_us[f"anna {TARGET}"] == forgiven * 20_000_000
 
 
 async def test_a_message_that_is_paid_reaches_nobody() -> None:
@@ -199,7 +202,7 @@ async def test_a_message_that_is_paid_reaches_nobody() -> None:
         assert answer.session is not None
         rig.switch.leave_message(answer.session, rig.caller_uid, stored=True)
         await rig.clock.advance(6)
-        assert "anna" in rig.registry.in_vain.accounts
+        assert "anna" in rig.registry.uncharged.in_vain.accounts
 
 
 async def test_a_target_that_costs_nothing_is_neither_counted_nor_forgiven() -> None:
@@ -207,11 +210,25 @@ async def test_a_target_that_costs_nothing_is_neither_counted_nor_forgiven() -> 
     async with make_rig(Policy(given_up_a_minute=A_MINUTE), make_tariff(price=0)) as rig:
         await rig.subscriber(credit=10 * EURO)
         await in_vain(rig, 3)
-        assert "anna" not in rig.registry.in_vain.accounts
-        rig.registry.in_vain.ended("anna", TARGET)
-        counted = rig.registry.in_vain._of_target.spread_us[f"anna {TARGET}"]
+        assert "anna" not in rig.registry.uncharged.in_vain.accounts
+        rig.registry.uncharged.in_vain.ended("anna", TARGET)
+        counted = rig.registry.uncharged.in_vain._of_target.spread_us[f"anna {TARGET}"]
         await talks(rig, KNOWN, 601)
-        assert rig.registry.in_vain._of_target.spread_us[f"anna {TARGET}"] == counted
+        assert rig.registry.uncharged.in_vain._of_target.spread_us[f"anna {TARGET}"] == counted
+
+
+@pytest.mark.parametrize(("seconds", "forgiven"), [(120, 0), (121, 2)])
+async def test_talk_that_costs_nothing_forgives_none(seconds: int, forgiven: int) -> None:
+    """A rate may have its first minutes free: whoever has other answers billed would talk just that long."""
+    first_free = Price((Step(0, 0, 60, 1), Step(120, 60_000, 60, 1)))
+    tables = {"table": RateTable("table", {"nl_mobile": first_free})}
+    async with make_rig(Policy(given_up_a_minute=A_MINUTE), replace(make_tariff(), tables=tables)) as rig:
+        await rig.subscriber(credit=10 * EURO)
+        await in_vain(rig, 6)
+        counted = rig.registry.uncharged.in_vain._of_target.spread_us[f"anna {TARGET}"]
+        await talks(rig, KNOWN, seconds)
+        after = rig.registry.uncharged.in_vain._of_target.spread_us[f"anna {TARGET}"]
+        assert counted - after == forgiven * 20_000_000
 
 
 async def test_a_call_that_was_never_dialled_does_not_count(rig: Rig) -> None:
@@ -221,7 +238,7 @@ async def test_a_call_that_was_never_dialled_does_not_count(rig: Rig) -> None:
         assert answer.session is not None
         await rig.desk.abandoned(answer.session, undelivered=True)
         await rig.clock.advance(1)
-    assert "anna" not in rig.registry.in_vain.accounts
+    assert "anna" not in rig.registry.uncharged.in_vain.accounts
 
 
 @pytest.mark.parametrize(("a_minute", "noted"), [(VAIN_USUAL_A_MINUTE, 120), (0, 120), (4, 36), (1, 36)])

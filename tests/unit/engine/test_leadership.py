@@ -226,7 +226,7 @@ async def test_take_over_that_fails_brings_the_daemon_down(
     pair: tuple[Daemon, Daemon], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = pair
-    monkeypatch.setattr(two.rig.registry, "lay_down", lambda: [].pop())
+    monkeypatch.setattr(two.rig.recovery, "stand_by", lambda: [].pop())
     await one.kill()
     await two.rig.clock.advance(1.5 * TTL_S)
     with pytest.raises(IndexError):

@@ -164,7 +164,7 @@ async def test_call_of_the_other_desk_that_was_answered_before_it_is_found_goes_
 async def test_who_gives_up_again_and_again_is_counted_by_a_desk_that_stands_by(pair: tuple[Daemon, Daemon]) -> None:
     _, two = pair
     await two.rig.subscriber(credit=10 * EURO)
-    two.rig.registry.given_up = Limits(1, saved_minutes=3)
+    two.rig.registry.uncharged.given_up = Limits(1, saved_minutes=3)
     for _ in range(3):
         await two.rig.hang_up(await two.rig.ringing(caller="+31201234567"))
         await two.rig.clock.advance(FOUND_PAUSE_S)
@@ -205,14 +205,14 @@ async def test_caller_who_leaves_before_the_other_desk_has_answered_holds_nothin
 async def test_caller_who_does_so_again_and_again_is_counted_by_that_desk(pair: tuple[Daemon, Daemon]) -> None:
     _, two = pair
     await two.rig.subscriber(credit=10 * EURO)
-    two.rig.registry.given_up = Limits(1, saved_minutes=3)
+    two.rig.registry.uncharged.given_up = Limits(1, saved_minutes=3)
     for _ in range(3):
         answer = await two.rig.ring(caller=CALLER)
         assert answer.session is not None
         await two.rig.desk.abandoned(answer.session, undelivered=True)
         await two.rig.clock.advance(1)
     assert (await two.rig.ring(caller=CALLER)).reason == "too_many_given_up"
-    assert two.rig.registry.in_vain.accounts == {}, "nobody's phone rang"
+    assert two.rig.registry.uncharged.in_vain.accounts == {}, "nobody's phone rang"
 
 
 async def test_session_that_the_leader_has_found_before_its_caller_left_is_closed_once(
@@ -267,7 +267,7 @@ async def test_who_talks_by_a_call_of_that_desk_has_some_forgotten_there(
     """After a fail-over it decides all calls: what nobody forgives there closes an account to everybody."""
     _, two = pair
     await two.rig.subscriber(credit=10 * EURO)
-    vain = two.rig.registry.in_vain
+    vain = two.rig.registry.uncharged.in_vain
     for nth in range(2):
         await two.rig.hang_up(await two.rig.ringing(caller=f"+3120111111{nth}"))
     counted = vain._of_target.spread_us[f"anna {TARGET}"]

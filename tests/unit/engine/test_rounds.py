@@ -352,7 +352,7 @@ async def test_ends_that_wait_for_others_are_let_go_of_when_another_daemon_leads
     rig, (first, second, *_) = busy
     rig.switch.end(first.session)
     await rig.clock.advance(0)
-    await rig.registry.lay_down()
+    await rig.recovery.stand_by()
     await rig.clock.advance(ENDS_TOGETHER_S)
     assert (rig.switch.asked_for, await store.cdrs()) == ([], [])
     await rig.recovery.reconcile()
@@ -478,7 +478,7 @@ async def test_who_waits_for_room_at_the_switch_takes_up_no_place_once_stopped(
         silence.setattr(rig.switch, "set_deadlines", never)
         await rig.clock.advance(rig.policy.tick_s + 1)
         assert silent.is_set()
-        await rig.registry.lay_down()
+        await rig.recovery.stand_by()
         await settle()
     monkeypatch.setattr(sessions, "AT_ONCE_MAX", 1)  # a place that is still taken up would be the only one
     await rig.recovery.restore()
