@@ -1,10 +1,10 @@
 """Which missed calls go into which mail (R13). Pure.
 
 The first missed call is reported by a mail at once. After a mail there is a pause; calls within it are reported
-together in one mail at its end. If calls came within a pause, the next pause is twice as long, up to PAUSE_MOST_S.
-After a pause without calls, the next call is reported at once again. So a robot that dials all day causes a dozen mails
-instead of thousands, and still no call is left out: calls are listed by caller, and calls of callers beyond CALLERS_MAX
-are counted.
+together in one mail at its end, and one that comes after it at once. With each mail the pause is twice as long, up to
+PAUSE_MOST_S, until no call has come for QUIET_S after one. So a robot that dials all day, or once after each pause,
+causes a dozen mails a day instead of thousands, and still no call is left out: calls are listed by caller, and calls of
+callers beyond CALLERS_MAX are counted.
 
 A batch is *frozen* before it is put into the outbox, and does not change until it is there. So after a crash, or in
 another daemon, the same calls are put under the same id, and the outbox takes them once. A call that comes meanwhile
@@ -22,6 +22,8 @@ from charging.clock import MICROSECONDS
 from charging.records import NEWER, RECORD, Codec, dataclass
 
 PAUSE_MOST_S = 4 * 3600
+QUIET_S = 4 * 3600
+"""After a pause; then the next one is short again."""
 CALLERS_MAX = 20
 """Of a batch; of further ones only the number of calls is kept."""
 SEEN_MAX = 50
@@ -112,7 +114,7 @@ class Missed:
         """When something is due: a batch is to be reported, or the record deleted because it is no longer needed."""
         if self.frozen is not None:
             return self.frozen.last_us
-        return self._pause_ends_us if self.waiting is None else max(self.waiting.first_us, self._pause_ends_us)
+        return self._quiet_ends_us if self.waiting is None else max(self.waiting.first_us, self._pause_ends_us)
 
     @property
     def is_quiet(self) -> bool:
@@ -132,7 +134,7 @@ class Missed:
         """The record with the waiting calls frozen, if they are due and no other batch is frozen."""
         if self.frozen is not None or self.waiting is None or now_us < self.due_us:
             return self
-        went_on = self.told_us is not None and self.waiting.first_us < self._pause_ends_us
+        went_on = self.told_us is not None and self.waiting.first_us < self._quiet_ends_us
         pause_s = min(2 * self.pause_s, max(PAUSE_MOST_S, first_pause_s)) if went_on else first_pause_s
         return replace(self, waiting=None, frozen=self.waiting, told_us=now_us, pause_s=pause_s)
 
@@ -143,6 +145,11 @@ class Missed:
     @property
     def _pause_ends_us(self) -> int:
         return 0 if self.told_us is None else self.told_us + self.pause_s * MICROSECONDS
+
+    @property
+    def _quiet_ends_us(self) -> int:
+        """When it no longer matters that something was told."""
+        return self._pause_ends_us + (QUIET_S * MICROSECONDS if self.pause_s else 0)
 
     def to_json(self) -> str:
         """JSON text; :meth:`from_json` makes an equal value of it."""

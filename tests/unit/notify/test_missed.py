@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from charging.call.decide import Cause
-from charging.notify.missed import CALLERS_MAX, PAUSE_MOST_S, SEEN_MAX, Call, Missed
+from charging.notify.missed import CALLERS_MAX, PAUSE_MOST_S, QUIET_S, SEEN_MAX, Call, Missed
 from tests.fakes.rig import NUMBER, TARGET
 
 S = 1_000_000
@@ -76,17 +76,22 @@ def test_r13_calls_that_wait_are_told_together(line: Line) -> None:
     assert line.mails == [(0, 1), (PAUSE_S, 3)]
 
 
-def test_r13_as_long_as_calls_come_the_pause_doubles_and_after_a_quiet_one_it_is_short_again(line: Line) -> None:
+@pytest.mark.parametrize(("quiet_s", "pause_s"), [(QUIET_S, PAUSE_S), (QUIET_S - 1, 8 * PAUSE_S)])
+def test_r13_as_long_as_calls_come_the_pause_doubles_and_after_a_quiet_time_it_is_short_again(
+    line: Line, quiet_s: int, pause_s: int
+) -> None:
     for at_s in (0, 10, PAUSE_S + 10):
         line.comes(at_s)
     line.passes(4 * PAUSE_S)
     assert line.mails == [(0, 1), (PAUSE_S, 1), (3 * PAUSE_S, 1)], "the second pause is twice as long"
-    quiet_s = 3 * PAUSE_S + 4 * PAUSE_S
-    line.comes(quiet_s)
-    assert line.mails[-1] == (quiet_s, 1)
-    line.comes(quiet_s + 10)
-    line.passes(quiet_s + PAUSE_S)
-    assert line.mails[-1] == (quiet_s + PAUSE_S, 1), "it began again"
+    at_s = 3 * PAUSE_S + 4 * PAUSE_S + quiet_s
+    line.comes(at_s)
+    assert line.mails[-1] == (at_s, 1), "at once"
+    line.comes(at_s + 10)
+    line.passes(at_s + pause_s - 1)
+    assert line.mails[-1] == (at_s, 1)
+    line.passes(at_s + pause_s)
+    assert line.mails[-1] == (at_s + pause_s, 1)
 
 
 def test_r13_a_robot_that_dials_all_day_makes_a_dozen_mails_and_every_call_is_in_one(line: Line) -> None:
@@ -97,6 +102,25 @@ def test_r13_a_robot_that_dials_all_day_makes_a_dozen_mails_and_every_call_is_in
     assert len(line.mails) < 12
     times = [at_s for at_s, _ in line.mails]
     assert max(b - a for a, b in pairwise(times)) == PAUSE_MOST_S
+
+
+@pytest.mark.parametrize("every_s", [PAUSE_S + 1, PAUSE_S + 30, 2 * PAUSE_S + 10, HOUR_S, QUIET_S + PAUSE_S])
+def test_r13_who_calls_once_after_each_pause_makes_no_more_mails(line: Line, every_s: int) -> None:
+    """A telephone that rang each quarter of an hour had 96 mails sent a day."""
+    for at_s in range(0, 24 * HOUR_S, every_s):
+        line.comes(at_s)
+    assert len(line.mails) < 12
+
+
+@pytest.mark.parametrize("mails", range(1, 7))
+def test_r13_who_waits_now_and_then_until_a_pause_is_short_again_makes_few_more_mails(line: Line, mails: int) -> None:
+    at_s = 0
+    while at_s < 24 * HOUR_S:
+        for _ in range(mails):
+            line.comes(at_s)
+            at_s += line.missed.pause_s
+        at_s += QUIET_S
+    assert len([one for one, _ in line.mails if one < 24 * HOUR_S]) <= 15
 
 
 def test_r13_without_a_pause_each_call_is_told_by_itself() -> None:
@@ -161,7 +185,7 @@ def test_only_who_has_nothing_waiting_is_quiet() -> None:
     waiting = Missed().with_call(call(0))
     frozen = waiting.with_frozen(START_US, PAUSE_S)
     assert [one.is_quiet for one in (waiting, frozen, frozen.without_frozen())] == [False, False, True]
-    assert frozen.without_frozen().due_us == START_US + PAUSE_S * S
+    assert frozen.without_frozen().due_us == START_US + (PAUSE_S + QUIET_S) * S
 
 
 def test_why_calls_were_missed_is_kept_once_each_and_anew_for_the_next_batch() -> None:

@@ -15,7 +15,7 @@ from charging.ledger.accounts import Language, Number, Status
 from charging.ledger.documents import Document
 from charging.ledger.memory import MemoryDocuments, MemoryStore
 from charging.ledger.model import CREDIT, Kind, Leg, Outcome, Transfer
-from charging.notify.missed import Call
+from charging.notify.missed import QUIET_S, Call
 from charging.notify.missed_desk import COLLECTION, POLL_S, TRIES_MAX, MissedDesk
 from charging.notify.model import MissedCall, MissedCalls, MissedFrom, Notice
 from charging.notify.notifier import Notifier
@@ -256,7 +256,7 @@ async def test_r13_a_daemon_that_was_frozen_in_mid_mail_does_not_take_the_next_o
 async def test_nothing_is_kept_of_who_misses_no_more_calls(house: House) -> None:
     await house.missed()
     await house.desk.tell_due()
-    await house.clock.advance(PAUSE_S - 1)
+    await house.clock.advance(PAUSE_S + QUIET_S - 1)
     await house.desk.tell_due()
     assert await house.kept() is not None
     await house.clock.advance(1)
