@@ -17,13 +17,14 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 
 import structlog
 
 from charging.call.fax import send_s
 from charging.fax import jpeg, letters, pdf, sandbox
-from charging.fax.tiff import blank_pages, doubtful_page, page_count, page_places
+from charging.fax.tiff import blank_pages, doubtful_page, page_bytes, page_count, page_places
 from charging.files import free_bytes
 from charging.records import dataclass
 from charging.service.refusal import Code, Obstacle, Refused
@@ -190,7 +191,9 @@ def _looked_at(paper: Path, pages_max: int) -> Made | Refused:
         return unreadable("found a document without a page")
     if pages > pages_max:
         return _too_many_pages(pages_max)
-    return _too_dense() if len(data) > bytes_max(pages) else Made(pages, hashlib.sha256(data).hexdigest())
+    if any(size > bytes_max(number) for number, size in enumerate(accumulate(page_bytes(data)), start=1)):
+        return _too_dense()  # each page, with all before it: what follows may be empty
+    return Made(pages, hashlib.sha256(data).hexdigest())
 
 
 async def _with_loud_parts(room: Room, data: bytes) -> Path | Refused:

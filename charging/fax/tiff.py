@@ -7,6 +7,7 @@ say where a page is transparent: those are no pages.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from mmap import mmap
 from typing import Literal
@@ -71,13 +72,23 @@ def blank_pages(data: bytes | mmap) -> list[int]:
     """The numbers of the white pages of a TIFF as Ghostscript makes one for a fax: each is a strip in two-dimensional
     coding (ITU-T T.6), where a white line is a single bit."""
     found = []
-    for number, directory in enumerate(_directories(data) or (), start=1):
-        order = _ORDERS[data[:2]]
-        tags = {_whole(data, at, 2, order): _value(data, at, order) for at in directory}
+    for number, tags in enumerate(_values(data), start=1):
         rows, place, length = (tags.get(tag, 0) for tag in (_ROWS, _STRIP, _STRIP_BYTES))
         if 0 < rows <= ROWS_MAX and data[place : place + length] == _white(rows):
             found.append(number)
     return found
+
+
+def page_bytes(data: bytes | mmap) -> list[int]:
+    """How many bytes each page of such a TIFF has, without its directory."""
+    return [tags.get(_STRIP_BYTES, 0) for tags in _values(data)]
+
+
+def _values(data: bytes | mmap) -> Iterator[dict[int | None, int]]:
+    """By their tags those of each page; of one that has several, anything."""
+    for directory in _directories(data) or ():
+        order = _ORDERS[data[:2]]
+        yield {_whole(data, at, 2, order): _value(data, at, order) for at in directory}
 
 
 def _value(data: bytes | mmap, entry: int, order: Literal["little", "big"]) -> int:

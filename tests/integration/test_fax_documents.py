@@ -302,26 +302,26 @@ async def test_pdf_that_opens_with_a_password_is_called_that(folder: DocumentFol
 # --- documents that mean harm -----------------------------------------------------------------------------------
 
 
-def noise(pages: int) -> bytes:
-    """A small PDF whose pages are all dots, which no fax's coding makes smaller."""
-    side = 1_100
+def noise(pages: int, empty: int = 0, side: int = 1_100) -> bytes:
+    """A small PDF whose pages are all dots, which no fax's coding makes smaller; ``empty`` ones behind them."""
     dots = random.Random(1).randbytes(-(-side // 8) * side)
     packed = zlib.compress(dots)
     head = f"<< /Type /XObject /Subtype /Image /Width {side} /Height {side} /ColorSpace /DeviceGray /BitsPerComponent 1"
     image = f"{head} /Filter /FlateDecode /Length {len(packed)} >>\nstream\n".encode() + packed + b"\nendstream"
     content = b"q 595 0 0 842 0 0 cm /I Do Q"
-    kids = " ".join("5 0 R" for _ in range(pages))
+    kids = " ".join(["5 0 R"] * pages + ["6 0 R"] * empty)
     page = "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Resources << /XObject << /I 3 0 R >> >> "
     page += "/Contents 4 0 R >>"
     bodies = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
-        f"<< /Type /Pages /Kids [{kids}] /Count {pages} >>".encode(),
+        f"<< /Type /Pages /Kids [{kids}] /Count {pages + empty} >>".encode(),
         image,
         b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
         page.encode(),
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] >>",
     ]
     made = b"%PDF-1.4\n" + b"".join(b"%d 0 obj\n%s\nendobj\n" % one for one in enumerate(bodies, 1))
-    return made + b"trailer\n<< /Size 6 /Root 1 0 R >>\n%%EOF\n"
+    return made + b"trailer\n<< /Size 7 /Root 1 0 R >>\n%%EOF\n"
 
 
 async def test_document_that_cannot_be_sent_in_its_time_is_refused_and_leaves_nothing(
@@ -331,6 +331,16 @@ async def test_document_that_cannot_be_sent_in_its_time_is_refused_and_leaves_no
     assert isinstance(answer, Refused), answer
     assert answer.obstacle is Obstacle.TOO_LARGE
     assert os.listdir(tmp_path / "fax") == []
+
+
+@pytest.mark.parametrize(("side", "is_taken"), [(1_200, True), (1_300, False)])
+async def test_page_that_cannot_be_sent_in_its_time_is_refused_whatever_follows(
+    folder: DocumentFolder, side: int, is_taken: bool
+) -> None:
+    """Empty pages behind a dense one gave it their time: its line was held for hours without a page that is charged."""
+    answer = await folder.prepare("anna", "a", noise(1, empty=2, side=side))
+    assert isinstance(answer, Paper) == is_taken, answer
+    assert is_taken or (isinstance(answer, Refused) and answer.obstacle is Obstacle.TOO_LARGE)
 
 
 BLACK = b"100 100 200 200 re f"
