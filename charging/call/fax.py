@@ -24,6 +24,7 @@ from charging.call.events import (
     PagesConfirmed,
     SwitchRestarted,
     SwitchSaid,
+    SwitchSilent,
 )
 from charging.call.finished import given_in
 from charging.call.model import Policy, State
@@ -48,6 +49,8 @@ RECORD_RETRY_S = 1
 SEND_FIRST_S = 120
 SEND_PAGE_S = 180
 """A dense page at the slowest speed, with repetitions."""
+PAGES_SPARED = 1
+"""A page may take the time of so many more: it is dense, and the others are not."""
 BETWEEN_PAGES_S = 0.5
 """So often it is asked for the end of a page behind which it is to end: no page is sent and confirmed within that."""
 
@@ -105,8 +108,12 @@ class Fax(Piece):
     """Whether the switch was restarted since it was opened: that there is no record of it then says nothing."""
     cancelled: Annotated[bool, VOLATILE] = False
     """Whether someone wants it to end."""
-    confirmed: Annotated[int | None, VOLATILE] = None
-    """Pages that had been confirmed when it was to end; ``None``: not known yet."""
+    confirmed: Annotated[int, VOLATILE] = 0
+    """Pages that the switch has said to be."""
+    ends_after: Annotated[int | None, VOLATILE] = None
+    """How many were when it was cancelled: one more ends it; ``None``: not known."""
+    untold: Annotated[bool, VOLATILE] = False
+    """Whether the switch has been silent since."""
 
     def is_of_another_start(self, started: str) -> bool:
         """Whether the switch was restarted since it was opened, and says now that it was ``started`` then."""
@@ -124,8 +131,8 @@ class Fax(Piece):
 
     @property
     def page_by(self) -> Instant:
-        """By then one page more than was confirmed has been, by any machine that takes it."""
-        return self.opened.plus(RING_S + send_s((self.confirmed or 0) + 1))
+        """By then one page more has been confirmed, by any machine that takes it."""
+        return self.dial_by.plus(RING_S + send_s(self.confirmed + 1 + PAGES_SPARED))
 
     def opening(self, amount: int, promos: Mapping[str, int] = {}) -> dict[str, int]:
         """The price, and some of the day's unpaid seconds."""
@@ -174,15 +181,31 @@ def _cancel(fax: Fax, _event: HangupOrdered, _now: Instant, _policy: Policy) -> 
 
 
 def _pages_confirmed(fax: Fax, event: PagesConfirmed, now: Instant, _policy: Policy) -> Answer:
-    """Hang up between two pages: one more has been confirmed. Before the first begins none is being sent."""
-    before = event.pages if fax.confirmed is None else fax.confirmed
-    if event.pages is None or before is None or event.pages > before:
-        return fax, _hung_up(event.uids)
-    return replace(fax, confirmed=before, check_mono_us=now.plus(BETWEEN_PAGES_S).mono_us), ()
+    """Hang up who is behind his pages: else the first could take the time of all, which is paid with the last. What was
+    cancelled is hung up between two pages, and before the first begins."""
+    if event.pages is None:
+        return fax, (_hung_up(event.uids, "cancelled") if fax.cancelled else ())
+    fax = replace(fax, confirmed=event.pages, untold=False)
+    if now.mono_us >= fax.page_by.mono_us:
+        return fax, _hung_up(event.uids, "behind")
+    if not fax.cancelled:
+        return fax, ()
+    if fax.ends_after is not None and event.pages > fax.ends_after:
+        return fax, _hung_up(event.uids, "cancelled")
+    ends_after = event.pages if fax.ends_after is None else fax.ends_after
+    return replace(fax, ends_after=ends_after, check_mono_us=now.plus(BETWEEN_PAGES_S).mono_us), ()
 
 
-def _hung_up(uids: tuple[str, ...]) -> tuple[Command, ...]:
-    return tuple(HangUp(uid, "cancelled") for uid in uids)
+def _hung_up(uids: tuple[str, ...], reason: str) -> tuple[Command, ...]:
+    return tuple(HangUp(uid, reason) for uid in uids)
+
+
+def _switch_silent(fax: Fax, _event: SwitchSilent, now: Instant, policy: Policy) -> Answer:
+    """Ask again: soon if it is over. One that is on its way ends by itself, also where the switch knows no pages."""
+    if fax.state is State.SETTLING:
+        return fax, ()
+    again_s = fax.LOOK_S if fax.state is State.RUNNING and not fax.cancelled else policy.retry_s
+    return replace(fax, untold=True, check_mono_us=now.plus(again_s).mono_us), ()
 
 
 def _ordered(fax: Fax, _event: FaxOrdered, _now: Instant, _policy: Policy) -> Answer:
@@ -201,9 +224,10 @@ def _switch_said(fax: Fax, event: SwitchSaid, now: Instant, _policy: Policy) -> 
         return fax, (() if legs and not fax.cancelled else (AskSwitch(),))
     if legs:
         sending = replace(fax, seen=True, state=State.RUNNING, check_mono_us=now.plus(fax.LOOK_S).mono_us)
-        if not fax.cancelled:
-            return sending, ()
-        return sending, (AskPages(event.uids),) if now.mono_us < fax.page_by.mono_us else _hung_up(event.uids)
+        is_behind = now.mono_us >= fax.page_by.mono_us
+        if fax.cancelled and is_behind and fax.untold:
+            return sending, _hung_up(event.uids, "cancelled")
+        return sending, ((AskPages(event.uids),) if fax.cancelled or is_behind else ())
     if not fax.seen and event.asked_mono_us < fax.dial_by.mono_us:
         # The order may be on its way to the switch.
         return replace(fax, check_mono_us=fax.dial_by.mono_us), ()
@@ -244,6 +268,7 @@ _HANDLERS: Mapping[type, oneoff.Handler[Fax]] = dict(
         oneoff.on(ChannelEnded, _channel_ended),
         oneoff.on(HangupOrdered, _cancel),
         oneoff.on(PagesConfirmed, _pages_confirmed),
+        oneoff.on(SwitchSilent, _switch_silent),
         oneoff.on(FaxOrdered, _ordered),
         oneoff.on(SwitchRestarted, _restarted),
         oneoff.on(SwitchSaid, _switch_said),
