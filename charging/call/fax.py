@@ -66,7 +66,10 @@ UNPAID_CALL_S, UNPAID_REFUSED_S = 60, 20
 """A fax that was dialled counts for as long at least, and one that was refused, before RINGS_TO_ONE: carriers bill an
 answered call by a first increment, however soon its machine hangs up, and also answers of which Asterisk tells nobody
 (`charging.limits.InVain`). An hour without the trunk takes a day's faxing from no customer."""
-REFUSED = ("BUSY", "CONGESTION", "CHANUNAVAIL")
+UNUSABLE = "CHANUNAVAIL"
+REFUSED = ("BUSY", "CONGESTION", UNUSABLE)
+UNUSABLE_CAUSES = (16, 58)
+"""Of an answer of which Asterisk tells nobody: it came behind a BYE, or its audio is of no use. No outage has them."""
 UNPAID_PART, UNPAID_LEAST_S = 4, 900
 """One fax counts for no more than such a part of it, and so many seconds: the machine that has it go on for hours
 without a page may be a stranger's, who would so take faxing away from its sender for the day."""
@@ -256,8 +259,9 @@ def _unpaid_s(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int) -> int:
         return 0
     most_s = (fax.dial_by.wall_us - fax.opened.wall_us) // MICROSECONDS + RING_S + send_s(fax.pages)
     held_s = min(max(0, ended_us - fax.opened.wall_us) // MICROSECONDS, most_s)
-    held_s = max(held_s, UNPAID_REFUSED_S if box.dial_status in REFUSED else UNPAID_CALL_S)
-    if box.dial_status not in ("", ANSWERED):
+    answered = box.dial_status in ("", ANSWERED) or (box.dial_status == UNUSABLE and box.cause in UNUSABLE_CAUSES)
+    held_s = max(held_s, UNPAID_REFUSED_S if box.dial_status in REFUSED and not answered else UNPAID_CALL_S)
+    if not answered:
         held_s = -(-held_s // RINGS_TO_ONE)
     counted_s = max(0, held_s - (send_s(sent) if sent else 0))
     return min(counted_s, max(UNPAID_LEAST_S, (fax.unpaid_max_s or 0) // UNPAID_PART))

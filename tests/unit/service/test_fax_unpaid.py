@@ -34,13 +34,15 @@ def bounded(office: Office, most_s: int = MOST_S) -> list[int]:
     return told
 
 
-async def fails(office: Office, key: str, held_s: float, pages: int = 0, dial_status: str = "") -> None:
+async def fails(
+    office: Office, key: str, held_s: float, pages: int = 0, dial_status: str = "", cause: int | None = None
+) -> None:
     """A fax that ends after so long, with so many pages delivered."""
     session = (await office.sent(key)).session
     await office.rig.clock.advance(held_s)
     stamp = office.rig.clock.now().wall_us
     status = "" if dial_status else "FAILED"
-    box = BlackBoxRead(True, dial_status, ended_us=stamp, fax_status=status, fax_pages=pages)
+    box = BlackBoxRead(True, dial_status, ended_us=stamp, fax_status=status, fax_pages=pages, cause=cause)
     office.rig.switch.records[session] = box
     office.rig.switch.calls.pop(session)
     office.rig.switch.deliver(ChannelEnded(session, f"f-{session}-2", "PJSIP/x", "callee", 16, stamp))
@@ -128,6 +130,22 @@ async def test_a_machine_that_rings_and_does_not_answer_counts_by_a_quarter(
     is no trunk. Who answers counts a minute at least: carriers bill a first increment, however soon he hangs up."""
     bounded(office)
     await fails(office, "a", held_s, dial_status=status)
+    assert await unpaid(office) == Balance(-counted_s, 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "counted_s"),
+    [
+        *(("CHANUNAVAIL", 58, 60), ("CHANUNAVAIL", 16, 60), ("CHANUNAVAIL", 38, 5), ("CHANUNAVAIL", None, 5)),
+        *(("CONGESTION", 16, 5), ("BUSY", 17, 5)),
+    ],
+)
+async def test_an_answer_of_which_the_switch_tells_nobody_counts_as_one(
+    office: Office, status: str, cause: int | None, counted_s: int
+) -> None:
+    """Twelve hours of a carrier's first minutes were free in a day."""
+    bounded(office)
+    await fails(office, "a", 0.3, dial_status=status, cause=cause)
     assert await unpaid(office) == Balance(-counted_s, 0)
 
 
