@@ -480,6 +480,10 @@ async def _look_around(engine: Engine) -> None:
     """Log at the start what is wrong with things that calls can do without; running ones go first."""
     await engine.calls_come_first(CALLS_FIRST_S)
     await asyncio.to_thread(engine.look_around)
+    with contextlib.suppress(LedgerError):
+        if not await engine.store.directory.accounts_page("", 1):
+            lost = "if it had any, another ledger is open: stop the daemon, and look at ledger.url and its disk"
+            log.warning("ledger_without_accounts", ledger=engine.config.settings.ledger.url, advice=lost)
     mail = engine.config.settings.mail
     if mail is not None and (trouble := await mail_trouble(mail, engine.config.mail_password)):
         log.error("surroundings_wrong", problem=trouble)

@@ -252,6 +252,8 @@ def _ledger(settings: Settings) -> Iterator[CheckResult]:
             client.get("/health")
             warnings = client.get("/ledger/warnings")["items"]
             how = "the running daemon answers" if client.daemon else "opens; no daemon runs"
+            if not client.get("/accounts", {"limit": 1})["items"]:
+                how += "; IT HAS NO ACCOUNT (if it had any, another ledger is open: look at ledger.url and its disk)"
     except ConfigError:
         yield unknown("ledger", f"{settings.ledger.url}: not opened without its password")
     except ChargingError as error:

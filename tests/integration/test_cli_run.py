@@ -67,6 +67,18 @@ async def daemon(
         await process.wait()
 
 
+async def test_a_ledger_without_an_account_is_told_by_the_daemon_and_the_check(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A disk that is not mounted, a Redis that has started empty: whatever comes would be booked in a new ledger."""
+    charging, log = Command(place, capsys).beside, place.folder / "log"
+    async with daemon(place):
+        await eventually(lambda: '"ledger_without_accounts"' in log.read_text(), "it says so")
+        assert "the running daemon answers; IT HAS NO ACCOUNT" in (await charging("check")).out
+        await charging("account", "add", "anna", "--plan", "pro")
+        assert "the running daemon answers\n" in (await charging("check")).out
+
+
 async def test_commands_reach_a_running_daemon_and_it_ends_when_told(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:

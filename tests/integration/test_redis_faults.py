@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -300,6 +300,34 @@ async def test_a_document_waits_for_its_replicas_also_when_it_exists(
         replica.thaw()
 
 
+def _says(server: RedisServer, wanted: Sequence[str]) -> bool:
+    told = server.cli("info", "persistence")
+    return all(one in told for one in wanted)
+
+
+@pytest.mark.parametrize("as_told", [True, False])
+async def test_a_redis_that_gets_its_append_only_file_as_the_check_says_keeps_its_ledger(
+    tmp_path: Path, opened: Opener, as_told: bool
+) -> None:
+    """With that line alone Redis starts empty, and writes an empty dump over the ledger as it stops."""
+    server = RedisServer(tmp_path, "save 3600 1")
+    settings = server.folder / "redis.conf"
+    settings.write_text(settings.read_text().replace("appendonly yes", "appendonly no"))
+    with server:
+        store = await opened(server.url)
+        await store.directory.put_account(Account("anna", "light"))
+        if as_told:
+            server.cli("config", "set", "appendonly", "yes")
+            done = ("aof_rewrite_in_progress:0", "aof_last_bgrewrite_status:ok", "aof_rewrite_scheduled:0")
+            await asyncio.to_thread(wait_until, partial(_says, server, done), "it is not written")
+        settings.write_text(settings.read_text().replace("appendonly no", "appendonly yes"))
+        await store.close()
+        server.cli("shutdown", "save")
+        await asyncio.to_thread(wait_until, lambda: not server.is_running, "it does not stop")
+        server.start()
+        assert (await (await opened(server.url)).directory.account("anna") is not None) == as_told
+
+
 async def test_unsafe_settings_are_warned_of(tmp_path: Path, server: RedisServer, opened: Opener) -> None:
     unsafe = RedisServer(tmp_path, "maxmemory-policy allkeys-lru")
     with unsafe:
@@ -307,6 +335,7 @@ async def test_unsafe_settings_are_warned_of(tmp_path: Path, server: RedisServer
         store = await opened(unsafe.url)
         warnings = " ".join(await store.warnings())
         assert "appendonly is no" in warnings
+        assert "config set appendonly yes` FIRST" in warnings
         assert "maxmemory-policy is allkeys-lru" in warnings
         assert "no replica" in warnings
         assert "appendfsync" not in warnings  # where nothing is appended

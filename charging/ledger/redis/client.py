@@ -58,6 +58,12 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
+APPEND = (
+    "`redis-cli config set appendonly yes` FIRST, and appendonly yes in redis.conf once `redis-cli info persistence` "
+    "says aof_rewrite_in_progress:0; a restart with that line alone EMPTIES the ledger"
+)
+"""A Redis of version 7 that has no append-only file reads no dump.rdb where it is to have one."""
+
 
 class _Batching(AbstractConnection):
     """Asks in batches, and packs commands by hiredis, in C. redis-py does that only in its blocking client; its asyncio
@@ -475,7 +481,7 @@ def _node_warnings(node: str, info: Mapping[str, Any], told: Any, replicas_wante
     """``told``: the answer to ``CONFIG GET appendfsync``; ``None``: there was none."""
     found = []
     if not info.get("aof_enabled"):
-        found.append(f"Redis {node}: appendonly is no: a crash loses transfers; set appendonly yes")
+        found.append(f"Redis {node}: appendonly is no: a crash loses transfers; {APPEND}")
     elif (found_fsync := _fsync(told)) is None:
         found.append(
             f"Redis {node}: appendfsync could not be read (CONFIG GET is not allowed): make sure that it is always"
