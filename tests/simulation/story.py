@@ -243,7 +243,7 @@ def run(story: Story) -> Outcome:
 def _run(story: Story, store: Callable[[FakeClock], Store], names: random.Random) -> Outcome:
     with (
         patch("charging.fax.sending.asyncio.to_thread", _at_once),
-        patch("charging.engine.desk.token", lambda size: names.randbytes(size).hex()),
+        patch("charging.unguessable.token", lambda size: names.randbytes(size).hex()),
         patch("charging.engine.recovery.AUDIT_S", story.setting.audit_s),
         patch("charging.engine.recovery.AUDIT_MAX_S", story.setting.audit_s),
         patch("charging.engine.black_boxes.HOUSEKEEPING_S", story.setting.audit_s),
