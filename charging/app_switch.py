@@ -18,7 +18,7 @@ from charging.clock import Clock
 from charging.engine.ports import Observer
 from charging.engine.spool import MemoryWatch, SpoolWatch, nobody
 from charging.errors import SwitchError
-from charging.metrics import Metrics
+from charging.metrics import Metrics, Room
 from charging.sandbox.switch import PlayedSwitch
 from charging.settings import Config
 
@@ -79,8 +79,9 @@ def watches_of(
     """Of what strangers who call can use up on the switch's machine."""
     settings = config.settings
     ender = recordings_ender(link, settings.switch.voicemail_dir_on_switch)
-    spool = SpoolWatch(clock, observe, spool_free_of(settings), metrics.set_spool_free, ender)
-    return spool, MemoryWatch(clock, observe, memory_of(settings), faxes_ender(link))
+    spool = SpoolWatch(clock, observe, spool_free_of(settings), partial(metrics.set_free, Room.DISK), ender)
+    show = partial(metrics.set_free, Room.MEMORY)
+    return spool, MemoryWatch(clock, observe, memory_of(settings), show, faxes_ender(link))
 
 
 def recordings_ender(link: Orders | PlayedSwitch, folder: str) -> Callable[[], Awaitable[int]]:

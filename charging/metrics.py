@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from enum import StrEnum
 from functools import cache
 from itertools import product
 
@@ -76,6 +77,26 @@ LEDGER_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 AGI_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
 LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 OVERRUN_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30)
+
+
+class Room(StrEnum):
+    """What strangers who call can use up on the switch's machine."""
+
+    DISK = "disk"
+    MEMORY = "memory"
+
+
+FREE_BYTES = {
+    Room.DISK: (
+        "charging_voicemail_free_bytes",
+        "Bytes that are free for switch.voicemail_dir_on_switch. Below 500 MB no message is taken. NaN where that "
+        "folder is not on this machine.",
+    ),
+    Room.MEMORY: (
+        "charging_switch_memory_free_bytes",
+        "Bytes of memory that the switch's machine can still give. NaN where it is another machine.",
+    ),
+}
 
 
 class Metrics:
@@ -154,9 +175,9 @@ class Metrics:
         for gauge in (self.webhook_told, self.webhook_off, self.webhook_letters):
             gauge.remove_by_labels({"webhook": webhook})
 
-    def set_spool_free(self, free: int | None) -> None:
-        """So many bytes are free for voicemail; ``None``: it is not known."""
-        self.spool_free.set(math.nan if free is None else free)
+    def set_free(self, room: Room, free: int | None) -> None:
+        """So many bytes of it are free on the switch's machine; ``None``: it is not known."""
+        self.free_bytes[room].set(math.nan if free is None else free)
 
     def set_sessions_open(self, counts: dict[str, int]) -> None:
         """How many sessions are open in each state; a state that is not named has none."""
@@ -358,13 +379,9 @@ class Metrics:
         )
         for route in AGI_ROUTES:
             self.agi_seconds.labels(route)
-
-        self.spool_free = self._gauge(
-            "charging_voicemail_free_bytes",
-            "Bytes that are free for switch.voicemail_dir_on_switch. Below 500 MB no message is taken. NaN where that "
-            "folder is not on this machine.",
-        )
-        self.set_spool_free(None)
+        self.free_bytes = {room: self._gauge(*told) for room, told in FREE_BYTES.items()}
+        for room in FREE_BYTES:
+            self.set_free(room, None)
 
     def _make_ledger(self) -> None:
         self.ledger_room = self._gauge(

@@ -84,14 +84,22 @@ class Ending:
 
 
 class MemoryWatch:
-    """Looks at the free memory of the switch's machine, and ends the faxes that come in before it is used up."""
+    """Looks at the free memory of the switch's machine, reports it, and ends the faxes that come in before it is used
+    up."""
 
     def __init__(
-        self, clock: Clock, observe: Observer, memory: Memory, end: Callable[[], Awaitable[int]] = nobody
+        self,
+        clock: Clock,
+        observe: Observer,
+        memory: Memory,
+        show: Callable[[int | None], None],
+        end: Callable[[], Awaitable[int]] = nobody,
     ) -> None:
-        """``end`` hangs up who sends faxes, and returns how many did; raises SwitchError."""
+        """``show`` is given the result of each look. ``end`` hangs up who sends faxes, and returns how many did; raises
+        SwitchError."""
         self._clock = clock
         self._memory = memory
+        self._show = show
         self._ending = Ending(memory.reserve, end, lambda calls, free: observe(FaxesEnded(calls, free // 1_000_000)))
 
     async def run(self) -> NoReturn:
@@ -102,7 +110,9 @@ class MemoryWatch:
 
     async def look(self) -> None:
         """Look once, and do what is due."""
-        await self._ending.saw(self._memory.free())
+        free = self._memory.free()
+        self._show(free)
+        await self._ending.saw(free)
 
 
 class SpoolWatch:

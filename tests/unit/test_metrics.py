@@ -25,6 +25,7 @@ PROMISED = {
     "charging_free_seconds_used": set(),
     "charging_payments": {"result"},
     "charging_voicemail_free_bytes": set(),
+    "charging_switch_memory_free_bytes": set(),
     "charging_fax_unpaid_seconds": set(),
     "charging_fax_unpaid_refusals": set(),
     "charging_prompts": {"prompt", "result"},

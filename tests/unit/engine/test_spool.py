@@ -17,7 +17,7 @@ from charging.engine.spool import AGAIN_BYTES, END_BYTES, FULL_BYTES, ROOM_BYTES
 from charging.errors import LinkDown
 from charging.fax import convert
 from charging.ledger.accounts import Account, Number
-from charging.metrics import Metrics
+from charging.metrics import Metrics, Room
 from tests.fakes.rig import EURO, NUMBER, Rig, make_rig
 
 
@@ -121,9 +121,11 @@ async def test_who_sends_a_fax_is_hung_up_before_it_has_taken_all_memory(
             return 2
 
         observe = lambda what, _session=None: heard.append(what)  # noqa: E731
-        memory = MemoryWatch(rig.clock, observe, Memory(free, 200_000_000), end)
+        shown: list[int | None] = []
+        memory = MemoryWatch(rig.clock, observe, Memory(free, 200_000_000), shown.append, end)
         for _ in looks:
             await memory.look()
+        assert shown == [None if megabytes is None else megabytes * 1_000_000 for megabytes in looks]
         assert heard == [told.FaxesEnded(2, free_mb) for free_mb in ended]
 
 
@@ -147,8 +149,11 @@ def test_who_was_hung_up_counts_as_one_who_could_leave_no_message(what: told.Tol
 def test_what_is_not_known_looks_neither_full_nor_empty() -> None:
     metrics = Metrics()
     for free, shown in ((None, "NaN"), (7, "7.0"), (None, "NaN")):
-        metrics.set_spool_free(free)
-        assert f"\ncharging_voicemail_free_bytes {shown}\n" in metrics.render().decode()
+        metrics.set_free(Room.DISK, free)
+        metrics.set_free(Room.MEMORY, free)
+        rendered = metrics.render().decode()
+        assert f"\ncharging_voicemail_free_bytes {shown}\n" in rendered
+        assert f"\ncharging_switch_memory_free_bytes {shown}\n" in rendered
 
 
 async def test_where_the_spool_is_another_machines_nothing_is_said_of_it() -> None:
