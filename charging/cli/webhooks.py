@@ -102,12 +102,23 @@ def _page_by_page(ctx: typer.Context, method: str, place: str) -> int:
 def drop(
     ctx: typer.Context,
     name: str = NAME,
-    event: str = typer.Argument(help="Of the letter.", show_default=False),
+    event: str | None = typer.Argument(None, help="Of the letter.", show_default=False),
+    account: str | None = typer.Option(None, "--account", help="All letters of an account.", show_default=False),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Give a letter up for good. The later ones of its account then go on."""
+    """Give a letter up for good, or all of an account. The later ones of its account then go on."""
+    if (event is None) == (account is None):
+        raise typer.BadParameter("name the EVENT of a letter, or an account by --account")
     with connected(options(ctx).settings()) as client:
-        show_one(client.send("DELETE", path("webhooks", name, "letters", event)), as_json=as_json)
+        if event is not None:
+            show_one(client.send("DELETE", path("webhooks", name, "letters", event)), as_json=as_json)
+            return
+        given_up = [
+            one["event"] for one in client.items(path("webhooks", name, "letters")) if one["account"] == account
+        ]
+        for one in given_up:
+            client.send("DELETE", path("webhooks", name, "letters", one))
+    show_one({"webhook": name, "account": account, "letters": len(given_up)}, as_json=as_json)
 
 
 @webhook.command("test")

@@ -18,6 +18,9 @@ from charging.service.webhooks import Letter
 
 LANE_EVENTS_MAX = 20
 """Of one account. Those behind them are passed over."""
+LETTERS_EACH_MAX = 500
+"""Of one account. With so many its events wait in its lane, as those do that are passed over: else the account whose
+events a receiver refuses would have all letters that there may be, and nobody would be told anything."""
 PASSED_MAX = 16
 """Accounts that are passed over, each of which is read for by itself. With so many the stream waits."""
 EVENTS_MAX = 500
@@ -54,6 +57,11 @@ class Lane:
     def is_idle(self) -> bool:
         """It has nothing to do, now or later."""
         return not self.is_taken and not self.letters and self.before is None
+
+    @property
+    def may_tell(self) -> bool:
+        """Its events need not wait for its letters to be fewer."""
+        return len(self.letters) < LETTERS_EACH_MAX
 
     def told(self) -> None:
         """The first event was delivered, or has become a letter."""
@@ -176,7 +184,7 @@ class Lanes:
         for _ in range(len(self._turns)):
             lane = self._turns.popleft()
             lane.is_lined_up = False
-            if lane.is_due or lane.events or (over and lane.passed is not None):
+            if lane.is_due or (lane.may_tell and (lane.events or (over and lane.passed is not None))):
                 lane.is_taken = True
                 return lane
             self._settle(lane)

@@ -147,6 +147,8 @@ async def test_one_that_refuses_or_has_gone_is_shown_and_told_again_by_command(
             assert (second["tries"], second["why"]) == (0, "one before it was not taken")
             assert (await charging("webhook", "drop", "site", first["event"])).code == 0
             assert (await charging("webhook", "drop", "site", first["event"])).code == 1
+            assert (await charging("webhook", "drop", "site")).code == 2
+            assert (await charging("webhook", "drop", "site", "--account", "bert", "--json")).json["letters"] == 0
             site.answer = lambda _told: 410
             assert (await charging("webhook", "resend", "site", "--json")).json == {"webhook": "site", "letters": 2}
 

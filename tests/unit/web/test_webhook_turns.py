@@ -145,6 +145,30 @@ async def test_while_one_account_is_behind_a_sender_that_is_killed_leaves_none_o
     assert len(left) == 3 * LANE_EVENTS_MAX + 1 - (LANE_EVENTS_MAX + 5)
 
 
+@pytest.mark.parametrize("each", [3, 3 + 2 * LANE_EVENTS_MAX])
+async def test_an_account_whose_events_are_refused_stops_no_other_however_many_it_has(
+    shop: Shop, desk: Desk, program: Program, monkeypatch: pytest.MonkeyPatch, each: int
+) -> None:
+    """The website has deleted that customer, or chokes on him: all letters were his, and nobody was told anything."""
+    monkeypatch.setattr(webhooks, "LETTERS_MAX", 5)
+    monkeypatch.setattr(webhook_lanes, "LETTERS_EACH_MAX", 2)
+    (refused_one,) = await several(shop, desk, 1, each=each)
+    program.answer = lambda account: 404 if account == refused_one else 200
+    await shop.service.accounts.add("bert", "light")
+    async with sending(desk, program, TOP_UPS):
+        await shop.clock.advance(60)
+        assert len(await desk.letters()) == 2
+        await pay(shop, "bert", "b-1")
+        await shop.clock.advance(10)
+        assert len(program.of("bert")) == 1
+        program.answer = lambda _account: 200
+        await desk.book.resend("site", "", 100)
+        await shop.clock.advance(120)
+    told = list(dict.fromkeys(program.of(refused_one)))
+    assert (told, len(told)) == (sorted(told), each)
+    assert await desk.letters() == []
+
+
 async def test_the_turn_is_kept_while_all_waits_for_letters_to_be_taken(
     shop: Shop, desk: Desk, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
