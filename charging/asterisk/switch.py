@@ -83,8 +83,12 @@ class AsteriskSwitch:
         return [outcome if isinstance(outcome, SwitchError) else None for outcome in outcomes]
 
     async def fax_pages(self, uids: Sequence[str]) -> int | None:
-        statuses = await self._control.statuses_of(uids)
-        return await pages_confirmed(self._link, [one.channel for one in statuses if isinstance(one, ChannelStatus)])
+        channels = []
+        for status in await self._control.statuses_of(uids):
+            if isinstance(status, SwitchError):
+                raise status
+            channels += [status.channel] if status is not None else []
+        return await pages_confirmed(self._link, channels)
 
     async def hang_up(self, uid: str) -> None:
         await self._control.hang_up(uid)

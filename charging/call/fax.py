@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from charging.call import oneoff, told
-from charging.call.commands import AskPages, AskSwitch, Command, HangUp, ReadBlackBox
+from charging.call.commands import AskPages, AskSwitch, Command, HangUp, Keep, ReadBlackBox
 from charging.call.events import (
     BlackBoxRead,
     Event,
@@ -109,7 +109,7 @@ class Fax(Piece):
     """Whether the switch has taken the order to dial."""
     restarted: Annotated[bool, VOLATILE] = False
     """Whether the switch was restarted since it was opened: that there is no record of it then says nothing."""
-    cancelled: Annotated[bool, VOLATILE] = False
+    cancelled: bool = False
     """Whether someone wants it to end."""
     confirmed: Annotated[int, VOLATILE] = 0
     """Pages that the switch has said to be."""
@@ -180,7 +180,9 @@ def _channel_ended(fax: Fax, _event: ChannelEnded, _now: Instant, _policy: Polic
 def _cancel(fax: Fax, _event: HangupOrdered, _now: Instant, _policy: Policy) -> Answer:
     """Its channels are the switch's to name. The page that is being sent is sent to its end: the machine has it before
     it confirms it, so whoever could break a page off in between would have it for nothing."""
-    return replace(fax, cancelled=True), (AskSwitch(),)
+    if fax.state is State.SETTLING:
+        return fax, ()
+    return replace(fax, cancelled=True), (Keep(), AskSwitch())
 
 
 def _pages_confirmed(fax: Fax, event: PagesConfirmed, now: Instant, _policy: Policy) -> Answer:

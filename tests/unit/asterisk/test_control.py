@@ -492,3 +492,16 @@ async def test_pages_are_those_of_the_fax_that_one_of_the_channels_sends(
     link.replies["FAXSession"] = Reply(AmiMessage.of(), end=AmiMessage.of(Event="FAXSession", PagesTransmitted="2"))
     assert await pages_confirmed(link, channels) == pages
     assert [fields.get("SessionNumber") for _, fields in link.orders[1:]] == ["7"] * (pages is not None)
+
+
+async def test_pages_of_a_channel_that_the_switch_did_not_answer_for_are_not_known(
+    link: RecordingLink, control: CallControl, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That none sends a fax would have a cancelled one hung up within its page."""
+
+    async def actions(orders: Sequence[Order], *, list_end: str | None = None) -> list[Reply | SwitchError]:
+        return [ActionTimeout("Status: no answer within 3 s") for _ in orders]
+
+    monkeypatch.setattr(link, "actions", actions)
+    with pytest.raises(ActionTimeout):
+        await AsteriskSwitch(cast(AmiLink, link), control, clock, "/prompts").fax_pages(["1.1"])

@@ -46,6 +46,22 @@ async def test_r3_fax_whose_last_page_is_confirmed_after_it_was_cancelled_is_cha
     assert (await office.rig.balance()).available == EURO - 3 * PAGE
 
 
+async def test_fax_that_was_cancelled_stays_so_if_the_daemon_is_started_again(office: Office) -> None:
+    """Its customer was told so, and would pay for the pages that follow."""
+    view = await office.sent()
+    uid = office.rig.switch.calls[view.session].caller_uid
+    office.rig.switch.pages_confirmed[uid] = 0
+    await office.faxes.cancel("anna", view.session)
+    await office.rig.clock.advance(0)
+    await office.rig.kill_daemon()
+    await office.rig.start_daemon()
+    await office.rig.clock.advance(5)
+    assert office.rig.switch.hung_up == []
+    office.rig.switch.pages_confirmed[uid] = 1
+    await office.rig.clock.advance(2 * BETWEEN_PAGES_S)
+    assert uid in office.rig.switch.hung_up
+
+
 async def test_r3_how_many_are_confirmed_is_asked_anew_when_it_is_cancelled(office: Office) -> None:
     """What was known last is up to a look old: he may have them all, and be none behind."""
     office.pages = 50
