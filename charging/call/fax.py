@@ -66,13 +66,11 @@ UNPAID_CALL_S, UNPAID_REFUSED_S = 60, 20
 """A fax that was dialled counts for as long at least, and one that was refused, before RINGS_TO_ONE: carriers bill an
 answered call by a first increment, however soon its machine hangs up, and also answers of which Asterisk tells nobody
 (`charging.limits.InVain`). An hour without the trunk takes a day's faxing from no customer."""
-UNUSABLE = "CHANUNAVAIL"
-REFUSED = ("BUSY", "CONGESTION", UNUSABLE)
-UNUSABLE_CAUSES = (16, 58)
-"""Of an answer of which Asterisk tells nobody: it came behind a BYE, or its audio is of no use. No outage has them."""
+REFUSED = ("BUSY", "CONGESTION", "CHANUNAVAIL")
 UNPAID_PART, UNPAID_LEAST_S = 4, 900
-"""One fax counts for no more than such a part of it, and so many seconds: the machine that has it go on for hours
-without a page may be a stranger's, who would so take faxing away from its sender for the day."""
+"""That nobody answered is believed until such a part of the day is used up: whoever answers chooses the words in which
+Asterisk tells it, cause and all. And one fax counts for no more than that, and so many seconds: the machine that has it
+go on for hours without a page may be a stranger's, who would so take faxing away from its sender for the day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +101,8 @@ class Fax(Piece):
     unpaid_max_s: int | None = None
     """Seconds for which faxes of the account may hold lines on its day and confirm no page for it; ``None``: in
     records of version 0.1, which count none."""
+    unpaid_before_s: int = 0
+    """How many of these were used up when it was opened."""
     seen: Annotated[bool, VOLATILE] = False
     """Whether the switch is known to have had a channel for it."""
     ordered: Annotated[bool, VOLATILE] = False
@@ -159,7 +159,9 @@ class Fax(Piece):
 
 def open_transfer(fax: Fax, balances: Mapping[str, Balance]) -> tuple[Fax, Transfer]:
     """Reserve every page and open the session."""
-    return oneoff.reserve(replace(fax, check_mono_us=fax.dial_by.mono_us), fax.pages, balances, fax.opened.wall_us)
+    before_s = -balances.get(unpaid_line(fax.day), Balance()).posted
+    opening = replace(fax, unpaid_before_s=before_s, check_mono_us=fax.dial_by.mono_us)
+    return oneoff.reserve(opening, fax.pages, balances, fax.opened.wall_us)
 
 
 def step(fax: Fax, event: Event, now: Instant, policy: Policy) -> tuple[Fax, tuple[Command, ...]]:
@@ -261,9 +263,9 @@ def _unpaid_s(fax: Fax, box: BlackBoxRead, sent: int, ended_us: int) -> int:
         return 0
     most_s = (fax.dial_by.wall_us - fax.opened.wall_us) // MICROSECONDS + RING_S + send_s(fax.pages)
     held_s = min(max(0, ended_us - fax.opened.wall_us) // MICROSECONDS, most_s)
-    answered = box.dial_status in ("", ANSWERED) or (box.dial_status == UNUSABLE and box.cause in UNUSABLE_CAUSES)
-    held_s = max(held_s, UNPAID_REFUSED_S if box.dial_status in REFUSED and not answered else UNPAID_CALL_S)
-    if not answered:
+    believed = fax.unpaid_before_s < (fax.unpaid_max_s or 0) // UNPAID_PART
+    held_s = max(held_s, UNPAID_REFUSED_S if believed and box.dial_status in REFUSED else UNPAID_CALL_S)
+    if believed and box.dial_status not in ("", ANSWERED):
         held_s = -(-held_s // RINGS_TO_ONE)
     counted_s = max(0, held_s - (send_s(sent) if sent else 0))
     return min(counted_s, max(UNPAID_LEAST_S, (fax.unpaid_max_s or 0) // UNPAID_PART))
