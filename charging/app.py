@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import faulthandler
 import os
-import secrets
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -34,7 +33,7 @@ from charging.app_surroundings import (
     unusable_fax_folder,
     wrong_templates,
 )
-from charging.app_switch import switch_of, watches_of
+from charging.app_switch import lease_of, switch_of, watches_of
 from charging.asterisk.control import CallControl
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
@@ -42,8 +41,9 @@ from charging.asterisk.switch import AsteriskSwitch
 from charging.asterisk.translate import translate
 from charging.call.decide import NO_ROOM, OVERLOADED
 from charging.call.model import LoopEvidence, Policy, State
-from charging.clock import MICROSECONDS, Clock, SystemClock, iso
+from charging.clock import Clock, SystemClock, iso
 from charging.descriptors import raise_limit, shares, wanted
+from charging.door import Admits
 from charging.engine.black_boxes import BlackBoxes
 from charging.engine.desk import Desk, nobody_is_told
 from charging.engine.findings import Findings
@@ -51,6 +51,7 @@ from charging.engine.leadership import LeaseKeeper
 from charging.engine.ledger_room import LedgerRoom
 from charging.engine.left_messages import LeftMessages
 from charging.engine.observer import MeteredMail, MeteredObserver
+from charging.engine.one_switch import OneSwitch
 from charging.engine.overload import CrowdWatch, LoadWatch
 from charging.engine.ports import Observer
 from charging.engine.recovery import Recovery
@@ -115,6 +116,7 @@ class Engine:
     spool: SpoolWatch
     memory: MemoryWatch
     lease: LeaseKeeper
+    one_switch: OneSwitch
     sources: Sources
     agi: AgiServer
     fax: FaxDesk | None
@@ -167,6 +169,7 @@ class Engine:
     def ailing(self) -> dict[str, str]:
         """What keeps calls from being forwarded now, for ``/health``; empty if nothing does."""
         found = {"ledger": self.ledger_health.why, "ami": "" if self.link.is_up else str(self.link.state.value)}
+        found["switch"] = "another has its switch.id" if self.one_switch.is_another else ""
         return {part: why for part, why in found.items() if why}
 
     async def reload(self) -> list[str]:
@@ -243,12 +246,11 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     settings, health = config.settings, LedgerHealth()
     store = store_of(config, clock, metrics, health)
     tariff = TariffInForce(settings.tariff, metrics, clock, accepted_of(settings))
-    notices = _notices(config, store, tariff, clock, metrics)
-    papers = _papers(config, clock)
+    notices, papers = _notices(config, store, tariff, clock, metrics), _papers(config, clock)
     observe = _observer(metrics, clock, notices, papers)
     link, control, switch = switch_of(config, clock, metrics)
-    lease = _lease(config, clock, store, link, observe)
     policy, decisions = policy_of(config), _decisions(config, store, clock, metrics)
+    lease = lease_of(config, clock, store, link, observe, policy.proof_max_age_s)
     registry = Registry(
         ledger=store,
         switch=switch,
@@ -279,13 +281,14 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         has_room=lambda: spool.has_room,
     )
     sources = Sources(settings.agi.allow, settings.switch.ami.host)
-    agi = _agi(config, clock, metrics, desk, sources)
+    one_switch = OneSwitch(store.documents, clock, lease, switch, settings.switch.id, observe)
+    agi = _agi(config, clock, metrics, desk, lambda *of: not one_switch.is_another and sources.admits(*of))
     fax = _fax(config, papers, registry, switch, metrics)
     telephones = Telephones(desk, switch, clock) if isinstance(switch, PlayedSwitch) else None
     time = ProvenTime(store, clock, metrics.expiry_held.set)
     caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed, believed=time.believed)
-    calls = link, control, registry, recovery, black_boxes, load, room, spool, memory, lease, sources, agi, fax
-    rest = caretaker, decisions, notices, Supervisor(), telephones
+    calls = link, control, registry, recovery, black_boxes, load, room, spool, memory, lease, one_switch, sources
+    rest = agi, fax, caretaker, decisions, notices, Supervisor(), telephones
     return Engine(config, clock, metrics, store, health, tariff, *calls, *rest)
 
 
@@ -296,29 +299,6 @@ def _recovery(
     left = LeftMessages(store, tariff.current, clock, registry.observe, registry.policy)
     undecided = Undecided(store.directory, tariff.current, clock, registry.switch_id, decisions.keep)
     return recovery, BlackBoxes(recovery, left.charge, undecided)
-
-
-def _lease(config: Config, clock: Clock, store: Store, link: AmiLink | PlayedSwitch, observe: Observer) -> LeaseKeeper:
-    """Keep the switch's lease, if daemons share the ledger. A SQLite file has one daemon at a time, as its lock proves,
-    so a restarted daemon resumes its own lease. Of several daemons, one that does not hear the switch leaves the lease
-    to another."""
-    settings = config.settings
-    deaf_after_us = max(settings.switch.lease_s, policy_of(config).proof_max_age_s) * MICROSECONDS
-
-    def hears_the_switch() -> bool:
-        proven = link.proven_mono_us
-        return proven is not None and clock.now().mono_us - proven <= deaf_after_us
-
-    owner = "local" if settings.ledger.sqlite_file else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    return LeaseKeeper(
-        store.leases,
-        clock,
-        switch_id=settings.switch.id,
-        owner=owner,
-        ttl_s=settings.switch.lease_s,
-        observe=observe,
-        fit=(lambda: True) if settings.ledger.sqlite_file else hears_the_switch,
-    )
 
 
 def _notices(config: Config, store: Store, tariff: TariffInForce, clock: Clock, metrics: Metrics) -> Notices | None:
@@ -341,7 +321,7 @@ def _decisions(config: Config, store: Store, clock: Clock, metrics: Metrics) -> 
     )
 
 
-def _agi(config: Config, clock: Clock, metrics: Metrics, desk: Desk, sources: Sources) -> AgiServer:
+def _agi(config: Config, clock: Clock, metrics: Metrics, desk: Desk, admits: Admits) -> AgiServer:
     def measure(route: str, outcome: AgiOutcome, seconds: float) -> None:
         metrics.later.do(lambda: metrics.count_agi(route, outcome.value, seconds))
 
@@ -351,7 +331,7 @@ def _agi(config: Config, clock: Clock, metrics: Metrics, desk: Desk, sources: So
         routes_for(desk),
         clock,
         limits=limits,
-        admits=sources.admits,
+        admits=admits,
         observer=measure,
         turned=lambda why: metrics.count_turned("agi", why.value),
     )
@@ -418,6 +398,7 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
         "spool-watch": engine.spool.run(),
         "memory-watch": engine.memory.run(),
         "lease": engine.lease.run(engine.recovery),
+        "one-switch": engine.one_switch.run(),
         "ami-link": engine.follow_switch(),
         "switch-address": engine.sources.watch(engine.clock),
         "tariff-watch": engine.tariff.watch(),

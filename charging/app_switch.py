@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
+import socket
 from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from functools import partial
@@ -14,10 +17,12 @@ from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkSettings, LinkState, Order, Orders
 from charging.asterisk.switch import AsteriskSwitch
-from charging.clock import Clock
+from charging.clock import MICROSECONDS, Clock
+from charging.engine.leadership import LeaseKeeper
 from charging.engine.ports import Observer
 from charging.engine.spool import MemoryWatch, SpoolWatch, nobody
 from charging.errors import SwitchError
+from charging.ledger.port import Store
 from charging.metrics import Metrics, Room
 from charging.sandbox.switch import PlayedSwitch
 from charging.settings import Config
@@ -125,3 +130,28 @@ async def _hang_up(link: Orders, contexts: AbstractSet[str]) -> int:
     await link.action("Status", fields, timeout_s=10.0, list_end="StatusComplete", each=heard)
     orders: list[Order] = [("Hangup", {"Channel": uid, "Cause": str(CAUSE_NORMAL)}) for uid in found]
     return sum(not isinstance(one, SwitchError) for one in await link.actions(orders))
+
+
+def lease_of(
+    config: Config, clock: Clock, store: Store, link: AmiLink | PlayedSwitch, observe: Observer, proof_max_age_s: int
+) -> LeaseKeeper:
+    """Keep the switch's lease, if daemons share the ledger. A SQLite file has one daemon at a time, as its lock proves,
+    so a restarted daemon resumes its own lease. Of several daemons, one that has not heard the switch for
+    ``proof_max_age_s``, or as long as a lease lasts, leaves the lease to another."""
+    settings = config.settings
+    deaf_after_us = max(settings.switch.lease_s, proof_max_age_s) * MICROSECONDS
+
+    def hears_the_switch() -> bool:
+        proven = link.proven_mono_us
+        return proven is not None and clock.now().mono_us - proven <= deaf_after_us
+
+    owner = "local" if settings.ledger.sqlite_file else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return LeaseKeeper(
+        store.leases,
+        clock,
+        switch_id=settings.switch.id,
+        owner=owner,
+        ttl_s=settings.switch.lease_s,
+        observe=observe,
+        fit=(lambda: True) if settings.ledger.sqlite_file else hears_the_switch,
+    )

@@ -280,6 +280,13 @@ Warnings = (
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchIdTaken:
+    """The daemon of another switch holds the lease by our ``switch.id``: no call is decided here."""
+
+    switch: str
+
+
+@dataclass(frozen=True, slots=True)
 class SpoolFull:
     """The disk for voicemail is nearly full: no message is taken."""
 
@@ -390,6 +397,7 @@ Errors = (
     | BookingContradicted
     | LedgerFailed
     | ClockJumped
+    | SwitchIdTaken
     | SpoolFull
     | LedgerRoomLow
     | LedgerOutOfRoom

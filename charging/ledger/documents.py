@@ -34,7 +34,8 @@ COLLECTIONS = (
     *("missed-calls", "notice-records", "notice-results", "notices", "operators", "packs", "page-tokens", "payments"),
     *("sandbox", "token-uses", "webhook-failures", "webhook-letters", "webhooks"),
 )
-"""Every collection that moves with a ledger: all but the note of the time (`charging.service.proven_time`)."""
+"""Every collection that moves with a ledger: all but the note of the time (`charging.service.proven_time`), and which
+switch a lease is of (`charging.engine.one_switch`)."""
 
 
 class Put(StrEnum):

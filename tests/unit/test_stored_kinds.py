@@ -17,7 +17,7 @@ from charging.call.decided import Decided, bodies, body
 from charging.call.fax import Fax
 from charging.call.model import Session
 from charging.call.voicemail import Voicemail
-from charging.engine import findings
+from charging.engine import findings, one_switch
 from charging.fax import mailed
 from charging.ledger import codec as ledger
 from charging.ledger.accounts import Account, Number
@@ -90,6 +90,7 @@ KINDS = {
     "fax_owner": of(fax_address._CODEC),
     "mailed_fax": of(mailed._CODEC),
     "note_of_time": of(proven_time._CODEC),
+    "mark_of_switch": of(one_switch._CODEC),
     "accepted_tariff": of(accepted._CODEC),
     "pack_terms": Kind(PackTerms.text, lambda text: PackTerms.read("addon.abcdef", text)),
 }
@@ -116,6 +117,7 @@ TYPES: dict[str, type] = {
     "fax_owner": fax_address.Owner,
     "mailed_fax": mailed.Mailed,
     "note_of_time": proven_time.Note,
+    "mark_of_switch": one_switch.Mark,
     "accepted_tariff": accepted.Record,
     "pack_terms": PackTerms,
 }
