@@ -317,9 +317,15 @@ async def test_a_redis_that_gets_its_append_only_file_as_the_check_says_keeps_it
         store = await opened(server.url)
         await store.directory.put_account(Account("anna", "light"))
         if as_told:
+            server.cli("config", "set", "rdb-key-save-delay", "200000")
+            server.cli("bgsave")  # while it goes on, the append-only file is only scheduled
             server.cli("config", "set", "appendonly", "yes")
+            assert "it has no append-only file yet" in " ".join(await store.warnings())
             done = ("aof_rewrite_in_progress:0", "aof_last_bgrewrite_status:ok", "aof_rewrite_scheduled:0")
             await asyncio.to_thread(wait_until, partial(_says, server, done), "it is not written")
+            assert "append-only" not in " ".join(await store.warnings())
+            server.cli("config", "rewrite")
+            assert "\nappendonly yes" in settings.read_text()
         settings.write_text(settings.read_text().replace("appendonly no", "appendonly yes"))
         await store.close()
         server.cli("shutdown", "save")

@@ -59,8 +59,8 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 APPEND = (
-    "`redis-cli config set appendonly yes` FIRST, and appendonly yes in redis.conf once `redis-cli info persistence` "
-    "says aof_rewrite_in_progress:0; a restart with that line alone EMPTIES the ledger"
+    "`redis-cli config set appendonly yes` FIRST, then `redis-cli config rewrite` once `redis-cli info persistence` "
+    "has aof_rewrite_scheduled:0, aof_rewrite_in_progress:0; a restart before, or with that line alone, EMPTIES it"
 )
 """A Redis of version 7 that has no append-only file reads no dump.rdb where it is to have one."""
 
@@ -482,6 +482,8 @@ def _node_warnings(node: str, info: Mapping[str, Any], told: Any, replicas_wante
     found = []
     if not info.get("aof_enabled"):
         found.append(f"Redis {node}: appendonly is no: a crash loses transfers; {APPEND}")
+    elif not info.get("aof_base_size") and (info.get("aof_rewrite_scheduled") or info.get("aof_rewrite_in_progress")):
+        found.append(f"Redis {node}: it has no append-only file yet, and a restart EMPTIES the ledger; wait for it")
     elif (found_fsync := _fsync(told)) is None:
         found.append(
             f"Redis {node}: appendfsync could not be read (CONFIG GET is not allowed): make sure that it is always"
