@@ -13,7 +13,6 @@ from charging.cli.check_results import CheckResult, ok, problem, unknown, warnin
 from charging.errors import ActionRefused
 
 PREFIX, SUFFIX = variables.DIAL_PREFIXES[0], variables.DIAL_SUFFIXES[0]
-REPLACES = "IFMODULE(res_pjsip_refer.so)"
 SESSION_S = 90
 """The shortest session that SIP's timers know (RFC 4028)."""
 ENDS_THEM = ((20, 21), (22, 11), (23, 5))
@@ -158,19 +157,46 @@ async def _unseen(look: Look, name: str) -> CheckResult:
     return unknown(PART, f"the trunk's endpoint {name}: {see} must say false, false and more than 0; {load}")
 
 
-async def taking_over(look: Look) -> AsyncIterator[CheckResult]:
-    """Whether anyone may take a party's place: one module serves transfers by SIP and INVITE with Replaces."""
-    cure = "`noload => res_pjsip_refer.so` in modules.conf and a restart, unless phones of yours transfer by SIP"
-    try:
-        loaded = await look.value(REPLACES)
-    except ActionRefused:
-        loaded = ""  # the right is missing, as is told where rights are
-    if loaded == "1":
-        who = "whoever may send INVITE can take the place of a party of a call (Replaces, REFER)"
-        yield warning(PART, f"module res_pjsip_refer is loaded: {who}; {cure} (docs/security.md)")
-    elif loaded == "0":
-        yield ok(PART, "nobody can take the place of a party by SIP: res_pjsip_refer is not loaded")
-    else:
-        see = "`asterisk -rx 'module show like res_pjsip_refer'` must not show it"
-        what = "whether strangers can take the place of a party by SIP (Replaces, REFER)"
-        yield unknown(PART, f"{what}: {see}, unless phones of yours transfer by SIP (docs/security.md)")
+@dataclass(frozen=True)
+class Unwanted:
+    """A module of Asterisk that serves strangers."""
+
+    module: str
+    who: str
+    can: str
+    """What they can do with it."""
+    unless: str
+    """Who needs it."""
+
+
+UNWANTED = (
+    Unwanted(
+        "res_pjsip_refer",
+        "whoever may send INVITE",
+        "take the place of a party of a call (Replaces, REFER)",
+        "phones of yours transfer by SIP",
+    ),
+    Unwanted(
+        "chan_iax2",
+        "whoever reaches UDP port 4569",
+        "call without a trunk of yours (IAX2; Debian's iax.conf has a guest without password)",
+        "you have IAX2 trunks, and iax.conf has no [guest]",
+    ),
+)
+
+
+async def unwanted_modules(look: Look) -> AsyncIterator[CheckResult]:
+    """Whether Asterisk has modules by which strangers come in, or take a party's place."""
+    for one in UNWANTED:
+        try:
+            loaded = await look.value(f"IFMODULE({one.module}.so)")
+        except ActionRefused:
+            loaded = ""  # the right is missing, as is told where rights are
+        if loaded == "1":
+            cure = f"`noload => {one.module}.so` in modules.conf and a restart, unless {one.unless}"
+            yield warning(PART, f"module {one.module} is loaded: {one.who} can {one.can}; {cure} (docs/security.md)")
+        elif loaded == "0":
+            yield ok(PART, f"nobody can {one.can}: {one.module} is not loaded")
+        else:
+            see = f"`asterisk -rx 'module show like {one.module}'` must not show it, unless {one.unless}"
+            yield unknown(PART, f"whether {one.who} can {one.can}: {see} (docs/security.md)")

@@ -23,6 +23,7 @@ from charging.cli.check_trunk import ends_legs
 from charging.lab import Lab
 from charging.lab.daemon import DaemonProcess
 from charging.lab.install import ensure_asterisk
+from charging.lab.ports import free_port
 from charging.ledger.accounts import Account, Language, Number
 from charging.ledger.sqlite.store import SqliteStore
 from tests.asterisk.engine import engine, tariff
@@ -384,6 +385,21 @@ async def test_what_lets_strangers_take_a_place_is_told(lab: Lab, daemon: Daemon
     await lab.switch.cli(f"module load {TAKES_PLACES}")
     checked = await check(daemon)
     assert checked.says(Grade.WARNING, "take the place of a party", f"noload => {TAKES_PLACES}")
+
+
+async def test_a_door_for_calls_without_a_trunk_is_told(lab: Lab, daemon: DaemonProcess) -> None:
+    """Debian's Asterisk has it open for everyone, with a guest who needs no password."""
+    checked = await check(daemon)
+    assert checked.says(Grade.OK, "nobody can call without a trunk", "chan_iax2 is not loaded")
+    iax = lab.switch.folder / "etc" / "iax.conf"
+    iax.write_text(f"[general]\nbindaddr = 127.0.0.1\nbindport = {free_port()}\n")
+    await lab.switch.cli("module load chan_iax2.so")
+    try:
+        checked = await check(daemon)
+    finally:
+        await lab.switch.cli("module unload chan_iax2.so")
+        iax.unlink()
+    assert checked.says(Grade.WARNING, "chan_iax2 is loaded", "UDP port 4569", "noload => chan_iax2.so")
 
 
 @pytest.mark.parametrize(("file", "is_told"), [("/no/such/file", True), ("no", False)])
