@@ -50,6 +50,7 @@ from charging.engine.findings import Findings
 from charging.engine.leadership import LeaseKeeper
 from charging.engine.ledger_room import LedgerRoom
 from charging.engine.left_messages import LeftMessages
+from charging.engine.left_open import LeftOpen
 from charging.engine.observer import MeteredMail, MeteredObserver
 from charging.engine.one_switch import OneSwitch
 from charging.engine.overload import CrowdWatch, LoadWatch
@@ -394,6 +395,9 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
         "session-audit": engine.recovery.run(),
         "sessions-named": engine.recovery.find_named(),
         "black-boxes": engine.black_boxes.run(),
+        "sessions-left-open": LeftOpen(
+            engine.registry, engine.store.leases, engine.metrics.sessions_left_open.set
+        ).run(),
         "load-watch": engine.load.run(),
         "spool-watch": engine.spool.run(),
         "memory-watch": engine.memory.run(),

@@ -207,6 +207,10 @@ class Metrics:
             "For how long the session that should have been over first (what it had reserved has ended) is open beyond "
             "that; 0: none is.",
         )
+        self.sessions_left_open = self._gauge(
+            "charging_sessions_left_open",
+            "Open sessions of switches that no daemon leads (`sessions_left_open` names those): nobody ends them.",
+        )
 
         self.loop_lag_seconds = self._histogram(
             "charging_loop_lag_seconds",

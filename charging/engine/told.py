@@ -287,6 +287,14 @@ class SwitchIdTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionsLeftOpen:
+    """Sessions of switches that no daemon leads are open, and nobody ends them: what they hold is locked away."""
+
+    switches: Mapping[str, int]
+    """How many of each ``switch.id``."""
+
+
+@dataclass(frozen=True, slots=True)
 class SpoolFull:
     """The disk for voicemail is nearly full: no message is taken."""
 
@@ -398,6 +406,7 @@ Errors = (
     | LedgerFailed
     | ClockJumped
     | SwitchIdTaken
+    | SessionsLeftOpen
     | SpoolFull
     | LedgerRoomLow
     | LedgerOutOfRoom

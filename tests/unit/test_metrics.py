@@ -16,6 +16,7 @@ PROMISED = {
     "charging_calls_live": set(),
     "charging_sessions_open": {"state"},
     "charging_session_overdue_seconds": set(),
+    "charging_sessions_left_open": set(),
     "charging_loop_lag_seconds": set(),
     "charging_overload_refusals": set(),
     "charging_messages_refused": {"reason"},

@@ -45,7 +45,8 @@ ERRORS = (
     "booking_contradicted clock_jumped event_contradicted faxes_ended ledger_failed ledger_out_of_room "
     "ledger_room_low leg_without_session "
     "mailbox_overflowed quota_overrun recordings_ended session_lost session_reasserted session_reasserted_short "
-    "session_unreadable sessions_not_restored spool_full switch_had_no_room switch_id_taken unexpected_event_met"
+    "session_unreadable sessions_left_open sessions_not_restored spool_full switch_had_no_room switch_id_taken "
+    "unexpected_event_met"
 )
 
 
