@@ -30,6 +30,7 @@ from charging.app_surroundings import (
     mail_trouble,
     missing_prompts,
     store_of,
+    tell_what_loses_money,
     unusable_fax_folder,
     wrong_templates,
 )
@@ -411,6 +412,7 @@ def _duties(engine: Engine, listening: Listening, hung_up: asyncio.Event) -> dic
         "changes": Trail(engine.store, engine.clock).run(),
         "decisions-pruned": engine.decisions.prune_for_ever(),
         "ledger-probe": engine.probe_ledger(),
+        "ledger-settings": engine.after_calls(tell_what_loses_money(engine.store, engine.clock)),
         "collector": engine.after_calls(collect(engine.clock)),
         "interfaces": _serve_interfaces(engine, listening),
         "supervisor": engine.supervisor.stay_alive(engine.clock, engine.status),

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
+import structlog
 from pydantic import SecretStr
 
 from charging.call.running import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
@@ -18,7 +20,7 @@ from charging.clock import Clock
 from charging.descriptors import raise_limit, shares, wanted
 from charging.door import listen
 from charging.engine.spool import RESERVE_BYTES, RESERVE_PART, Memory
-from charging.errors import ChargingError, ConfigError
+from charging.errors import ChargingError, ConfigError, LedgerError
 from charging.fax.folder import why_unwritable
 from charging.files import closed_on_the_way, free_bytes
 from charging.ledger.accounts import Language
@@ -37,10 +39,14 @@ from charging.tariff.in_force import what_counts
 from charging.tariff.tariff import Tariff
 from charging.web.settings import FRONTS
 
+log = structlog.get_logger("charging.app")
+
 PROMPTS = tuple(
     f"{language}/{prompt}.wav" for language in Language for prompt in (PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW)
 )
 """What subscribers hear in a call (R17), under the folder of the prompts."""
+LEDGER_LOOK_S = 600
+"""Between two looks at the settings of the ledger's servers."""
 MAIL_S = 5
 """How long a mail server may take to say that it is there."""
 
@@ -237,3 +243,16 @@ def store_of(config: Config, clock: Clock, metrics: Metrics, health: LedgerHealt
         keeps_room=True,
     )
     return metered(store, clock, measure)
+
+
+async def tell_what_loses_money(store: Store, clock: Clock) -> NoReturn:
+    """Log what in the settings of the ledger's servers can lose money, for ever: they may change while it runs, and
+    each server of a fail-over has its own."""
+    told: set[str] = set()
+    while True:
+        with suppress(LedgerError):
+            found = set(await store.warnings())
+            for problem in sorted(found - told):
+                log.warning("ledger_unsafe", problem=problem)
+            told = found
+        await clock.sleep_until(clock.now().plus(LEDGER_LOOK_S).mono_us)

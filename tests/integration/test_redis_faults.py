@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
+from charging.app_surroundings import LEDGER_LOOK_S, tell_what_loses_money
 from charging.errors import LedgerCorrupt, LedgerUnavailable
 from charging.ledger.accounts import Account, Number
 from charging.ledger.documents import Put
@@ -22,6 +24,8 @@ from charging.ledger.redis.client import in_steps
 from charging.ledger.redis.indexes import PAGE_ROWS
 from charging.ledger.redis.pipeline import PIPELINES_MAX, QUEUE_MAX
 from tests.contract.scenario import add_account, run
+from tests.fakes.ami import eventually
+from tests.fakes.clock import FakeClock, running
 from tests.fakes.relay import Relay
 from tests.integration.redis_load import (
     Opener,
@@ -332,6 +336,25 @@ async def test_a_redis_that_gets_its_append_only_file_as_the_check_says_keeps_it
         await asyncio.to_thread(wait_until, lambda: not server.is_running, "it does not stop")
         server.start()
         assert (await (await opened(server.url)).directory.account("anna") is not None) == as_told
+
+
+async def test_a_daemon_tells_what_in_its_redis_can_lose_money_also_where_that_changes_while_it_runs(
+    server: RedisServer, opened: Opener
+) -> None:
+    """A managed Redis may have such settings, and another server of a fail-over its own."""
+    clock, store = FakeClock(), await opened(server.url)
+    evicts = "maxmemory-policy is allkeys-lru: it may evict money"
+    with capture_logs() as logs:
+        async with running(tell_what_loses_money(store, clock), "looks"):
+            await eventually(lambda: clock.sleepers == 1, "the first look")
+            assert ["no replica" in line["problem"] for line in logs] == [True]
+            server.cli("config", "set", "maxmemory-policy", "allkeys-lru")
+            await clock.advance(LEDGER_LOOK_S - 1)
+            assert len(logs) == 1
+            await clock.advance(1)
+            await eventually(lambda: len(logs) == 2, "what changed is told, and nothing twice")
+    assert logs[1]["event"] == "ledger_unsafe"
+    assert evicts in logs[1]["problem"]
 
 
 async def test_unsafe_settings_are_warned_of(tmp_path: Path, server: RedisServer, opened: Opener) -> None:
