@@ -15,6 +15,7 @@ from charging.asterisk.reply import LinkState
 from charging.call.running import PROMPT_CREDIT_LOW, PROMPT_MINUTES_LOW
 from charging.cli import check_dialplan
 from charging.cli.check_look import MANAGER_RELOAD, PART, Look, is_denied
+from charging.cli.check_machine import open_files
 from charging.cli.check_results import CheckResult, ok, problem, unknown, warning
 from charging.cli.check_trunk import unwanted_modules
 from charging.errors import ActionRefused, ActionTimeout, SwitchError
@@ -140,7 +141,7 @@ async def _findings(look: Look) -> AsyncIterator[CheckResult]:
     ami = look.config.settings.switch.ami
     yield ok(PART, f"AMI login as {ami.user!r} at {ami.host}:{ami.port}")
     parts = (_rights, _version, check_dialplan.dialplan, check_dialplan.settings, check_dialplan.switch_name)
-    for part in (*parts, unwanted_modules, _call_inside, _voicemail, _modules, _clocks, _black_box):
+    for part in (*parts, unwanted_modules, open_files, _call_inside, _voicemail, _modules, _clocks, _black_box):
         async for finding in part(look):
             yield finding
 
