@@ -32,6 +32,10 @@ from charging.pricing.rate import seconds_of
 
 NO_RECORD = BlackBoxRead(found=False)
 
+READ_APART_MS = 400
+"""The machine's up-time is read so much later than the time of day, at most, for Asterisk starts a program for it. More
+is a step of the clock: systemd-timesyncd makes them from there on."""
+
 SLEWED = 1000
 """In so many seconds the clocks of two machines part by at most one: each is slewed by up to 500 ppm (adjtimex(2))."""
 
@@ -70,7 +74,7 @@ def _evidence(session: Session, box: BlackBoxRead, policy: Policy) -> tuple[int,
             return session.proven_ms, Proof.UNPROVEN
         return session.elapsed_ms(session.left.mono_us), Proof.EVENTS
     if boxed and box.lasted_ms is not None:
-        agree = abs(box.lasted_ms - by_switch) <= policy.clock_jump_ms
+        agree = abs(box.lasted_ms - by_switch) <= READ_APART_MS
         return (by_switch, Proof.BLACK_BOX) if agree else (min(box.lasted_ms, by_switch), Proof.CLOCK_JUMP)
     smaller = _smaller_ms(session, box, by_switch, policy.clock_jump_ms)
     recorded = boxed and box.by_leg and _clocks_agree(session, policy.clock_jump_ms)

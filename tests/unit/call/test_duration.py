@@ -253,10 +253,10 @@ def test_time_before_the_forward_is_not_billed_though_no_event_was_heard() -> No
     ("lasted_ms", "used_ms", "proof"),
     [
         (40_000, 40_000, Proof.BLACK_BOX),
-        (38_000, 40_000, Proof.BLACK_BOX),
-        (37_999, 37_999, Proof.CLOCK_JUMP),
-        (42_000, 40_000, Proof.BLACK_BOX),
-        (42_001, 40_000, Proof.CLOCK_JUMP),
+        (39_600, 40_000, Proof.BLACK_BOX),
+        (39_599, 39_599, Proof.CLOCK_JUMP),
+        (40_400, 40_000, Proof.BLACK_BOX),
+        (40_401, 40_000, Proof.CLOCK_JUMP),
         (0, 0, Proof.CLOCK_JUMP),
     ],
 )
