@@ -34,7 +34,7 @@ from charging.app_surroundings import (
     unusable_fax_folder,
     wrong_templates,
 )
-from charging.app_switch import lease_of, switch_of, watches_of
+from charging.app_switch import fit_of, lease_of, switch_of, watches_of
 from charging.asterisk.control import CallControl
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
@@ -252,7 +252,8 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     observe = _observer(metrics, clock, notices, papers)
     link, control, switch = switch_of(config, clock, metrics)
     policy, decisions = policy_of(config), _decisions(config, store, clock, metrics)
-    lease = lease_of(config, clock, store, link, observe, policy.proof_max_age_s)
+    one_switch = OneSwitch(store.documents, clock, switch, settings.switch.id, observe, lambda: lease.holds)
+    lease = lease_of(config, clock, store, observe, fit_of(config, clock, link, policy.proof_max_age_s, one_switch))
     registry = Registry(
         ledger=store,
         switch=switch,
@@ -283,7 +284,6 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
         has_room=lambda: spool.has_room,
     )
     sources = Sources(settings.agi.allow, settings.switch.ami.host)
-    one_switch = OneSwitch(store.documents, clock, lease, switch, settings.switch.id, observe)
     agi = _agi(config, clock, metrics, desk, lambda *of: not one_switch.is_another and sources.admits(*of))
     fax = _fax(config, papers, registry, switch, metrics)
     telephones = Telephones(desk, switch, clock) if isinstance(switch, PlayedSwitch) else None

@@ -19,6 +19,7 @@ from charging.asterisk.reply import LinkSettings, LinkState, Order, Orders
 from charging.asterisk.switch import AsteriskSwitch
 from charging.clock import MICROSECONDS, Clock
 from charging.engine.leadership import LeaseKeeper
+from charging.engine.one_switch import OneSwitch
 from charging.engine.ports import Observer
 from charging.engine.spool import MemoryWatch, SpoolWatch, nobody
 from charging.errors import SwitchError
@@ -132,19 +133,27 @@ async def _hang_up(link: Orders, contexts: AbstractSet[str]) -> int:
     return sum(not isinstance(one, SwitchError) for one in await link.actions(orders))
 
 
-def lease_of(
-    config: Config, clock: Clock, store: Store, link: AmiLink | PlayedSwitch, observe: Observer, proof_max_age_s: int
-) -> LeaseKeeper:
-    """Keep the switch's lease, if daemons share the ledger. A SQLite file has one daemon at a time, as its lock proves,
-    so a restarted daemon resumes its own lease. Of several daemons, one that has not heard the switch for
-    ``proof_max_age_s``, or as long as a lease lasts, leaves the lease to another."""
-    settings = config.settings
-    deaf_after_us = max(settings.switch.lease_s, proof_max_age_s) * MICROSECONDS
+def fit_of(
+    config: Config, clock: Clock, link: AmiLink | PlayedSwitch, proof_max_age_s: int, one_switch: OneSwitch
+) -> Callable[[], bool]:
+    """Return whether this daemon may have the switch's lease, if daemons share the ledger: it has heard the switch
+    within ``proof_max_age_s``, or as long as a lease lasts, and the switch is that of the lease."""
+    if config.settings.ledger.sqlite_file:
+        return lambda: True
+    deaf_after_us = max(config.settings.switch.lease_s, proof_max_age_s) * MICROSECONDS
 
-    def hears_the_switch() -> bool:
+    def is_fit() -> bool:
         proven = link.proven_mono_us
-        return proven is not None and clock.now().mono_us - proven <= deaf_after_us
+        hears = proven is not None and clock.now().mono_us - proven <= deaf_after_us
+        return hears and not one_switch.is_another
 
+    return is_fit
+
+
+def lease_of(config: Config, clock: Clock, store: Store, observe: Observer, fit: Callable[[], bool]) -> LeaseKeeper:
+    """Keep the switch's lease, if daemons share the ledger. A SQLite file has one daemon at a time, as its lock proves,
+    so a restarted daemon resumes its own lease. Of several daemons, one that is not ``fit`` leaves it to another."""
+    settings = config.settings
     owner = "local" if settings.ledger.sqlite_file else f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     return LeaseKeeper(
         store.leases,
@@ -153,5 +162,5 @@ def lease_of(
         owner=owner,
         ttl_s=settings.switch.lease_s,
         observe=observe,
-        fit=(lambda: True) if settings.ledger.sqlite_file else hears_the_switch,
+        fit=fit,
     )

@@ -3,13 +3,14 @@
 A lease is of a name. Two Asterisks whose daemons have one ``switch.id`` (``asterisk``, if it is left out) would share
 it: one daemon books the calls of both, looks for all of them at its own Asterisk, and closes those of the other as
 never answered. So the daemon that holds the lease writes down when its switch was started, in the switch's own words,
-and one that stands by compares that with its own. If they differ for DOUBTED_S it decides no calls: its dialplan asks
-the next daemon, or falls back. A restart of the switch is noted sooner than that.
+and one that stands by compares that with its own. If they differ for DOUBTED_S it decides no calls (its dialplan asks
+the next daemon, or falls back), and does not seek the lease: while the other is away it would end the calls of the
+other switch, and take its place. A restart of the switch is noted sooner than that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import field, replace
 from typing import Annotated, Any, NoReturn, Protocol
@@ -38,13 +39,6 @@ class Mark:
 _CODEC = Codec(Mark)
 
 
-class Lease(Protocol):
-    """`charging.engine.leadership.LeaseKeeper`."""
-
-    @property
-    def holds(self) -> bool: ...
-
-
 class Started(Protocol):
     """`charging.engine.ports.Switch`."""
 
@@ -56,18 +50,25 @@ class OneSwitch:
     """Of one daemon."""
 
     def __init__(
-        self, documents: Documents, clock: Clock, lease: Lease, switch: Started, switch_id: str, observe: Observer
+        self,
+        documents: Documents,
+        clock: Clock,
+        switch: Started,
+        switch_id: str,
+        observe: Observer,
+        holds: Callable[[], bool],
     ) -> None:
+        """``holds``: whether the lease is ours."""
         self._documents = documents
         self._clock = clock
-        self._lease = lease
+        self._holds = holds
         self._switch = switch
         self._switch_id = switch_id
         self._observe = observe
         self._differs_us: int | None = None
         """Since when, by the monotonic clock."""
         self.is_another = False
-        """Another switch has our ``switch.id`` in the ledger: its daemon holds the lease."""
+        """Another switch has our ``switch.id`` in the ledger."""
 
     async def run(self) -> NoReturn:
         """For ever."""
@@ -81,7 +82,7 @@ class OneSwitch:
         if not (started := self._switch.started):
             return
         stored = await self._documents.get_document(COLLECTION, self._switch_id)
-        if self._lease.holds:
+        if self._holds():
             self._differs(is_so=False)
             await self._write(stored, started)
         else:

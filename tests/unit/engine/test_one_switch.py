@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from charging.app_switch import fit_of
 from charging.engine import told
 from charging.engine.one_switch import COLLECTION, DOUBTED_S, LOOK_S, OneSwitch
 from charging.engine.told import Told
 from charging.ledger.memory import MemoryStore
+from charging.sandbox.switch import PlayedSwitch
 from tests.fakes.clock import FakeClock
 
 
@@ -24,7 +29,7 @@ class Site:
     heard: list[Told] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.one = OneSwitch(self.store.documents, self.clock, self, self, "asterisk", self._observe)
+        self.one = OneSwitch(self.store.documents, self.clock, self, "asterisk", self._observe, lambda: self.holds)
 
     def _observe(self, what: Told, session: object = None) -> None:
         self.heard.append(what)
@@ -50,11 +55,24 @@ async def test_a_daemon_at_another_switch_of_the_same_id_decides_nothing_and_say
     await pass_by(5 * LOOK_S, east, west)
     assert west.one.is_another
     assert (west.heard, east.heard) == ([told.SwitchIdTaken("asterisk")], [])
-    east.holds, west.holds = False, True  # it has died
-    await pass_by(LOOK_S, west, east)
-    assert not west.one.is_another, "and so is nobody's but its own"
-    await pass_by(DOUBTED_S + LOOK_S, west, east)
-    assert (west.one.is_another, east.one.is_another) == (False, True)
+    east.holds = False  # it is away, and has not said so
+    await pass_by(DOUBTED_S, west)
+    assert west.one.is_another, "it would end the other's calls, and take its place"
+    east.holds = True
+    await pass_by(2 * DOUBTED_S, west, east)
+    assert not east.one.is_another
+
+
+@pytest.mark.parametrize("file", [None, Path("ledger.db")])
+def test_a_daemon_at_another_switch_is_not_fit_for_a_lease_that_others_seek(
+    east: Site, clock: FakeClock, file: Path | None
+) -> None:
+    ledger, switch = SimpleNamespace(sqlite_file=file), SimpleNamespace(lease_s=15)
+    config: Any = SimpleNamespace(settings=SimpleNamespace(ledger=ledger, switch=switch))
+    fit = fit_of(config, clock, PlayedSwitch(clock, "asterisk"), 30, east.one)
+    assert fit()
+    east.one.is_another = True
+    assert fit() == (file is not None)
 
 
 async def test_daemons_at_one_switch_decide_both_also_after_its_restart(east: Site) -> None:
