@@ -26,12 +26,12 @@ async def open_files(look: Look) -> AsyncIterator[CheckResult]:
     if not limits:
         see = "`grep 'open files' /proc/$(pgrep -xo asterisk)/limits` on the switch's machine"
         yield unknown(PART, f"how many files Asterisk may open: {see} must say {FILES_LEAST} or more")
-    elif min(limits) < FILES_LEAST:
-        calls = f"{min(limits) // FILES_A_CALL} calls, and turns every caller away beyond them"
+    elif (most := max(limits)) < FILES_LEAST:
+        calls = f"{most // FILES_A_CALL} calls, and turns every caller away beyond them"
         cure = "LimitNOFILE=65536 by `systemctl edit asterisk`, and a restart (docs/security.md)"
-        yield warning(PART, f"Asterisk may open {min(limits)} files: it carries {calls}; set {cure}")
+        yield warning(PART, f"Asterisk may open {most} files: it carries {calls}; set {cure}")
     else:
-        yield ok(PART, f"Asterisk may open {min(limits)} files")
+        yield ok(PART, f"Asterisk may open {most} files")
 
 
 def asterisk_limits(proc: Path) -> list[int]:

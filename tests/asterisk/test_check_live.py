@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from charging.cli import check_machine
 from charging.cli.check_dialplan import FAXES_HERE
 from charging.cli.check_files import findings
 from charging.cli.check_live import AT_WORK, MODULES
@@ -98,6 +99,16 @@ async def daemon(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> D
     made = DaemonProcess(lab, tmp_path / "daemon", tariff(), {})
     monkeypatch.setenv("CHARGING_AMI_SECRET", lab.switch.charging_ami.secret)
     return made
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its limits are not the lab's to set, and other Asterisks may run on it."""
+    process = tmp_path / "proc" / "1"
+    process.mkdir(parents=True)
+    (process / "comm").write_text("asterisk\n")
+    (process / "limits").write_text("Max open files            65536                65536                files\n")
+    monkeypatch.setattr(check_machine, "PROC", process.parent)
 
 
 async def check(daemon: DaemonProcess) -> Checked:
