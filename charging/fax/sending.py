@@ -289,7 +289,8 @@ class Faxes:
             send_s=min(SWITCH_TIME_MAX_S, send_s(fax.pages)),
         )
         try:
-            await desk.line.send_fax(order)
+            if not (desk.registry.policy.is_shared and await _was_dialled(desk, fax.id)):
+                await desk.line.send_fax(order)
         except ActionRefused as error:
             log.warning("fax_order_refused", session=fax.id, error=str(error))
             advice = "nothing is charged, what was reserved comes back; grant the AMI right `originate`"
@@ -315,6 +316,16 @@ class Faxes:
             return Refused(Code.CONFLICT, f"no daemon here looks after fax {session}", "ask the one that sends it")
         runner.offer(HangupOrdered("cancelled"))
         return view
+
+
+async def _was_dialled(desk: FaxDesk, session: str) -> bool:
+    """Whether the switch has a channel or a record of it: a fail-over of the ledger may have lost that it was opened.
+    What is opened now is then charged by these. Raises SwitchError."""
+    registry = desk.registry
+    (record,) = await registry.switch.black_boxes_of([session])
+    if isinstance(record, SwitchError):
+        raise record
+    return (record.found and not record.undialled) or session in (await registry.looker.look()).legs
 
 
 async def _opened(store: Store, desk: FaxDesk, transfer: Transfer, grants: Sequence[Transfer]) -> Outcome:

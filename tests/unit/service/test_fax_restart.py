@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
+
 import pytest
 
+from charging.call.model import Policy
 from charging.engine.recovery import AUDIT_S
 from charging.errors import LedgerUnavailable, LinkDown, SwitchError
 from charging.fax.desk import FaxSent
+from charging.pricing.rate import Step
 from charging.service.refusal import Code
+from charging.tariff.tariff import Price, RateTable
 from tests.fakes.faulty_store import FaultyStore
-from tests.fakes.rig import EURO
+from tests.fakes.rig import EURO, make_rig, make_tariff
 from tests.unit.service.conftest import refused
 from tests.unit.service.test_fax import PAGE, Office, office
 
@@ -95,3 +101,29 @@ async def test_r3_fax_that_a_fail_over_has_lost_is_not_opened_again_while_it_is_
     assert len(office.orders) == 1
     assert (await office.rig.balance()).posted == EURO - 3 * PAGE
     assert await office.rig.reserved() == {}
+
+
+@pytest.mark.parametrize("is_over", [False, True], ids=["under way", "over"])
+async def test_r3_fax_that_a_fail_over_has_lost_after_it_was_dialled_is_not_dialled_again(is_over: bool) -> None:
+    """The same key is asked again: it was delivered twice, and paid once."""
+    tables = {"table": RateTable("table", {"nl_mobile": Price((Step(0, 60_000, 60, 1),), fax_page=PAGE)})}
+    store = FaultyStore(random.Random(1))
+    tariff = replace(make_tariff(), tables=tables)
+    async with make_rig(Policy(short_poll_s=1), tariff, store=store) as rig:
+        await rig.subscriber(credit=EURO)
+        office = Office(rig)
+        store.remember()
+        session = (await office.sent()).session
+        await rig.clock.advance(1)
+        await rig.recovery.stand_by()  # the lease was lost with the rest
+        store.fail_over()
+        if is_over:
+            await office.ends(session, "SUCCESS", 3)
+        assert (await office.sent()).session == session
+        assert len(office.orders) == 1
+        await rig.clock.advance(2)
+        if not is_over:
+            await office.ends(session, "SUCCESS", 3)
+        await rig.clock.advance(60)
+        assert (await rig.balance()).posted == EURO - 3 * PAGE
+        assert await rig.reserved() == {}
