@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import stat
+import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
@@ -58,6 +59,7 @@ NUMBERS_MAX = 20_000
 """Of so many it is looked whether they have a mailbox."""
 SHARED_MAX = 10
 """Mail addresses that several accounts have, of which each is told; and accounts of one that are named."""
+SYSTEMD_SECONDS = 5
 DNS_SECONDS = 5.0
 """In which the DNS answers, or does not."""
 
@@ -89,6 +91,7 @@ def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Che
     if not problems:
         yield ok("config", str(file))
     yield from _writable(file, settings)
+    yield from _unreadable(file, settings)
     yield from _tariff(settings)
     yield from _prompts(settings.switch.prompts_dir_on_switch)
     yield from _templates(settings.mail)
@@ -171,9 +174,56 @@ def _groups_of_the_daemon(settings: Settings) -> set[int]:
     """Those of who runs this, and root's; if that is root, of whoever has the daemon's folders."""
     if os.geteuid() != 0:
         return {0, os.getegid(), *os.getgroups()}
+    return {0, *(one.st_gid for one in _folders_of_the_daemon(settings))}
+
+
+def _folders_of_the_daemon(settings: Settings) -> list[os.stat_result]:
     file = settings.ledger.sqlite_file
     folders = (settings.control.socket.parent, *(() if file is None else (file.parent,)))
-    return {0, *(one.stat().st_gid for one in folders if os.path.isdir(one))}
+    return [one.stat() for one in folders if os.path.isdir(one)]
+
+
+def _unreadable(file: Path, settings: Settings) -> Iterator[CheckResult]:
+    """What the daemon's user may not read, if root looks, who may read everything: the daemon would not start."""
+    uid = next((one.st_uid for one in _folders_of_the_daemon(settings) if one.st_uid), 0)
+    if os.geteuid() != 0 or not uid:
+        return
+    who = _name_of(pwd.getpwuid, uid)
+    try:
+        groups = os.getgrouplist(who, pwd.getpwuid(uid).pw_gid)
+    except KeyError:
+        groups = []
+    closed = {one for one in _files_named_in(settings) if not _may_read(one, uid, groups)}
+    passed_on = _passed_on() if closed else ""
+    for one in sorted(one for one in closed if f"{one.name}:{one}" not in passed_on):
+        cure = f"LoadCredential={one.name}:{one} in its unit passes it on (systemctl edit charging)"
+        yield warning("config", f"{one}: the daemon's user {who} may not read it: it would not start; {cure}")
+    for one in (file, *files_of(settings.tariff)):
+        if not _may_read(one, uid, groups):
+            yield warning("config", f"{one}: the daemon's user {who} may not read it; chgrp it to his group, chmod g+r")
+
+
+def _may_read(path: Path, uid: int, groups: Collection[int]) -> bool:
+    """By the modes of the file, and of the folders on the way to it; ``True`` if it is not there."""
+    there = path.resolve()
+    for one, right in (*((folder, stat.S_IXOTH) for folder in there.parents), (there, stat.S_IROTH)):
+        try:
+            status = one.stat()
+        except OSError:
+            return True
+        bits = status.st_mode >> (6 if status.st_uid == uid else 3 if status.st_gid in groups else 0)
+        if not bits & right:
+            return False
+    return True
+
+
+def _passed_on() -> str:
+    """What systemd passes on to the daemon, in its own words; empty where there is no systemd."""
+    command = ("systemctl", "show", "charging", "--property=LoadCredential")
+    with suppress(OSError, subprocess.TimeoutExpired):
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SYSTEMD_SECONDS)  # noqa: S603
+        return ran.stdout
+    return ""
 
 
 def _tariff(settings: Settings) -> Iterator[CheckResult]:

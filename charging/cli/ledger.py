@@ -39,6 +39,9 @@ BACKUP_FILE = typer.Option(
     metavar="FILE",
     show_default=False,
 )
+NO_BOOKS = (
+    "IT HAS NO ACCOUNT: if it had any, another ledger is open, or it was emptied; look at ledger.url and its disk\n"
+)
 NEW_FILE = typer.Argument(help="A file that is not there yet.", show_default=False)
 
 COPY = typer.Argument(help="What `backup` wrote; it stays.", show_default=False)
@@ -63,6 +66,7 @@ def verify(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
     one."""
     found: list[str] = []
     with connected(_of_books(ctx)) as client:
+        has_accounts = bool(client.get("/accounts", {"limit": 1})["items"])
         for line in client.lines("/ledger/findings"):
             if "error" in line:
                 raise Refusal(f"the audit could not be finished: {line['error']}")
@@ -73,7 +77,7 @@ def verify(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
     if as_json:
         show_json({"findings": found})
     elif not found:
-        sys.stdout.write("the books are exact: every balance is the sum of its journal\n")
+        sys.stdout.write("the books are exact: every balance is the sum of its journal\n" if has_accounts else NO_BOOKS)
     if found:
         raise typer.Exit(1)
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import grp
 import json
 import os
-import pwd
 import re
 import shutil
 import socket
@@ -23,7 +21,6 @@ from typing import Any
 
 import pytest
 
-from charging.app_surroundings import PROMPTS
 from charging.errors import LedgerUnavailable
 from charging.fax.folder import why_unwritable
 from charging.lab.ports import free_port
@@ -35,9 +32,6 @@ from tests.integration.redis_servers import RedisServer
 from tests.integration.smtp_server import Certificate, Mailbox, mail_server
 from tests.integration.test_cli_check import MAIL, graded
 
-OTHERS = 65534
-"""A group that the daemon's user is not in."""
-GROUP = grp.getgrgid(OTHERS).gr_name
 STAFF: dict[str, object] = {
     "openid_issuer": "https://localhost:1",
     "openid_client_id": "charging",
@@ -293,33 +287,6 @@ def test_a_folder_that_may_not_be_written_is_told_with_the_key() -> None:
     assert control.startswith(f"control.socket: {folder}/control.sock: its folder may not be written; let the daemon's")
 
 
-@pytest.mark.parametrize("closed", ["outer", "outer/folder", "outer/folder/nl"])
-def test_a_folder_that_may_not_be_entered_is_not_said_to_be_missing(closed: str) -> None:
-    """Asked by another user than root, who may enter everywhere."""
-    code = (
-        "import os, sys; from pathlib import Path; from types import SimpleNamespace\n"
-        "from charging.app_surroundings import missing_prompts, unusable_log_file, wrong_templates\n"
-        "from charging.cli.check_files import _prompts\n"
-        "if os.geteuid() == 0: os.setuid(65534)\n"
-        "folder = Path(sys.argv[1], 'outer', 'folder')\n"
-        "print(missing_prompts(str(folder)), *_prompts(str(folder)))\n"
-        "print(*wrong_templates(SimpleNamespace(templates=folder, sender_name='', top_up_url='')))\n"
-        "print(*unusable_log_file(SimpleNamespace(logs=SimpleNamespace(file=folder / 'log' / 'charging.log'))))\n"
-    )
-    with tempfile.TemporaryDirectory() as place:
-        Path(place).chmod(0o755)
-        inner = Path(place, "outer", "folder", "nl")
-        inner.mkdir(parents=True)
-        Path(place, closed).chmod(0o600)
-        said = subprocess.run([sys.executable, "-c", code, place], capture_output=True, text=True, check=True).stdout
-        Path(place, closed).chmod(0o700)
-    prompts, templates, log = said.splitlines()
-    who = f"{pwd.getpwuid(os.geteuid() or 65534).pw_name} may not enter {place}/{closed}"
-    assert prompts.startswith("None warning")
-    assert f"{place}/outer/folder: not looked at, for {who}; check as a user who may, as Asterisk must" in prompts
-    assert (who in templates, who in log) == (closed == "outer",) * 2 if closed != "outer/folder" else (False, True)
-
-
 @pytest.mark.parametrize(
     ("name", "told"),
     [
@@ -489,86 +456,3 @@ def test_visitors_who_all_seem_to_come_from_the_proxy_or_say_themselves_where_fr
     assert ran.code == 0, "calls do without"
     found = [one["text"] for one in ran.json if one["grade"] == "warning" and "trusted_proxies" in one["text"]]
     assert [warned in one for one in found] == [True] * bool(warned)
-
-
-@pytest.mark.parametrize("name", ["charging.yaml", "tariff.yaml", "letter.j2", "."])
-def test_what_any_user_of_the_machine_could_change_is_named(
-    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    """He sets prices, or whom the daemon believes; and a template is a program."""
-    monkeypatch.setenv("TEST_AMI_SECRET", "right")
-    (place.folder / "letter.j2").write_text("")
-    mail = "host: localhost, sender_address: a@op.nl, sender_name: Op, top_up_url: https://op.nl/, templates: letter.j2"
-    place.config.write_text(f"{place.config.read_text()}mail: {{{mail}}}\n")
-    path = place.folder / name
-    said = f"{path.resolve()}: every user of this machine may write there"
-    mode = path.stat().st_mode & 0o755
-    for more, is_told in ((0, False), (0o020, False), (0o002, True)):
-        path.chmod(mode | more)
-        warned = [one for one in graded(Command(place, capsys)("check"), "warning") if "every user" in one]
-        assert [said in one for one in warned] == [True] * is_told
-    if path.is_dir():
-        path.chmod(mode | 0o1002)  # as /tmp is: nobody puts a file in the place of another's
-        assert "every user" not in str(graded(Command(place, capsys)("check"), "warning"))
-    path.chmod(mode)
-
-
-@pytest.mark.parametrize(
-    ("name", "mode", "group", "told"),
-    [
-        ("charging.yaml", 0o660, OTHERS, f"every user of the group {GROUP} may write there; chmod g-w"),
-        ("charging.yaml", 0o640, OTHERS, ""),
-        ("charging.yaml", 0o660, os.getegid(), ""),
-        ("secrets/key", 0o640, OTHERS, ""),
-        ("words/nl/low.txt", 0o664, OTHERS, "every user of the group"),
-        ("words/nl/low.txt", 0o646, OTHERS, "every user of this machine may write there; chmod o-w"),
-        ("prompts/nl", 0o757, OTHERS, "every user of this machine may write there; chmod o-w"),
-        ("prompts/nl/credit_low.wav", 0o646, OTHERS, "every user of this machine may write there; chmod o-w"),
-        ("prompts/nl/credit_low.wav", 0o664, OTHERS, ""),
-        ("secrets", 0o770, OTHERS, "every user of the group"),
-        ("secrets", 0o750, OTHERS, ""),
-    ],
-)
-def test_what_another_group_may_change_is_named_and_of_prompts_what_every_user_may(
-    place: Place,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    mode: int,
-    group: int,
-    told: str,
-) -> None:
-    """A secret in a folder that others may write is theirs to choose; a prompt is what subscribers hear."""
-    for one in (Path("words/nl/low.txt"), Path("secrets/key"), *(Path("prompts", prompt) for prompt in PROMPTS)):
-        (place.folder / one).parent.mkdir(parents=True, exist_ok=True)
-        (place.folder / one).write_text("right")
-        (place.folder / one).chmod(0o600)
-    mail = "host: localhost, sender_address: a@op.nl, sender_name: Op, top_up_url: https://op.nl/, templates: words"
-    text = place.config.read_text().replace("secret_env: TEST_AMI_SECRET", "secret_file: secrets/key")
-    text = re.sub("prompts_dir_on_switch: .*", f"prompts_dir_on_switch: {place.folder}/prompts", text)
-    place.config.write_text(f"{text}mail: {{{mail}}}\n")
-    path, usual = (place.folder / name).resolve(), Path.stat
-    path.chmod(mode)
-
-    def stat(one: Path, **more: Any) -> os.stat_result:
-        found = usual(one, **more)
-        return os.stat_result((*found[:5], group, *found[6:10])) if one == path else found
-
-    monkeypatch.setattr(Path, "stat", stat)
-    warned = [one for one in graded(Command(place, capsys)("check"), "warning") if "may write there" in one]
-    assert [f"{path}: {told}" in one for one in warned] == [True] * bool(told)
-
-
-@pytest.mark.parametrize(("was", "part"), [("tariff.yaml", "tariff"), ("here", "templates")])
-def test_what_cannot_be_looked_at_is_told_and_no_fault_of_the_program(
-    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, was: str, part: str
-) -> None:
-    """As what stands in a folder that only the daemon's user may enter, where another one checks."""
-    monkeypatch.setenv("TEST_AMI_SECRET", "right")
-    named = "x" * 300  # longer than any file system takes
-    mail = "host: localhost, sender_address: a@op.nl, sender_name: Op, top_up_url: https://op.nl/, templates: here"
-    text = f"{place.config.read_text()}mail: {{{mail}}}\n"
-    place.config.write_text(text.replace(was, named))
-    ran = Command(place, capsys)("check")
-    found = [*graded(ran, "problem"), *graded(ran, "warning")]
-    assert any(named in line and line.split()[1] == part for line in found)

@@ -20,6 +20,7 @@ from charging.cli.options import Options
 from charging.clock import MICROSECONDS, SystemClock
 from charging.ledger.books.portable import Counts
 from charging.ledger.model import CdrRow, Kind, Leg, Opened, Transfer
+from charging.ledger.open import open_store
 from charging.service.proven_time import COLLECTION, NOTE
 from charging.settings import load_config
 from tests.integration.command import Command, Place
@@ -50,6 +51,17 @@ def use_redis(place: Place, server: RedisServer, user: str = "ledger@") -> None:
     url = f"redis://{user}127.0.0.1:{server.port}/0"
     text = place.config.read_text().replace('"sqlite:///ledger.db"', f'"{url}", password_env: TEST_LEDGER_PASSWORD')
     place.config.write_text(text)
+
+
+async def test_an_empty_ledger_is_not_said_to_be_exact(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was emptied perhaps, or is another than yesterday's."""
+    store = open_store(f"sqlite:///{place.folder / 'ledger.db'}")
+    await store.open()
+    await store.close()
+    charging = Command(place, capsys).beside
+    assert "IT HAS NO ACCOUNT" in (await charging("ledger", "verify")).out
+    await charging("account", "add", "anna", "--plan", "pro")
+    assert (await charging("ledger", "verify")).out.startswith("the books are exact")
 
 
 def test_the_password_of_a_redis_with_users_reaches_the_commands(

@@ -101,7 +101,9 @@ class RedisStore:
 
     async def ping(self) -> None:
         if await self._client.command("GET", self._keys.schema) is None:
-            raise LedgerCorrupt("the Redis ledger has lost its schema: someone emptied it")
+            raise LedgerCorrupt(
+                "the Redis ledger has lost its schema: someone emptied it. Stop every daemon, and restore a copy"
+            )
         await self._client.command("SET", self._keys.probe, 1)
 
     async def wall_us(self) -> int | None:
