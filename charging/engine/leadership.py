@@ -52,7 +52,7 @@ class LeaseKeeper:
         another daemon."""
         self._leases = leases
         self._clock = clock
-        self._switch_id = switch_id
+        self.switch_id, self.ttl_s = switch_id, ttl_s
         self._owner = owner
         self._ttl_us = round(ttl_s * MICROSECONDS)
         self._observe = observe
@@ -119,7 +119,7 @@ class LeaseKeeper:
             self._until_us = asked_us + self._ttl_us
         if kept and self._epoch is None:
             self._epoch = kept
-            self._observe(told.LeaseGained(self._switch_id, kept))
+            self._observe(told.LeaseGained(self.switch_id, kept))
             self._taking_over = asyncio.create_task(follower.lead(kept), name="take-over")
         elif not kept and self._epoch is not None:
             await self._give_up(follower)
@@ -127,7 +127,7 @@ class LeaseKeeper:
     async def release(self) -> None:
         """Release the lease, so that another daemon need not wait for its end. Raises LedgerError."""
         if self._epoch is not None:
-            await self._leases.release_lease(self._switch_id, self._owner, self._epoch)
+            await self._leases.release_lease(self.switch_id, self._owner, self._epoch)
             self._epoch = None
 
     async def _leave_to_another(self, follower: Follower) -> None:
@@ -135,22 +135,22 @@ class LeaseKeeper:
             return
         await self._give_up(follower)
         try:
-            await self._leases.release_lease(self._switch_id, self._owner, epoch)
+            await self._leases.release_lease(self.switch_id, self._owner, epoch)
         except LedgerError as error:
             self._observe(told.LeaseNotReleased(str(error)))  # it runs out by itself
 
     async def _acquire(self) -> int:
         ttl_s = self._ttl_us / MICROSECONDS
-        return await self._leases.acquire_lease(self._switch_id, self._owner, ttl_s) or 0
+        return await self._leases.acquire_lease(self.switch_id, self._owner, ttl_s) or 0
 
     async def _renew(self) -> int:
         epoch = self._epoch or 0
         ttl_s = self._ttl_us / MICROSECONDS
-        return epoch if await self._leases.renew_lease(self._switch_id, self._owner, epoch, ttl_s) else 0
+        return epoch if await self._leases.renew_lease(self.switch_id, self._owner, epoch, ttl_s) else 0
 
     async def _give_up(self, follower: Follower) -> None:
         self._epoch = None
-        self._observe(told.LeaseLost(self._switch_id))
+        self._observe(told.LeaseLost(self.switch_id))
         await self._end_taking_over()
         await follower.stand_by()
 

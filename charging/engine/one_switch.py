@@ -3,9 +3,13 @@
 A lease is of a name. Two Asterisks whose daemons have one ``switch.id`` (``asterisk``, if it is left out) would share
 it: one daemon books the calls of both, looks for all of them at its own Asterisk, and closes those of the other as
 never answered. So the daemon that holds the lease writes down when its switch was started, in the switch's own words,
-and one that stands by compares that with its own. If they differ for DOUBTED_S it decides no calls (its dialplan asks
-the next daemon, or falls back), and does not seek the lease: while the other is away it would end the calls of the
-other switch, and take its place. A restart of the switch is noted sooner than that.
+and one that stands by compares that with its own. If they differ for DOUBTED_S, while another holds the lease, it
+decides no calls (its dialplan asks the next daemon, or falls back), and does not seek the lease: while the other is
+restarted it would end the calls of the other switch, and take its place. That ends once nobody has held the lease for
+FREED_S: the other switch is gone, or has another ``switch.id`` now.
+
+One switch that is restarted is noted sooner than that, by whoever holds the lease; if he went down with it, his lease
+runs out before.
 """
 
 from __future__ import annotations
@@ -19,13 +23,17 @@ from charging.clock import MICROSECONDS, Clock
 from charging.engine.ports import Observer
 from charging.engine.told import SwitchIdTaken
 from charging.errors import LedgerError
-from charging.ledger.documents import Document, Documents
+from charging.ledger.documents import Document
+from charging.ledger.port import Store
 from charging.records import NEWER, Codec, dataclass
 
 COLLECTION = "switches"
 LOOK_S = 10
 DOUBTED_S = 60
-"""Both links are up again long before, after a restart of the switch; else the one that is down loses the lease."""
+"""At least, and twice as long as a lease lasts. After a restart of the switch both links are up again long before; else
+the one that is down loses the lease."""
+FREED_S = 600
+"""By then the calls of the other switch have been cut at their horizon, as it is usually set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,19 @@ class Mark:
 _CODEC = Codec(Mark)
 
 
+class Lease(Protocol):
+    """`charging.engine.leadership.LeaseKeeper`."""
+
+    switch_id: str
+    ttl_s: float
+
+    @property
+    def owner(self) -> str: ...
+
+    @property
+    def holds(self) -> bool: ...
+
+
 class Started(Protocol):
     """`charging.engine.ports.Switch`."""
 
@@ -50,59 +71,65 @@ class OneSwitch:
     """Of one daemon."""
 
     def __init__(
-        self,
-        documents: Documents,
-        clock: Clock,
-        switch: Started,
-        switch_id: str,
-        observe: Observer,
-        holds: Callable[[], bool],
+        self, store: Store, clock: Clock, switch: Started, observe: Observer, lease: Callable[[], Lease]
     ) -> None:
-        """``holds``: whether the lease is ours."""
-        self._documents = documents
+        """``lease`` returns what keeps ours; it asks whether `is_another`, and is made later."""
+        self._store = store
         self._clock = clock
-        self._holds = holds
         self._switch = switch
-        self._switch_id = switch_id
         self._observe = observe
+        self._lease = lease
         self._differs_us: int | None = None
-        """Since when, by the monotonic clock."""
+        self._free_us: int | None = None
+        """Since when the marks differ, and nobody holds the lease, by the monotonic clock."""
         self.is_another = False
         """Another switch has our ``switch.id`` in the ledger."""
 
     async def run(self) -> NoReturn:
         """For ever."""
         while True:
-            with suppress(LedgerError):
+            try:
                 await self.look()
+            except LedgerError:  # meanwhile anything may have become of the lease
+                self._differs_us = self._free_us = None
             await self._clock.sleep_until(self._clock.now().plus(LOOK_S).mono_us)
 
     async def look(self) -> None:
         """Write the mark, or compare it. Raises LedgerError."""
         if not (started := self._switch.started):
             return
-        stored = await self._documents.get_document(COLLECTION, self._switch_id)
-        if self._holds():
-            self._differs(is_so=False)
-            await self._write(stored, started)
+        lease = self._lease()
+        stored = await self._store.documents.get_document(COLLECTION, lease.switch_id)
+        if lease.holds:
+            await self._write(lease.switch_id, stored, started)
+        if lease.holds or stored is None or _started(stored) == started:
+            self._differs_us, self._free_us, self.is_another = None, None, False
         else:
-            self._differs(is_so=stored is not None and _started(stored) != started)
+            self._differs(lease, is_held=await self._is_anothers(lease))
 
-    async def _write(self, stored: Document | None, started: str) -> None:
+    async def _is_anothers(self, lease: Lease) -> bool:
+        held, name = await self._store.leases.held_leases(), f"switch {lease.switch_id} by "
+        return any(one.startswith(name) and one != name + lease.owner for one in held)
+
+    async def _write(self, switch_id: str, stored: Document | None, started: str) -> None:
+        documents = self._store.documents
         if stored is None:
-            await self._documents.put_document(COLLECTION, self._switch_id, _CODEC.dump(Mark(started)))
+            await documents.put_document(COLLECTION, switch_id, _CODEC.dump(Mark(started)))
         elif _started(stored) != started:
-            await self._documents.update_document(replace(stored, body=_CODEC.dump(Mark(started))))
+            await documents.update_document(replace(stored, body=_CODEC.dump(Mark(started))))
 
-    def _differs(self, *, is_so: bool) -> None:
-        now = self._clock.now()
-        if not is_so:
-            self._differs_us, self.is_another = None, False
+    def _differs(self, lease: Lease, *, is_held: bool) -> None:
+        now_us = self._clock.now().mono_us
+        if not is_held:
+            self._differs_us, free_us = None, now_us if self._free_us is None else self._free_us
+            self._free_us = free_us
+            self.is_another = self.is_another and now_us - free_us < FREED_S * MICROSECONDS
             return
-        since_us = self._differs_us = now.mono_us if self._differs_us is None else self._differs_us
-        if not self.is_another and now.mono_us - since_us >= DOUBTED_S * MICROSECONDS:
+        differs_us = now_us if self._differs_us is None else self._differs_us
+        self._differs_us, self._free_us = differs_us, None
+        if not self.is_another and now_us - differs_us >= max(DOUBTED_S, 2 * lease.ttl_s) * MICROSECONDS:
             self.is_another = True
-            self._observe(SwitchIdTaken(self._switch_id))
+            self._observe(SwitchIdTaken(lease.switch_id))
 
 
 def _started(stored: Document) -> str:
