@@ -85,7 +85,7 @@ def add(
 
 
 def _show_set(answer: dict[str, Any], as_json: bool) -> None:
-    for warning in answer["warnings"]:
+    for warning in answer.get("warnings", ()):  # a daemon of the version before tells none
         say(f"warning: {warning}")
     show_one(answer, as_json=as_json)
 

@@ -194,10 +194,15 @@ def _unreadable(file: Path, settings: Settings) -> Iterator[CheckResult]:
     except KeyError:
         groups = []
     closed = {one for one in _files_named_in(settings) if not _may_read(one, uid, groups)}
-    passed_on = _passed_on() if closed else ""
-    for one in sorted(one for one in closed if f"{one.name}:{one}" not in passed_on):
-        cure = f"LoadCredential={one.name}:{one} in its unit passes it on (systemctl edit charging)"
-        yield warning("config", f"{one}: the daemon's user {who} may not read it: it would not start; {cure}")
+    passed_on = _passed_on() if closed else None
+    for one in sorted(one for one in closed if f"{one.name}:{one}" not in (passed_on or ())):
+        line = f"LoadCredential={one.name}:{one}"
+        cure = (
+            f"unless its unit has {line}"
+            if passed_on is None
+            else f"put {line} into its unit (systemctl edit charging)"
+        )
+        yield warning("config", f"{one}: the daemon's user {who} may not read it, and so it does not start; {cure}")
     for one in (file, *files_of(settings.tariff)):
         if not _may_read(one, uid, groups):
             yield warning("config", f"{one}: the daemon's user {who} may not read it; chgrp it to his group, chmod g+r")
@@ -217,13 +222,20 @@ def _may_read(path: Path, uid: int, groups: Collection[int]) -> bool:
     return True
 
 
-def _passed_on() -> str:
-    """What systemd passes on to the daemon, in its own words; empty where there is no systemd."""
-    command = ("systemctl", "show", "charging", "--property=LoadCredential")
-    with suppress(OSError, subprocess.TimeoutExpired):
-        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SYSTEMD_SECONDS)  # noqa: S603
-        return ran.stdout
-    return ""
+def _passed_on() -> set[str] | None:
+    """What systemd passes on to the daemon, as NAME:FILE; ``None``: there is no systemd here, or no such unit. It shows
+    no property that has it."""
+    command = ("systemctl", "cat", "charging")
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=SYSTEMD_SECONDS)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found: set[str] = set()
+    for line in ran.stdout.splitlines():
+        name, _, value = line.partition("=")
+        if name.strip() == "LoadCredential":
+            found = found | {value.strip()} if value.strip() else set()
+    return found
 
 
 def _tariff(settings: Settings) -> Iterator[CheckResult]:

@@ -33,7 +33,7 @@ DOUBTED_S = 60
 """At least, and twice as long as a lease lasts. After a restart of the switch both links are up again long before; else
 the one that is down loses the lease."""
 FREED_S = 600
-"""By then the calls of the other switch have been cut at their horizon, as it is usually set."""
+"""At least, and twice the horizon: by then the calls of the other switch have been cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +71,22 @@ class OneSwitch:
     """Of one daemon."""
 
     def __init__(
-        self, store: Store, clock: Clock, switch: Started, observe: Observer, lease: Callable[[], Lease]
+        self,
+        store: Store,
+        clock: Clock,
+        switch: Started,
+        observe: Observer,
+        lease: Callable[[], Lease],
+        horizon_s: int,
     ) -> None:
-        """``lease`` returns what keeps ours; it asks whether `is_another`, and is made later."""
+        """``lease`` returns what keeps ours; it asks whether `is_another`, and is made later. ``horizon_s``: for so
+        long calls live whose daemon is away."""
         self._store = store
         self._clock = clock
         self._switch = switch
         self._observe = observe
         self._lease = lease
+        self._freed_us = max(FREED_S, 2 * horizon_s) * MICROSECONDS
         self._differs_us: int | None = None
         self._free_us: int | None = None
         """Since when the marks differ, and nobody holds the lease, by the monotonic clock."""
@@ -123,7 +131,7 @@ class OneSwitch:
         if not is_held:
             self._differs_us, free_us = None, now_us if self._free_us is None else self._free_us
             self._free_us = free_us
-            self.is_another = self.is_another and now_us - free_us < FREED_S * MICROSECONDS
+            self.is_another = self.is_another and now_us - free_us < self._freed_us
             return
         differs_us = now_us if self._differs_us is None else self._differs_us
         self._differs_us, self._free_us = differs_us, None

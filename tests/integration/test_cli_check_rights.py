@@ -119,14 +119,22 @@ def test_what_another_group_may_change_is_named_and_of_prompts_what_every_user_m
 
 
 @pytest.mark.parametrize(
-    ("name", "mode", "passed_on", "told"),
+    ("name", "mode", "unit", "told"),
     [
-        ("key", 0o600, "", "it would not start; LoadCredential=key:{} in its unit passes it on"),
-        ("key", 0o600, "LoadCredential=ami.secret:/x key:{}", ""),
-        ("key", 0o640, "", "it would not start"),
-        ("tariff.yaml", 0o600, "", "may not read it; chgrp it"),
-        ("tariff.yaml", 0o644, "", ""),
-        ("charging.yaml", 0o640, "", "may not read it; chgrp it"),
+        ("key", 0o600, "[Service]", "so it does not start; put LoadCredential=key:{} into its unit"),
+        ("key", 0o640, "[Service]", "so it does not start; put LoadCredential=key:{} into its unit"),
+        ("key", 0o600, "[Service]\nLoadCredential=ami.secret:/x\nLoadCredential = key:{} ", ""),
+        (
+            "key",
+            0o600,
+            "[Service]\nLoadCredential=key:{}\n# of a drop-in\nLoadCredential=",
+            "put LoadCredential=key:{}",
+        ),
+        ("key", 0o600, "[Service]\n#LoadCredential=key:{}", "put LoadCredential=key:{} into its unit"),
+        ("key", 0o600, None, "so it does not start; unless its unit has LoadCredential=key:{}"),
+        ("tariff.yaml", 0o600, "LoadCredential=key:{}", "may not read it; chgrp it"),
+        ("tariff.yaml", 0o644, "LoadCredential=key:{}", ""),
+        ("charging.yaml", 0o640, "LoadCredential=key:{}", "may not read it; chgrp it"),
     ],
 )
 def test_what_root_may_read_and_the_daemons_user_may_not_is_told(
@@ -135,7 +143,7 @@ def test_what_root_may_read_and_the_daemons_user_may_not_is_told(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     mode: int,
-    passed_on: str,
+    unit: str | None,
     told: str,
 ) -> None:
     """It was `ok` to root, and after the restart for which he had asked the daemon did not start."""
@@ -146,8 +154,12 @@ def test_what_root_may_read_and_the_daemons_user_may_not_is_told(
     daemons = os.stat_result((0o040755, 0, 0, 1, OTHERS, OTHERS, 0, 0, 0, 0))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr("charging.cli.check_files._folders_of_the_daemon", lambda _: [daemons])
-    shown = passed_on.replace("{}", str(key)) if name == "key" else f"key:{key}"
-    monkeypatch.setattr("charging.cli.check_files._passed_on", lambda: shown)
+    systemctl = place.folder / "bin" / "systemctl"
+    systemctl.parent.mkdir()
+    shows = "exit 1" if unit is None else f"[ $1 = cat ] && cat <<'END'\n{unit.replace('{}', str(key))}\nEND"
+    systemctl.write_text(f"#!/bin/sh\n{shows}\n")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{systemctl.parent}:{os.environ['PATH']}")
     for folder in (place.folder, *place.folder.parents):
         if not folder.stat().st_mode & 0o001:
             folder.chmod(folder.stat().st_mode | 0o001)

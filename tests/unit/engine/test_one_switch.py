@@ -31,7 +31,7 @@ class Site:
 
     def __init__(self, store: MemoryStore, clock: FakeClock, started: str, ttl_s: int = TTL_S, owner: str = "") -> None:
         self.started, self.heard = started, list[Told]()
-        self.one = OneSwitch(store, clock, self, self._observe, lambda: self.lease)
+        self.one = OneSwitch(store, clock, self, self._observe, lambda: self.lease, 60)
         self.lease = LeaseKeeper(
             store.leases,
             clock,
@@ -149,6 +149,18 @@ async def test_after_the_switch_and_its_daemon_died_together_one_of_two_leads(
             await clock.advance(ttl_s + 3 * LOOK_S)
             assert sorted((other.state, again.state)) == [(False, False), (True, False)]
     assert other.says_taken == again.says_taken == 0
+
+
+async def test_an_old_mark_keeps_the_only_daemon_from_nothing_at_its_start(site: Sites, clock: FakeClock) -> None:
+    async with site(EAST).running():
+        await clock.advance(TTL_S)
+    await clock.advance(2 * TTL_S)
+    again = site(WEST)
+    async with again.running():
+        await clock.advance(1)
+        assert again.state == (True, False)
+        await clock.advance(10 * DOUBTED_S)
+        assert again.state == (True, False)
 
 
 async def test_daemons_at_one_switch_decide_both_also_after_its_restart(site: Sites, clock: FakeClock) -> None:
