@@ -98,6 +98,7 @@ def _bridge_entered(message: AmiMessage) -> BridgeEntered | ChannelReplaced | No
         message.get("BridgeUniqueid"),
         message.get("BridgeTechnology"),
         stamp_us(message),
+        whole(message.get("BridgeNumChannels")),
     )
 
 

@@ -261,7 +261,8 @@ class Session:
     """Whether the caller's channel left its bridge too, as it does where the call is over."""
     kept_alone: Annotated[bool, VOLATILE] = False
     """Whether nobody but the forwarded leg was left in the bridge then, and a prompt was being played: one by feature
-    code keeps the leg on the line until it is over, and each second of that would be paid for."""
+    code keeps the leg on the line until it is over, and each second of that would be paid for. Or it is the first
+    there, and nobody has come yet: a switch that has no descriptor left for the caller's place leaves it so."""
     replaced_by: Annotated[str, VOLATILE] = ""
     """The unique id of a channel of no session that took the forwarded leg's place in its bridge, by an event."""
     ended: Instant | None = None

@@ -86,8 +86,10 @@ def bridge_entered(session: Session, event: BridgeEntered, context: Context) -> 
     month's or a time band's edge may lie between set-up and answer."""
     if event.uid not in (session.callee_uid, session.caller_uid):
         return Step(session, (Tell(told.UnpaidChannelSeen(event.uid)), AskSwitch(everywhere=True)))
-    if session.caller_left and event.uid == session.caller_uid:
+    if event.uid == session.caller_uid and (session.caller_left or session.kept_alone):
         session = replace(session, caller_left=False, kept_alone=False)
+    elif event.channels == 1 and not session.technology:
+        session = replace(session, kept_alone=True)
     heard = (Tell(told.BridgeJoined(event.technology)),) if event.uid == session.callee_uid else ()
     if not session.anchored:
         joined = replace(session, technology=event.technology, left=None, left_us=None)

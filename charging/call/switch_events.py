@@ -50,6 +50,8 @@ class BridgeEntered:
     technology: str
     """``simple_bridge`` is needed for the prompt; ``native_rtp`` harms the conversation (ASTERISK.md §1)."""
     at_us: int | None
+    channels: int | None = None
+    """That are in that bridge now; ``None``: it is not said."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,12 +140,9 @@ class FakeSwitch:
     def answer(self, session: str) -> None:
         call = self.calls[session]
         call.answered, call.status = self.clock.now(), "ANSWER"
-        for event in (
-            DialEnded(session, "ANSWER", call.caller_uid, call.callee_uid, self._stamp()),
-            self._entered(call, call.callee_uid, "callee"),
-            self._entered(call, call.caller_uid, "caller"),
-        ):
-            self._tell(event)
+        self._tell(DialEnded(session, "ANSWER", call.caller_uid, call.callee_uid, self._stamp()))
+        self._tell(self._entered(call, call.callee_uid, "callee", 1))
+        self._tell(self._entered(call, call.caller_uid, "caller", 2))
         self._count_down(call, call.answered.mono_us + call.quota_s * MICROSECONDS)
 
     def leave_message(
@@ -336,8 +333,8 @@ class FakeSwitch:
         if not self.up or self.disobeys():
             raise LinkDown
 
-    def _entered(self, call: FakeCall, uid: str, leg: str) -> BridgeEntered:
-        return BridgeEntered(call.session, uid, "PJSIP/x", leg, "b", "simple_bridge", self._stamp())
+    def _entered(self, call: FakeCall, uid: str, leg: str, channels: int) -> BridgeEntered:
+        return BridgeEntered(call.session, uid, "PJSIP/x", leg, "b", "simple_bridge", self._stamp(), channels)
 
     def _legs(self, call: FakeCall, now: Instant) -> Legs:
         up = call.answered is not None

@@ -61,8 +61,8 @@ def test_an_answered_call_is_told_in_order_with_the_switchs_own_stamps(branch: s
     assert events[:4] == [
         DialStarted("s-rec-1", caller, callee, at[0]),
         DialEnded("s-rec-1", "ANSWER", caller, callee, at[1]),
-        BridgeEntered("s-rec-1", callee, CALLEE, "callee", bridge, "simple_bridge", at[2]),
-        BridgeEntered("s-rec-1", caller, CALLER, "caller", bridge, "simple_bridge", at[3]),
+        BridgeEntered("s-rec-1", callee, CALLEE, "callee", bridge, "simple_bridge", at[2], 1),
+        BridgeEntered("s-rec-1", caller, CALLER, "caller", bridge, "simple_bridge", at[3], 2),
     ]
     assert [event.at_us for event in events[4:] if isinstance(event, BridgeLeft | ChannelEnded)] == at[4:]
     assert [event for event in events if isinstance(event, BridgeLeft)] == [

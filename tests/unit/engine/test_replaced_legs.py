@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from charging.call.commands import AskSwitch
 from charging.call.events import Leg as Channel
+from charging.call.events import SwitchSaid
 from charging.call.model import Policy
-from charging.call.switch_events import ChannelReplaced
+from charging.call.switch_events import BridgeEntered, ChannelEnded, ChannelReplaced
 from charging.ledger.accounts import Account, Number
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from tests.fakes.effort import steps_run
 from tests.fakes.rig import EURO, TARGET, Rig, make_rig
+from tests.unit.call.test_table import NOW, POLICY, hung_up, leg, running, step
 
 FEW, MANY = 2, 40
 
@@ -75,3 +78,18 @@ async def test_whoever_took_its_place_is_hung_up_if_the_switch_knows_him_as_nobo
         rig.registry.deliver(ChannelReplaced(call.callee_uid, "newcomer"))
         await rig.hang_up(call)
         assert [uid for uid in rig.switch.hung_up if uid == "newcomer"] == hung_up
+
+
+@pytest.mark.parametrize("joined", [True, False], ids=["someone talks on in his place", "alone"])
+def test_leg_that_its_caller_never_joined_is_hung_up_once_he_is_gone(joined: bool) -> None:
+    """A switch without a descriptor left has no place for him: the leg stayed alone in its bridge, and was charged to
+    the end of its money. One that he joined may be talking to someone else (an attended transfer)."""
+    session = running(technology="")
+    for channels, uid in enumerate(("callee", "caller") if joined else ("callee",), start=1):
+        entered = BridgeEntered("s-1", uid, "PJSIP/x", uid, "b", "simple_bridge", NOW.wall_us, channels)
+        session, _ = step(session, entered, NOW, POLICY)
+    gone = ChannelEnded("s-1", "caller", "PJSIP/t", "caller", 16, NOW.wall_us)
+    session, commands = step(session, gone, NOW, POLICY)
+    assert commands == (() if joined else (AskSwitch(),))
+    _, ordered = step(session, SwitchSaid(NOW.mono_us, None, leg("callee"), alone=True), NOW, POLICY)
+    assert hung_up(ordered) == (set() if joined else {"callee"})
