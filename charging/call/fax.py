@@ -182,7 +182,7 @@ def _channel_ended(fax: Fax, _event: ChannelEnded, _now: Instant, _policy: Polic
 def _cancel(fax: Fax, _event: HangupOrdered, _now: Instant, _policy: Policy) -> Answer:
     """Its channels are the switch's to name. The page that is being sent is sent to its end: the machine has it before
     it confirms it, so whoever could break a page off in between would have it for nothing."""
-    if fax.state is State.SETTLING:
+    if fax.state is State.SETTLING or fax.cancelled:
         return fax, ()
     return replace(fax, cancelled=True), (Keep(), AskSwitch())
 

@@ -33,14 +33,17 @@ class LeftOpen:
         """Look now and then, for ever."""
         while True:
             await self._registry.pause(LOOK_S)
-            if self._registry.leads():
-                try:
-                    await self._look()
-                except LedgerError as error:
-                    self._registry.observe(told.LedgerFailed(str(error), type(error).__name__))
+            if not self._registry.leads():  # the one that leads looks
+                self._saw({})
+                continue
+            try:
+                found = await self._found()
+            except LedgerError as error:
+                self._registry.observe(told.LedgerFailed(str(error), type(error).__name__))
+            else:
+                self._saw(found)
 
-    async def _look(self) -> None:
-        found = await self._found()
+    def _saw(self, found: Mapping[str, int]) -> None:
         left = {switch: count for switch, count in found.items() if switch in self._before}
         self._before = found
         self._show(sum(left.values()))

@@ -46,6 +46,18 @@ async def test_r3_fax_whose_last_page_is_confirmed_after_it_was_cancelled_is_cha
     assert (await office.rig.balance()).available == EURO - 3 * PAGE
 
 
+async def test_cancelling_again_asks_nothing_and_writes_nothing(office: Office) -> None:
+    view = await office.sent()
+    office.rig.switch.pages_confirmed[office.rig.switch.calls[view.session].caller_uid] = 0
+    await office.faxes.cancel("anna", view.session)
+    await office.rig.clock.advance(0.1)
+    asked = office.rig.switch.asked_alone
+    for _ in range(10):
+        await office.faxes.cancel("anna", view.session)
+        await office.rig.clock.advance(0)
+    assert office.rig.switch.asked_alone == asked
+
+
 async def test_fax_that_was_cancelled_stays_so_if_the_daemon_is_started_again(office: Office) -> None:
     """Its customer was told so, and would pay for the pages that follow."""
     view = await office.sent()
