@@ -140,13 +140,11 @@ class LeaseKeeper:
             self._observe(told.LeaseNotReleased(str(error)))  # it runs out by itself
 
     async def _acquire(self) -> int:
-        ttl_s = self._ttl_us / MICROSECONDS
-        return await self._leases.acquire_lease(self.switch_id, self._owner, ttl_s) or 0
+        return await self._leases.acquire_lease(self.switch_id, self._owner, self.ttl_s) or 0
 
     async def _renew(self) -> int:
         epoch = self._epoch or 0
-        ttl_s = self._ttl_us / MICROSECONDS
-        return epoch if await self._leases.renew_lease(self.switch_id, self._owner, epoch, ttl_s) else 0
+        return epoch if await self._leases.renew_lease(self.switch_id, self._owner, epoch, self.ttl_s) else 0
 
     async def _give_up(self, follower: Follower) -> None:
         self._epoch = None
