@@ -4,7 +4,7 @@ The switch had no decision to go by, so a message may have been stored on a numb
 charged once, by an id made of its black-box record: to a free message where one is left, else to credit, never beyond
 what is available, nor beyond what the plan lets calls and messages cost on the day on which it is charged:
 
-- not where its number was given to the account after that: whoever had it then has it no more;
+- not where its number was given to the account after the call began: whoever had it then has it no more;
 - not where the voicemail's session has charged it: the answer that sold it was lost on its way to the switch, which
   then took the message as a fallback. That session's CDR says so;
 - not where the call ended so long ago that the ledger may have forgotten the charge: a switch that deletes no records
@@ -14,6 +14,7 @@ what is available, nor beyond what the plan lets calls and messages cost on the 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -33,12 +34,16 @@ from charging.ledger.model import Balance, Closed, Kind, Leg, Outcome, Transfer
 from charging.ledger.port import IDS_REMEMBERED_S, Store
 from charging.pricing.packs import MESSAGES
 from charging.tariff.tariff import Tariff
+from charging.unguessable import opened_us
 
 FALLBACK = "fallback"
 """The reason that the CDR of such a message gives: nobody decided."""
 
 CHARGEABLE_S = IDS_REMEMBERED_S - 24 * 3600
 """How long after its call a message can still be charged. The day is for a switch whose clock is wrong."""
+
+_UNIQUE = re.compile(r"nosession-(?:.*-)?([0-9]{1,12})\.[0-9]+")
+"""Of a call without a session: Asterisk's unique id, which begins with the second in which the channel was made."""
 
 TRIES_MAX = 5
 """Other calls may take credit between the look at it and the charge."""
@@ -71,7 +76,7 @@ class LeftMessages:
             if box.ended_us is None or self._is_too_old(box.ended_us):
                 self._observe(told.LeftMessageTooOld(subscriber.account.id, key, box.ended_us))
                 return True
-            if box.ended_us < subscriber.number.since_us:
+            if _began_us(key, box.ended_us) < subscriber.number.since_us:
                 return True
             if await self._was_sold(key, subscriber.account.id, box.ended_us):
                 return True
@@ -165,3 +170,11 @@ class LeftMessages:
             change=Closed(document, now_us, opens=True),
             reason=SERVICE,
         )
+
+
+def _began_us(key: str, ended_us: int) -> int:
+    """When a call began, by its record's key: to the second, or as its session was opened; else no later than it
+    ended."""
+    unique = _UNIQUE.fullmatch(key)
+    began_us = opened_us(key) if unique is None else int(unique[1]) * MICROSECONDS
+    return ended_us if began_us is None else min(began_us, ended_us)

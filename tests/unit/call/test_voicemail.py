@@ -16,6 +16,7 @@ from charging.call.model import Policy
 from charging.call.switch_events import ChannelEnded
 from charging.clock import MICROSECONDS, iso
 from charging.engine.black_boxes import HOUSEKEEPING_S
+from charging.engine.left_messages import _began_us
 from charging.ledger.accounts import Account, Language, Number, Status
 from charging.ledger.books.archive import archive
 from charging.ledger.books.portable import Counts
@@ -244,6 +245,38 @@ async def test_turning_whose_outcome_was_lost_is_asked_again(rig: Rig, store: Fa
     rig.switch.leave_message(call.session, "u1", fallback=True)
     await rig.clock.advance(1)
     assert (await rig.balance()).posted == 120_000 - PRICE
+
+
+@pytest.mark.parametrize(("given_s", "charged"), [(0, PRICE), (1, 0)])
+async def test_r3_message_of_a_call_that_began_before_the_number_was_the_accounts_costs_nothing(
+    rig: Rig, given_s: int, charged: int
+) -> None:
+    """It changed hands while its caller spoke: whoever had it as it was dialled has it no more."""
+    await rig.subscriber(credit=EURO, plan="free")
+    began_s = rig.clock.now().wall_us // MICROSECONDS
+    number = await rig.store.directory.number(NUMBER)
+    assert number is not None
+    given = replace(number, since_us=(began_s + given_s) * MICROSECONDS)
+    await rig.store.directory.put_number(given, number)
+    await rig.clock.advance(30)
+    rig.switch.leave_message(f"nosession-{began_s}.95", "u1", fallback=True)
+    await rig.clock.advance(LOOKED_S)
+    assert (await rig.balance()).posted == EURO - charged
+
+
+@pytest.mark.parametrize(
+    ("key", "began_us"),
+    [
+        *(
+            ("nosession-1796083001.95", 1_796_083_001_000_000),
+            ("nosession-pbx-2-17.9-1796083001.95", 1_796_083_001_000_000),
+        ),
+        *(("1a1fdfbb148-b2b725541252f10e", 0x1A1FDFBB148 * 1000), ("nosession-u8", 2**60), ("", 2**60)),
+    ],
+)
+def test_a_records_key_tells_when_its_call_began(key: str, began_us: int) -> None:
+    assert _began_us(key, 2**60) == began_us
+    assert _began_us(key, 5) == 5
 
 
 @pytest.mark.parametrize("restarts", [0, 1, 2])
