@@ -15,6 +15,8 @@ from charging.errors import ActionRefused
 PREFIX, SUFFIX = variables.DIAL_PREFIXES[0], variables.DIAL_SUFFIXES[0]
 SESSION_S = 90
 """The shortest session that SIP's timers know (RFC 4028)."""
+RTP_TIMEOUT_S = 40
+"""Less than half of such a session, at which it is refreshed."""
 ENDS_THEM = ((20, 21), (22, 11), (23, 5))
 """The first releases whose Asterisk ends a leg though its own re-INVITE is unanswered, half a minute after the call."""
 STAYS = (
@@ -47,6 +49,11 @@ def _asks_by_invite(said: Settings) -> bool:
     return tells and said["connected_line_method"] == "invite"
 
 
+def _is_set_back(said: Settings) -> bool:
+    silent_s, session_s = whole(said["rtp_timeout"]), whole(said["timers_sess_expires"])
+    return said["timers"] != "no" and bool(silent_s and session_s) and 2 * (silent_s or 0) >= (session_s or 0)
+
+
 def _no_session_ends(said: Settings) -> bool:
     seconds = whole(said["timers_sess_expires"])
     return said["timers"] not in ("always", "required") or seconds is None or seconds > SESSION_S
@@ -73,7 +80,14 @@ WRONG = (
     Wrong(
         *_is("rtp_timeout", "0"),
         "the trunk has no rtp_timeout: a leg whose network died stays up until its money is gone",
-        "rtp_timeout = 60",
+        f"rtp_timeout = {RTP_TIMEOUT_S}",
+    ),
+    Wrong(
+        ("rtp_timeout", "timers", "timers_sess_expires"),
+        _is_set_back,
+        "where the carrier allows no UPDATE, each refresh of the session (re-INVITE, at half of timers_sess_expires) "
+        "sets rtp_timeout back, so that it is never due: a leg whose network died stays up until its money is gone",
+        f"rtp_timeout = {RTP_TIMEOUT_S}",
     ),
     Wrong(
         *_is("trust_connected_line"),

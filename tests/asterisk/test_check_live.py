@@ -335,7 +335,7 @@ async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, dae
         Edit("voicemail.conf", '#include "lab_mailboxes.conf"', "31850000099 => 1234,Anna,a@example.org,,delete=yes"),
         Edit("pjsip.conf", "allow_transfer = no", "allow_transfer = yes\nredirect_method = uri_pjsip"),
         Edit("pjsip.conf", "direct_media = no", "direct_media = yes"),
-        Edit("pjsip.conf", "rtp_timeout = 60", "rtp_timeout = 0\nsend_diversion = no\nt38_udptl_nat = yes"),
+        Edit("pjsip.conf", "rtp_timeout = 40", "rtp_timeout = 0\nsend_diversion = no\nt38_udptl_nat = yes"),
         Edit("pjsip.conf", "trust_connected_line = no", "trust_connected_line = yes"),
     )
     prompt.rename(prompt.with_suffix(".gone"))
@@ -349,12 +349,22 @@ async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, dae
     assert checked.says(Grade.PROBLEM, "the trunk allows transfers", "allow_transfer = no")
     assert checked.says(Grade.PROBLEM, "follows a phone's diversion", "redirect_method = user")
     assert checked.says(Grade.WARNING, "direct media", "direct_media = no")
-    assert checked.says(Grade.WARNING, "no rtp_timeout", "rtp_timeout = 60")
+    assert checked.says(Grade.WARNING, "no rtp_timeout", "rtp_timeout = 40")
     assert checked.says(Grade.WARNING, "whoever wrote to their port last", "t38_udptl_nat = no")
     assert checked.says(Grade.WARNING, "trusts what an answering phone says", "trust_connected_line = no")
     assert checked.says(Grade.WARNING, "sends no Diversion", "send_diversion = yes")
     assert checked.says(Grade.WARNING, "2 numbers have no mailbox", NUMBER, NUMBER_WITHOUT_MAILBOX)
     assert checked.says(Grade.UNKNOWN, "keep no message (delete=yes: 31850000099)", "minsecs=2")
+
+
+@pytest.mark.parametrize(("seconds", "is_told"), [(44, False), (45, True)])
+async def test_a_time_without_sound_that_each_refresh_of_the_session_sets_back_is_told(
+    lab: Lab, daemon: DaemonProcess, seconds: int, is_told: bool
+) -> None:
+    """Sessions of 90 s are refreshed after 45, by a re-INVITE where the carrier allows no UPDATE: it is never due."""
+    async with edited(lab, Edit("pjsip.conf", "rtp_timeout = 40", f"rtp_timeout = {seconds}")):
+        checked = await check(daemon)
+    assert checked.says(Grade.WARNING, "sets rtp_timeout back", "set rtp_timeout = 40") is is_told
 
 
 @pytest.mark.parametrize(
