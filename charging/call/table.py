@@ -196,7 +196,9 @@ def as_known(record: Record, said: SwitchSaid, now: Instant, policy: Policy) -> 
     if not isinstance(record, Session) or record.state is not State.RUNNING or said.alone or said.callee is None:
         return None
     usual = record.confirmed and record.technology and not (record.ahead or record.deadline_due or record.replaced_by)
-    if not usual or record.left is not None or record.doubtful_s or record.enforced_s != record.covered_s:
+    if not usual or record.kept_alone or record.left is not None or record.doubtful_s:
+        return None
+    if record.enforced_s != record.covered_s:
         return None
     overdue_us = running.overdue_at(record, Context(now, policy))
     if now.mono_us > overdue_us or record.check_mono_us != overdue_us:

@@ -9,6 +9,7 @@ from charging.call.events import Leg as Channel
 from charging.call.events import SwitchSaid
 from charging.call.model import Policy
 from charging.call.switch_events import BridgeEntered, ChannelEnded, ChannelReplaced
+from charging.call.table import as_known
 from charging.ledger.accounts import Account, Number
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from tests.fakes.effort import steps_run
@@ -93,3 +94,19 @@ def test_leg_that_its_caller_never_joined_is_hung_up_once_he_is_gone(joined: boo
     assert commands == (() if joined else (AskSwitch(),))
     _, ordered = step(session, SwitchSaid(NOW.mono_us, None, leg("callee"), alone=True), NOW, POLICY)
     assert hung_up(ordered) == (set() if joined else {"callee"})
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["asked alone", "in a list of all"])
+def test_leg_whose_callers_joining_went_unheard_goes_on_without_him_if_the_switch_said_that_he_was_there(
+    *, alone: bool
+) -> None:
+    """The link was down between the two events, or another daemon's desk has kept the first alone."""
+    entered = BridgeEntered("s-1", "callee", "PJSIP/x", "callee", "b", "simple_bridge", NOW.wall_us, 1)
+    session, _ = step(running(technology=""), entered, NOW, POLICY)
+    said = SwitchSaid(NOW.mono_us, leg("caller"), leg("callee"), alone=alone)
+    assert as_known(session, said, NOW, POLICY) is None, "it is news"
+    session, _ = step(session, said, NOW, POLICY)
+    gone = ChannelEnded("s-1", "caller", "PJSIP/t", "caller", 16, NOW.wall_us)
+    session, _ = step(session, gone, NOW, POLICY)
+    _, ordered = step(session, SwitchSaid(NOW.mono_us, None, leg("callee"), alone=True), NOW, POLICY)
+    assert hung_up(ordered) == set()
