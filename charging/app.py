@@ -34,7 +34,7 @@ from charging.app_surroundings import (
     unusable_fax_folder,
     wrong_templates,
 )
-from charging.app_switch import fit_of, lease_of, switch_of, watches_of
+from charging.app_switch import fit_of, lease_of, start_of, switch_of, watches_of
 from charging.asterisk.control import CallControl
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
@@ -252,7 +252,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     observe = _observer(metrics, clock, notices, papers)
     link, control, switch = switch_of(config, clock, metrics)
     policy, decisions = policy_of(config), _decisions(config, store, clock, metrics)
-    one_switch = OneSwitch(store, clock, switch, observe, lambda: lease, policy.horizon_s)
+    one_switch = OneSwitch(store, clock, start_of(link, switch), observe, lambda: lease, policy.horizon_s)
     lease = lease_of(config, clock, store, observe, fit_of(config, clock, link, policy.proof_max_age_s, one_switch))
     registry = Registry(
         ledger=store,

@@ -20,7 +20,7 @@ from charging.asterisk.switch import AsteriskSwitch
 from charging.clock import MICROSECONDS, Clock
 from charging.engine.leadership import LeaseKeeper
 from charging.engine.one_switch import OneSwitch
-from charging.engine.ports import Observer
+from charging.engine.ports import Observer, Switch
 from charging.engine.spool import MemoryWatch, SpoolWatch, nobody
 from charging.errors import SwitchError
 from charging.ledger.port import Store
@@ -131,6 +131,11 @@ async def _hang_up(link: Orders, contexts: AbstractSet[str]) -> int:
     await link.action("Status", fields, timeout_s=10.0, list_end="StatusComplete", each=heard)
     orders: list[Order] = [("Hangup", {"Channel": uid, "Cause": str(CAUSE_NORMAL)}) for uid in found]
     return sum(not isinstance(one, SwitchError) for one in await link.actions(orders))
+
+
+def start_of(link: AmiLink | PlayedSwitch, switch: Switch) -> Callable[[], str]:
+    """Return when the switch was started, in its own words; nothing while its link is down."""
+    return lambda: switch.started if link.is_up else ""
 
 
 def fit_of(

@@ -60,13 +60,6 @@ class Lease(Protocol):
     def holds(self) -> bool: ...
 
 
-class Started(Protocol):
-    """`charging.engine.ports.Switch`."""
-
-    @property
-    def started(self) -> str: ...
-
-
 class OneSwitch:
     """Of one daemon."""
 
@@ -74,16 +67,17 @@ class OneSwitch:
         self,
         store: Store,
         clock: Clock,
-        switch: Started,
+        started: Callable[[], str],
         observe: Observer,
         lease: Callable[[], Lease],
         horizon_s: int,
     ) -> None:
-        """``lease`` returns what keeps ours; it asks whether `is_another`, and is made later. ``horizon_s``: for so
-        long calls live whose daemon is away."""
+        """``started`` returns when the switch was, in its own words, and nothing while it is not heard. ``lease``
+        returns what keeps ours; it asks whether `is_another`, and is made later. ``horizon_s``: for so long calls live
+        whose daemon is away."""
         self._store = store
         self._clock = clock
-        self._switch = switch
+        self._started = started
         self._observe = observe
         self._lease = lease
         self._freed_us = max(FREED_S, 2 * horizon_s) * MICROSECONDS
@@ -104,7 +98,8 @@ class OneSwitch:
 
     async def look(self) -> None:
         """Write the mark, or compare it. Raises LedgerError."""
-        if not (started := self._switch.started):
+        if not (started := self._started()):  # it may have been restarted meanwhile
+            self._differs_us, self._free_us, self.is_another = None, None, False
             return
         lease = self._lease()
         stored = await self._store.documents.get_document(COLLECTION, lease.switch_id)

@@ -31,7 +31,7 @@ class Site:
 
     def __init__(self, store: MemoryStore, clock: FakeClock, started: str, ttl_s: int = TTL_S, owner: str = "") -> None:
         self.started, self.heard = started, list[Told]()
-        self.one = OneSwitch(store, clock, self, self._observe, lambda: self.lease, 60)
+        self.one = OneSwitch(store, clock, lambda: self.started, self._observe, lambda: self.lease, 60)
         self.lease = LeaseKeeper(
             store.leases,
             clock,
@@ -149,6 +149,37 @@ async def test_after_the_switch_and_its_daemon_died_together_one_of_two_leads(
             await clock.advance(ttl_s + 3 * LOOK_S)
             assert sorted((other.state, again.state)) == [(False, False), (True, False)]
     assert other.says_taken == again.says_taken == 0
+
+
+async def test_who_does_not_hear_his_switch_is_at_no_other_and_leads_later(site: Sites, clock: FakeClock) -> None:
+    """Its link is down as the one switch is restarted; then the daemon that leads dies with it."""
+    leads, deaf = site(EAST), site(EAST, owner="deaf")
+    async with deaf.running():
+        async with leads.running():
+            await clock.advance(2 * TTL_S)
+            first, second = (leads, deaf) if leads.lease.holds else (deaf, leads)
+            second.started, first.started = "", WEST
+            await clock.advance(3 * DOUBTED_S)
+            assert not second.one.is_another
+        deaf.started = "2026-11-30 12:00:00"
+        await clock.advance(TTL_S + 3 * LOOK_S)
+        assert deaf.state == (True, False)
+    assert deaf.says_taken == leads.says_taken == 0
+
+
+async def test_who_hears_another_switch_no_more_begins_anew(site: Sites, clock: FakeClock) -> None:
+    west = site(WEST)
+    async with site(EAST).running():
+        await clock.advance(1)
+        async with west.running():
+            await clock.advance(2 * DOUBTED_S)
+            assert west.one.is_another
+            west.started = ""
+            await clock.advance(LOOK_S)
+            assert west.state == (False, False)
+            west.started = WEST
+            await clock.advance(2 * DOUBTED_S)
+            assert west.state == (False, True)
 
 
 async def test_an_old_mark_keeps_the_only_daemon_from_nothing_at_its_start(site: Sites, clock: FakeClock) -> None:
