@@ -6,7 +6,7 @@ never answered. So the daemon that holds the lease writes down when its switch w
 and one that stands by compares that with its own. If they differ for DOUBTED_S, while another holds the lease, it
 decides no calls (its dialplan asks the next daemon, or falls back), and does not seek the lease: while the other is
 restarted it would end the calls of the other switch, and take its place. That ends once nobody has held the lease for
-FREED_S: the other switch is gone, or has another ``switch.id`` now.
+two horizons: the other switch's calls are over, and it is gone, or has another ``switch.id`` now.
 
 One switch that is restarted is noted sooner than that, by whoever holds the lease; if he went down with it, his lease
 runs out before.
@@ -32,8 +32,8 @@ LOOK_S = 10
 DOUBTED_S = 60
 """At least, and twice as long as a lease lasts. After a restart of the switch both links are up again long before; else
 the one that is down loses the lease."""
-FREED_S = 600
-"""At least, and twice the horizon: by then the calls of the other switch have been cut."""
+HORIZONS = 2
+"""Behind the first, the calls of a switch whose daemon is away have been cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class OneSwitch:
         self._started = started
         self._observe = observe
         self._lease = lease
-        self._freed_us = max(FREED_S, 2 * horizon_s) * MICROSECONDS
+        self._freed_us = HORIZONS * horizon_s * MICROSECONDS
         self._differs_us: int | None = None
         self._free_us: int | None = None
         """Since when the marks differ, and nobody holds the lease, by the monotonic clock."""

@@ -14,7 +14,7 @@ import pytest
 from charging.app_switch import fit_of
 from charging.engine import told
 from charging.engine.leadership import LeaseKeeper
-from charging.engine.one_switch import COLLECTION, DOUBTED_S, FREED_S, LOOK_S, OneSwitch
+from charging.engine.one_switch import COLLECTION, DOUBTED_S, HORIZONS, LOOK_S, OneSwitch
 from charging.engine.told import Told
 from charging.errors import LedgerUnavailable
 from charging.ledger.memory import MemoryStore
@@ -22,7 +22,8 @@ from charging.sandbox.switch import PlayedSwitch
 from charging.tasks import end
 from tests.fakes.clock import FakeClock
 
-TTL_S = 15
+TTL_S, HORIZON_S = 15, 60
+FREED_S = HORIZONS * HORIZON_S
 EAST, WEST = "2026-11-30 10:00:00", "2026-11-30 10:00:07"
 
 
@@ -31,7 +32,7 @@ class Site:
 
     def __init__(self, store: MemoryStore, clock: FakeClock, started: str, ttl_s: int = TTL_S, owner: str = "") -> None:
         self.started, self.heard = started, list[Told]()
-        self.one = OneSwitch(store, clock, lambda: self.started, self._observe, lambda: self.lease, 60)
+        self.one = OneSwitch(store, clock, lambda: self.started, self._observe, lambda: self.lease, HORIZON_S)
         self.lease = LeaseKeeper(
             store.leases,
             clock,
