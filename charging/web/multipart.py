@@ -51,6 +51,8 @@ async def read_parts(headers: Headers, body: bytes) -> Parts:
     async def whole() -> AsyncGenerator[bytes, None]:
         yield body
 
+    if not is_multipart(headers):
+        raise ValueError(f"found another type, or none, expected {TYPE}")
     charset = parse_options_header(headers.get("content-type", ""))[1].get(b"charset", b"utf-8")
     if charset.lower() != b"utf-8":  # another could say half of a surrogate pair, which nothing behind us can write
         raise ValueError(f"found a form in {charset[:40].decode('latin-1')!r}, expected UTF-8")
