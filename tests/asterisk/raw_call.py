@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import cast
 
 from charging.lab import Lab
@@ -44,7 +44,7 @@ class Voice(asyncio.DatagramProtocol):
         head = bytes((0x80, 8)) + self._serial.to_bytes(2, "big") + (160 * self._serial).to_bytes(4, "big")
         self.send(head + b"\x00\x00\x00\x01" + b"\x2a" * 160, ports)
 
-    def send(self, packet: bytes, ports: range) -> None:
+    def send(self, packet: bytes, ports: Iterable[int]) -> None:
         for port in ports:
             self._transport.sendto(packet, ("127.0.0.1", port))
 
