@@ -34,11 +34,10 @@ from charging.app_surroundings import (
     unusable_fax_folder,
     wrong_templates,
 )
-from charging.app_switch import fit_of, lease_of, start_of, switch_of, watches_of
+from charging.app_switch import fax_line_of, fit_of, lease_of, start_of, switch_of, watches_of
 from charging.asterisk.control import CallControl
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
-from charging.asterisk.switch import AsteriskSwitch
 from charging.asterisk.translate import translate
 from charging.call.decide import NO_ROOM, OVERLOADED
 from charging.call.model import LoopEvidence, Policy, State
@@ -285,7 +284,7 @@ def build(config: Config, clock: Clock | None = None) -> Engine:
     )
     sources = Sources(settings.agi.allow, settings.switch.ami.host)
     agi = _agi(config, clock, metrics, desk, lambda *of: not one_switch.is_another and sources.admits(*of))
-    fax = _fax(config, papers, registry, switch, metrics)
+    fax = _fax(config, papers, registry, link, metrics)
     telephones = Telephones(desk, switch, clock) if isinstance(switch, PlayedSwitch) else None
     time = ProvenTime(store, clock, metrics.expiry_held.set)
     caretaker = Caretaker(store, tariff.current, clock, registry.funds_changed, believed=time.believed)
@@ -353,7 +352,7 @@ def _fax(
     config: Config,
     papers: DocumentFolder | None,
     registry: Registry,
-    switch: AsteriskSwitch | PlayedSwitch,
+    link: AmiLink | PlayedSwitch,
     metrics: Metrics,
 ) -> FaxDesk | None:
     fax = config.settings.fax
@@ -361,8 +360,8 @@ def _fax(
         return None
     return FaxDesk(
         registry=registry,
-        line=switch,
-        papers=PlayedPapers(papers, switch) if isinstance(switch, PlayedSwitch) else papers,
+        line=fax_line_of(link),
+        papers=PlayedPapers(papers, link) if isinstance(link, PlayedSwitch) else papers,
         switch_id=config.settings.switch.id,
         header=fax.header or "",
         horizon_s=config.settings.charging.horizon_s,

@@ -13,6 +13,7 @@ from functools import partial
 from charging.app_surroundings import memory_of, on_one_disk, spool_free_of
 from charging.asterisk import variables
 from charging.asterisk.control import CAUSE_NORMAL, CallControl
+from charging.asterisk.fax_line import AsteriskFaxLine
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import LinkSettings, LinkState, Order, Orders
@@ -20,7 +21,7 @@ from charging.asterisk.switch import AsteriskSwitch
 from charging.clock import MICROSECONDS, Clock
 from charging.engine.leadership import LeaseKeeper
 from charging.engine.one_switch import OneSwitch
-from charging.engine.ports import Observer, Switch
+from charging.engine.ports import FaxLine, Observer, Switch
 from charging.engine.spool import MemoryWatch, SpoolWatch, nobody
 from charging.errors import SwitchError
 from charging.ledger.port import Store
@@ -77,6 +78,11 @@ def switch_of(
     link = _link(config, clock, metrics)
     control = CallControl(link, clock)
     return link, control, AsteriskSwitch(link, control, clock, settings.prompts_dir_on_switch, settings.id)
+
+
+def fax_line_of(link: AmiLink | PlayedSwitch) -> FaxLine:
+    """Return by what faxes are sent."""
+    return link.faxes if isinstance(link, PlayedSwitch) else AsteriskFaxLine(link)
 
 
 def watches_of(

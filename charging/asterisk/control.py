@@ -22,7 +22,6 @@ from charging.asterisk.reply import Order, Orders, Reply
 from charging.asterisk.rights import MissingRights, missing_rights
 from charging.call.switch_events import SwitchEvent
 from charging.clock import Clock, Instant
-from charging.engine.ports import FaxOrder
 from charging.errors import ActionRefused, SwitchError
 from charging.records import dataclass, replace
 from charging.tasks import in_turns
@@ -160,25 +159,6 @@ class CallControl:
         later look at the black box shows what is left. Raises ValueError for a text that is no key."""
         for pack in list(packed(keys)):
             await self._link.action(*_forget(pack))
-
-    async def send_fax(self, order: FaxOrder) -> None:
-        """Have a fax dialled and sent. The channel's id is made from the session's, so a second order of it fails."""
-        uid = f"f-{order.session}"
-        await self._link.action(
-            "Originate",
-            {
-                "ActionID": uid,
-                "Channel": variables.FAX_CHANNEL,
-                "Context": variables.FAX_CONTEXT,
-                "Exten": variables.FAX_IDLE_EXTENSION,
-                "Priority": "1",
-                "Async": "true",
-                "Timeout": str((order.ring_s + 10) * 1000),
-                "ChannelId": uid,
-                "OtherChannelId": f"{uid}-2",
-                "Variable": [f"{variables.inherited(name)}={value}" for name, value in _fax_variables(order)],
-            },
-        )
 
     async def statuses(self, heard: Callable[[ChannelStatus], None]) -> None:
         """Report every channel of the switch, ours or not, as it comes: there may be tens of thousands, whose messages
@@ -351,20 +331,6 @@ def milliseconds_left(now: Instant, at: Instant) -> int:
     return -((now.mono_us - at.mono_us) // 1000)
 
 
-def _fax_variables(order: FaxOrder) -> tuple[tuple[str, str], ...]:
-    return (
-        (variables.SESSION, order.session),
-        (variables.SWITCH, order.switch),
-        (variables.NUMBER, order.number),
-        (variables.TARGET, order.target),
-        (variables.FAX_FILE, order.file),
-        (variables.FAX_HEADER, order.header),
-        (variables.FAX_BEFORE, str(order.dial_by_us // 1_000_000)),
-        (variables.FAX_RING_S, str(order.ring_s)),
-        (variables.FAX_S, str(order.send_s)),
-    )
-
-
 def _status_alone(uid: str, reply: Reply | SwitchError) -> ChannelStatus | SwitchError | None:
     if isinstance(reply, SwitchError):
         return None if _is_gone(reply) else reply
@@ -397,18 +363,6 @@ def _since_answer_ms(asked: Mapping[str, str]) -> int | None:
 def _answered(asked: Mapping[str, str]) -> Instant | None:
     up_us, wall_us = (scaled(known(asked.get(name, "")), 6) for name in (variables.ANSWERED_UP, variables.ANSWERED))
     return None if up_us is None or wall_us is None else Instant(up_us, wall_us)
-
-
-async def pages_confirmed(link: Orders, channels: Container[str]) -> int | None:
-    """Return how many pages have been confirmed of the fax that one of these channels, by name, sends; ``None`` if none
-    of them sends one. A switch without faxes refuses the question."""
-    listed = await link.action("FAXSessions", list_end="FAXSessionsComplete")
-    sessions = [entry.get("SessionNumber") for entry in listed.events if entry.get("Channel") in channels]
-    for number in sessions:
-        reply = await link.action("FAXSession", {"SessionNumber": number}, list_end="FAXSession")
-        if reply.end is not None:
-            return whole(reply.end.get("PagesTransmitted"))
-    return None
 
 
 def channel_status(entry: AmiMessage) -> ChannelStatus:

@@ -6,13 +6,14 @@ from collections.abc import Container, Mapping, Sequence
 
 from charging.asterisk import variables
 from charging.asterisk.black_box import BlackBoxRecord
-from charging.asterisk.control import CallControl, ChannelStatus, pages_confirmed
+from charging.asterisk.control import CallControl, ChannelStatus
+from charging.asterisk.fax_line import pages_confirmed
 from charging.asterisk.link import AmiLink
 from charging.asterisk.prompts import PromptOutcome
 from charging.asterisk.translate import is_far_half
 from charging.call.events import BlackBoxRead, Leg
 from charging.clock import Clock, Instant
-from charging.engine.ports import FaxOrder, Legs, Look, PromptResult
+from charging.engine.ports import Legs, Look, PromptResult
 from charging.errors import SwitchError
 from charging.records import replace
 from charging.tasks import in_turns
@@ -107,9 +108,6 @@ class AsteriskSwitch:
         records = await self._control.black_box(booked)
         await self._control.delete_unnamed()
         return {key: None if record is None else _read(record) async for key, record in in_turns(records.items())}
-
-    async def send_fax(self, order: FaxOrder) -> None:
-        await self._control.send_fax(order)
 
     async def delete_records(self, keys: Sequence[str]) -> None:
         await self._control.delete_records(keys)

@@ -43,6 +43,8 @@ FAX_RING_S = "CHARGING_FAX_RING_S"
 FAX_S = "CHARGING_FAX_S"
 """After so many seconds the switch ends a fax that is being sent."""
 FAX_CONTEXT = "charging-fax"
+FAX_GROUP = "charging-fax"
+"""The category of groups in which each leg that sends is, or will: in one that is named by its session."""
 FAX_CHANNEL = f"Local/send@{FAX_CONTEXT}/n"
 FAX_IDLE_EXTENSION = "idle"
 

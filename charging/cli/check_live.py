@@ -64,7 +64,7 @@ MODULES = {
     "func_db": "the black box",
     "func_env": "how long a message is",
     "func_global": "notes of calls that no daemon was there for, and room for faxes",
-    "func_groupcount": "how many faxes may come in at a time, and whether a mobile was taken over",
+    "func_groupcount": "how many faxes may come in, which are being sent, and whether a mobile was taken over",
     "func_logic": "the dialplan",
     "func_shell": "whether the disks of messages and faxes have room",
     "func_strings": "what is a number, and what is none",

@@ -88,6 +88,10 @@ class FaxLine(Protocol):
     async def send_fax(self, order: FaxOrder) -> None:
         """Have the switch dial and send; return when the order is taken. Raises SwitchError if it may not be."""
 
+    async def is_sending(self, session: str) -> bool:
+        """Whether a leg is dialled, or sends, for this fax. Before there is one, the switch itself takes no second
+        order. Raises SwitchError."""
+
 
 class Switch(Protocol):
     """The switch, as a session sees it. Every method raises SwitchError if the switch could not be asked or did not

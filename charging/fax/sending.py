@@ -319,13 +319,15 @@ class Faxes:
 
 
 async def _was_dialled(desk: FaxDesk, session: str) -> bool:
-    """Whether the switch has a channel or a record of it: a fail-over of the ledger may have lost that it was opened.
-    What is opened now is then charged by these. Raises SwitchError."""
-    registry = desk.registry
-    (record,) = await registry.switch.black_boxes_of([session])
+    """Whether the switch sends it, or has a record of it: a fail-over of the ledger may have lost that it was opened.
+    What is opened now is then charged by these. The record is asked for behind the leg, which writes it as its last
+    act. Raises SwitchError."""
+    if await desk.line.is_sending(session):
+        return True
+    (record,) = await desk.registry.switch.black_boxes_of([session])
     if isinstance(record, SwitchError):
         raise record
-    return (record.found and not record.undialled) or session in (await registry.looker.look()).legs
+    return record.found and not record.undialled
 
 
 async def _opened(store: Store, desk: FaxDesk, transfer: Transfer, grants: Sequence[Transfer]) -> Outcome:

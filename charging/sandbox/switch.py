@@ -237,7 +237,14 @@ class PlayedFaxes:
         """A fax that is dialled next goes so."""
         self._scripts[session] = script
 
-    def dial(self, order: FaxOrder) -> None:
+    @property
+    def proven_mono_us(self) -> int | None:
+        return self._clock.now().mono_us
+
+    async def is_sending(self, session: str) -> bool:
+        return session in self.under_way
+
+    async def send_fax(self, order: FaxOrder) -> None:
         """Once, however often it is ordered."""
         if order.session not in self.under_way and order.session not in self._records:
             self.under_way[order.session] = fax = PlayedFax(f"fax-{order.session}")
@@ -348,9 +355,6 @@ class PlayedSwitch:
     async def delete_records(self, keys: Sequence[str]) -> None:
         for key in keys:
             self._around.records.pop(key, None)
-
-    async def send_fax(self, order: FaxOrder) -> None:
-        self.faxes.dial(order)
 
 
 def _legs(call: PlayedCall, now: Instant) -> Legs:

@@ -71,6 +71,9 @@ class TakesAll:
     async def send_fax(self, order: FaxOrder) -> None:
         self.orders.append(order)
 
+    async def is_sending(self, session: str) -> bool:
+        return any(order.session == session for order in self.orders)
+
 
 def fax_desk(registry: Registry, line: FaxLine, at_once: int = 4) -> FaxDesk:
     return FaxDesk(registry, line, Paperless(), "test", "", horizon_s=60, at_once=at_once, max_bytes=MAX_BYTES)

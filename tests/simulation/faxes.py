@@ -98,6 +98,9 @@ class Line:
         if self._daemon.line.forgets():
             raise LinkDown
 
+    async def is_sending(self, session: str) -> bool:
+        return session in (await self._daemon.line.look()).legs
+
 
 class Office:
     """Everything about the city's faxes."""

@@ -20,8 +20,8 @@ from charging.asterisk.control import (
     ChannelStatus,
     DeadlineOutcome,
     milliseconds_left,
-    pages_confirmed,
 )
+from charging.asterisk.fax_line import AsteriskFaxLine, pages_confirmed
 from charging.asterisk.link import AmiLink
 from charging.asterisk.message import AmiMessage
 from charging.asterisk.reply import Order, Reply
@@ -492,6 +492,17 @@ async def test_pages_are_those_of_the_fax_that_one_of_the_channels_sends(
     link.replies["FAXSession"] = Reply(AmiMessage.of(), end=AmiMessage.of(Event="FAXSession", PagesTransmitted="2"))
     assert await pages_confirmed(link, channels) == pages
     assert [fields.get("SessionNumber") for _, fields in link.orders[1:]] == ["7"] * (pages is not None)
+
+
+@pytest.mark.parametrize(("counted", "sends"), [("0", False), ("1", True), ("2", True), ("", False), (None, False)])
+async def test_a_fax_is_on_the_line_while_the_switch_counts_a_leg_of_it(
+    link: RecordingLink, counted: str | None, sends: bool
+) -> None:
+    """By one question that names no channel. A switch that cannot count has no answer (check --live tells)."""
+    said = {} if counted is None else {"Value": counted}
+    link.replies["Getvar"] = Reply(AmiMessage.of(Response="Success", **said))
+    assert await AsteriskFaxLine(cast(AmiLink, link)).is_sending("act-0a") is sends
+    assert link.orders == [("Getvar", {"Variable": "GROUP_COUNT(act-0a@charging-fax)"})]
 
 
 async def test_pages_of_a_channel_that_the_switch_did_not_answer_for_are_not_known(

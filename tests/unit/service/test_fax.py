@@ -79,6 +79,9 @@ class Office:
         if self.trouble is not None:
             raise self.trouble
 
+    async def is_sending(self, session: str) -> bool:
+        return session in self.rig.switch.calls
+
     async def prepare(self, account: str, session: str, data: bytes, *, patient: bool = True) -> Paper | Refused:
         self.prepared.append(session)
         self.patient.append(patient)
