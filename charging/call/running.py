@@ -187,11 +187,11 @@ def switch_said(session: Session, event: SwitchSaid, context: Context) -> Step:
 
 def _seen_alive(session: Session, event: SwitchSaid) -> dict[str, Any]:
     """Until when the call is known to have lived, and by the switch's own word about a leg that is confirmed; and
-    whether its caller has yet to join it."""
+    whether its caller has yet to join it. (One who has left it may be shown there by a look that began before.)"""
     asked_ms, is_confirmed = session.elapsed_ms(event.asked_mono_us), session.confirmed or event.alone
     seen_ms = max(session.seen_ms, asked_ms) if is_confirmed else session.seen_ms
     is_joined = event.caller is not None and event.caller.bridged
-    alone = session.kept_alone and not is_joined
+    alone = session.kept_alone and (session.caller_left or not is_joined)
     return {"proven_ms": max(session.proven_ms, asked_ms), "seen_ms": seen_ms, "kept_alone": alone}
 
 

@@ -99,7 +99,7 @@ class OneSwitch:
     async def look(self) -> None:
         """Write the mark, or compare it. Raises LedgerError."""
         if not (started := self._started()):  # it may have been restarted meanwhile
-            self._differs_us, self._free_us, self.is_another = None, None, False
+            self._differs_us = self._free_us = None
             return
         lease = self._lease()
         stored = await self._store.documents.get_document(COLLECTION, lease.switch_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -168,19 +168,58 @@ async def test_who_does_not_hear_his_switch_is_at_no_other_and_leads_later(site:
     assert deaf.says_taken == leads.says_taken == 0
 
 
-async def test_who_hears_another_switch_no_more_begins_anew(site: Sites, clock: FakeClock) -> None:
+@pytest.mark.parametrize("away_s", [LOOK_S, FREED_S + LOOK_S])
+async def test_at_another_switch_it_stays_though_he_does_not_hear_it_for_a_while(
+    site: Sites, clock: FakeClock, away_s: int
+) -> None:
+    """After a blip of its link, the daemon at the wrong switch decided its calls again for a minute."""
     west = site(WEST)
     async with site(EAST).running():
         await clock.advance(1)
         async with west.running():
             await clock.advance(2 * DOUBTED_S)
-            assert west.one.is_another
-            west.started = ""
-            await clock.advance(LOOK_S)
-            assert west.state == (False, False)
-            west.started = WEST
-            await clock.advance(2 * DOUBTED_S)
             assert west.state == (False, True)
+            for started in ("", WEST):
+                west.started = started
+                await clock.advance(away_s)
+                assert west.state == (False, True)
+            assert west.says_taken == 1
+
+
+async def test_doubt_begins_anew_behind_a_time_in_which_he_does_not_hear_his_switch(
+    site: Sites, clock: FakeClock
+) -> None:
+    """It may have been restarted meanwhile."""
+    west = site(WEST)
+    async with site(EAST).running():
+        await clock.advance(1)
+        async with west.running():
+            for started in (WEST, "", WEST):
+                west.started = started
+                await clock.advance(DOUBTED_S - LOOK_S)
+            assert west.state == (False, False)
+            await clock.advance(2 * LOOK_S)
+            assert west.state == (False, True)
+
+
+@pytest.mark.parametrize("finds", [EAST, WEST, "2026-11-30 12:00:00"])
+async def test_who_was_at_another_switch_leads_again_once_the_name_is_his(
+    site: Sites, clock: FakeClock, finds: str
+) -> None:
+    """Its link went down as the others' daemon did, and it comes back to the one switch, or to its own."""
+    west = site(WEST)
+    async with AsyncExitStack() as first, AsyncExitStack() as both:
+        await first.enter_async_context(site(EAST).running())
+        await clock.advance(1)
+        await both.enter_async_context(west.running())
+        await clock.advance(3 * DOUBTED_S)
+        assert west.state == (False, True)
+        await first.aclose()
+        west.started = ""
+        await clock.advance(DOUBTED_S)
+        west.started = finds
+        await clock.advance(FREED_S + TTL_S + 4 * LOOK_S)
+        assert west.state == (True, False)
 
 
 async def test_an_old_mark_keeps_the_only_daemon_from_nothing_at_its_start(site: Sites, clock: FakeClock) -> None:

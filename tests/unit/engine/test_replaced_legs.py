@@ -8,7 +8,7 @@ from charging.call.commands import AskSwitch
 from charging.call.events import Leg as Channel
 from charging.call.events import SwitchSaid
 from charging.call.model import Policy
-from charging.call.switch_events import BridgeEntered, ChannelEnded, ChannelReplaced
+from charging.call.switch_events import BridgeEntered, BridgeLeft, ChannelEnded, ChannelReplaced
 from charging.call.table import as_known
 from charging.ledger.accounts import Account, Number
 from charging.ledger.model import CREDIT, Kind, Leg, Transfer
@@ -110,3 +110,17 @@ def test_leg_whose_callers_joining_went_unheard_goes_on_without_him_if_the_switc
     session, _ = step(session, gone, NOW, POLICY)
     _, ordered = step(session, SwitchSaid(NOW.mono_us, None, leg("callee"), alone=True), NOW, POLICY)
     assert hung_up(ordered) == set()
+
+
+@pytest.mark.parametrize("shown_again", [True, False], ids=["an older look shows him there", "no look"])
+def test_leg_that_a_prompt_keeps_is_hung_up_though_an_older_look_shows_its_caller_in_the_bridge(
+    *, shown_again: bool
+) -> None:
+    """The list of all channels was asked for before he left: the leg went on, charged, until the prompt was over."""
+    left = BridgeLeft("s-1", "caller", "PJSIP/t", "caller", "b", NOW.wall_us, 1)
+    session, _ = step(running(prompting=True), left, NOW, POLICY)
+    if shown_again:
+        session, _ = step(session, SwitchSaid(NOW.mono_us, leg("caller"), leg("callee"), alone=True), NOW, POLICY)
+    session, _ = step(session, ChannelEnded("s-1", "caller", "PJSIP/t", "caller", 16, NOW.wall_us), NOW, POLICY)
+    _, ordered = step(session, SwitchSaid(NOW.mono_us, None, leg("callee"), alone=True), NOW, POLICY)
+    assert hung_up(ordered) == {"callee"}
