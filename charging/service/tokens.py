@@ -276,6 +276,12 @@ def token_id(secret: str) -> str:
     return match[1] if match is not None else ""
 
 
+def secret_of(text: str) -> str:
+    """The secret part of the text of a token, be it a good one or not; empty where it has not the form of one."""
+    match = _TOKEN.fullmatch(text)
+    return match[2] if match is not None else ""
+
+
 def _is_id(id: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{12}", id) is not None
 

@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import unquote_plus
 
 import structlog
 from starlette.datastructures import Headers
@@ -27,14 +28,15 @@ from charging.errors import ConfigError, LedgerError
 from charging.limits import Limits
 from charging.log_limit import LogLimit
 from charging.service.actor import acting
+from charging.service.refusal import Code, Refused
 from charging.service.service import Service
 from charging.service.tokens import Scope as Permission
-from charging.service.tokens import Token, Tokens, Unfit, token_id
+from charging.service.tokens import Token, Tokens, Unfit, secret_of, token_id
 from charging.service.turns import QueueBounds, Turns
 from charging.sources import neighbourhood
 from charging.web.limits import Places, edits
 from charging.web.multipart import ENVELOPE_BYTES, is_multipart
-from charging.web.problem import bad_file_response, ledger_response, problem_response
+from charging.web.problem import bad_file_response, ledger_response, problem_response, refusal_response
 from charging.web.public import RATE, REQUEST_ID, STANDS, Pace
 from charging.web.settings import Api
 from charging.web.token_bounds import NUMBER, beyond, is_its_own
@@ -147,7 +149,9 @@ class Gate:
             if scope["path"] in self._open_paths and scope["method"] == "GET":
                 await self._app(scope, receive, send)
                 return
-            operation, token, names = await self._check(scope)
+            token = await self._login(scope)
+            _check_kept_secret(scope)
+            operation, names = await self._check(token, scope)
             await self._pass(operation, token, names, scope, receive, send)
         except Denied as denied:
             await denied.response(scope, receive, send)
@@ -184,6 +188,8 @@ class Gate:
     async def _hand_on(
         self, operation: Operation, token: Token, names: Names, body: _Replay, scope: Scope, send: Send
     ) -> None:
+        if _secret_of(scope).encode() in body.waiting:
+            raise _told_secret("in the body", "#")
         if why := beyond(token, operation.template, body.waiting):
             raise _forbidden(why, "ask the operator")
         async with AsyncExitStack() as turn:
@@ -202,8 +208,7 @@ class Gate:
             return self._settings.max_body_bytes
         return operation.body_bytes + (ENVELOPE_BYTES if is_multipart(Headers(scope=scope)) else 0)
 
-    async def _check(self, scope: Scope) -> tuple[Operation, Token, Names]:
-        token = await self._login(scope)
+    async def _check(self, token: Token, scope: Scope) -> tuple[Operation, Names]:
         now_us = self._clock.now().mono_us
         wait_s = self._requests.take(token.id, now_us)
         scope[RATE] = Pace(self._settings.requests_per_minute, *self._requests.left(token.id, now_us))
@@ -220,7 +225,7 @@ class Gate:
         if scope["method"] != "GET":
             self._check_change(operation, token, now_us)
             self._log_change(token, scope)
-        return operation, token, names
+        return operation, names
 
     def _check_change(self, operation: Operation, token: Token, now_us: int) -> None:
         """A change leaves something for good: a note, a place in the feed, an event for each webhook; a fax that nobody
@@ -256,12 +261,10 @@ class Gate:
         return methods[scope["method"]], names
 
     async def _login(self, scope: Scope) -> Token:
-        headers = dict(scope["headers"])
-        scheme, _, secret = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        if scheme.lower() != "bearer":
+        scheme, secret = _credentials(scope)
+        if scheme != "bearer":
             detail = "expected the header `Authorization: Bearer TOKEN`"
             raise Denied(_unauthorized(detail), WWW_Authenticate=REALM)
-        secret = secret.strip()
         address = neighbourhood((scope.get("client") or ("unknown", 0))[0])
         now_us = self._clock.now().mono_us
         id = token_id(secret)
@@ -308,6 +311,27 @@ class Gate:
         return bytes(body)
 
 
+def _credentials(scope: Scope) -> tuple[str, str]:
+    """The scheme, in small letters, and the text of the token; empty where there is none."""
+    headers = dict(scope["headers"])
+    scheme, _, text = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    return scheme.lower(), text.strip()
+
+
+def _secret_of(scope: Scope) -> str:
+    return secret_of(_credentials(scope)[1])
+
+
+def _check_kept_secret(scope: Scope) -> None:
+    """Keys, ids and names are stored, answered to others and told to webhooks: whoever writes his token into one by
+    mistake gives it away. Raises Denied."""
+    secret = _secret_of(scope)
+    if any(secret.encode() in value for name, value in scope["headers"] if name == b"idempotency-key"):
+        raise _told_secret("in Idempotency-Key", "Idempotency-Key")
+    if secret in scope["path"] or secret in unquote_plus(scope["query_string"].decode("latin-1")):
+        raise _told_secret("in the address", "")
+
+
 class _Until:
     """What an application sends by; its turn is over once the answer begins, for a stream of events lasts."""
 
@@ -340,6 +364,12 @@ class _Replay:
 def _forbidden(detail: str, advice: str) -> Denied:
     challenge = f'{REALM}, error="insufficient_scope"'
     return Denied(problem_response(403, "forbidden", detail, advice), WWW_Authenticate=challenge)
+
+
+def _told_secret(where: str, at: str) -> Denied:
+    detail = f"found the secret of the token {where}, expected it in Authorization alone"
+    refused = Refused(Code.INVALID, detail, "make another token if others may have seen it", at=at)
+    return Denied(refusal_response(refused))
 
 
 def _unauthorized(detail: str) -> JSONResponse:

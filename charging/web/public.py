@@ -18,6 +18,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from charging.service.tokens import secret_of
 from charging.web.problem import MEDIA_TYPE, bug_response
 
 VERSION = "/v1"
@@ -79,7 +80,9 @@ class Public:
 def _request_id(scope: Scope) -> str:
     """The client's own name for its request, if it can stand in a log; else one of ours."""
     given = _header(scope, b"x-request-id")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+    secret = secret_of(_header(scope, b"authorization").rpartition(" ")[2])
+    is_good = _REQUEST_ID.fullmatch(given) is not None and not (secret and secret in given)
+    return given if is_good else secrets.token_hex(16)
 
 
 def _header(message: Mapping[str, Any], name: bytes) -> str:
