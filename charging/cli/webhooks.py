@@ -35,6 +35,7 @@ LETTER_COLUMNS = (
     Column("at", "at"),
     Column("account", "account"),
     Column("type", "type"),
+    Column("rest", "and all that followed"),
     Column("tries", "tries", right=True),
     Column("next", "next try"),
     Column("why", "why"),

@@ -8,7 +8,9 @@ after the delivery. A sender that is killed in between delivers the event again,
 
 A *letter* is an event that the receiver has not taken. It is tried again at growing intervals. After its last try it is
 *dead* and waits for an operator. Meanwhile later events of the same account become letters too, untried, so that each
-account's events stay in order; other accounts go on. A letter names its event and has no copy of it.
+account's events stay in order; other accounts go on. A letter names its event and has no copy of it. Of an account that
+has many, the last stands for its event *and the rest*, all that follows it: so the account goes on having few letters
+for as long as its events are refused.
 """
 
 from __future__ import annotations
@@ -70,6 +72,8 @@ class Letter:
     tries: int = 0
     next_us: int | None = 0
     """Wall clock: when it is tried again, once those before it of its account were taken; ``None``: it is dead."""
+    rest: bool = False
+    """It stands for all later events of its account, too. Once it is taken, one for the next takes its place."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ Each account has a *lane*, where its letters and then its events wait; one of th
 so an account waits behind one event of each other account, however many those have. A lane keeps few events. What comes
 for a full one is *passed over*, and is read again, for that account alone, once the lane is empty. So the stream is
 read on for all others, and memory is bounded. The place to remember is the one before the oldest event of any lane.
+What a letter for the rest stands for is in no lane: it holds up no place, and is read again as that letter is taken.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from charging.service.webhooks import Letter
 
 LANE_EVENTS_MAX = 20
 """Of one account. Those behind them are passed over."""
-LETTERS_EACH_MAX = 500
-"""Of one account. With so many its events wait in its lane, as those do that are passed over: else the account whose
-events a receiver refuses would have all letters that there may be, and nobody would be told anything."""
+LETTERS_EACH_MAX = 100
+"""Of one account; the last stands for the rest. Else the account whose events a receiver refuses would have all letters
+that there may be, and nobody would be told anything."""
+LETTERS_MAX = 10_000
+"""Of all accounts. From half of it on an account gets one, for all its events. With so many the stream waits: by then
+the receiver refuses thousands of accounts."""
 PASSED_MAX = 16
 """Accounts that are passed over, each of which is read for by itself. With so many the stream waits."""
 EVENTS_MAX = 500
@@ -58,10 +62,9 @@ class Lane:
         """It has nothing to do, now or later."""
         return not self.is_taken and not self.letters and self.before is None
 
-    @property
-    def may_tell(self) -> bool:
-        """Its events need not wait for its letters to be fewer."""
-        return len(self.letters) < LETTERS_EACH_MAX
+    def has_rest(self) -> bool:
+        """One of its letters stands for all its events that are still to be told."""
+        return any(one.rest for one in self.letters)
 
     def told(self) -> None:
         """The first event was delivered, or has become a letter."""
@@ -78,6 +81,14 @@ class Lane:
         """One more, in the order of the events. One that is there already stays as it is."""
         if all(one.event != letter.event for one in self.letters):
             self.letters = sorted((*self.letters, letter), key=_order)
+        if self.has_rest():
+            self.events.clear()
+            self.passed = None
+
+    def without_letters(self, events: Sequence[Event]) -> list[Event]:
+        """Those of its events that have no letter of their own."""
+        known = {one.event for one in self.letters}
+        return [one for one in events if one.id not in known]
 
     def change(self, letter: Letter) -> None:
         """It was tried in vain; nothing, if someone has dropped it meanwhile."""
@@ -143,7 +154,7 @@ class Lanes:
             lane = self._lanes.setdefault(event.account, Lane(event.account))
             if lane.passed is None and len(lane.events) >= LANE_EVENTS_MAX:
                 lane.passed = before
-            if lane.passed is None:
+            if lane.passed is None and not lane.has_rest():
                 lane.append(before, event)
                 self._settle(lane)
             before = Place(event.number, event.part)
@@ -159,7 +170,7 @@ class Lanes:
             lane.append(before, event)
             before = Place(event.number, event.part)
         is_end = following == lane.passed  # also before what was read: a copy of the ledger was restored
-        lane.passed = None if is_end or _reach(following) >= read else following
+        lane.passed = None if is_end or reaches(following, self.read) else following
 
     def hold(self, letters: Sequence[Letter], is_due: Callable[[Letter], bool]) -> None:
         """These are all letters, in the order of their events."""
@@ -184,7 +195,7 @@ class Lanes:
         for _ in range(len(self._turns)):
             lane = self._turns.popleft()
             lane.is_lined_up = False
-            if lane.is_due or (lane.may_tell and (lane.events or (over and lane.passed is not None))):
+            if lane.is_due or lane.events or (over and lane.passed is not None):
                 lane.is_taken = True
                 return lane
             self._settle(lane)
@@ -210,6 +221,26 @@ class Lanes:
         elif not lane.is_taken and not lane.is_lined_up and (lane.is_due or lane.before is not None):
             lane.is_lined_up = True
             self._turns.append(lane)
+
+
+def are_crowded(lanes: Lanes) -> bool:
+    """Whether the stream waits for letters to be taken."""
+    return lanes.letters >= LETTERS_MAX
+
+
+def is_the_rest(lanes: Lanes, lane: Lane) -> bool:
+    """Whether a lane's next letter is to stand for all that follows it."""
+    return len(lane.letters) + 1 >= LETTERS_EACH_MAX or lanes.letters >= LETTERS_MAX // 2
+
+
+def reaches(place: Place, other: Place) -> bool:
+    """Whether all up to ``other`` is up to ``place``, too."""
+    return _reach(place) >= _reach(other)
+
+
+def place_of(letter: Letter) -> Place:
+    """Behind its event."""
+    return Place(*_order(letter))
 
 
 def _reach(place: Place) -> tuple[int, float]:

@@ -29,7 +29,7 @@ from charging.tasks import together
 from charging.web.asks import path
 from charging.web.forward import PING_S
 from charging.web.signed_post import Failure, Kind, Receiver, message, message_id
-from charging.web.webhook_lanes import LANE_EVENTS_MAX, Lane, Lanes
+from charging.web.webhook_lanes import LANE_EVENTS_MAX, Lane, Lanes, are_crowded, is_the_rest, place_of, reaches
 
 FIRST_WAIT_S = 5
 AWAY_WAIT_S = 300
@@ -42,8 +42,6 @@ AWAY_HOLD_S = 3600
 LETTER_WAIT_S = 6 * 3600
 TRIES = 16
 """Of a letter, for a day or so."""
-LETTERS_MAX = 10_000
-"""With so many the stream waits."""
 RENEW_S = 20
 """The turn and the place are written so often, within the turn's length."""
 LOOK_S = 1
@@ -295,9 +293,9 @@ class Sender:
         while True:
             lanes = self._turn.lanes
             if lanes.is_full:
-                await self._change()
+                await _next(self._changed)
                 await self._turn.write_if_old()
-            elif lanes.letters >= LETTERS_MAX or not await self._read_on(lanes):
+            elif are_crowded(lanes) or not await self._read_on(lanes):
                 await self._turn.write_if_old()
                 await _sleep(self._clock, LOOK_S)
 
@@ -348,9 +346,9 @@ class Sender:
         """The lanes in turns. Several of these run."""
         while True:
             lanes = self._turn.lanes
-            lane = lanes.take(over=lanes.letters < LETTERS_MAX)
+            lane = lanes.take(over=not are_crowded(lanes))
             if lane is None:
-                await self._change()
+                await _next(self._changed)
                 continue
             told = await self._serve(lane)
             lanes.give_back(lane)
@@ -364,7 +362,6 @@ class Sender:
             return 0
         if lane.events:
             await self._tell(lane, lane.events[0][1])
-            lane.told()
             return 1
         assert lane.passed is not None, "else it has nothing to do"
         found, following = await self._read(lane.passed, LANE_EVENTS_MAX, lane.account)
@@ -381,6 +378,9 @@ class Sender:
         failure = await self._post.once(found[0]) if found else None
         if not found:
             log.error("webhook_letter_gone", webhook=self._name, event_id=letter.event)
+        if failure is None and letter.rest:
+            await self._go_on(lane, letter)
+            return
         async with self._letters:
             if failure is None:
                 await self._book.taken(self._name, letter.event)
@@ -392,22 +392,49 @@ class Sender:
         if failure is not None and failure.kind is not Kind.REFUSED:
             self._turn.lanes.put_off()
 
+    async def _go_on(self, lane: Lane, letter: Letter) -> None:
+        """A letter that stands for the rest was taken: have one for the next event take its place, or none if all that
+        was read of the stream was told. It is there until then: a sender that is killed leaves nothing out."""
+        place = place_of(letter)
+        while True:
+            found, following = await self._read(place, LANE_EVENTS_MAX, lane.account)
+            its_own = self._wanted([one for one in found if one.account == lane.account])
+            async with self._letters:
+                if not lane.has_rest():  # someone has dropped it meanwhile
+                    return
+                left = lane.without_letters(its_own)
+                if left or following == place or reaches(following, self._turn.lanes.read):
+                    lane.remove(letter, self._is_due)
+                    if left and not lane.has_rest():
+                        rest = replace(_untried(left[0]), rest=True)
+                        await self._book.bury(self._name, rest)
+                        lane.put(rest)
+                        lane.is_due = self._is_due(lane.letters[0])
+                    await self._book.taken(self._name, letter.event)
+                    return
+            place = following
+            await self._turn.write_if_old()
+
     async def _tell(self, lane: Lane, event: Event) -> None:
         """Deliver it, however long that takes; or make a letter of it."""
-        letter = Letter(event.id, event.account, event.what.value, event.at_us, "one before it was not taken")
+        letter = _untried(event)
         if not lane.letters:
             failure = await self._post.deliver(event)
             if failure is None:
+                lane.told()
                 return
             letter = _tried(self._name, letter, failure, self._clock.now().wall_us, self._jitter())
         async with self._letters:
+            letter = replace(letter, rest=is_the_rest(self._turn.lanes, lane))
             await self._book.bury(self._name, letter)
+            lane.told()
             lane.put(letter)
 
-    async def _change(self) -> None:
-        """Return when something in the lanes has changed."""
-        self._changed.clear()
-        await self._changed.wait()
+
+async def _next(change: asyncio.Event) -> None:
+    """Return when it has come again."""
+    change.clear()
+    await change.wait()
 
 
 def _is_old(clock: Clock, written_us: int) -> bool:
@@ -421,6 +448,10 @@ def _mine(answer: Endpoint | Refused) -> Endpoint:
     if answer.off:
         raise TurnLostError("it is switched off")
     return answer
+
+
+def _untried(event: Event) -> Letter:
+    return Letter(event.id, event.account, event.what.value, event.at_us, "one before it was not taken")
 
 
 def _tried(name: str, letter: Letter, failure: Failure, now_us: int, jitter: float) -> Letter:

@@ -55,6 +55,7 @@ class LetterNew(Body):
     why: str = Field(max_length=500)
     tries: Count
     next_us: Count | None
+    rest: bool = False
 
     @property
     def letter(self) -> Letter:
@@ -105,6 +106,7 @@ class LetterOut(BaseModel):
     tries: int
     next: str | None = Field(description="when it is tried again; null: it is dead, and waits for an order")
     why: str
+    rest: bool = Field(description="it stands for all later events of its account, too")
 
     @classmethod
     def of(cls, one: Letter) -> Self:
@@ -117,6 +119,7 @@ class LetterOut(BaseModel):
             tries=one.tries,
             next=following,
             why=one.why,
+            rest=one.rest,
         )
 
 

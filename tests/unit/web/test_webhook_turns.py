@@ -13,7 +13,6 @@ from charging.clock import MICROSECONDS
 from charging.errors import LedgerCorrupt
 from charging.service.refusal import Code, Refused
 from charging.service.webhooks import BEHIND_S, FAILURES, TURN_S, Endpoint, Letter, Report, Webhooks, behind_us
-from charging.web import webhook_lanes, webhooks
 from charging.web.control import control_app
 from charging.web.routes.webhooks import WebhookOut
 from charging.web.signed_post import wanted_s
@@ -143,46 +142,6 @@ async def test_while_one_account_is_behind_a_sender_that_is_killed_leaves_none_o
     assert told == sorted(told)
     left = set(told) - set(slow.ids(names[0])[:-1])
     assert len(left) == 3 * LANE_EVENTS_MAX + 1 - (LANE_EVENTS_MAX + 5)
-
-
-@pytest.mark.parametrize("each", [3, 3 + 2 * LANE_EVENTS_MAX])
-async def test_an_account_whose_events_are_refused_stops_no_other_however_many_it_has(
-    shop: Shop, desk: Desk, program: Program, monkeypatch: pytest.MonkeyPatch, each: int
-) -> None:
-    """The website has deleted that customer, or chokes on him: all letters were his, and nobody was told anything."""
-    monkeypatch.setattr(webhooks, "LETTERS_MAX", 5)
-    monkeypatch.setattr(webhook_lanes, "LETTERS_EACH_MAX", 2)
-    (refused_one,) = await several(shop, desk, 1, each=each)
-    program.answer = lambda account: 404 if account == refused_one else 200
-    await shop.service.accounts.add("bert", "light")
-    async with sending(desk, program, TOP_UPS):
-        await shop.clock.advance(60)
-        assert len(await desk.letters()) == 2
-        await pay(shop, "bert", "b-1")
-        await shop.clock.advance(10)
-        assert len(program.of("bert")) == 1
-        program.answer = lambda _account: 200
-        await desk.book.resend("site", "", 100)
-        await shop.clock.advance(120)
-    told = list(dict.fromkeys(program.of(refused_one)))
-    assert (told, len(told)) == (sorted(told), each)
-    assert await desk.letters() == []
-
-
-async def test_the_turn_is_kept_while_all_waits_for_letters_to_be_taken(
-    shop: Shop, desk: Desk, program: Program, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Too many of them, and more passed over than is read again meanwhile."""
-    monkeypatch.setattr(webhooks, "LETTERS_MAX", 1)
-    monkeypatch.setattr(webhook_lanes, "PASSED_MAX", 1)
-    program.answer = lambda _account: 400
-    await several(shop, desk, 1, each=LANE_EVENTS_MAX + 5)
-    async with sending(desk, program, TOP_UPS):
-        await shop.clock.advance(1_000)
-        tried, written = len(program.got), len(desk.seen)
-        await shop.clock.advance(TURN_S)
-        assert len(program.got) == tried, "the next try of a letter is later"
-        assert len(desk.seen) > written
 
 
 async def test_an_account_whose_record_is_damaged_is_told_its_events_once(

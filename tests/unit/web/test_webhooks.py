@@ -399,25 +399,6 @@ async def test_it_is_switched_on_though_its_sender_writes_meanwhile(
     assert not endpoint.off
 
 
-async def test_with_very_many_letters_the_stream_waits(
-    shop: Shop, desk: Desk, program: Program, two: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sending_webhooks, "LETTERS_MAX", 3)
-    program.answer = lambda _account: 400
-    async with sending(desk, program, TOP_UPS):
-        for number in range(5):
-            await pay(shop, "anna", f"a-{number}")
-            await shop.clock.advance(5)
-        assert len(await desk.letters()) == 3
-        await shop.clock.advance(60)
-        assert desk.behind_s >= 60
-        program.answer = lambda _account: 200
-        await desk.book.resend("site", "", 100)
-        await shop.clock.advance(60)
-    assert len(set(program.of("anna"))) == 5
-    assert list(dict.fromkeys(program.of("anna"))) == sorted(set(program.of("anna")))
-
-
 async def test_what_was_archived_is_passed_over_and_the_log_says_so(
     shop: Shop, desk: Desk, program: Program, two: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
