@@ -56,6 +56,7 @@ SWITCH_TURNED = (
     "all",
     "mailbox",
     "mailbox_caller",
+    "mailbox_full",
     "fax",
     "fax_number",
     "vain",
@@ -372,9 +373,9 @@ class Metrics:
         self.switch_turned = self._counter(
             "charging_switch_turned_away",
             "Callers whom the switch turned away by itself, one too many: of those who wait for a decision for one "
-            "number, with one number (caller) or in all; at one mailbox, or one caller at it (mailbox_caller); of "
-            "those who send faxes, in all or to one number (fax_number); of those who ring in vain, in all, for one "
-            "number (vain_number) or with one (vain_caller).",
+            "number, with one number (caller) or in all; at one mailbox, one caller at it (mailbox_caller), or it is "
+            "full (mailbox_full); of those who send faxes, in all or to one number (fax_number); of those who ring in "
+            "vain, in all, for one number (vain_number) or with one (vain_caller).",
             "reason",
             known=[SWITCH_TURNED],
         )

@@ -119,6 +119,7 @@ TURNED_AWAY = (
     "all",
     "mailbox",
     "mailbox_caller",
+    "mailbox_full",
     "fax",
     "fax_number",
     "vain",

@@ -63,6 +63,7 @@ class TurnedAway(StrEnum):
 
     NO_NUMBER = "no_number"
     CROWD = "crowd"
+    MAILBOX_FULL = "mailbox_full"
 
 
 FLOODED: Final = (Fallback.UNPROVEN, Reason.UNKNOWN_NUMBER, Reason.TOO_MANY_WAIT, Reason.TOO_MANY_GIVEN_UP)
@@ -374,6 +375,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     TurnedAway.CROWD: (
         "too many came at once: the switch turned this one away by itself",
         "a flood, or a daemon that stands still? See docs/monitor.md, CHARGING_ASKING_… and CHARGING_VAIN_…",
+    ),
+    TurnedAway.MAILBOX_FULL: (
+        "the mailbox has as many new messages as it takes: the switch turned this caller away by itself (busy)",
+        "have its subscriber listen to them, and delete some; more fit with CHARGING_VOICEMAIL_MESSAGES and maxmsg",
     ),
     Fallback.UNDECIDED: (
         "no daemon gave the switch a decision (this is the switch's own note, at the call's end)",

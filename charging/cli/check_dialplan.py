@@ -62,6 +62,7 @@ MEANT = {
     "CHARGING_MESSAGE_MIN_S": (r"[0-9][0-9]?", "a whole number from 0 to 99"),
     "CHARGING_VOICEMAIL_A_MAILBOX": (UP_TO_9999, "a whole number from 1 to 9999"),
     "CHARGING_VOICEMAIL_A_CALLER": (UP_TO_9999, "a whole number from 1 to 9999"),
+    "CHARGING_VOICEMAIL_MESSAGES": (UP_TO_9999, "a whole number from 1 to 9999"),
     "CHARGING_VOICEMAIL_S": (UP_TO_9999, "a whole number from 1 to 9999"),
     "CHARGING_ROOM_MB": (NUMBER, "a whole number"),
     "CHARGING_FAX_IN_HERE": (r"yes|no", "yes or no"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from charging.app_surroundings import spool_free
@@ -314,6 +314,8 @@ async def _voicemail(look: Look) -> AsyncIterator[CheckResult]:
         what = f"{len(deleted)} mailboxes keep no message (delete=yes: {_some(deleted)})"
         yield unknown(PART, f"{what}: how short one may be is their own minsecs alone; see that each has minsecs=2")
     if entries:
+        if (size := await _sizes(look, entries)) is not None:
+            yield size
         call_s = whole(await look.value("CHARGING_VOICEMAIL_S")) or CALL_S
         most_s = sum(_most_s(entry, call_s) for entry in entries)
         yield _room(look.config.settings.switch.voicemail_dir_on_switch, most_s, len(entries))
@@ -324,6 +326,18 @@ async def _voicemail(look: Look) -> AsyncIterator[CheckResult]:
         yield warning(PART, f"{what}: their calls are not answered where voicemail is due; add them, or mean it so")
     else:
         yield ok(PART, f"{len(there)} mailboxes in [charging] of voicemail.conf; every number has one")
+
+
+async def _sizes(look: Look, entries: Sequence[AmiMessage]) -> CheckResult | None:
+    """Check whether the dialplan knows when a mailbox is full."""
+    most = whole(await look.value("CHARGING_VOICEMAIL_MESSAGES")) or MESSAGES
+    others = [one.get("VoiceMailbox") for one in entries if (whole(one.get("MaxMessageCount")) or MESSAGES) != most]
+    if not others:
+        return None
+    what = f"{len(others)} mailboxes take another number of messages ({_some(others)})"
+    why = "a smaller one answers callers to tell them that it is full, a larger one has them find it busy before"
+    cure = "let it be maxmsg of voicemail.conf"
+    return warning(PART, f"{what} than CHARGING_VOICEMAIL_MESSAGES = {most}: {why}; {cure}")
 
 
 def _most_s(entry: AmiMessage, call_s: int) -> int:

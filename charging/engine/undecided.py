@@ -31,6 +31,8 @@ CROWDS = {
     "vain_caller": "so many of this caller's number rang in vain",
 }
 """In the dialplan's words, and in ours."""
+TURNED = {one.value: one for one in TurnedAway}
+"""What is no crowd, by the dialplan's word for it."""
 
 
 class Undecided:
@@ -53,9 +55,9 @@ class Undecided:
     async def note(self, box: BlackBoxRead, *, look_up: bool) -> None:
         """Keep one call. With ``look_up``, the ledger is asked for its account; without, or if the ledger cannot answer
         or knows no such number, the number stays masked. The call is dated by its end: the record has no other time."""
-        number = await self._number(box.number) if look_up and box.turned != TurnedAway.NO_NUMBER else None
+        turned = TURNED.get(box.turned, TurnedAway.CROWD)
+        number = await self._number(box.number) if look_up and turned is not TurnedAway.NO_NUMBER else None
         left = "a message was left" if box.message_stored else f"ended with cause {box.cause}"
-        turned = TurnedAway.NO_NUMBER if box.turned == TurnedAway.NO_NUMBER else TurnedAway.CROWD
         self._keep(
             Decided(
                 at_us=self._clock.now().wall_us if box.ended_us is None else box.ended_us,

@@ -332,7 +332,11 @@ async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, dae
     prompt = lab.prompts_dir / "nl" / "credit_low.wav"
     edits = (
         Edit("features.conf", '#include "charging/features_charging.conf"', ""),
-        Edit("voicemail.conf", '#include "lab_mailboxes.conf"', "31850000099 => 1234,Anna,a@example.org,,delete=yes"),
+        Edit(
+            "voicemail.conf",
+            '#include "lab_mailboxes.conf"',
+            "31850000099 => 1234,Anna,a@example.org,,delete=yes|maxmsg=99",
+        ),
         Edit("pjsip.conf", "allow_transfer = no", "allow_transfer = yes\nredirect_method = uri_pjsip"),
         Edit("pjsip.conf", "direct_media = no", "direct_media = yes"),
         Edit("pjsip.conf", "rtp_timeout = 40", "rtp_timeout = 0\nsend_diversion = no\nt38_udptl_nat = yes"),
@@ -355,6 +359,9 @@ async def test_features_voicemail_trunk_and_prompts_that_are_wrong(lab: Lab, dae
     assert checked.says(Grade.WARNING, "sends no Diversion", "send_diversion = yes")
     assert checked.says(Grade.WARNING, "2 numbers have no mailbox", NUMBER, NUMBER_WITHOUT_MAILBOX)
     assert checked.says(Grade.UNKNOWN, "keep no message (delete=yes: 31850000099)", "minsecs=2")
+    assert checked.says(
+        Grade.WARNING, "another number of messages (31850000099) than", "CHARGING_VOICEMAIL_MESSAGES = 100"
+    )
 
 
 @pytest.mark.parametrize(("seconds", "is_told"), [(44, False), (45, True)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -181,6 +181,54 @@ async def test_one_caller_does_not_keep_all_others_from_a_mailbox(
         assert not await is_taken_by_voicemail(lab, f"<sip:{same}@carrier.example>")
         assert await turned_away(lab) == before + Counter({"mailbox_caller": 1})
         assert await is_taken_by_voicemail(lab, f"<sip:{other}@carrier.example>")
+
+
+@contextlib.contextmanager
+def new_messages(lab: Lab, count: int) -> Iterator[None]:
+    """So many are in the mailbox."""
+    inbox = lab.switch.folder / "spool/voicemail/charging" / NUMBER[1:] / "INBOX"
+    inbox.mkdir(parents=True, exist_ok=True)
+    files = [inbox / f"msg{nth:04d}.{kind}" for nth in range(count) for kind in ("txt", "wav")]
+    for file in files:
+        file.touch()
+    try:
+        yield
+    finally:
+        for file in files:
+            file.unlink()
+
+
+@pytest.mark.parametrize("is_daemon_there", [True, False])
+@pytest.mark.parametrize(("there", "speaks", "taken"), [(1, 0, True), (2, 0, False), (0, 1, True), (1, 1, False)])
+async def test_r13_nobody_is_answered_to_hear_that_a_mailbox_is_full(
+    lab: Lab, there: int, speaks: int, *, taken: bool, is_daemon_there: bool
+) -> None:
+    """One caller fills it in minutes. What others leave just now is counted, too."""
+    async with contextlib.AsyncExitStack() as callers:
+        if is_daemon_there:
+            await callers.enter_async_context(serving(StubAgi({"incoming": decide("voicemail")}), lab.agi_port))
+        await callers.enter_async_context(operator_sets(lab, "CHARGING_VOICEMAIL_MESSAGES", "2"))
+        callers.enter_context(new_messages(lab, there))
+        for nth in range(speaks):
+            first = await callers.enter_async_context(raw_call(lab, NUMBER, caller=number_of_caller(nth)))
+            assert await first.is_answered("INVITE", 200, 486) == 200
+        before = await turned_away(lab)
+        assert await is_taken_by_voicemail(lab, number_of_caller(8)) is taken
+        assert await turned_away(lab) == before + Counter({"mailbox_full": not taken})
+
+
+async def test_that_a_mailbox_was_full_is_noted_for_who_asks_later(lab: Lab) -> None:
+    async def is_noted() -> bool:  # one a second of a kind is
+        assert not await is_taken_by_voicemail(lab, number_of_caller(1))
+        noted = (await lab.switch.black_box()).values()
+        return any(f"|number={NUMBER}|" in one and "|phase=turned|why=mailbox_full|" in one for one in noted)
+
+    async with (
+        operator_sets(lab, "CHARGING_VOICEMAIL_MESSAGES", "1"),
+        serving(StubAgi({"incoming": decide("voicemail")}), lab.agi_port),
+    ):
+        with new_messages(lab, 1):
+            await eventually(is_noted, "a note")
 
 
 async def test_whoever_is_put_in_the_place_of_a_caller_at_voicemail_keeps_that_place(lab: Lab) -> None:
@@ -400,69 +448,6 @@ async def _is_noted(lab: Lab) -> bool:
     return any("|vm=NOROOM|" in record for record in (await lab.switch.black_box()).values())
 
 
-async def test_while_the_disk_is_nearly_full_no_fax_is_received(lab: Lab) -> None:
-    await _looks_anew(lab, "faxes")
-    async with operator_sets(lab, "CHARGING_ROOM_MB", NO_DISK_IS_SO_LARGE), raw_call(lab, FAX) as call:
-        assert await call.is_answered("INVITE", 200, 486) == 486
-    async with raw_call(lab, FAX) as call:
-        assert await call.is_answered("INVITE", 200, 486) == 200
-
-
-@pytest.mark.parametrize("user", ["+31850000099;isub=1", "+31850000099"])
-async def test_a_fax_for_a_number_with_parameters_is_that_numbers(lab: Lab, tmp_path: Path, user: str) -> None:
-    async with stranger(lab, tmp_path, user) as call:
-        await call.is_told(200)
-        station = (await channel_says(lab, "FAXOPT(localstationid)"))["Value"]
-    assert station == "31850000099"
-
-
-@pytest.mark.parametrize("user", ["+31850000099x", "+31850000099%0d%0a"])
-async def test_a_fax_for_what_is_no_number_is_not_found(lab: Lab, tmp_path: Path, user: str) -> None:
-    async with stranger(lab, tmp_path, user) as call:
-        await call.is_told(404)
-
-
-FAX = "+31850000099"
-
-
-@pytest.mark.parametrize(
-    ("at_once", "a_number", "taken", "too_many", "why"),
-    [
-        ("10", "2", [FAX, FAX], FAX, "fax_number"),
-        ("2", "2", [FAX, f"{FAX}1"], f"{FAX}2", "fax"),
-        ("", "", [FAX, FAX], FAX, "fax_number"),
-        ("9", "1", [f"{FAX};isub=1"], FAX, "fax_number"),
-    ],
-)
-async def test_strangers_who_send_faxes_find_it_busy_when_there_are_too_many(
-    lab: Lab, at_once: str, a_number: str, taken: list[str], too_many: str, why: str
-) -> None:
-    async with (
-        operator_sets(lab, "CHARGING_FAX_IN_AT_ONCE", at_once),
-        operator_sets(lab, "CHARGING_FAX_IN_A_NUMBER", a_number),
-        contextlib.AsyncExitStack() as strangers,
-    ):
-        for user in taken:
-            await (await strangers.enter_async_context(raw_call(lab, user))).is_answered("INVITE", 200)
-        before = await turned_away(lab)
-        async with raw_call(lab, too_many) as one:
-            assert await one.is_answered("INVITE", 200, 486) == 486
-        assert await turned_away(lab) == before + Counter({why: 1})
-
-
-@pytest.mark.parametrize("counts", ["func_groupcount", "func_global"])
-async def test_strangers_who_send_faxes_find_it_busy_where_nobody_counts_them(lab: Lab, counts: str) -> None:
-    """An expression of nothing would be false, and let everyone in."""
-    await lab.switch.cli(f"module unload {counts}.so")
-    try:
-        async with raw_call(lab, FAX) as call:
-            assert await call.is_answered("INVITE", 200, 486) == 486
-    finally:
-        await lab.switch.cli(f"module load {counts}.so")
-    async with raw_call(lab, FAX) as call:
-        assert await call.is_answered("INVITE", 200, 486) == 200
-
-
 async def test_a_message_is_taken_where_nobody_can_note_its_place(lab: Lab) -> None:
     """A subscriber's callers are let in: the groups count them all the same."""
     await lab.switch.cli("module unload func_global.so")
@@ -471,22 +456,6 @@ async def test_a_message_is_taken_where_nobody_can_note_its_place(lab: Lab) -> N
             assert await is_taken_by_voicemail(lab, number_of_caller(1))
     finally:
         await lab.switch.cli("module load func_global.so")
-
-
-@pytest.mark.parametrize(("digits", "status"), [(15, 200), (16, 404)])
-async def test_a_fax_number_has_an_end(lab: Lab, digits: int, status: int) -> None:
-    async with raw_call(lab, FAX.ljust(digits + 1, "7")) as call:
-        assert await call.is_answered("INVITE", 200, 404) == status
-
-
-async def test_a_stranger_who_sends_no_fax_is_hung_up(lab: Lab) -> None:
-    async with operator_sets(lab, "CHARGING_FAX_IN_S", "1"), raw_call(lab, FAX) as call:
-        await call.is_answered("INVITE", 200)
-
-        async def is_over() -> bool:
-            return "BYE" in call.asked
-
-        await eventually(is_over, "the call to be ended", 30)
 
 
 IDENTITIES: dict[str, Callable[[str], Asked]] = {

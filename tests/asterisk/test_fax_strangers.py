@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from charging.lab import Lab
 from tests.asterisk.parties import operator_sets
 from tests.asterisk.raw_call import raw_call
+from tests.asterisk.raw_sip import stranger
 from tests.asterisk.test_crowds import turned_away
-from tests.asterisk.test_dialplan_strangers import FAX, _hung_up, number_of_caller
+from tests.asterisk.test_dialplan_strangers import (
+    NO_DISK_IS_SO_LARGE,
+    _hung_up,
+    _looks_anew,
+    channel_says,
+    number_of_caller,
+)
 from tests.asterisk.waiting import eventually
 
 pytestmark = pytest.mark.asterisk
+
+FAX = "+31850000099"
 
 
 async def test_whoever_is_put_in_the_place_of_a_fax_machine_keeps_that_place(lab: Lab) -> None:
@@ -61,3 +72,79 @@ async def test_a_number_that_is_dialled_leaves_no_name_in_asterisks_memory(lab: 
     assert "CHARGING_PLACE_faxes-1" in names
     digits = "".join(filter(str.isdigit, FAX))
     assert [name for name in names if digits[-9:] in name] == []
+
+
+async def test_while_the_disk_is_nearly_full_no_fax_is_received(lab: Lab) -> None:
+    await _looks_anew(lab, "faxes")
+    async with operator_sets(lab, "CHARGING_ROOM_MB", NO_DISK_IS_SO_LARGE), raw_call(lab, FAX) as call:
+        assert await call.is_answered("INVITE", 200, 486) == 486
+    async with raw_call(lab, FAX) as call:
+        assert await call.is_answered("INVITE", 200, 486) == 200
+
+
+@pytest.mark.parametrize("user", ["+31850000099;isub=1", "+31850000099"])
+async def test_a_fax_for_a_number_with_parameters_is_that_numbers(lab: Lab, tmp_path: Path, user: str) -> None:
+    async with stranger(lab, tmp_path, user) as call:
+        await call.is_told(200)
+        station = (await channel_says(lab, "FAXOPT(localstationid)"))["Value"]
+    assert station == "31850000099"
+
+
+@pytest.mark.parametrize("user", ["+31850000099x", "+31850000099%0d%0a"])
+async def test_a_fax_for_what_is_no_number_is_not_found(lab: Lab, tmp_path: Path, user: str) -> None:
+    async with stranger(lab, tmp_path, user) as call:
+        await call.is_told(404)
+
+
+@pytest.mark.parametrize(
+    ("at_once", "a_number", "taken", "too_many", "why"),
+    [
+        ("10", "2", [FAX, FAX], FAX, "fax_number"),
+        ("2", "2", [FAX, f"{FAX}1"], f"{FAX}2", "fax"),
+        ("", "", [FAX, FAX], FAX, "fax_number"),
+        ("9", "1", [f"{FAX};isub=1"], FAX, "fax_number"),
+    ],
+)
+async def test_strangers_who_send_faxes_find_it_busy_when_there_are_too_many(
+    lab: Lab, at_once: str, a_number: str, taken: list[str], too_many: str, why: str
+) -> None:
+    async with (
+        operator_sets(lab, "CHARGING_FAX_IN_AT_ONCE", at_once),
+        operator_sets(lab, "CHARGING_FAX_IN_A_NUMBER", a_number),
+        contextlib.AsyncExitStack() as strangers,
+    ):
+        for user in taken:
+            await (await strangers.enter_async_context(raw_call(lab, user))).is_answered("INVITE", 200)
+        before = await turned_away(lab)
+        async with raw_call(lab, too_many) as one:
+            assert await one.is_answered("INVITE", 200, 486) == 486
+        assert await turned_away(lab) == before + Counter({why: 1})
+
+
+@pytest.mark.parametrize("counts", ["func_groupcount", "func_global"])
+async def test_strangers_who_send_faxes_find_it_busy_where_nobody_counts_them(lab: Lab, counts: str) -> None:
+    """An expression of nothing would be false, and let everyone in."""
+    await lab.switch.cli(f"module unload {counts}.so")
+    try:
+        async with raw_call(lab, FAX) as call:
+            assert await call.is_answered("INVITE", 200, 486) == 486
+    finally:
+        await lab.switch.cli(f"module load {counts}.so")
+    async with raw_call(lab, FAX) as call:
+        assert await call.is_answered("INVITE", 200, 486) == 200
+
+
+@pytest.mark.parametrize(("digits", "status"), [(15, 200), (16, 404)])
+async def test_a_fax_number_has_an_end(lab: Lab, digits: int, status: int) -> None:
+    async with raw_call(lab, FAX.ljust(digits + 1, "7")) as call:
+        assert await call.is_answered("INVITE", 200, 404) == status
+
+
+async def test_a_stranger_who_sends_no_fax_is_hung_up(lab: Lab) -> None:
+    async with operator_sets(lab, "CHARGING_FAX_IN_S", "1"), raw_call(lab, FAX) as call:
+        await call.is_answered("INVITE", 200)
+
+        async def is_over() -> bool:
+            return "BYE" in call.asked
+
+        await eventually(is_over, "the call to be ended", 30)

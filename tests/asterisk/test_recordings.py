@@ -18,7 +18,8 @@ from charging.lab import Lab, mobile
 from tests.asterisk.parties import NUMBER, decide, forward, operator_sets
 from tests.asterisk.raw_call import RawCall, raw_call
 from tests.asterisk.stub_agi import serving
-from tests.asterisk.test_dialplan_strangers import FAX, number_of_caller
+from tests.asterisk.test_dialplan_strangers import number_of_caller
+from tests.asterisk.test_fax_strangers import FAX
 from tests.asterisk.waiting import eventually
 
 pytestmark = pytest.mark.asterisk
