@@ -59,6 +59,7 @@ SWITCH_TURNED = (
     "mailbox_full",
     "fax",
     "fax_number",
+    "fax_caller",
     "vain",
     "vain_number",
     "vain_caller",
@@ -374,8 +375,8 @@ class Metrics:
             "charging_switch_turned_away",
             "Callers whom the switch turned away by itself, one too many: of those who wait for a decision for one "
             "number, with one number (caller) or in all; at one mailbox, one caller at it (mailbox_caller), or it is "
-            "full (mailbox_full); of those who send faxes, in all or to one number (fax_number); of those who ring in "
-            "vain, in all, for one number (vain_number) or with one (vain_caller).",
+            "full (mailbox_full); of those who send faxes, in all, to one number (fax_number) or with one "
+            "(fax_caller); of those who ring in vain, in all, for one number (vain_number) or with one (vain_caller).",
             "reason",
             known=[SWITCH_TURNED],
         )

@@ -122,6 +122,7 @@ TURNED_AWAY = (
     "mailbox_full",
     "fax",
     "fax_number",
+    "fax_caller",
     "vain",
     "vain_number",
     "vain_caller",

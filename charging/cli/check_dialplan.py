@@ -68,6 +68,7 @@ MEANT = {
     "CHARGING_FAX_IN_HERE": (r"yes|no", "yes or no"),
     "CHARGING_FAX_IN_AT_ONCE": (r"[0-9]{1,4}", "a whole number up to 9999"),
     "CHARGING_FAX_IN_A_NUMBER": (r"[0-9]{1,4}", "a whole number up to 9999"),
+    "CHARGING_FAX_IN_A_CALLER": (r"[0-9]{1,4}", "a whole number up to 9999"),
     "CHARGING_FAX_IN_S": (UP_TO_9999, "a whole number from 1 to 9999"),
 }
 """What the dialplan understands; of what it does not it makes something else, and says nothing."""

@@ -26,6 +26,7 @@ CROWDS = {
     "mailbox_caller": "this caller's number spoke to this mailbox already",
     "fax": "so many faxes came in",
     "fax_number": "so many faxes came in for this number",
+    "fax_caller": "so many faxes came in from this caller's number",
     "vain": "so many rang in vain in all",
     "vain_number": "so many rang in vain for this number",
     "vain_caller": "so many of this caller's number rang in vain",

@@ -43,6 +43,9 @@ async def test_whoever_is_put_in_the_place_of_a_fax_machine_keeps_that_place(lab
                 async with raw_call(lab, FAX, caller=number_of_caller(3)) as third:
                     assert await third.is_answered("INVITE", 200, 486) == 486
                 assert await turned_away(lab) == before + Counter({"fax_number": 1})
+                async with raw_call(lab, f"{FAX}1", caller=number_of_caller(1)) as again:
+                    assert await again.is_answered("INVITE", 200, 486) == 486
+                assert await turned_away(lab) == before + Counter({"fax_number": 1, "fax_caller": 1})
                 second.ask("BYE")
                 await second.is_answered("BYE", 200)
                 await eventually(lambda: _is_let_in(lab), "room for the next fax")
@@ -113,12 +116,42 @@ async def test_strangers_who_send_faxes_find_it_busy_when_there_are_too_many(
         operator_sets(lab, "CHARGING_FAX_IN_A_NUMBER", a_number),
         contextlib.AsyncExitStack() as strangers,
     ):
-        for user in taken:
-            await (await strangers.enter_async_context(raw_call(lab, user))).is_answered("INVITE", 200)
+        for nth, user in enumerate(taken):
+            one = await strangers.enter_async_context(raw_call(lab, user, caller=number_of_caller(nth)))
+            await one.is_answered("INVITE", 200)
         before = await turned_away(lab)
-        async with raw_call(lab, too_many) as one:
+        async with raw_call(lab, too_many, caller=number_of_caller(9)) as one:
             assert await one.is_answered("INVITE", 200, 486) == 486
         assert await turned_away(lab) == before + Counter({why: 1})
+
+
+@pytest.mark.parametrize(
+    ("a_caller", "taken", "same", "other"),
+    [
+        ("", ["+31201234567"], "0201234567", "+31201234568"),
+        ("many", ["+31201234567"], "+31201234567", "anonymous"),
+        ("2", ["+31201234567", "0031201234567"], "0201234567", "+31201234568"),
+        ("", ["anonymous"], "unknown", "+31201234567"),
+    ],
+)
+async def test_one_telephone_keeps_no_others_from_sending_faxes(
+    lab: Lab, a_caller: str, taken: list[str], same: str, other: str
+) -> None:
+    """Two lines that said nothing kept a number's faxes out, and ten those to all numbers. However it writes its own;
+    all who have none are one."""
+    async with (
+        operator_sets(lab, "CHARGING_FAX_IN_A_NUMBER", "5"),
+        operator_sets(lab, "CHARGING_FAX_IN_A_CALLER", a_caller),
+        contextlib.AsyncExitStack() as strangers,
+    ):
+        for nth, user in enumerate(taken):
+            call = raw_call(lab, f"{FAX}{nth}", caller=f"<sip:{user}@carrier.example>")
+            await (await strangers.enter_async_context(call)).is_answered("INVITE", 200)
+        before = await turned_away(lab)
+        for user, status in ((same, 486), (other, 200)):
+            async with raw_call(lab, FAX, caller=f"<sip:{user}@carrier.example>") as one:
+                assert await one.is_answered("INVITE", 200, 486) == status
+        assert await turned_away(lab) == before + Counter({"fax_caller": 1})
 
 
 @pytest.mark.parametrize("counts", ["func_groupcount", "func_global"])

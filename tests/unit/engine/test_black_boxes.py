@@ -307,6 +307,7 @@ async def test_a_call_that_found_no_daemon_is_kept_with_why_once_a_daemon_reads_
     [
         ("number", TurnedAway.CROWD, NUMBER, "so many waited for a decision for this number"),
         ("mailbox", TurnedAway.CROWD, NUMBER, "so many spoke to this mailbox"),
+        ("fax_caller", TurnedAway.CROWD, NUMBER, "so many faxes came in from this caller's number"),
         ("mailbox_full", TurnedAway.MAILBOX_FULL, NUMBER, ""),
         ("no_number", TurnedAway.NO_NUMBER, hidden(NUMBER), ""),
         ("a later dialplan's word", TurnedAway.CROWD, NUMBER, ""),
