@@ -7,6 +7,7 @@ Expected refusals (no credit, unknown number) are *values*, never exceptions. An
     ├── ConfigError            a file is wrong; carries every Problem at once
     ├── LedgerError
     │   ├── LedgerUnavailable  the store could not answer; the outcome is unknown; ask again with the same id
+    │   │   └── LedgerMissing  there is none (any more), and whoever asks must not begin one
     │   └── LedgerCorrupt      the store contradicts itself; a person must look
     ├── SwitchError
     │   ├── LinkDown           there is no AMI link now
@@ -71,6 +72,10 @@ class LedgerError(ChargingError):
 
 class LedgerUnavailable(LedgerError):
     """The ledger could not answer; the outcome is unknown."""
+
+
+class LedgerMissing(LedgerUnavailable):
+    """There is no ledger."""
 
 
 class LedgerCorrupt(LedgerError):

@@ -10,7 +10,7 @@ import shutil
 import stat
 import subprocess
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -37,7 +37,7 @@ from charging.cli.check_results import CheckResult, ok, problem, unknown, warnin
 from charging.cli.client import connected, daemon_answers
 from charging.cli.options import check_there
 from charging.clock import SystemClock
-from charging.errors import ChargingError, ConfigError
+from charging.errors import ChargingError, ConfigError, LedgerCorrupt, LedgerMissing
 from charging.fax import sandbox
 from charging.fax.convert import PACKAGES, ROOM_BYTES
 from charging.fax.dns_lookup import Dns, Unanswered
@@ -318,11 +318,36 @@ def _ledger(settings: Settings) -> Iterator[CheckResult]:
                 how += "; IT HAS NO ACCOUNT (if it had any, another ledger is open: look at ledger.url and its disk)"
     except ConfigError:
         yield unknown("ledger", f"{settings.ledger.url}: not opened without its password")
+    except LedgerMissing as error:
+        yield from _missing_ledger(settings, str(error))
     except ChargingError as error:
         yield problem("ledger", str(error))
     else:
         yield from (warning("ledger", text) for text in warnings)
         yield ok("ledger", f"{settings.ledger.url}: {how}")
+
+
+def _missing_ledger(settings: Settings, why: str) -> Iterator[CheckResult]:
+    """Of a Redis without one: what is to be mended before it is begun. No problem, unless a daemon is on it."""
+    if daemon_answers(settings.control.socket):
+        yield problem("ledger", why)
+        return
+    from charging.cli.in_process import store_of
+
+    async def unsafe() -> Sequence[str]:
+        store = store_of(settings)
+        try:
+            with suppress(LedgerCorrupt):  # for there is none
+                await store.ping()
+            return await store.warnings()
+        finally:
+            await store.close()
+
+    try:
+        yield from (warning("ledger", text) for text in asyncio.run(unsafe()))
+        yield ok("ledger", f"{settings.ledger.url}: {why}")
+    except ChargingError as error:
+        yield problem("ledger", str(error))
 
 
 def _spool(settings: Settings) -> Iterator[CheckResult]:

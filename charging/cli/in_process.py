@@ -48,9 +48,35 @@ class Opened:
         await self.store.close()
 
 
+class _Here(httpx.AsyncBaseTransport):
+    """The ledger that the settings name, opened in this process by the first request."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opened: Opened | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self._opened is None:
+            store = store_of(self._settings, begins=_begins(request))
+            opened = _over(store, _counting(self._settings), self._settings)
+            await opened.open()
+            self._opened = opened
+        return await self._opened.transport.handle_async_request(request)
+
+    async def end(self) -> None:
+        if self._opened is not None:
+            await self._opened.close()
+
+
+def _begins(request: httpx.Request) -> bool:
+    """Whether it may begin a ledger where there is none: what adds something to it may, such as the first account."""
+    return request.method != "GET" and not request.url.path.startswith("/ledger/")
+
+
 def on_store(settings: Settings) -> AbstractContextManager[Client]:
     """Return a client over the ledger that the settings name, opened for as long as the client lasts."""
-    return _alone(_over(store_of(settings), _counting(settings), settings))
+    here = _Here(settings)
+    return client(here, daemon=False, close=here.end)
 
 
 def reader(settings: Settings) -> Opened:
@@ -58,19 +84,24 @@ def reader(settings: Settings) -> Opened:
     return _over(store_of(settings, reads_only=True), _counting(settings), settings)
 
 
-def store_of(settings: Settings, *, reads_only: bool = False, upgrades: bool = False) -> Store:
-    """Return the ledger that the settings name, not opened yet. Raises ConfigError."""
-    make_ledger_folder(settings)
-    passwords = ledger_password(settings), sentinel_password(settings)
-    url = settings.ledger.url
+def store_of(settings: Settings, *, reads_only: bool = False, begins: bool = False, upgrades: bool = False) -> Store:
+    """Return the ledger that the settings name, not opened yet; the rest is as for `open_store`. Raises ConfigError,
+    LedgerMissing."""
+    if begins:
+        make_ledger_folder(settings)
     return open_store(
-        url, password=passwords[0], sentinel_password=passwords[1], reads_only=reads_only, upgrades=upgrades
+        settings.ledger.url,
+        password=ledger_password(settings),
+        sentinel_password=sentinel_password(settings),
+        reads_only=reads_only,
+        begins=begins,
+        upgrades=upgrades,
     )
 
 
 def note_accepted(settings: Settings, digest: str, reason: str) -> None:
     """Note that whoever types has let a doubtful tariff count, without a daemon. Raises ConfigError, LedgerError."""
-    store = store_of(settings)
+    store = store_of(settings, begins=True)
 
     async def note() -> None:
         await store.open()

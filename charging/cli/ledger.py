@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from charging.cli.client import connected, daemon_answers
+from charging.cli.client import connected
 from charging.cli.failure import Refusal
 from charging.cli.options import JSON_OPTION, options
 from charging.cli.output import cell, show_json, show_one
@@ -18,7 +18,6 @@ from charging.safe_text import visible
 
 if TYPE_CHECKING:
     from charging.ledger.books.portable import Counts
-    from charging.settings import Settings
 
 ledger = typer.Typer(help="The books.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -65,7 +64,7 @@ def verify(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
     """Recompute every balance from the journal. Everything found, and every open finding, is a line. Exit 1 if there is
     one."""
     found: list[str] = []
-    with connected(_of_books(ctx)) as client:
+    with connected(options(ctx).settings()) as client:
         has_accounts = bool(client.get("/accounts", {"limit": 1})["items"])
         for line in client.lines("/ledger/findings"):
             if "error" in line:
@@ -90,7 +89,7 @@ def findings(
     …`: it is done; the finding stays, with the reason beside it."""
     if bool(done) != bool(reason):
         raise typer.BadParameter("give both or neither", param_hint="'--done' and '--reason'")
-    with connected(_of_books(ctx)) as client:
+    with connected(options(ctx).settings()) as client:
         if done:
             body = {"id": done, "reason": reason}
             found = [client.send("POST", "/ledger/contradictions/acknowledgements", body)]
@@ -172,7 +171,7 @@ def restore(ctx: typer.Context, file: Path = COPY, as_json: bool = JSON_OPTION) 
 def confirm_time(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
     """Say that this machine's clock is right. Where it jumped, or the ledger was not in use for days, credit and free
     minutes do not expire before."""
-    with connected(_of_books(ctx)) as client:
+    with connected(options(ctx).settings()) as client:
         show_one(client.send("POST", "/ledger/time-confirmations", {}), as_json=as_json)
 
 
@@ -180,7 +179,7 @@ def confirm_time(ctx: typer.Context, as_json: bool = JSON_OPTION) -> None:
 def redact(ctx: typer.Context, before: str = REDACT_BEFORE, as_json: bool = JSON_OPTION) -> None:
     """Hide the last digits of numbers in CDRs. Callers' and targets', of calls that ended earlier; may be repeated."""
     total, end = 0, {}
-    with connected(_of_books(ctx)) as client:
+    with connected(options(ctx).settings()) as client:
         for end in client.lines("/ledger/redactions", "POST", params={"before": before}):
             total += end.get("hidden", 0)
     if "done" not in end:
@@ -196,7 +195,7 @@ def export(ctx: typer.Context, file: Path = NEW_FILE, as_json: bool = JSON_OPTIO
     """Write the whole ledger as JSON lines. Any store takes them by `import`. No daemon may run, no call be open."""
     from charging.cli import ledger_idle  # the stores, which the other commands ask over HTTP
 
-    _tell("exported", ledger_idle.export(_of_books(ctx), file), as_json)
+    _tell("exported", ledger_idle.export(options(ctx).settings(), file), as_json)
 
 
 @ledger.command("import")
@@ -213,20 +212,7 @@ def archive(ctx: typer.Context, folder: Path = FOLDER, before: str = BEFORE, as_
     correction or fax that is repeated under its id is known for 400 days from its day; then it is carried out again."""
     from charging.cli import ledger_idle
 
-    _tell("archived", ledger_idle.archive_months(_of_books(ctx), before, folder), as_json)
-
-
-def _of_books(ctx: typer.Context) -> Settings:
-    """The settings. Raises Refusal where they name a SQLite file that is not there: a new one would be exact."""
-    settings = options(ctx).settings()
-    file = settings.ledger.sqlite_file
-    if file is None or daemon_answers(settings.control.socket):  # a daemon's file may be out of our sight
-        return settings
-    try:
-        file.stat()
-    except OSError as error:
-        raise Refusal(f"there is no ledger {file}: {error.strerror}; look at ledger.url") from None
-    return settings
+    _tell("archived", ledger_idle.archive_months(options(ctx).settings(), before, folder), as_json)
 
 
 def _tell(what: str, counts: Counts, as_json: bool) -> None:

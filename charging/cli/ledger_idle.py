@@ -74,7 +74,7 @@ def import_file(settings: Settings, file: Path) -> Counts:
             await import_lines(store, _lines_of(stream), counts, _owner())
 
     try:
-        _on_idle_store(settings, work, counts)
+        _on_idle_store(settings, work, counts, begins=True)
     except OSError as error:
         raise Refusal(f"{file}: {error.strerror or error}; name a file that `charging ledger export` wrote") from None
     except LedgerCorrupt as error:
@@ -166,11 +166,13 @@ def _owner() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
-def _on_idle_store(settings: Settings, work: Callable[[Store], Awaitable[None]], counts: Counts) -> None:
+def _on_idle_store(
+    settings: Settings, work: Callable[[Store], Awaitable[None]], counts: Counts, *, begins: bool = False
+) -> None:
     """Open the ledger, work on it while a terminal shows how far it is, and close it. Raises Refusal where a daemon
     runs, LedgerUnavailable where one elsewhere holds a lease, or sessions are open."""
     refuse_beside_a_daemon(settings)
-    store = store_of(settings)
+    store = store_of(settings, begins=begins)
 
     async def run() -> None:
         await store.open()

@@ -145,7 +145,7 @@ async def _mark(settings: Settings) -> None:
     from charging.cli.in_process import store_of
     from charging.sandbox import ground
 
-    store = store_of(settings)
+    store = store_of(settings, begins=True)
     await store.open()
     try:
         await ground.mark(store.documents)

@@ -145,6 +145,7 @@ async def test_tokens_are_made_listed_and_revoked(charging: Command, place: Plac
 
 
 def test_tokens_are_made_listed_and_revoked_where_no_daemon_runs(charging: Command) -> None:
+    charging("account", "add", "bert", "--plan", "pro")
     assert "there is no token yet" in charging("token", "list").err
     made = charging("token", "add", "the website", "--scope", "read", "--json").json
     (listed,) = charging("token", "list", "--json").json

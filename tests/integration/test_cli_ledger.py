@@ -202,17 +202,33 @@ def test_a_file_that_is_no_whole_export_is_refused(
     assert told in books("ledger", "import", str(file)).problem
 
 
-def test_a_ledger_that_is_not_there_is_not_made_by_looking_at_it(charging: Command, place: Place) -> None:
-    out = str(place.folder / "out")
-    for command in (
-        ["verify"],
-        ["export", out],
-        ["backup", out],
-        ["archive", out, "--before", "2025-01"],
-        ["redact", "--before", "2025-01-01"],
-    ):
-        assert "there is no ledger" in charging("ledger", *command).problem
+LOOKS = """
+ledger verify|ledger export OUT|ledger backup OUT|ledger archive OUT --before 2025-01|ledger findings
+ledger redact --before 2025-01-01|ledger confirm-time|account list|account show anna|account journal anna|number list
+cdr list|calls|calls --decided|token list|webhook list|changes|payment list|console user list
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "redis"])
+def test_a_ledger_that_is_not_there_is_not_made_by_looking_at_it(
+    charging: Command, place: Place, kind: str, request: pytest.FixtureRequest
+) -> None:
+    """It may be lost: an empty one would be exact, and the daemon's alarm of it would end."""
+    server = request.getfixturevalue("redis") if kind == "redis" else None
+    if server is not None:
+        use_redis(place, server)
+    for command in LOOKS.strip().replace("\n", "|").split("|"):
+        said = charging(*command.replace("OUT", str(place.folder / "out")).split())
+        assert "there is no ledger" in said.problem, command
+    (shown,) = (one for one in charging("check", "--json").json if one["part"] == "ledger" and one["grade"] == "ok")
+    assert "there is no ledger" in shown["text"] or "not there yet" in shown["text"]
     assert not list(place.folder.glob("ledger.db*"))
+    assert not (place.folder / "out").exists()
+    if server is not None:
+        login = "--no-auth-warning", "--user", "ledger", "--pass", "right/"
+        assert server.cli(*login, "exists", "charging:schema").strip() == "0"
+    assert charging("account", "add", "anna", "--plan", "pro").code == 0, "the first may make it"
+    assert charging("account", "list", "--json").json
 
 
 def test_no_command_takes_a_half_import_for_a_ledger(books: Command, place: Place) -> None:
@@ -253,6 +269,7 @@ def test_a_backup_put_in_the_ledger_s_place_is_the_ledger(books: Command, place:
 
 def test_a_redis_says_which_right_a_backup_needs(charging: Command, place: Place, redis: RedisServer) -> None:
     use_redis(place, redis)
+    charging("account", "add", "anna", "--plan", "pro")
     said = charging("ledger", "backup", str(place.folder / "copy.rdb")).problem
     assert "its user needs the right +sync" in said
     assert not list(place.folder.glob("copy.rdb*"))

@@ -24,6 +24,14 @@ NUMBER = "+31201234567"
 
 
 @pytest.fixture
+async def begun(place: Place) -> None:
+    """A ledger with nothing in it, as a daemon leaves that has started once."""
+    store = SqliteStore(place.folder / "ledger.db")
+    await store.open()
+    await store.close()
+
+
+@pytest.fixture
 def anna(charging: Command) -> str:
     assert charging("account", "add", "anna", "--plan", "pro").code == 0
     return "anna"
@@ -94,7 +102,7 @@ def test_an_account_shown_as_json_is_complete(charging: Command, anna: str) -> N
     ],
     ids=" ".join,
 )
-def test_an_unknown_account_is_one_line_and_exit_1(charging: Command, arguments: list[str]) -> None:
+def test_an_unknown_account_is_one_line_and_exit_1(charging: Command, begun: None, arguments: list[str]) -> None:
     assert charging(*arguments).problem.startswith("there is no account 'nobody'; ")
 
 
@@ -267,7 +275,7 @@ def test_a_key_that_was_used_for_another_amount_is_refused(charging: Command, an
     assert charging("top-up", anna, "10", "--id", "order-1").problem.startswith("key 'order-1' was used before")
 
 
-def test_empty_listings_are_empty_for_programs_and_said_to_people(charging: Command) -> None:
+def test_empty_listings_are_empty_for_programs_and_said_to_people(charging: Command, begun: None) -> None:
     for arguments in (["account", "list"], ["number", "list"], ["calls"], ["cdr", "list"]):
         assert charging(*arguments, "--json").json == []
         ran = charging(*arguments)
@@ -276,7 +284,7 @@ def test_empty_listings_are_empty_for_programs_and_said_to_people(charging: Comm
     assert charging("cdr", "list", "--csv").out.startswith("session,account,number,")
 
 
-def test_a_watch_without_a_terminal_is_lines(charging: Command) -> None:
+def test_a_watch_without_a_terminal_is_lines(charging: Command, begun: None) -> None:
     ran = charging("calls", "--watch", "--count", "2", "--interval", "0.1", "--json")
     assert ran.out == "[]\n[]\n"
     assert charging("calls", "--watch", "--count", "1").out == "no call is running\n"
@@ -362,7 +370,7 @@ def test_a_limit_says_how_long_money_lasts_and_what_ends_it(charging: Command, a
     assert "expected an amount" in charging("tariff", "limit", "0612345678", "--plan", "light").problem
 
 
-def test_an_edit_is_compared_before_it_is_made(charging: Command, place: Place) -> None:
+def test_an_edit_is_compared_before_it_is_made(charging: Command, place: Place, begun: None) -> None:
     new = place.folder / "new.yaml"
     new.write_text((place.folder / "tariff.yaml").read_text().replace("0.06", "0.07"))
     (change,) = charging("tariff", "diff", str(new), "--json").json
@@ -434,7 +442,7 @@ def test_settings_that_are_not_there_are_said_with_what_to_do(capsys: pytest.Cap
     assert "charging init" in capsys.readouterr().err
 
 
-def test_a_store_that_another_process_has_is_said_in_one_line(charging: Command, place: Place) -> None:
+def test_a_store_that_another_process_has_is_said_in_one_line(charging: Command, place: Place, begun: None) -> None:
     lock = FileLock(place.folder / "ledger.db")
     lock.acquire()
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from charging.errors import LedgerUnavailable
+from charging.errors import LedgerMissing, LedgerUnavailable
 from charging.ledger.redis.client import RedisClient, Script
 from charging.ledger.redis.indexes import RedisIndexes
 from charging.ledger.redis.records import Keys, mail_member, split_index_member
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 SCHEMA = 4
 """1: the first. 2: an open session's record has the number of its last transfer. 3: mail addresses have an index.
 4: lines take places in the feed."""
+
+MISSING = (
+    "the daemon's first start makes it, or the first account; if there was one, it is lost: stop every daemon, look at "
+    "ledger.url and at Redis' files, and restore a copy"
+)
 
 
 async def stored_schema(client: RedisClient, keys: Keys) -> int | None:
@@ -39,18 +44,21 @@ class RedisSchema:
     """Part of the Redis store."""
 
     def __init__(
-        self, client: RedisClient, keys: Keys, indexes: RedisIndexes, store: RedisStore, *, upgrades: bool
+        self, client: RedisClient, keys: Keys, indexes: RedisIndexes, store: RedisStore, *, begins: bool, upgrades: bool
     ) -> None:
         self._client = client
         self._keys = keys
         self._indexes = indexes
         self._store = store
+        self._begins = begins
         self._upgrades = upgrades
 
     async def take_into_use(self) -> None:
-        """Raises LedgerUnavailable where the ledger is a newer program's, another has it alone, an import was broken
-        off, or older programs are still at work on it."""
-        await self._client.command("SET", self._keys.schema, SCHEMA, "NX")
+        """Raises LedgerUnavailable where there is no ledger and none may be begun, or it is a newer program's, another
+        has it alone, an import was broken off, or older programs are still at work on it."""
+        if self._begins:
+            await self._client.command("SET", self._keys.schema, SCHEMA, "NX")
+        await self.assert_there()
         stored = await known_schema(self._client, self._keys)
         if stored < SCHEMA and not self._upgrades:
             raise LedgerUnavailable(
@@ -65,6 +73,11 @@ class RedisSchema:
         if stored < SCHEMA:
             await self._migrate(stored)
             await self._client.command("SET", self._keys.schema, SCHEMA)
+
+    async def assert_there(self) -> None:
+        """Raises LedgerMissing where this Redis has no ledger."""
+        if await self.stored() is None:
+            raise LedgerMissing(f"there is no ledger in this Redis (no key {self._keys.schema}): {MISSING}")
 
     async def stored(self) -> int | None:
         """The version of its schema; ``None``: this Redis has no ledger. It need not be open."""

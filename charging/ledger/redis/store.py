@@ -73,8 +73,9 @@ T = TypeVar("T")
 class RedisStore:
     """See the port."""
 
-    def __init__(self, url: RedisUrl, *, upgrades: bool = False) -> None:
-        """``upgrades``: an older program's ledger is brought to this one's schema; else it is LedgerUnavailable."""
+    def __init__(self, url: RedisUrl, *, begins: bool = True, upgrades: bool = False) -> None:
+        """``begins``: an empty Redis becomes a ledger, ``upgrades``: an older program's ledger is brought to this one's
+        schema; else each is LedgerUnavailable."""
         self._url = url
         self._keys = keys = Keys(url.prefix)
         self._client = client = RedisClient(url)
@@ -86,10 +87,10 @@ class RedisStore:
         self.leases = RedisLeases(client, keys, indexes, documents)
         lines, document, waits = self._lines, documents.get_document, bool(url.min_replicas_ack)
         self.feed = RedisFeed(client, keys, lines, document, apart=url.is_cluster, waits=waits)
-        self.schema = RedisSchema(client, keys, indexes, self, upgrades=upgrades)
+        self.schema = RedisSchema(client, keys, indexes, self, begins=begins, upgrades=upgrades)
 
     async def open(self) -> None:
-        """Connect, and take an empty Redis into use, or migrate an older ledger. Raises LedgerUnavailable."""
+        """Connect, and make sure that there is a ledger of this schema. Raises LedgerUnavailable."""
         try:
             await self.schema.take_into_use()
         except BaseException:
@@ -100,11 +101,11 @@ class RedisStore:
         await self._client.close()
 
     async def ping(self) -> None:
+        await self._client.command("SET", self._keys.probe, 1)
         if await self._client.command("GET", self._keys.schema) is None:
             raise LedgerCorrupt(
                 "the Redis ledger has lost its schema: someone emptied it. Stop every daemon, and restore a copy"
             )
-        await self._client.command("SET", self._keys.probe, 1)
 
     async def wall_us(self) -> int | None:
         seconds, us = await self._client.script(self._scripts["time"], [self._keys.schema], ())
@@ -355,6 +356,7 @@ class RedisStore:
         return problems
 
     async def backup(self, path: Path) -> None:
+        await self.schema.assert_there()
         try:
             with new_file(path) as part:
                 await self._client.dump(part)

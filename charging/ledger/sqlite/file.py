@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
-from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
+from charging.errors import LedgerCorrupt, LedgerError, LedgerMissing, LedgerUnavailable
 
 CACHE_KIB = 8_192
 """Of pages that the writer keeps. The ticks of 8,000 calls in any order took no more CPU with this than with eight
@@ -179,6 +179,15 @@ def create(path: Path) -> None:
         raise LedgerUnavailable(f"ledger {path}: {error.strerror}; {advice}") from error
 
 
+def assert_there(path: Path) -> None:
+    """Raises LedgerMissing where there is no file."""
+    try:
+        path.stat()
+    except OSError as error:
+        made = "a daemon that starts makes one, or the first account"
+        raise LedgerMissing(f"there is no ledger {path}: {error.strerror}; look at ledger.url ({made})") from None
+
+
 def looking_at(path: Path) -> sqlite3.Connection:
     """A connection that changes nothing; raises sqlite3.Error. The last that closes would remove a log that a daemon
     has left, and the log's room, on a full disk, would be another's before the next daemon had it."""
@@ -196,8 +205,7 @@ def assert_ledger(path: Path) -> None:
 def assert_current(path: Path) -> None:
     """Raises LedgerUnavailable where there is no file or one of another schema, LedgerCorrupt for another program's."""
     newest = max(schema_versions())
-    if not path.exists():
-        raise LedgerUnavailable(f"there is no ledger {path}: the daemon makes it")
+    assert_there(path)
     with closing(looking_at(path)) as connection:
         if (version := version_of(connection, path)) != newest:
             raise LedgerUnavailable(

@@ -40,6 +40,7 @@ from charging.ledger.sqlite.file import (
     assert_current,
     assert_ledger,
     assert_not_older,
+    assert_there,
     connect,
     create,
     empty_log,
@@ -298,8 +299,7 @@ class SqliteStore:
     # -- keeping
 
     async def backup(self, path: Path) -> None:
-        if not self._path.exists():
-            raise LedgerUnavailable(f"there is no ledger {self._path}: look at ledger.url")
+        assert_there(self._path)
         try:
             with new_file(path) as part:
                 await self._reader.read(partial(sqlite_rows.backup, path=part), may_last=True)
