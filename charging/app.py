@@ -229,6 +229,7 @@ def policy_of(config: Config) -> Policy:
         black_box_wait_s=chosen.black_box_wait_s,
         loop_evidence=LoopEvidence(chosen.loop_evidence),
         given_up_a_minute=chosen.given_up_a_minute,
+        messages_an_hour=chosen.messages_an_hour,
         keep_withheld=config.settings.privacy.keep_withheld_numbers,
         short_poll_s=0 if config.settings.ledger.sqlite_file else SHARED_POLL_S,
     )

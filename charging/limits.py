@@ -21,9 +21,10 @@ BEYOND_MINUTES = 6
 class Limits:
     """One limit for many keys. Time is an argument."""
 
-    def __init__(self, per_minute: int, keys_max: int = KEYS_MAX, saved_minutes: int = 1) -> None:
-        """``saved_minutes``: so many minutes' worth may come at once, of who has not asked for as long."""
-        self._interval_us = MINUTE_US // per_minute
+    def __init__(self, per_minute: int, keys_max: int = KEYS_MAX, saved_minutes: int = 1, *, minutes: int = 1) -> None:
+        """``per_minute``: or in so many ``minutes``. ``saved_minutes``: so many minutes' worth may come at once, of who
+        has not asked for as long."""
+        self._interval_us = minutes * MINUTE_US // per_minute
         self._saved_us = saved_minutes * MINUTE_US
         self._keys_max = keys_max
         self.spread_us: OrderedDict[str, int] = OrderedDict()
@@ -62,6 +63,8 @@ class Limits:
             self.spread_us[key] -= self._interval_us
 
 
+HOUR = 60
+"""Minutes."""
 GIVEN_UP_SAVED = 3
 """So many minutes' worth of calls a caller may give up at once who has not called for as long."""
 VAIN_USUAL_A_MINUTE = 20

@@ -221,6 +221,7 @@ class Charging(Section):
     black_box_wait_s: Annotated[int, whole(0, 60, "seconds")] = 5
     loop_evidence: Literal["headers", "caller", "any"] = "caller"
     given_up_a_minute: Annotated[int, whole(0, 6000, "calls")] = 20
+    messages_an_hour: Annotated[int, whole(0, 6000, "calls")] = 10
     default_language: Literal["nl", "en"] = "nl"
     region: Region = "NL"
 

@@ -65,6 +65,8 @@ class Reason(StrEnum):
     """Too many calls of this caller to this number have ended without anything charged: this one finds it busy."""
     TOO_MANY_UNANSWERED = "too_many_unanswered"
     """Too many forwards of the account were dialled and cost nothing: this call is not dialled."""
+    TOO_MANY_MESSAGES = "too_many_messages"
+    """Voicemail was due, and too many calls of this caller to this number have come to it: this one finds it busy."""
     NO_ROOM = "no_room"
     """Voicemail was due, and the switch's disk for it is nearly full; or that of the ledger is full, and what the
     ledger has kept of it is for the calls that run."""
@@ -190,14 +192,15 @@ DRAINING = NotForwarded(Decision.REJECT, Reason.DRAINING)
 OVERLOADED = NotForwarded(Decision.REJECT, Reason.OVERLOADED)
 NO_ROOM = NotForwarded(Decision.REJECT, Reason.NO_ROOM)
 TOO_MANY_WAIT = NotForwarded(Decision.REJECT, Reason.TOO_MANY_WAIT)
+TOO_MANY_MESSAGES = NotForwarded(Decision.REJECT, Reason.TOO_MANY_MESSAGES)
 TOO_MANY_GIVEN_UP = NotForwarded(Decision.REJECT, Reason.TOO_MANY_GIVEN_UP)
 
 
-def without_voicemail(outcome: NotForwarded) -> NotForwarded:
-    """Decide what becomes of a call if no message can be taken for want of room: it is not answered. If credit would
-    have forwarded it, the subscriber is notified as usual (R13)."""
+def without_voicemail(outcome: NotForwarded, instead: NotForwarded) -> NotForwarded:
+    """Decide what becomes of a call if no message can be taken (for want of room, say): it is not answered. If credit
+    would have forwarded it, the subscriber is notified as usual (R13)."""
     if outcome.decision is Decision.VOICEMAIL or (outcome.sells_voicemail and outcome.reason is not Reason.NO_CREDIT):
-        return NO_ROOM
+        return instead
     return replace(outcome, sells_voicemail=False) if outcome.sells_voicemail else outcome
 
 

@@ -174,7 +174,8 @@ class Notes:
     session: str = ""
     detail: str = ""
     caller_uid: str = ""
-    """Not kept."""
+    source: str = ""
+    """Who called, and whom, as it is counted. Neither is kept."""
 
     @classmethod
     def of(cls, request: IncomingCall, tariff: Tariff, began: Instant) -> Notes:
@@ -322,6 +323,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "too many forwards of the account were dialled and cost nothing, and this one was not dialled",
         "who calls so? `charging.given_up_a_minute` is the limit (docs/security.md): a carrier may bill an answer that "
         "comes as the caller gives up",
+    ),
+    Reason.TOO_MANY_MESSAGES: (
+        "voicemail was due, and too many calls of the same caller to this number have come to it",
+        "who calls so? `charging.messages_an_hour` is the limit (docs/security.md)",
     ),
     Reason.NO_ROOM: (
         "voicemail was due, and the switch's disk for messages is nearly full; or the ledger's disk is full",

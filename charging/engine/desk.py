@@ -16,7 +16,9 @@ from charging.call.booking import grants_for, reserve_transfer
 from charging.call.decide import (
     CAME_BACK,
     DRAINING,
+    NO_ROOM,
     TOO_MANY_GIVEN_UP,
+    TOO_MANY_MESSAGES,
     TOO_MANY_WAIT,
     Cause,
     Decision,
@@ -116,11 +118,11 @@ async def nobody_is_told(_missed: MissedCall) -> None:
     """Send no notice: for a daemon without a section ``mail``."""
 
 
-def _gives_up_too_often(known: Limits | None, source: str, now_us: int) -> bool:
+def _comes_too_often(known: Limits | None, source: str, now_us: int) -> bool:
     """A forward that is given up while it rings, or a paid voicemail without a message, costs its caller nothing, and
-    leaves two lines in the journal and a CDR. What he leaves by calling one number is bounded. All numbers together are
-    not: a call centre shows one number for many calls, and a stranger who writes another's number must not keep him
-    from all."""
+    leaves two lines in the journal and a CDR; a message takes the room of others' in its mailbox. What he leaves by
+    calling one number is bounded. All numbers together are not: a call centre shows one number for many calls, and a
+    stranger who writes another's number must not keep him from all."""
     return known is not None and source in known.spread_us and known.wait_s(source, now_us) > 0
 
 
@@ -199,9 +201,9 @@ class Desk:
         notes = Notes.of(request, self._tariff(), self._clock.now())
         if (outcome := self._turns_away()) is not None:
             return self._noted(notes, self._turned(outcome, None, outcome, request.number))
-        source = source_of(request.caller, request.number)
+        source = notes.source = source_of(request.caller, request.number)
         try:
-            if _gives_up_too_often(self._registry.uncharged.given_up, source, self._clock.now().mono_us):
+            if _comes_too_often(self._registry.uncharged.given_up, source, self._clock.now().mono_us):
                 return self._noted(notes, self._turned(TOO_MANY_GIVEN_UP, None, TOO_MANY_GIVEN_UP, request.number))
             self._refuse_blind()
             is_call = await self._is_call(request)
@@ -230,7 +232,7 @@ class Desk:
         if found.account.id in vain.accounts:
             wait_s = vain.wait_s(found.account.id, found.number.forward_to)
         decided = (
-            self._draining()
+            (DRAINING if self._registry.policy.refuses_new else None)
             or _obstacle(found, called)
             or await self._came_back(request, found)
             or (turned(Reason.TOO_MANY_UNANSWERED, found) if wait_s is None else None)
@@ -239,8 +241,7 @@ class Desk:
         if not isinstance(decided, NotForwarded):
             self._registry.start(decided, source)
             return self._forwarded(decided, found.number, wait_s or 0)
-        if not self._has_room():
-            decided = without_voicemail(decided)
+        decided = self._with_room(decided, source)
         voicemail = await self._sell_voicemail(request, found, decided, called.balances, notes)
         if voicemail is not None:
             self._registry.start(voicemail, source)
@@ -264,14 +265,14 @@ class Desk:
     async def _decide_unanswered(self, session: str, dial_status: str, notes: Notes) -> Answer:
         runner, record = await self._open_session(session)
         notes.begun_by(record)
+        notes.source = (runner.source if runner else "") or source_of(notes.caller, record.number)
         number = await self._store.directory.number(record.number)
         if number is not None and number.account != record.account:
             number = None  # it has changed hands: neither account has to do with this call
         subscriber = await self._subscriber(number)
         notes.belongs_to(number, subscriber)
         outcome = subscriber if isinstance(subscriber, NotForwarded) else turned(Reason.FORWARD_FAILED, subscriber)
-        if not self._has_room():
-            outcome = without_voicemail(outcome)
+        outcome = self._with_room(outcome, notes.source)
         sells = isinstance(subscriber, Subscriber) and outcome.sells_voicemail
         if runner is None:
             # Only the daemon that leads can sell a message. It gives the money back when the caller's channel ends.
@@ -318,7 +319,17 @@ class Desk:
         self._registry.booked.explain(NO_SESSION + notes.caller_uid)
         self._keep(partial(notes.failed, why, detail, self._clock.now(), self._switch_id))
 
+    def _with_room(self, outcome: NotForwarded, source: str) -> NotForwarded:
+        """What becomes of the call if voicemail takes no message of it."""
+        if not self._has_room():
+            return without_voicemail(outcome, NO_ROOM)
+        if _comes_too_often(self._registry.uncharged.messages, source, self._clock.now().mono_us):
+            return without_voicemail(outcome, TOO_MANY_MESSAGES)
+        return outcome
+
     def _noted(self, notes: Notes, answer: Answer) -> Answer:
+        if answer.decision is Decision.VOICEMAIL:
+            self._registry.uncharged.to_voicemail(notes.source)
         self._keep(partial(notes.decided, answer, self._clock.now()))
         return answer
 
@@ -375,9 +386,6 @@ class Desk:
 
     async def _subscriber(self, number: Number | None) -> Subscriber | NotForwarded:
         return await find_subscriber(self._store.directory, self._tariff(), number, self._clock.now().wall_us)
-
-    def _draining(self) -> NotForwarded | None:
-        return DRAINING if self._registry.policy.refuses_new else None
 
     async def _came_back(self, request: IncomingCall, subscriber: Subscriber) -> NotForwarded | None:
         """Refuse a call that is this account's own forward, coming back.

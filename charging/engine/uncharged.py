@@ -1,5 +1,5 @@
-"""Calls that end and have cost nothing: how often a caller may give up, and how many forwards an account may have
-dialled for nothing. The desk asks before the next call.
+"""What calls leave that cost their callers nothing: how often a caller may give up, or come to a mailbox, and how many
+forwards an account may have dialled for nothing. The desk asks before the next call.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from charging.clock import Clock
 from charging.engine import told
 from charging.engine.ports import Observer
 from charging.engine.runner import leg_of
-from charging.limits import GIVEN_UP_SAVED, InVain, Limits
+from charging.limits import GIVEN_UP_SAVED, HOUR, InVain, Limits
 from charging.pricing.rate import cost_of_seconds
 
 
@@ -24,12 +24,20 @@ class Uncharged:
         self._clock = clock
         self.given_up = Limits(a_minute, saved_minutes=GIVEN_UP_SAVED) if a_minute else None
         """Of one caller to one number, the calls that ended without anything charged."""
+        an_hour = policy.messages_an_hour
+        self.messages = Limits(an_hour, saved_minutes=HOUR, minutes=HOUR) if an_hour else None
+        """Of one caller to one number, the calls that went to voicemail."""
         self.in_vain = InVain(a_minute, clock, lambda account: observe(told.ForwardsInVain(account)))
 
     def closed(self, session: Record, booked: Record | None, source: str, talked_s: int) -> None:
         """A session of this daemon's has closed, of a call of ``talked_s`` billed seconds. ``booked``: as it was
         booked; ``source``: who called, and whom; empty if that is not counted."""
         self._count(session, source, talked_s, charged=_was_charged(session, booked))
+
+    def to_voicemail(self, source: str) -> None:
+        """A call goes there; ``source`` as of `closed`."""
+        if self.messages is not None:
+            self.messages.count(source, self._clock.now().mono_us)
 
     def ended_aside(self, session: Session, source: str, talked_s: int) -> None:
         """A call of this desk's that another daemon ticked has ended."""

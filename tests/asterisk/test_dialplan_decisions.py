@@ -23,6 +23,7 @@ from tests.asterisk.parties import (
     leave_message,
     operator_sets,
 )
+from tests.asterisk.raw_call import raw_call
 from tests.asterisk.stub_agi import StubAgi, serving
 from tests.asterisk.waiting import eventually
 
@@ -291,3 +292,10 @@ async def test_a_message_that_was_left_before_the_call_came_to_us_is_none_of_its
         await lab.switch.cli("channel request hangup all")
         record = await black_box_record(lab)
     assert (record["vm"], record["vmfile"]) == ("", "")
+
+
+@pytest.mark.parametrize("reason", ["too_many_messages", "too_many_given_up"])
+async def test_who_comes_too_often_finds_it_busy(lab: Lab, reason: str) -> None:
+    stub = StubAgi({"incoming": decide("reject", reason)})
+    async with serving(stub, lab.agi_port), raw_call(lab, NUMBER) as call:
+        assert await call.is_answered("INVITE", 180, 200, 486) == 486

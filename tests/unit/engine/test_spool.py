@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from charging.asterisk.black_box import parse_record
-from charging.call.decide import Decision, NotForwarded, Reason, without_voicemail
+from charging.call.decide import NO_ROOM, Decision, NotForwarded, Reason, without_voicemail
 from charging.call.events import BlackBoxRead
 from charging.engine import told
 from charging.engine.desk import Desk
@@ -194,8 +194,8 @@ async def test_r13_no_money_is_held_for_a_message_and_who_had_none_is_told_of_hi
         answer = await rig.ring()
         assert (answer.decision, answer.reason, answer.session) == ("reject", "no_room", None)
     poor = NotForwarded(Decision.REJECT, Reason.NO_CREDIT, sells_voicemail=True)
-    assert without_voicemail(poor) == NotForwarded(Decision.REJECT, Reason.NO_CREDIT)
-    assert without_voicemail(poor).is_missed
+    assert without_voicemail(poor, NO_ROOM) == NotForwarded(Decision.REJECT, Reason.NO_CREDIT)
+    assert without_voicemail(poor, NO_ROOM).is_missed
 
 
 async def test_who_was_turned_away_by_the_switchs_own_look_is_counted_once_and_told() -> None:
