@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -29,14 +29,23 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    MovedError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MovedError, NoScriptError, ReadOnlyError, RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 from charging.ledger.redis.cures import cure_of
 from charging.ledger.redis.dump import dump
 from charging.ledger.redis.pipeline import Command, Pipelines, Word
+from charging.ledger.redis.servers import LOST, node_warnings, replica_warnings, replicas_of
 from charging.ledger.redis.url import RedisUrl
 
 CONNECTIONS_MAX = 32
@@ -57,12 +66,6 @@ TOGETHER_MAX = 100
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
-
-APPEND = (
-    "`redis-cli config set appendonly yes` FIRST, then `redis-cli config rewrite` once `redis-cli info persistence` "
-    "has aof_rewrite_scheduled:0, aof_rewrite_in_progress:0; a restart before, or with that line alone, EMPTIES it"
-)
-"""A Redis of version 7 that has no append-only file reads no dump.rdb where it is to have one."""
 
 
 class _Batching(AbstractConnection):
@@ -429,14 +432,18 @@ class RedisClient:
             finally:
                 await redis.connection_pool.release(connection)
 
-    async def warnings(self) -> list[str]:
-        """What in the servers' settings can lose money."""
+    async def warnings(self, probe: str) -> list[str]:
+        """What in the servers' settings, and in those of their replicas, can lose money; ``probe``: a key that may be
+        written."""
         infos = await self._of_every_node("INFO")
         told: dict[str, Any] = {}
         with suppress(LedgerUnavailable):  # not allowed, or renamed
-            told = await self._of_every_node("CONFIG", "GET", "appendfsync")
+            told = await self._of_every_node("CONFIG GET", "appendfsync")
         wanted = self._url.min_replicas_ack
-        return [text for node, info in infos.items() for text in _node_warnings(node, info, told.get(node), wanted)]
+        replicas = dict.fromkeys(place for info in infos.values() for place in replicas_of(info))
+        of_replicas = await asyncio.gather(*(_of_replica(self._url, *place, probe) for place in replicas))
+        own = [text for node, info in infos.items() for text in node_warnings(node, info, told.get(node), wanted)]
+        return own + [text for found in of_replicas for text in found]
 
     async def _of_every_node(self, *words: str) -> dict[str, Any]:
         """Each master's answer to a command."""
@@ -477,38 +484,20 @@ class RedisClient:
         return self._sentinel is not None and isinstance(error, _MASTER_LOST)
 
 
-def _node_warnings(node: str, info: Mapping[str, Any], told: Any, replicas_wanted: int) -> list[str]:
-    """``told``: the answer to ``CONFIG GET appendfsync``; ``None``: there was none."""
-    found = []
-    if not info.get("aof_enabled"):
-        found.append(f"Redis {node}: appendonly is no: a crash loses transfers; {APPEND}")
-    elif not info.get("aof_base_size") and (info.get("aof_rewrite_scheduled") or info.get("aof_rewrite_in_progress")):
-        found.append(f"Redis {node}: it has no append-only file yet, and a restart EMPTIES the ledger; wait for it")
-    elif (found_fsync := _fsync(told)) is None:
-        found.append(
-            f"Redis {node}: appendfsync could not be read (CONFIG GET is not allowed): make sure that it is always"
-        )
-    elif found_fsync != "always":
-        found.append(
-            f"Redis {node}: appendfsync is {found_fsync}: a power cut loses transfers that were answered; "
-            "set appendfsync always"
-        )
-    if (policy := info.get("maxmemory_policy", "noeviction")) != "noeviction":
-        found.append(f"Redis {node}: maxmemory-policy is {policy}: it may evict money; set noeviction")
-    if (replicas := info.get("connected_slaves", 0)) < replicas_wanted:
-        found.append(
-            f"Redis {node}: NOTHING IS BOOKED: min_replicas_ack={replicas_wanted} in ledger.url, and it has {replicas} "
-            "replicas; connect more, or ask for fewer"
-        )
-    elif not replicas:
-        found.append(f"Redis {node}: it has no replica: with its disk, the ledger is gone")
-    return found
-
-
-def _fsync(told: Any) -> str | None:
-    """The policy in an answer to ``CONFIG GET``, which redis-py makes a dict of, or leaves a list."""
-    if isinstance(told, Mapping):
-        value = told.get("appendfsync", told.get(b"appendfsync"))
-    else:
-        value = told[1] if told else None
-    return value.decode() if isinstance(value, bytes) else value
+async def _of_replica(url: RedisUrl, host: str, port: int, probe: str) -> list[str]:
+    """What in the settings of a server that may become the master can lose money."""
+    node, told = f"replica {host}:{port}", None
+    redis: Any = Redis.from_pool(_pool(url, host, port))
+    try:
+        info = await redis.execute_command("INFO")
+        with suppress(RedisError):
+            told = await redis.execute_command("CONFIG GET", "appendfsync")
+        with suppress(ReadOnlyError, MovedError):  # which is said to whoever has the right
+            await redis.execute_command("SET", probe, 1)
+    except _EXPECTED as error:
+        is_ours = url.mode != "single" or isinstance(error, (AuthenticationError, ResponseError))
+        return [LOST.format(node, translate(error))] if is_ours else []
+    finally:
+        with suppress(Exception):
+            await redis.aclose()
+    return replica_warnings(node, info, told)

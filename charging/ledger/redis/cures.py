@@ -18,7 +18,8 @@ _BY_TYPE: dict[type[Exception], str] = {
     MasterNotFoundError: "ledger.url ends with a name that its sentinels do not know: `SENTINEL MASTERS` lists theirs",
     AuthenticationError: "name its password by ledger.password_env or ledger.password_file, and the user, if it is not "
     "`default`, in ledger.url: redis://USER@HOST",
-    NoPermissionError: "let its user do so: `ACL SETUSER USER ~PREFIX:* +@all`, with the prefix of ledger.url",
+    NoPermissionError: "let its user do so: `ACL SETUSER USER ~PREFIX:* +@all`, with the prefix of ledger.url, at "
+    "every server, then `CONFIG REWRITE` or `ACL SAVE` there, for a replica and a restart know nothing of it else",
     ReadOnlyError: "it is a replica: name the master in ledger.url, or its sentinels (redis+sentinel://)",
     FileNotFoundError: "look at ca_file in ledger.url",
     TimeoutError: f"{_NOT_THERE} With rediss:// or tls=yes it must speak TLS there",

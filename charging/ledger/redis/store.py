@@ -370,7 +370,7 @@ class RedisStore:
         )
 
     async def warnings(self) -> Sequence[str]:
-        return await self._client.warnings()
+        return await self._client.warnings(self._keys.probe)
 
     # -- small helpers
 

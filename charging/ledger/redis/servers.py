@@ -1,0 +1,69 @@
+"""What in the settings of a Redis can lose money, by its own words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+LOST = "Redis {}: AFTER A FAIL-OVER NOTHING IS BOOKED: {}"
+"""Of a replica that the ledger's user could not use."""
+
+APPEND = (
+    "`redis-cli config set appendonly yes` FIRST, then `redis-cli config rewrite` once `redis-cli info persistence` "
+    "has aof_rewrite_scheduled:0, aof_rewrite_in_progress:0; a restart before, or with that line alone, EMPTIES it"
+)
+"""A Redis of version 7 that has no append-only file reads no dump.rdb where it is to have one."""
+
+
+def node_warnings(node: str, info: Mapping[str, Any], told: Any, replicas_wanted: int) -> list[str]:
+    """``info``: the answer to ``INFO``, ``told``: to ``CONFIG GET appendfsync``; ``None``: there was none."""
+    found = _settings_warnings(node, info, told)
+    if (replicas := info.get("connected_slaves", 0)) < replicas_wanted:
+        found.append(
+            f"Redis {node}: NOTHING IS BOOKED: min_replicas_ack={replicas_wanted} in ledger.url, and it has {replicas} "
+            "replicas; connect more, or ask for fewer"
+        )
+    elif not replicas:
+        found.append(f"Redis {node}: it has no replica: with its disk, the ledger is gone")
+    return found
+
+
+def replica_warnings(node: str, info: Mapping[str, Any], told: Any) -> list[str]:
+    """The same of a replica, whose settings are its own: they count after a fail-over."""
+    return _settings_warnings(node, info, told)
+
+
+def replicas_of(info: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Return hosts and port numbers of a master's replicas, as it sees them."""
+    count = info.get("connected_slaves", 0)
+    known = [one for number in range(count) if isinstance(one := info.get(f"slave{number}"), Mapping)]
+    return [(str(one["ip"]), int(one["port"])) for one in known]
+
+
+def _settings_warnings(node: str, info: Mapping[str, Any], told: Any) -> list[str]:
+    found = []
+    if not info.get("aof_enabled"):
+        found.append(f"Redis {node}: appendonly is no: a crash loses transfers; {APPEND}")
+    elif not info.get("aof_base_size") and (info.get("aof_rewrite_scheduled") or info.get("aof_rewrite_in_progress")):
+        found.append(f"Redis {node}: it has no append-only file yet, and a restart EMPTIES the ledger; wait for it")
+    elif (found_fsync := _fsync(told)) is None:
+        found.append(
+            f"Redis {node}: appendfsync could not be read (CONFIG GET is not allowed): make sure that it is always"
+        )
+    elif found_fsync != "always":
+        found.append(
+            f"Redis {node}: appendfsync is {found_fsync}: a power cut loses transfers that were answered; "
+            "set appendfsync always"
+        )
+    if (policy := info.get("maxmemory_policy", "noeviction")) != "noeviction":
+        found.append(f"Redis {node}: maxmemory-policy is {policy}: it may evict money; set noeviction")
+    return found
+
+
+def _fsync(told: Any) -> str | None:
+    """The policy in an answer to ``CONFIG GET``, which redis-py makes a dict of, or leaves a list."""
+    if isinstance(told, Mapping):
+        value = told.get("appendfsync", told.get(b"appendfsync"))
+    else:
+        value = told[1] if told else None
+    return value.decode() if isinstance(value, bytes) else value
