@@ -66,6 +66,7 @@ MEANT = {
     "CHARGING_VOICEMAIL_S": (UP_TO_9999, "a whole number from 1 to 9999"),
     "CHARGING_ROOM_MB": (NUMBER, "a whole number"),
     "CHARGING_FAX_IN_HERE": (r"yes|no", "yes or no"),
+    "CHARGING_FAX_T38": (r"yes|no", "yes or no"),
     "CHARGING_FAX_IN_AT_ONCE": (r"[0-9]{1,4}", "a whole number up to 9999"),
     "CHARGING_FAX_IN_A_NUMBER": (r"[0-9]{1,4}", "a whole number up to 9999"),
     "CHARGING_FAX_IN_A_CALLER": (r"[0-9]{1,4}", "a whole number up to 9999"),
@@ -75,6 +76,10 @@ MEANT = {
 FAXES_HERE = (
     "this Asterisk has calls and receives faxes (CHARGING_FAX_IN_HERE = yes): a stranger's fax can end it, with all "
     "calls; receive faxes on an Asterisk of their own (docs/security.md)"
+)
+FAXES_BY_T38 = (
+    "faxes are sent by T.38 where the trunk takes it (CHARGING_FAX_T38 = yes): the machine that takes one can end this "
+    "Asterisk, with all calls; send by sound, or from an Asterisk that has no calls (docs/security.md)"
 )
 FAXES_LOST = (
     "but this Asterisk receives none (CHARGING_FAX_IN_HERE is not yes): each fax finds it busy; have your trunk send "
@@ -169,6 +174,8 @@ async def settings(look: Look) -> AsyncIterator[CheckResult]:
             yield warning(PART, f"{what}; mend it in charging-globals.conf, then {RELOAD}")
     if values.get("CHARGING_FAX_IN_HERE") == "yes":
         yield warning(PART, FAXES_HERE)
+    if values.get("CHARGING_FAX_T38") == "yes":
+        yield warning(PART, FAXES_BY_T38)
     yield await _agi_address(look, [values.get(name, "") for name in AGI], cure)
 
 

@@ -26,7 +26,7 @@ def busy() -> str:
 
 
 def asks_for_t38(tag: int = 0) -> str:
-    """Answers at once and asks for T.38 in the place of sound; ``tag`` is 0 to 999."""
+    """Answers at once and asks for T.38 in the place of sound, which will do, too; ``tag`` is 0 to 999."""
     return _number(3, tag)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import shutil
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from email import message_from_string
 from email.message import EmailMessage
@@ -99,9 +100,9 @@ async def test_r3_fax_that_breaks_off_in_its_first_page_costs_nothing(lab: Lab, 
 
 
 async def test_r3_fax_cancelled_before_its_first_page_costs_nothing(lab: Lab, tmp_path: Path) -> None:
-    async with engine(lab, tmp_path) as live:
+    async with operator_sets(lab, "CHARGING_FAX_T38", "yes"), engine(lab, tmp_path) as live:
         sent = await send(live, fax_machine.receives(8))
-        await running(lab, "Wait")
+        await running(lab, "Wait")  # whether it asks for T.38
         await live.daemon.post(f"{FAXES}/{sent['session']}/cancellation", {})
         fax = await over(live, sent["session"], 5)
         assert (fax["state"], fax["cost"]) == ("failed", "0.00")
@@ -147,9 +148,16 @@ async def test_r14_fax_without_enough_credit_is_refused_at_once_and_not_dialled(
         assert set(documents.glob("*.tif")) <= kept_before, "its document is not kept"
 
 
-def by_t38(lab: Lab) -> AbstractAsyncContextManager[None]:
-    """The trunk takes T.38, as that of an operator may who forwards no calls over it."""
+def trunk_takes_t38(lab: Lab) -> AbstractAsyncContextManager[None]:
+    """As that of an operator may who forwards no calls over it."""
     return edited(lab, Edit("pjsip.conf", "t38_udptl = no", "t38_udptl = yes"))
+
+
+@contextlib.asynccontextmanager
+async def by_t38(lab: Lab) -> AsyncIterator[None]:
+    """He sends by it, too."""
+    async with trunk_takes_t38(lab), operator_sets(lab, "CHARGING_FAX_T38", "yes"):
+        yield
 
 
 async def t38_faxes(lab: Lab) -> int:
@@ -171,6 +179,16 @@ async def test_r3_fax_by_t38_is_charged_per_page(lab: Lab, tmp_path: Path) -> No
         assert await live.posted() == CREDIT - 2 * PAGE
 
 
+async def test_fax_goes_by_sound_though_trunk_and_machine_would_have_t38(lab: Lab, tmp_path: Path) -> None:
+    """By T.38 a machine that confirms a page too early has Asterisk take all memory."""
+    async with trunk_takes_t38(lab), engine(lab, tmp_path) as live:
+        before, target = await t38_faxes(lab), fax_machine.asks_for_t38(6)
+        fax = await over(live, (await send(live, target))["session"])
+        assert (fax["state"], fax["pages_sent"]) == ("sent", 2)
+        assert await t38_faxes(lab) == before
+        assert page_count(fax_machine.received(lab, target).read_bytes()) == 2
+
+
 @pytest.mark.parametrize("t38", [True, False], ids=["by T.38", "by sound"])
 async def test_r3_r9_received_fax_is_free_and_needs_neither_credit_nor_a_daemon(
     lab: Lab, tmp_path: Path, t38: bool
@@ -180,7 +198,7 @@ async def test_r3_r9_received_fax_is_free_and_needs_neither_credit_nor_a_daemon(
     assert isinstance(await convert(room, pages_max=2), Made)
     shutil.copy(room.paper, paper)
     known, before = fax_machine.delivered(lab), await t38_faxes(lab)
-    takes = by_t38(lab) if t38 else contextlib.nullcontext()
+    takes = trunk_takes_t38(lab) if t38 else contextlib.nullcontext()
     async with takes, engine(lab, tmp_path, credit="0", plan="voice_free", paid_voicemail=True) as live:
         await live.daemon.post("/numbers", {"number": fax_machine.SUBSCRIBER, "account": "anna"})
         if not t38:

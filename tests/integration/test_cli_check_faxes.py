@@ -38,6 +38,18 @@ async def test_an_asterisk_with_calls_that_receives_faxes_is_warned_of(
     assert len([line for line in graded(ran, "warning") if "a stranger's fax can end it" in line]) == warnings
 
 
+@pytest.mark.parametrize(("said", "warnings"), [("yes", 1), ("no", 0)])
+async def test_faxes_that_are_sent_by_t38_are_warned_of(
+    check: CheckLive, ami: FakeAmi, said: str, warnings: int
+) -> None:
+    """The machine that takes one can end Asterisk."""
+    ami.answers["Getvar"] = values_of({**shipped_globals(), "CHARGING_FAX_T38": said})
+    ran = await check(ami)
+    assert (
+        len([line for line in graded(ran, "warning") if "the machine that takes one can end this" in line]) == warnings
+    )
+
+
 @pytest.mark.parametrize(("said", "problems"), [("yes", 0), ("no", 1), ("", 1)])
 async def test_numbers_whose_faxes_find_it_busy_are_named(
     check: CheckLive, ami: FakeAmi, said: str, problems: int
