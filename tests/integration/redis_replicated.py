@@ -46,6 +46,15 @@ class Sentinels:
         """As they were started."""
         return self._master, self._replicas[0]
 
+    def fail_over(self) -> None:
+        """As an operator does who is about to restart the master."""
+        self._sentinels[0].cli("sentinel", "failover", "ledger")
+
+    def leader_port(self) -> int:
+        """Of the master that a sentinel names."""
+        told = self._sentinels[0].cli("sentinel", "get-master-addr-by-name", "ledger")
+        return int(told.split()[1])
+
     def _in_sync(self) -> bool:
         return all("master_link_status:up" in one.cli("info", "replication") for one in self._replicas)
 

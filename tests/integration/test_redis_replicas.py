@@ -5,13 +5,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from charging.errors import LedgerError
+from charging.ledger.accounts import Account
+from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.ledger.redis.client import RedisClient
 from charging.ledger.redis.url import parse
+from tests.fakes.ami import eventually
+from tests.integration.redis_load import Opener
 from tests.integration.redis_replicated import Cluster, Sentinels
 from tests.integration.redis_servers import RedisServer, wait_until
 
@@ -98,7 +105,7 @@ async def test_a_replica_that_could_not_be_the_ledger_is_told_of_before_the_fail
 
 async def test_a_replica_that_cannot_be_reached_from_here_is_told_of_where_it_may_take_over(tmp_path: Path) -> None:
     """Of a single Redis its place is another network's perhaps, and nothing would go there."""
-    for made, count in ((Pair, 0), (Sentinels, 1)):
+    for made, told_of in ((Pair, 0), (Sentinels, 1)):
         with made(tmp_path / made.__name__) as servers:
             master, replica = servers.master_and_replica()
             for one in (master, replica):
@@ -106,5 +113,42 @@ async def test_a_replica_that_cannot_be_reached_from_here_is_told_of_where_it_ma
             replica.freeze()
             found = await told(servers.url)
             replica.thaw()
-        assert len(found) == count
+        assert len(found) == told_of
         assert all("AFTER A FAIL-OVER" in one for one in found)
+
+
+@pytest.mark.parametrize("how", ["planned", "frozen"])
+async def test_a_top_up_that_was_confirmed_by_a_replica_is_there_after_a_fail_over_while_the_master_lives(
+    tmp_path: Path, opened: Opener, how: str
+) -> None:
+    """Of two replicas one becomes the master, and the other still confirms what the former one writes."""
+    accounts, confirmed = [f"a{number}" for number in range(10)], list[tuple[str, str]]()
+    with Sentinels(tmp_path, replicas=2) as servers:
+        store = await opened(f"{servers.url}&min_replicas_ack=1")
+        for account in accounts:
+            await store.directory.put_account(Account(account, "light"))
+
+        async def pay(account: str) -> None:
+            for number in count():
+                id = f"{account}-{number}"
+                with suppress(LedgerError):
+                    await store.apply(Transfer(id, account, Kind.TOP_UP, 1, (Leg(CREDIT, 1_000_000),)))
+                    confirmed.append((account, id))
+
+        payers = [asyncio.create_task(pay(account)) for account in accounts]
+        master = servers.master_and_replica()[0]
+        await eventually(lambda: len(confirmed) > 500, "they pay")
+        if how == "planned":
+            servers.fail_over()
+        else:
+            master.freeze()
+            await asyncio.to_thread(wait_until, lambda: servers.leader_port() != master.port, "nobody takes over")
+            master.thaw()
+        await asyncio.to_thread(wait_until, lambda: "role:slave" in master.cli("info", "replication"), "it leads on")
+        before = len(confirmed)
+        await eventually(lambda: len(confirmed) > before + 500, "they pay at the new master")
+        for one in payers:
+            one.cancel()
+        await asyncio.gather(*payers, return_exceptions=True)
+        there = {(account, line.id) for account in accounts async for line in store.journal(account)}
+    assert [one for one in confirmed if one not in there] == []

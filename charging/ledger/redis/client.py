@@ -47,6 +47,7 @@ from charging.ledger.redis.dump import dump
 from charging.ledger.redis.pipeline import Command, Pipelines, Word
 from charging.ledger.redis.servers import LOST, node_warnings, replica_warnings, replicas_of
 from charging.ledger.redis.url import RedisUrl
+from charging.ledger.redis.watch import Master, SentinelWatch
 
 CONNECTIONS_MAX = 32
 HEALTH_CHECK_INTERVAL_S = 10
@@ -177,6 +178,15 @@ def _settings(url: RedisUrl) -> dict[str, Any]:
     }
 
 
+def _sentinels(url: RedisUrl) -> list[Redis]:
+    """Of a master that they watch, asked over connections of this module's kind."""
+    if url.mode != "sentinel":
+        return []
+    settings = _common(url) | {"username": url.sentinel_user or None, "password": url.sentinel_password or None}
+    kind = BatchingSSLConnection if settings.pop("ssl", False) else BatchingConnection
+    return [Redis.from_pool(ConnectionPool(kind, host=host, port=port, **settings)) for host, port in url.hosts]
+
+
 async def _ask(redis: Redis, commands: Sequence[Command], more_s: float) -> list[Any]:
     """The answers to commands that travel together, on one connection of the pool."""
     connection = await redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
@@ -264,6 +274,8 @@ class RedisClient:
                 "password": url.sentinel_password or None,
             }
             self._sentinel = Sentinel(list(url.hosts), sentinel_kwargs=settings)  # type: ignore[no-untyped-call]
+        question: Command = ("SENTINEL", "MASTER", url.master)
+        self._watch = SentinelWatch(_sentinels(url), partial(_ask, commands=[question], more_s=0))
 
     async def _connected(self) -> Redis | RedisCluster:
         """The client; of sentinels, the master's, asked again after each failure."""
@@ -280,6 +292,7 @@ class RedisClient:
         if self._sentinel is not None:
             # redis-py's own pool for a Sentinel leaks its connections to the old master at each fail-over.
             host, port = await self._sentinel.discover_master(self._url.master)
+            self._watch.begin()
         return Redis.from_pool(_pool(self._url, host, port))
 
     async def close(self) -> None:
@@ -287,6 +300,7 @@ class RedisClient:
         for pipelines in (self._pipelines, self._acknowledged, *(node.acknowledged for node in nodes)):
             await pipelines.close()
         await asyncio.gather(*(node.redis.aclose() for node in nodes), return_exceptions=True)
+        await self._watch.close()
         await self._forget(self._redis)
         for sentinel in self._sentinel.sentinels if self._sentinel else ():
             with suppress(RedisError, OSError):
@@ -369,7 +383,14 @@ class RedisClient:
             ]
 
     async def _send_and_wait(self, commands: list[Command]) -> list[Any]:
-        return _reached(await self._send([*commands, _wait(self._url)], self._url.timeout_s / 2), self._url)
+        asked = self._redis
+        answers = _reached(await self._send([*commands, _wait(self._url)], self._url.timeout_s / 2), self._url)
+        if self._sentinel is None or (known := await self._watch.look()) is Master.LEADS:
+            return answers
+        if known is Master.REPLACED and asked is self._redis:
+            await self._forget(asked)
+        why = "a fail-over of its Redis goes on: what was written may be lost; ask again"
+        return [one if isinstance(one, Exception) else LedgerUnavailable(why) for one in answers]
 
     async def _send_to_node(self, node: Redis, commands: list[Command]) -> list[Any]:
         async with self._asking() as redis:
