@@ -103,6 +103,22 @@ async def test_a_replica_that_could_not_be_the_ledger_is_told_of_before_the_fail
     assert "password" in found_user
 
 
+async def test_a_redis_that_writes_on_where_it_is_cut_off_from_its_replicas_is_told(tmp_path: Path) -> None:
+    """The daemon that reaches it alone kept its lease, and hung up each call that the other one decided."""
+    with Pair(tmp_path) as servers:
+        both = servers.master_and_replica()
+        for one in both:
+            one.cli(*USER)
+            await asyncio.to_thread(wait_until, partial(_has_its_file, one), "a new replica writes its file")
+        assert await told(servers.url) == [], "who waits for no replica has chosen to go on without"
+        found = await told(f"{servers.url}&min_replicas_ack=1")
+        assert len(found) == 2
+        assert all("min-replicas-to-write is 0" in one for one in found)
+        for one in both:
+            one.cli("config", "set", "min-replicas-to-write", "1")
+        assert await told(f"{servers.url}&min_replicas_ack=1") == []
+
+
 async def test_a_replica_that_cannot_be_reached_from_here_is_told_of_where_it_may_take_over(tmp_path: Path) -> None:
     """Of a single Redis its place is another network's perhaps, and nothing would go there."""
     for made, told_of in ((Pair, 0), (Sentinels, 1)):

@@ -521,4 +521,4 @@ async def _of_replica(url: RedisUrl, host: str, port: int, probe: str) -> list[s
     finally:
         with suppress(Exception):
             await redis.aclose()
-    return replica_warnings(node, info, told)
+    return replica_warnings(node, info, told, url.min_replicas_ack)

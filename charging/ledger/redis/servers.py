@@ -17,7 +17,7 @@ APPEND = (
 
 def node_warnings(node: str, info: Mapping[str, Any], told: Any, replicas_wanted: int) -> list[str]:
     """``info``: the answer to ``INFO``, ``told``: to ``CONFIG GET appendfsync``; ``None``: there was none."""
-    found = _settings_warnings(node, info, told)
+    found = _settings_warnings(node, info, told, replicas_wanted)
     if (replicas := info.get("connected_slaves", 0)) < replicas_wanted:
         found.append(
             f"Redis {node}: NOTHING IS BOOKED: min_replicas_ack={replicas_wanted} in ledger.url, and it has {replicas} "
@@ -28,9 +28,9 @@ def node_warnings(node: str, info: Mapping[str, Any], told: Any, replicas_wanted
     return found
 
 
-def replica_warnings(node: str, info: Mapping[str, Any], told: Any) -> list[str]:
+def replica_warnings(node: str, info: Mapping[str, Any], told: Any, replicas_wanted: int) -> list[str]:
     """The same of a replica, whose settings are its own: they count after a fail-over."""
-    return _settings_warnings(node, info, told)
+    return _settings_warnings(node, info, told, replicas_wanted)
 
 
 def replicas_of(info: Mapping[str, Any]) -> list[tuple[str, int]]:
@@ -40,7 +40,7 @@ def replicas_of(info: Mapping[str, Any]) -> list[tuple[str, int]]:
     return [(str(one["ip"]), int(one["port"])) for one in known]
 
 
-def _settings_warnings(node: str, info: Mapping[str, Any], told: Any) -> list[str]:
+def _settings_warnings(node: str, info: Mapping[str, Any], told: Any, replicas_wanted: int) -> list[str]:
     found = []
     if not info.get("aof_enabled"):
         found.append(f"Redis {node}: appendonly is no: a crash loses transfers; {APPEND}")
@@ -54,6 +54,11 @@ def _settings_warnings(node: str, info: Mapping[str, Any], told: Any) -> list[st
         found.append(
             f"Redis {node}: appendfsync is {found_fsync}: a power cut loses transfers that were answered; "
             "set appendfsync always"
+        )
+    if replicas_wanted and "min_slaves_good_slaves" not in info:  # it is said where both settings are there
+        found.append(
+            f"Redis {node}: min-replicas-to-write is 0: cut off from the others it keeps a daemon leading, which hangs "
+            "up the calls of the one that has taken over; set min-replicas-to-write 1 and min-replicas-max-lag 5"
         )
     if (policy := info.get("maxmemory_policy", "noeviction")) != "noeviction":
         found.append(f"Redis {node}: maxmemory-policy is {policy}: it may evict money; set noeviction")
