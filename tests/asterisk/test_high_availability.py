@@ -29,7 +29,11 @@ from tests.pages import DOCS, text_of
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(240)]
 
 PAGE = text_of(DOCS / "high-availability.md")
-PASSWORDS = {"REDIS_PASSWORD": "of-redis", "LEDGER_PASSWORD": "of-the-ledger"}
+PASSWORDS = {
+    "REDIS_PASSWORD": "of-redis",
+    "SENTINEL_PASSWORD": "of-sentinel",
+    "LEDGER_PASSWORD": "of-the-ledger",
+}
 ALPHA, BETA, GAMMA = 11, 12, 13
 POLICY = {"tick_s": 2, "horizon_s": 24, "warn_before_s": 5, "setup_timeout_s": 5, "black_box_wait_s": 2}
 LEASE_S = 10
@@ -80,7 +84,8 @@ class Machines:
         wait_until(lambda: self.asked(machine, port, "ping").startswith("PONG"), f"{kind} of {machine}")
 
     def asked(self, machine: int, port: int, *words: str) -> str:
-        login = ["--no-auth-warning", "-a", PASSWORDS["REDIS_PASSWORD"]] if port == REDIS else []
+        password = PASSWORDS["REDIS_PASSWORD" if port == REDIS else "SENTINEL_PASSWORD"]
+        login = "--no-auth-warning", "-a", password
         command = ["redis-cli", "-h", self.address(machine), "-p", str(port), *login, *words]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20).stdout
 
@@ -125,9 +130,10 @@ def daemon_on(lab: Lab, machines: Machines, machine: int, folder: Path) -> Engin
     """The page's settings in those that the lab needs (its ports and prompts), not started yet."""
     daemon = DaemonProcess(lab, folder / f"daemon-{machine}", tariff(), POLICY, agi_port=AGI_PORT, lease_s=LEASE_S)
     page = yaml.safe_load(machines.written(file_of_the_page("/etc/charging/charging.yaml"), machine))
-    secret = Path(page["ledger"]["password_file"])
-    secret.write_text(PASSWORDS["LEDGER_PASSWORD"])
-    secret.chmod(0o600)
+    for setting, password in (("password_file", "LEDGER_PASSWORD"), ("sentinel_password_file", "SENTINEL_PASSWORD")):
+        secret = Path(page["ledger"][setting])
+        secret.write_text(PASSWORDS[password])
+        secret.chmod(0o600)
     daemon.settings.write_text(yaml.safe_dump(merged(yaml.safe_load(daemon.settings.read_text()), page)))
     return Engine(lab, daemon)
 

@@ -45,7 +45,7 @@ from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 from charging.ledger.redis.cures import cure_of
 from charging.ledger.redis.dump import dump
 from charging.ledger.redis.pipeline import Command, Pipelines, Word
-from charging.ledger.redis.servers import LOST, node_warnings, replica_warnings, replicas_of
+from charging.ledger.redis.servers import LOST, node_warnings, open_doors, replica_warnings, replicas_of
 from charging.ledger.redis.url import RedisUrl
 from charging.ledger.redis.watch import Master, SentinelWatch
 
@@ -464,7 +464,7 @@ class RedisClient:
         replicas = dict.fromkeys(place for info in infos.values() for place in replicas_of(info))
         of_replicas = await asyncio.gather(*(_of_replica(self._url, *place, probe) for place in replicas))
         own = [text for node, info in infos.items() for text in node_warnings(node, info, told.get(node), wanted)]
-        return own + [text for found in of_replicas for text in found]
+        return open_doors(self._url) + own + [text for found in of_replicas for text in found]
 
     async def _of_every_node(self, *words: str) -> dict[str, Any]:
         """Each master's answer to a command."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any
+
+from charging.ledger.redis.url import RedisUrl
 
 LOST = "Redis {}: AFTER A FAIL-OVER NOTHING IS BOOKED: {}"
 """Of a replica that the ledger's user could not use."""
@@ -13,6 +16,32 @@ APPEND = (
     "has aof_rewrite_scheduled:0, aof_rewrite_in_progress:0; a restart before, or with that line alone, EMPTIES it"
 )
 """A Redis of version 7 that has no append-only file reads no dump.rdb where it is to have one."""
+
+
+def open_doors(url: RedisUrl) -> list[str]:
+    """What in the network between the ledger and its users asks for no password."""
+    away = [f"{host}:{port}" for host, port in url.hosts if not _is_here(host)]
+    if not away:
+        return []
+    found, at = [], ", ".join(away)
+    if url.mode == "sentinel" and not url.sentinel_password:
+        found.append(
+            f"Sentinels {at}: they ask for no password, and whoever reaches one of their ports is sent the ledger's "
+            "(he names them a primary of his own): requirepass in sentinel.conf, ledger.sentinel_password_file"
+        )
+    if not url.password:
+        found.append(
+            f"Redis {at}: it asks for no password: whoever reaches its port writes all balances; give the ledger a "
+            "user (docs/high-availability.md), and ledger.password_file"
+        )
+    return found
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def node_warnings(node: str, info: Mapping[str, Any], told: Any, replicas_wanted: int) -> list[str]:
