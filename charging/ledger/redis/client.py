@@ -44,7 +44,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from charging.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 from charging.ledger.redis.cures import cure_of
 from charging.ledger.redis.dump import dump
-from charging.ledger.redis.pipeline import Command, Pipelines, Word
+from charging.ledger.redis.pipeline import Command, Pipelines, Word, is_cancelled
 from charging.ledger.redis.servers import LOST, node_warnings, open_doors, replica_warnings, replicas_of
 from charging.ledger.redis.url import RedisUrl
 from charging.ledger.redis.watch import Master, SentinelWatch
@@ -75,6 +75,17 @@ class _Batching(AbstractConnection):
 
     socket_timeout: float
     _parser: Any  # of the asyncio client, whatever redis-py says of its base class
+
+    async def disconnect(
+        self,
+        nowait: bool = False,
+        error: Exception | None = None,
+        failure_count: int | None = None,
+        health_check_failed: bool = False,
+    ) -> None:
+        """Without waiting for the other side's good-bye. By TLS a server that is silent gives none; who waited with
+        others for that of the same connection would find himself cancelled by their deadline."""
+        await super().disconnect(True, error, failure_count, health_check_failed)
 
     def pack_command(self, *words: Any) -> list[bytes]:
         first = words[0].split(" ") if isinstance(words[0], str) else words[:1]
@@ -211,6 +222,15 @@ async def _ask_all(pipelines: Pipelines, commands: Sequence[Command]) -> list[An
         return [error] * len(commands)
 
 
+async def _closed(redis: Redis | RedisCluster) -> None:
+    """Close every connection of a client. What goes wrong in that is nobody's: a server that is gone or slow does not
+    say good-bye in time, and redis-py then cancels others who wait for the same one's."""
+    closing = asyncio.ensure_future(redis.aclose())
+    await asyncio.wait([closing])
+    if not closing.cancelled():
+        closing.exception()  # so that it is not told as one that nobody has looked at
+
+
 async def _travel(pipelines: Pipelines, script: Script, keys: Sequence[str], arguments: Sequence[Word]) -> Any:
     rest = (len(keys), *keys, *arguments)
     (answer,) = await pipelines.ask([("EVALSHA", script.digest, *rest)])
@@ -313,8 +333,7 @@ class RedisClient:
         if redis is None:
             return
         self._redis = None if redis is self._redis else self._redis
-        with suppress(Exception):  # a server that is gone or slow does not say good-bye in time
-            await redis.aclose()
+        await _closed(redis)
         left, self._nodes, used = self._nodes | _nodes_of(redis), {}, _nodes_of(self._redis)
         closing = [node.disconnect() for key, node in left.items() if key not in used]
         await asyncio.gather(*closing, return_exceptions=True)
@@ -397,10 +416,10 @@ class RedisClient:
             try:
                 answers = await _ask(node, [*commands, _wait(self._url)], self._url.timeout_s / 2)
             except _MASTER_LOST:
-                await redis.aclose()  # so that it asks the cluster again who has the slot
+                await _closed(redis)  # so that it asks the cluster again who has the slot
                 raise
             if any(isinstance(answer, (MovedError, ReadOnlyError)) for answer in answers):
-                await redis.aclose()
+                await _closed(redis)
             return _reached(answers, self._url)
 
     async def script_acknowledged(
@@ -485,6 +504,12 @@ class RedisClient:
                 yield redis
             except LedgerError:
                 raise
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
+                raise LedgerUnavailable(
+                    "the Redis ledger did not answer: its connection was closed meanwhile"
+                ) from None
             except Exception as error:
                 self._nodes |= _nodes_of(redis)
                 if self._is_spent(error):

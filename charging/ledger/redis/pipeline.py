@@ -24,6 +24,9 @@ BATCH_MAX = 100
 QUEUE_MAX = 10_000
 """Requests waiting; one more is refused with LedgerUnavailable."""
 
+ANSWER_S = 60
+"""Nobody waits for longer, whatever has become of his request: who asks for a lease has lost it by then."""
+
 Word = str | int | bytes
 Command = tuple[Word, ...]
 
@@ -54,7 +57,11 @@ class Pipelines:
             task = asyncio.create_task(self._run(), name="ledger-pipeline")
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        return await request.answers
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await request.answers
+        except TimeoutError:
+            raise LedgerUnavailable(f"the Redis ledger has not answered for {ANSWER_S} s") from None
 
     async def close(self) -> None:
         """Carry out what waits."""
@@ -67,9 +74,11 @@ class Pipelines:
                 answers = iter(await self._answers(batch))
             except LedgerError as error:
                 _refuse(batch, type(error), str(error), error)
-            except Exception as error:  # a fault of ours: without an answer its callers would wait for ever
+            except BaseException as error:  # a fault of ours: without an answer its callers would wait for ever
                 log.error("redis_batch_failed", requests=len(batch), exc_info=error)
                 _refuse(batch, LedgerUnavailable, f"asking Redis failed: {type(error).__name__}: {error}", error)
+                if is_cancelled() or not isinstance(error, (Exception, asyncio.CancelledError)):
+                    raise
             else:
                 for request in batch:
                     own = [next(answers) for _ in request.commands]
@@ -83,7 +92,13 @@ class Pipelines:
         return answers
 
 
-def _refuse(batch: Sequence[_Request], kind: type[LedgerError], why: str, cause: Exception) -> None:
+def is_cancelled() -> bool:
+    """Whether someone has cancelled this task. asyncio's streams may raise CancelledError where nobody has."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _refuse(batch: Sequence[_Request], kind: type[LedgerError], why: str, cause: BaseException) -> None:
     """Each with an exception of its own: raising it writes where into it."""
     for request in batch:
         if not request.answers.done():

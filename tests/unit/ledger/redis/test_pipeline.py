@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from charging.errors import LedgerCorrupt, LedgerUnavailable
+from charging.ledger.redis import pipeline
 from charging.ledger.redis.pipeline import Command, Pipelines
 from tests.fakes.clock import settle
 
@@ -60,3 +61,33 @@ async def test_error_of_the_ledger_keeps_its_kind() -> None:
         found = await answers_of(Pipelines(corrupt), [("GET", "x")], [("GET", "y")])
     assert [(type(one), str(one)) for one in found] == [(LedgerCorrupt, "x")] * 2
     assert logs == [], "it is told where it is met"
+
+
+async def test_a_connection_that_somebody_else_closed_leaves_no_request_unanswered() -> None:
+    """Streams raise CancelledError for that, though nobody has cancelled: the task ended, and its requests waited for
+    ever, the lease's too."""
+    asked = []
+
+    async def closed_once(commands: list[Command]) -> list[Any]:
+        asked.append(commands)
+        if len(asked) == 1:
+            raise asyncio.CancelledError
+        return await packed(commands)
+
+    pipelines = Pipelines(closed_once)
+    (found,) = await answers_of(pipelines, [("GET", "x")])
+    assert isinstance(found, LedgerUnavailable)
+    assert await answers_of(pipelines, [("GET", "y")]) == [[b"GET y"]]
+
+
+async def test_who_is_asked_and_never_answers_is_waited_for_so_long_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipeline, "ANSWER_S", 0.01)
+
+    async def silent(_commands: list[Command]) -> list[Any]:
+        await asyncio.Event().wait()
+        return []
+
+    with pytest.raises(LedgerUnavailable, match="has not answered"):
+        await Pipelines(silent).ask([("GET", "x")])
