@@ -397,13 +397,16 @@ class Sender:
         was read of the stream was told. It is there until then: a sender that is killed leaves nothing out."""
         place = place_of(letter)
         while True:
+            was_read = self._turn.lanes.read
             found, following = await self._read(place, LANE_EVENTS_MAX, lane.account)
             its_own = self._wanted([one for one in found if one.account == lane.account])
             async with self._letters:
+                read = self._turn.lanes.read
+                is_end = following == place and read == was_read  # also before it: a copy of the ledger was restored
                 if not lane.has_rest():  # someone has dropped it meanwhile
                     return
                 left = lane.without_letters(its_own)
-                if left or following == place or reaches(following, self._turn.lanes.read):
+                if left or is_end or reaches(following, read):
                     lane.remove(letter, self._is_due)
                     if left and not lane.has_rest():
                         rest = replace(_untried(left[0]), rest=True)

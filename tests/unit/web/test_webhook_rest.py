@@ -3,14 +3,20 @@ letters are kept of each, and nothing is left out or out of order once they are 
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
 import pytest
 
 from charging.errors import LedgerUnavailable
+from charging.ledger.model import CREDIT, Kind, Leg, Transfer
 from charging.service.webhooks import TURN_S, Letter
 from charging.web import webhook_lanes
 from charging.web.webhook_lanes import LANE_EVENTS_MAX, PASSED_MAX
+from charging.web.webhooks import Book
 from tests.unit.service.conftest import Shop
-from tests.unit.web.webhook_desk import TOP_UPS, Desk, Program, desk, pay, program, sending, several
+from tests.unit.web.webhook_desk import TOP_UPS, Desk, Program, Slow, desk, pay, program, sending, several
 
 __all__ = ["desk", "program"]
 
@@ -196,3 +202,69 @@ async def test_letters_of_before_their_bound_was_less_are_told_and_the_rest_behi
         assert [one.rest for one in await desk.letters()] == [False] * 9 + [True]
         await resent(desk, program)
     assert (told(program, refused), len(told(program, refused))) == (sorted(told(program, refused)), 39)
+
+
+class _LongLook:
+    """The book; while it is ``slow``, reading all letters takes until ``go``: there are thousands of them."""
+
+    def __init__(self, book: Book) -> None:
+        self._book, self.slow, self.inside, self.go = book, False, False, asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._book, name)
+
+    async def letters(self, name: str) -> AsyncIterator[Letter]:
+        async for one in self._book.letters(name):
+            yield one
+        if self.slow:
+            self.inside = True
+            await self.go.wait()
+
+
+async def test_what_comes_while_the_last_letter_for_the_rest_goes_is_told(shop: Shop, desk: Desk) -> None:
+    """It was looked for what follows it, and then waited for who looks at all letters: the stream goes on meanwhile."""
+    account = "a00"
+    await shop.service.accounts.add(account, "light")
+    await desk.book.take("site")
+    for number in range(EACH_MAX):
+        await book_quietly(shop, account, f"a-{number}")
+    book = _LongLook(desk.writes)
+    desk.writes, slow = cast("Book", book), Slow()
+
+    async def answer(status: int) -> None:
+        for _ in range(100):
+            if slow.waiting:
+                break
+            await shop.clock.advance(1)
+        slow.answer(account, status)
+        await shop.clock.rest()
+
+    async with sending(desk, slow, TOP_UPS):
+        await answer(404)
+        await shop.clock.advance(10)
+        assert [one.rest for one in await desk.letters()] == [False, False, True]
+        await desk.book.resend("site", "", 100)
+        await book_quietly(shop, account, "the last of the stream")
+        for _ in range(EACH_MAX):
+            await answer(200)
+        while not slow.waiting:
+            await shop.clock.advance(1)
+        book.slow = True
+        while not book.inside:
+            await shop.clock.advance(1)
+        await answer(200)
+        await book_quietly(shop, account, "meanwhile")
+        await shop.clock.advance(3)
+        book.slow = False
+        book.go.set()
+        await shop.clock.rest()
+        await answer(200)
+        await shop.clock.advance(60)
+    assert len(set(slow.ids(account))) == EACH_MAX + 2
+    assert await desk.letters() == []
+
+
+async def book_quietly(shop: Shop, account: str, key: str) -> None:
+    """One line of the journal alone, as a call's end leaves."""
+    now_us = shop.clock.now().wall_us
+    await shop.store.apply(Transfer(f"top-up/{key}", account, Kind.TOP_UP, now_us, (Leg(CREDIT, 10_000_000),)))
