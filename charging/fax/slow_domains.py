@@ -3,7 +3,9 @@
 Whoever reads a mail holds one of the mail server's few places while the DNS is asked who sent it, and while a reply is
 handed to a mail server, which may ask the DNS about its recipient. The domain's owner decides how long that takes. So
 mails of a domain that was slow lately are waited over one at a time, and with a pause where it is slow again. The
-others come again later. Of a domain whose answers come at once there may be any number.
+others come again later. Of a domain whose answers come at once there may be any number. Waits that are just not slow
+add up: a domain that has had many is slow, and each network pauses for so long that its mails have a small part of one
+place.
 
 Whoever writes a customer's address in a mail has his domain be asked for, so each network that brings such mails has
 turns and pauses of its own, and puts off so many mails.
@@ -14,13 +16,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from charging.clock import Clock
+from charging.clock import MICROSECONDS, Clock
 
 SLOW_S = 3
 """Longer than the DNS takes for a whole proof whose answers it has to fetch, and a mail server for a reply."""
 SLOW_FOR_S = 300
 PAUSE_S = 60
 """Of a domain that was slow again."""
+ADDED_UP_S = 10
+"""A domain that was waited for so long in all is slow: twenty proofs of half a second, one after the other."""
+PART = 0.1
+"""Of a place, for as long as it likes: so much of the time that has passed is taken off what adds up."""
 WAIT_MAX_S = 60
 """Whoever began to wait and has not told its end by then, never does. The DNS is asked for 20 s at most."""
 AT_ONCE = 2
@@ -67,6 +73,8 @@ class SlowDomains:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._slow: OrderedDict[str, _Slow] = OrderedDict()
+        self._added: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        """Seconds that add up, and when they were so many (monotonic, µs)."""
 
     def may_begin(self, domain: str, network: str = "", mail: str = "") -> bool:
         """Whether the domain may be waited for now, over a ``mail`` that came from ``network``. If so, tell the end of
@@ -98,19 +106,30 @@ class SlowDomains:
     def ended(self, domain: str, took_s: float, network: str = "") -> None:
         """The waiting is over, whatever came of it."""
         now, known = self._clock.now(), self._slow.get(domain)
-        if took_s >= SLOW_S:
+        has_had_many = self._add(domain, took_s, now.mono_us) >= ADDED_UP_S
+        if took_s >= SLOW_S or has_had_many:
             known = self._slow.setdefault(domain, known or _Slow(0))
             if known.until_us <= now.mono_us:
                 known.networks.clear()
             known.until_us = now.plus(SLOW_FOR_S).mono_us
             here = _of(known, network)
-            here.free_us, here.is_waiting = now.plus(PAUSE_S).mono_us, False
+            pause_s = PAUSE_S if took_s >= SLOW_S else min(PAUSE_S, took_s / PART)
+            here.free_us, here.is_waiting = now.plus(pause_s).mono_us, False
             self._slow.move_to_end(domain)
             if len(self._slow) > DOMAINS_MAX:
                 self._slow.popitem(last=False)
         elif known is not None:
             here = _of(known, network)
             here.free_us, here.is_waiting = now.mono_us, False
+
+    def _add(self, domain: str, took_s: float, now_us: int) -> float:
+        """Seconds, with these, that have added up."""
+        had_s, then_us = self._added.pop(domain, (0.0, now_us))
+        had_s = max(0.0, had_s - PART * (now_us - then_us) / MICROSECONDS) + took_s
+        self._added[domain] = had_s, now_us
+        if len(self._added) > DOMAINS_MAX:
+            self._added.popitem(last=False)
+        return had_s
 
 
 def _of(slow: _Slow, network: str) -> _Network:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from charging.fax.slow_domains import (
+    ADDED_UP_S,
     AT_ONCE,
     DOMAINS_MAX,
     NETWORKS_MAX,
+    PART,
     PAUSE_S,
     PUT_OFF_MAX,
     SLOW_FOR_S,
@@ -120,3 +122,31 @@ async def test_no_more_domains_are_remembered_than_so_many(proofs: SlowDomains) 
     for number in range(DOMAINS_MAX + 1):
         proofs.ended(f"{number}.nl", 20)
     assert begun(proofs, "0.nl", "1.nl") == [True, False]
+
+
+async def test_waits_that_are_just_not_slow_add_up(proofs: SlowDomains, clock: FakeClock) -> None:
+    """His name servers answer a moment before they would be slow, to one mail after the other."""
+    took_s = SLOW_S - 1
+    for _ in range(int(ADDED_UP_S / took_s) - 1):
+        assert begun(proofs, "a.nl", "a.nl") == [True, True]
+        proofs.ended("a.nl", took_s)
+    assert begun(proofs, "a.nl", "a.nl") == [True, True]
+    proofs.ended("a.nl", took_s)
+    assert begun(proofs, "a.nl", "b.nl") == [False, True]
+    await clock.advance(took_s / PART - 1)
+    assert begun(proofs, "a.nl") == [False]
+    await clock.advance(1)
+    assert begun(proofs, "a.nl", "a.nl") == [True, False]
+    assert proofs.may_begin("a.nl", "customer"), "another network has a turn of its own"
+
+
+@pytest.mark.parametrize(("every_s", "is_slow"), [(20, False), (10, True)])
+async def test_so_large_a_part_of_a_place_a_domain_may_have(
+    proofs: SlowDomains, clock: FakeClock, every_s: int, is_slow: bool
+) -> None:
+    for _ in range(30):
+        await clock.advance(every_s)
+        if begun(proofs, "a.nl") == [False]:
+            break
+        proofs.ended("a.nl", 1.9)
+    assert begun(proofs, "a.nl", "a.nl") == ([False, False] if is_slow else [True, True])
