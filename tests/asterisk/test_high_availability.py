@@ -104,7 +104,8 @@ class Machines:
 
     def all_known(self) -> bool:
         told = [self.asked(machine, SENTINEL, "info", "sentinel") for machine in (ALPHA, BETA, GAMMA)]
-        return all(all(word in one for word in ("status=ok", "slaves=2", "sentinels=3")) for one in told)
+        known = all(all(word in one for word in ("status=ok", "slaves=2", "sentinels=3")) for one in told)
+        return known and self.asked(ALPHA, REDIS, "info", "replication").count("state=online") == 2
 
 
 @pytest.fixture
