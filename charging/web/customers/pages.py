@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
+from functools import partial
 
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response, StreamingResponse
@@ -83,22 +84,26 @@ class Pages:
         if wait_s := limit.take(visit.own.account, self._asks.service.clock.now().mono_us):
             raise HTTPException(429, headers={"Retry-After": str(wait_s)})
         self._ready_for(visit.own.account)
-        statement = await visit.own.statement(visit.request.path_params["month"])
+        month = visit.request.path_params["month"]
+        if form == "pdf":
+            return await self._pdf(visit, month)
+        statement = await visit.own.statement(month)
         if isinstance(statement, Refused):
-            archived = statement.code is Code.ARCHIVED
-            raise AskFailed(410 if archived else 404, {"code": statement.code, "detail": statement.message})
+            raise _no_statement(statement)
         if form == "csv":
             name = f'attachment; filename="{statement.month}.csv"'
             told = await asyncio.to_thread(statement_csv, statement)
             return self._large(visit, told, "text/csv", {"Content-Disposition": name})
-        if form == "pdf":
-            pdf = await self._printing.printed(statement)
-            if isinstance(pdf, Refused):
-                raise HTTPException(503, pdf.message, headers={"Retry-After": "30"})
-            name = f'inline; filename="{statement.month}.pdf"'
-            return self._large(visit, pdf, "application/pdf", {"Content-Disposition": name})
         page = await asyncio.to_thread(statement_page, statement)
         return self._large(visit, page, "text/html", {"Content-Security-Policy": STATEMENT_POLICY})
+
+    async def _pdf(self, visit: Visit, month: str) -> Response:
+        pdf = await self._printing.printed(visit.own.account, partial(visit.own.statement, month))
+        if isinstance(pdf, Refused):
+            if pdf.code is not Code.UNAVAILABLE:
+                raise _no_statement(pdf)
+            raise HTTPException(503, pdf.message, headers={"Retry-After": "30"})
+        return self._large(visit, pdf, "application/pdf", {"Content-Disposition": f'inline; filename="{month}.pdf"'})
 
     def _large(self, visit: Visit, told: str | bytes, media: str, headers: Mapping[str, str]) -> Response:
         self._ready_for(visit.own.account)  # others may have been made meanwhile
@@ -193,3 +198,8 @@ class _Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._streams -= Counter((self._account,))
+
+
+def _no_statement(refused: Refused) -> AskFailed:
+    status = 410 if refused.code is Code.ARCHIVED else 404
+    return AskFailed(status, {"code": refused.code, "detail": refused.message})

@@ -2,7 +2,7 @@
 them would keep the interpreter from serving the other customers.
 
 An account has one made at a time. Two are made at once in all; an account whose PDFs take long leaves a place to the
-others (`charging.service.turns`).
+others (`charging.service.turns`). What waits is no statement yet: each has some kilobytes for a call.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import pickle
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -46,11 +46,14 @@ class Printing:
         self._turns = Turns(clock, BOUNDS)
         self._log_limit = LogLimit(clock)
 
-    async def printed(self, statement: Statement) -> bytes | Refused:
-        """The document; or why there is none now (Code.UNAVAILABLE)."""
-        return await self._turns.run(statement.account.id, partial(self._tried, statement))
+    async def printed(self, account: str, make: Callable[[], Awaitable[Statement | Refused]]) -> bytes | Refused:
+        """The document of the statement that ``make`` makes once it is the account's turn; or why there is none:
+        that of ``make``, or Code.UNAVAILABLE. Raises as ``make``."""
+        return await self._turns.run(account, partial(self._tried, make))
 
-    async def _tried(self, statement: Statement) -> bytes | Refused:
+    async def _tried(self, make: Callable[[], Awaitable[Statement | Refused]]) -> bytes | Refused:
+        if isinstance(statement := await make(), Refused):
+            return statement
         try:
             return await self._made(statement)
         except (OSError, TimeoutError, _Failed) as error:

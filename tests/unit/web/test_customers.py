@@ -534,7 +534,7 @@ async def test_one_customer_has_so_many_statements_made_a_minute_whatever_his_lo
     """Of thousands of calls each takes seconds, in which nobody else's page and no payment is looked at. Here none is
     printed: each takes a process of least priority, which a busy machine does not let finish."""
 
-    async def printed(_self: Printing, _statement: object) -> bytes:
+    async def printed(_self: Printing, *_of: object) -> bytes:
         return b"%PDF-1.7"
 
     monkeypatch.setattr(Printing, "printed", printed)
