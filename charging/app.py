@@ -196,6 +196,7 @@ class Engine:
         self.metrics.prompts_missing.set(len(missing))
         problems = [f"prompts: {folder}/{one}: no such file; copy the project's prompts/ there" for one in missing]
         problems += [*(f"templates: {one}" for one in wrong_templates(settings.mail)), *unusable_fax_folder(settings)]
+        problems += [f"{one.path.partition('.')[0]}: LEFT OUT until a restart: {one}" for one in self.config.unread]
         for problem in problems:
             log.error("surroundings_wrong", problem=problem)
         if settings.fax and (why := sandbox.missing()):

@@ -345,6 +345,8 @@ class Config:
     webhook_secrets: tuple[SecretStr, ...] = field(default=(), repr=False)
     """In the order of the settings."""
     openid_secret: SecretStr | None = field(default=None, repr=False)
+    unread: tuple[Problem, ...] = ()
+    """What is wrong with secrets that calls do without: those of mail, customers' page, webhooks and console."""
 
 
 def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
@@ -372,7 +374,8 @@ def completed(
     ledger_password = reader.read(("ledger", "password"), ledger.password_env, ledger.password_file)
     sentinel = ledger.sentinel_password_env, ledger.sentinel_password_file
     sentinel_password = reader.read(("ledger", "sentinel_password"), *sentinel)
-    mail = settings.mail
+    mail, unread = settings.mail, list[Problem]()
+    reader = _SecretReader(document.problem, environ, unread)
     mail_password = reader.read(("mail", "password"), mail.password_env, mail.password_file) if mail else None
     page = settings.customer_page or CustomerPage()
     key = page.payment_key_env, page.payment_key_file
@@ -399,11 +402,11 @@ def completed(
         problems.append(document.problem(("switch", "lease_s"), f"{settings.switch.lease_s} s", expected))
     if settings.sandbox:
         problems += _too_real(document, settings, payment_key)
-    problems += _addresses_taken_twice(document, settings)
+    problems += [*_addresses_taken_twice(document, settings), *unread]
     if ami_secret is None:
         return None, problems
     secrets = ami_secret, ledger_password, mail_password, sentinel_password, payment_key, payment_hook_secret
-    return Config(Path(document.file), settings, *secrets, webhook_secrets, openid_secret), problems
+    return Config(Path(document.file), settings, *secrets, webhook_secrets, openid_secret, tuple(unread)), problems
 
 
 def _ami_secret(reader: _SecretReader, settings: Settings) -> SecretStr | None:
@@ -417,7 +420,8 @@ def _ami_secret(reader: _SecretReader, settings: Settings) -> SecretStr | None:
 def _webhook_secrets(
     document: Document, reader: _SecretReader, settings: Settings
 ) -> tuple[tuple[SecretStr, ...], list[Problem]]:
-    """The secrets of all webhooks; and what is wrong with them, or with their names and number."""
+    """The secrets of all webhooks that have a good one; and what is wrong with their names and number. What is wrong
+    with a secret the reader notes."""
     found, problems = [], []
     hooks = settings.webhooks
     if len(hooks) > WEBHOOKS_MAX:
@@ -433,7 +437,8 @@ def _webhook_secrets(
         except ValueError as error:
             name = "secret_env" if one.secret_env is not None else "secret_file"
             hint = 'make one: echo "whsec_$(openssl rand -base64 32)"'
-            problems.append(document.problem((*path, name), "another secret", f"one that is {error}", hint))
+            reader.problems.append(document.problem((*path, name), "another secret", f"one that is {error}", hint))
+            continue
         found.append(secret)
     return tuple(found), problems
 
@@ -534,7 +539,9 @@ class _SecretReader:
             secret, hint = self.environ.get(variable), f"set it, or name a file by {stem}_file"
         elif file is not None:
             path, where = (*key[:-1], f"{stem}_file"), f"the file {file}"
-            secret, hint = self._content(path, file), ""
+            if (secret := self._content(path, file)) is None:
+                return None
+            hint = ""
         else:
             return None
         if secret and is_stripped and secret != secret.strip():
@@ -571,8 +578,6 @@ class _SecretReader:
             return None
 
     def _checked(self, path: DocumentPath, secret: str | None, where: str, hint: str = "") -> SecretStr | None:
-        if any(problem.path == ".".join(map(str, path)) for problem in self.problems):
-            return None
         if not secret:
             self._note(path, "nothing", f"a secret in {where}", hint)
             return None

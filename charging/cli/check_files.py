@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from charging.app_left_out import without_unread
 from charging.app_surroundings import (
     PROMPTS,
     mail_trouble,
@@ -87,6 +88,7 @@ def findings(file: Path, live: bool, call: Wanted | None = None) -> Iterator[Che
         yield unknown("rest", "tariff, prompts, ledger and switch: mend the settings first, then check again")
         return
     config, problems = completed(document, settings)
+    config = config and without_unread(config)
     yield from (problem("config", str(one)) for one in sorted_problems(problems))
     if not problems:
         yield ok("config", str(file))
@@ -437,7 +439,7 @@ def _webhooks(config: Config | None, settings: Settings) -> Iterator[CheckResult
             states = {one["name"]: one for one in client.get("/webhooks")["items"]}
     except ChargingError:  # as the ledger's findings say
         states = {}
-    for one, secret in zip(settings.webhooks, config.webhook_secrets, strict=True):
+    for one, secret in zip(config.settings.webhooks, config.webhook_secrets, strict=True):
         found = []
         if why := asyncio.run(reach(Hook.of(one, secret.get_secret_value()))):
             found.append(f"{one.name}: {one.url} cannot be told anything: {why}")

@@ -47,12 +47,12 @@ def run(
 
 def _run(file: Path, sandbox: bool) -> int:
     from charging import app  # the daemon's parts are many, and only this command needs them
+    from charging.app_left_out import config_for_calls
     from charging.app_start import share_interpreter
     from charging.cli.state_folder import make_ledger_folder
     from charging.logs import configure_logs
-    from charging.settings import load_config
 
-    config = load_config(file)
+    config = config_for_calls(file)
     if config.settings.sandbox != sandbox:
         raise Refusal(f"{file}: {WRONG_MODE[sandbox]}")
     logs = config.settings.logs

@@ -79,6 +79,26 @@ async def test_a_ledger_without_an_account_is_told_by_the_daemon_and_the_check(
         assert "the running daemon answers\n" in (await charging("check")).out
 
 
+async def test_a_way_in_without_its_secret_is_left_out_loudly_and_calls_go_on(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Root wrote the file, which its own `charging check` could read; after the restart no call was decided."""
+    charging, log, port = Command(place, capsys).beside, place.folder / "log", free_port()
+    openid = 'openid_issuer: "https://id.example", openid_client_id: c, openid_url: "https://c.example"'
+    lacking = f"openid_view: [staff], openid_client_secret_file: {place.folder}/none"
+    place.config.write_text(place.config.read_text() + f"console: {{port: {port}, {openid}, {lacking}}}\n")
+    async with daemon(place):
+        told = "console: LEFT OUT until a restart: "
+        await eventually(lambda: told in log.read_text(), "it says so")
+        reloaded = await charging("reload")
+        assert (reloaded.code, told in reloaded.err) == (1, True)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+        checked = await charging("check")
+        assert checked.code == 1
+        assert "openid_client_secret_file: found" in checked.out
+
+
 async def test_commands_reach_a_running_daemon_and_it_ends_when_told(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
