@@ -55,6 +55,8 @@ class FaxWish:
     """What its sender calls it."""
     number: str = ""
     """The sender's number; empty: the account's first."""
+    cost_max: int | None = None
+    """Micro-euro of credit that its sender has agreed to; ``None``: whatever it costs."""
     by_mail: bool = False
     """Whether it came by mail, from someone who has not logged in: then it counts towards the plan's credit a day."""
 

@@ -131,7 +131,8 @@ class Faxes:
             fresh = await self._draft(desk, account, wish, key)
             if isinstance(fresh, Refused):
                 return fresh
-            opened = await self._reserve(desk, replace(fresh, pages=paper.pages, paper=paper.name), paper)
+            fresh = replace(fresh, pages=paper.pages, paper=paper.name)
+            opened = await self._reserve(desk, fresh, paper, wish.cost_max)
             return opened
         finally:
             if not isinstance(opened, tuple):  # also where the outcome is unknown: then nobody has ordered it
@@ -219,22 +220,28 @@ class Faxes:
         found = next((one for one in owned if one.number == normal), None)
         return found or Refused(Code.NOT_FOUND, f"account {payer.id!r} has no number {wanted[:40]!r}")
 
-    async def _reserve(self, desk: FaxDesk, draft: Fax, paper: Paper) -> tuple[Fax, Paper] | FaxSent | Refused:
+    async def _reserve(
+        self, desk: FaxDesk, draft: Fax, paper: Paper, cost_max: int | None
+    ) -> tuple[Fax, Paper] | FaxSent | Refused:
         hindrance = desk.hindrance(draft.account, self._clock.now())
         if hindrance is not None:  # the document took its time
             return hindrance
         desk.opening[draft.account] += 1
         try:
-            return await self._reserved(desk, draft, paper)
+            return await self._reserved(desk, draft, paper, cost_max)
         finally:
             desk.opening -= Counter((draft.account,))
 
-    async def _reserved(self, desk: FaxDesk, draft: Fax, paper: Paper) -> tuple[Fax, Paper] | FaxSent | Refused:
+    async def _reserved(
+        self, desk: FaxDesk, draft: Fax, paper: Paper, cost_max: int | None
+    ) -> tuple[Fax, Paper] | FaxSent | Refused:
         """Under the first attempt's id, or that after the last one which has dialled nobody."""
         base, attempts, refusals = draft.id, 0, 0
         while True:
             balances = await self._store.balances(draft.account)
             draft = await self._with_allowance(draft, balances)
+            if cost_max is not None and (cost := draft.owing(draft.pages, balances)) > cost_max:
+                return _dearer(draft, cost, cost_max)
             now = self._clock.now()
             day = self._tariff().day_of(now.wall_us).isoformat()
             dial_by, epoch = now.plus(DIAL_WITHIN_S), desk.registry.epoch
@@ -392,6 +399,11 @@ def _short_of(desk: FaxDesk, fax: Fax, balances: Mapping[str, Balance]) -> Refus
     )
     advice = "nothing was charged; look whether its numbers are fax machines. It may send again tomorrow"
     return Refused(Code.NOT_ALLOWED, message, advice, Obstacle.UNPAID_LINE)
+
+
+def _dearer(fax: Fax, cost: int, cost_max: int) -> Refused:
+    message = f"{fax.pages} pages cost {format_euro(cost)} euro, and at most {format_euro(cost_max)} is agreed to"
+    return Refused(Code.CONFLICT, message, "ask fax-checks for the price as it is now", Obstacle.PRICE)
 
 
 def _beyond_day(fax: Fax, cost: int) -> Refused:

@@ -62,6 +62,10 @@ OBSTACLES: dict[Obstacle, tuple[str, str]] = {
         "Calls, messages and faxes by mail may cost no more in a day than your plan allows, and today too little of "
         "that is left for this fax. Send it again tomorrow. Nothing was charged.",
     ),
+    Obstacle.PRICE: (
+        "De prijs is intussen veranderd. De fax is niet verstuurd; bekijk de nieuwe prijs.",
+        "The price has changed meanwhile. The fax was not sent; look at the new price.",
+    ),
     Obstacle.TROUBLE: (
         "Door een storing bij ons is de fax niet verstuurd. Er is niets afgeschreven. Probeer het later opnieuw.",
         "Through a failure of ours the fax was not sent. Nothing was charged. Please try again later.",

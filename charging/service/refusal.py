@@ -59,6 +59,8 @@ class Obstacle(StrEnum):
     """Faxes of the account have held lines today for as long as they may, and no page was delivered for it."""
     DAY_LIMIT = "day_limit"
     """It came by mail, and would cost more than is left of what the plan lets a day cost."""
+    PRICE = "price"
+    """It would cost more than its sender has agreed to."""
     TROUBLE = "trouble"
     """The operator must mend something."""
 

@@ -82,7 +82,7 @@ class Site:
         self._sessions: dict[str, str] = {}
         self._orders: dict[str, tuple[str, str]] = {}
         """At the payment provider: account and amount."""
-        self._faxes: dict[str, tuple[str, str, str, bytes]] = {}
+        self._faxes: dict[str, tuple[str, str, str, str, bytes]] = {}
         """That wait for the customer's word: account, number, name and document."""
         self._happened: dict[str, dict[str, Any]] = {}
         """By id, so that what is told again is shown once."""
@@ -156,7 +156,7 @@ class Site:
         if not told["suffices"]:
             return _told(f"{price} You need {told['missing']} euro more.")
         fax = secrets.token_hex(8)
-        self._faxes[fax] = account, target, name, content
+        self._faxes[fax] = account, target, told["cost"], name, content
         return HTMLResponse(
             PAGE % f'<p>{price}</p><form method="post" action="/faxes/{fax}"><button>Send</button></form>'
         )
@@ -164,10 +164,10 @@ class Site:
     async def send_fax(self, request: Request) -> Response:
         """The same key however often he presses: it is sent once."""
         fax = request.path_params["fax"]
-        account, target, name, content = self._faxes[fax]
+        account, target, cost, name, content = self._faxes[fax]
         answer = await self._engine.post(
             f"/accounts/{account}/faxes",
-            data={"target": target},
+            data={"target": target, "cost_max": cost},
             files={"document": (name, content)},
             headers={"Idempotency-Key": f"fax-{fax}"},
         )

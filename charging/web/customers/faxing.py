@@ -141,10 +141,13 @@ class Faxing:
             visit.session.said.append(("warn", WORDS[visit.language]["fax_gone"]))
             return RedirectResponse("/fax", 303)
         if not draft.sent:
-            asked = {"target": draft.checked["target"], "number": draft.checked["number"], "name": draft.name[:500]}
+            to, number, agreed = (draft.checked[name] for name in ("target", "number", "cost"))
+            asked = {"target": to, "number": number, "name": draft.name[:500], "cost_max": agreed}
             try:
                 made = await visit.own.hand_in(draft.data, "faxes", key=f"page-{draft.id}", **asked)
             except AskFailed as problem:
+                if problem.obstacle == Obstacle.PRICE:
+                    draft.checked = await visit.own.hand_in(draft.data, "fax-checks", key="", target=to, number=number)
                 return await self._page(visit, draft, self._why(problem, visit.language), status=_status(problem))
             draft.sent = str(made["session"])
         return RedirectResponse(f"/fax/sent/{draft.sent}", 303)

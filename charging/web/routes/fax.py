@@ -16,9 +16,9 @@ from charging.fax.views import FaxView
 from charging.ledger.accounts import Account
 from charging.pricing.money import format_euro
 from charging.service.refusal import Code, Dropped, Obstacle, Refused
-from charging.web.forms import NUMBER
+from charging.web.forms import EXACT_AMOUNT, NUMBER
 from charging.web.models import Body, Euro, Instant, Page
-from charging.web.parts import CdrCursor, Limit, Order, TheService, cdr_cursor, cdr_place
+from charging.web.parts import CdrCursor, Limit, Order, TheService, cdr_cursor, cdr_place, exact_euro
 from charging.web.problem import MEDIA_TYPE, ProblemDocument, Refusal, granted, problem_response
 from charging.web.routes.accounts import IdempotencyKey
 
@@ -50,6 +50,15 @@ Note = Annotated[
     Query(
         pattern=r"^(mail-[0-9a-f]{32})?$",
         description="under which it is noted that the mail was faxed; left out: under the idempotency key",
+    ),
+]
+CostMax = Annotated[
+    str | None,
+    Query(
+        max_length=20,
+        description="euros that the sender has agreed to, such as the `cost` of fax-checks: where it would cost more "
+        "by now it is refused (409, `price`); left out: whatever it costs",
+        json_schema_extra={"pattern": EXACT_AMOUNT},
     ),
 ]
 Name = Annotated[str, Query(max_length=500, description="what the sender calls the document")]
@@ -208,10 +217,12 @@ async def send_fax(
     target: Target,
     number: Sending = "",
     name: Name = "",
+    cost_max: CostMax = None,
 ) -> FaxOut | JSONResponse:
     """Send a document. The answer is immediate: its pages are paid for and it is being dialled, or what is missing."""
+    most = None if cost_max is None else exact_euro(cost_max, "?cost_max")
     data = await _document(request, granted(service.faxes.document_limit()))
-    wish = FaxWish(_typed(target), data, name, _typed(number, "?number"))
+    wish = FaxWish(_typed(target), data, name, _typed(number, "?number"), most)
     return told_of(await service.faxes.send(account, wish, idempotency_key), response)
 
 

@@ -412,3 +412,20 @@ async def test_form_may_be_a_little_larger_than_its_document(office: FaxDoor) ->
     problem = await form(office, CHECKS, 422, files=too_long, data={"target": TARGET})
     assert problem["obstacle"] == "too_large"
     await form(office, CHECKS, 413, files={"document": ("d.pdf", b"x" * (MAX_BYTES + 20_000))}, data={"target": TARGET})
+
+
+@pytest.mark.parametrize(("cost_max", "status"), [("0.24", 201), ("0.239999", 409), ("0", 409)])
+async def test_r14_no_more_is_charged_than_was_agreed_to(office: FaxDoor, cost_max: str, status: int) -> None:
+    sent = await office.upload(status, cost_max=cost_max)
+    if status == 409:
+        assert sent.json()["obstacle"] == "price"
+        assert (office.line.orders, await office.rig.reserved()) == ([], {})
+        assert (await office.upload(201, cost_max="0.24")).json()["cost"] == "0.24", "the key stays good"
+    assert len(office.line.orders) == 1
+    assert (await office.upload(200, cost_max="0")).json()["pages"] == 3, "it was sent before"
+
+
+@pytest.mark.parametrize("cost_max", ["", "much", "-1", "1e3"])
+async def test_what_was_agreed_to_is_an_amount(office: FaxDoor, cost_max: str) -> None:
+    problem = (await office.upload(422, cost_max=cost_max)).json()
+    assert problem["errors"][0]["pointer"] == "?cost_max"

@@ -212,3 +212,21 @@ async def test_a_form_that_says_its_charset_is_read(office: Office, charset: str
 )
 def test_the_largest_document_is_told_in_a_unit_in_which_it_is_not_nothing(octets: int, shown: str) -> None:
     assert size(octets) == shown
+
+
+async def test_r14_fax_page_charges_no_more_than_the_button_said(office: Office) -> None:
+    """Two people of a company with one free page; both buttons say that it costs nothing."""
+    office.rig.tariff = plan(office.rig.tariff, "pro", free_pages=1)
+    visitors = [await office.place.visitor() for _ in range(2)]
+    for visitor in visitors:
+        await office.upload(visitor, 10)
+    first, second = [hidden(await visitor.get("/fax/ready"), "draft") for visitor in visitors]
+    assert (await visitors[0].send("/fax/ready", {"draft": first})).status_code == 303
+    dearer = await visitors[1].send("/fax/ready", {"draft": second})
+    assert dearer.status_code == 409
+    assert "De prijs is intussen veranderd" in dearer.text
+    assert "€\u00a00,08" in dearer.text
+    assert len(office.line.orders) == 1
+    agreed = await visitors[1].send("/fax/ready", {"draft": hidden(dearer.text, "draft")})
+    assert agreed.headers["location"].startswith("/fax/sent/")
+    assert len(office.line.orders) == 2
