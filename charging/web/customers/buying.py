@@ -26,7 +26,7 @@ class Buying:
         return (
             Route("/buy", gate.guarded(self.amounts)),
             Route("/buy", gate.guarded(self.begin), methods=["POST"]),
-            Route("/buy/{payment}", gate.guarded(self.payment)),
+            Route("/buy/{payment}", gate.guarded(self.payment, takes_long=True)),
             Route(f"/hooks/{self._till.provider}", self._till.hook, methods=["POST"]),
             Route(f"/hooks/{self._till.provider}/{{payment}}", self._till.hook, methods=["POST"]),
         )

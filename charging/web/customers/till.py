@@ -64,6 +64,8 @@ class Till:
         self._begun = Limits(BEGUN_PER_MINUTE)
         self._looks = Limits(LOOKS_PER_MINUTE)
         self._looks_of_account = Limits(LOOKS_OF_ACCOUNT_PER_MINUTE)
+        self._looked_at: set[str] = set()
+        """Payments that the provider is being asked about."""
         self._strange = Guesses(self._clock, HOOKS_PER_MINUTE)
         self._log_limit = LogLimit(self._clock)
         self._others: set[str] = set()
@@ -116,16 +118,21 @@ class Till:
             self._tell_other(payment)
             return False
         now_us = self._clock.now().mono_us
+        if payment.id in self._looked_at:
+            return False
         if not payment.reference or self._looks.take(payment.id, now_us):
             return False
         if self._looks_of_account.take(payment.account, now_us):
             return False
+        self._looked_at.add(payment.id)
         try:
             seen = await self._provider.look(payment.reference)
             await self._booked(payment, seen)
         except (ProviderError, AskFailed, LedgerError) as error:
             log.warning("payment_not_looked_at", payment=payment.id, why=str(error))
             return False
+        finally:
+            self._looked_at.discard(payment.id)
         return True
 
     def _tell_other(self, payment: Payment) -> None:

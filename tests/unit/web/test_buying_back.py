@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
+import pytest
 
 from charging.service.payments import State
 from tests.unit.web.test_buying import Market, market
@@ -43,3 +46,26 @@ async def test_whoever_has_paid_after_all_reads_so_wherever_he_comes_from(market
     market.double.only().status = "paid"
     for told in ("", "?back", "?left"):
         assert "Betaald: dank u wel" in await visitor.get(page + told)
+
+
+async def test_while_the_provider_is_slow_a_payments_page_keeps_no_other_page_of_the_account_waiting(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tab asks every six seconds, and each question took ten: no page of the account was shown any more."""
+    visitor, page = await market.begun()
+    colleague, go, asked = await market.visitor(), asyncio.Event(), list[str]()
+
+    async def slow(reference: str) -> object:
+        asked.append(reference)
+        await go.wait()
+        raise AssertionError("it is cut off before")
+
+    monkeypatch.setattr(market.till._provider, "look", slow)
+    first = asyncio.create_task(visitor.get(page))
+    await market.shop.clock.rest()
+    async with asyncio.timeout(20):
+        assert "data-waits" in await visitor.get(page), "as it is stored: it is being asked about already"
+        await colleague.get("/")
+    assert len(asked) == 1
+    first.cancel()
+    await asyncio.wait([first])

@@ -30,9 +30,12 @@ let pressed = false;
 addEventListener("pointerdown", (event) => { pressed = event.button === 0; });
 for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => { pressed = false; });
 const asking = waits && setInterval(look, 6000);
+let under_way = false;
 async function look() {
-  if (document.hidden || pressed) return;
+  if (document.hidden || pressed || under_way) return;
+  under_way = true;
   const answer = await fetch(location.href).catch(() => null);
+  under_way = false;
   if (!answer?.ok) return;
   const found = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-payment]");
   if (!found || pressed) return;
