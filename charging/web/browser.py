@@ -69,6 +69,17 @@ def same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
+def must_lead_here(request: Request) -> None:
+    """Refuse (HTTPException) what another site's page asks for by itself: the cookie goes along with it where that site
+    shares our domain, and its questions would spend the pace of whoever has that page open. A link that leads here is
+    followed."""
+    headers = request.headers
+    if headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none"):
+        return
+    if (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) != ("navigate", "document"):
+        raise HTTPException(403, "another site's page has asked for this")
+
+
 def is_click(request: Request) -> bool:
     """Whether a person has asked for it: not what a page asks again and again by itself."""
     return "hx-request" not in request.headers

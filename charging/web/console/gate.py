@@ -28,7 +28,7 @@ from charging.log_limit import LogLimit
 from charging.service.operators import Operator, Operators, Role
 from charging.service.passwords import fits
 from charging.sources import neighbourhood
-from charging.web.browser import Form, FormSeal, cookie, is_click, read_form, same, set_cookie
+from charging.web.browser import Form, FormSeal, cookie, is_click, must_lead_here, read_form, same, set_cookie
 from charging.web.console.openid import ACTOR, NotLetIn, OpenId, ProviderAway
 from charging.web.sessions import Session, Sessions
 from charging.web.settings import Console
@@ -113,6 +113,7 @@ class ConsoleGate:
         """A page for those in at least this role."""
 
         async def endpoint(request: Request) -> Response:
+            must_lead_here(request)
             session = await self._session(request)
             if session is None:
                 return to_login(request)

@@ -19,7 +19,7 @@ from charging.service.page_tokens import Use
 from charging.service.turns import QueueBounds, Turns
 from charging.sources import neighbourhood
 from charging.web.asks import AskFailed, Asks, path
-from charging.web.browser import Form, FormSeal, cookie, read_form, read_upload, same, set_cookie
+from charging.web.browser import Form, FormSeal, cookie, must_lead_here, read_form, read_upload, same, set_cookie
 from charging.web.customers.own import Own, Watch
 from charging.web.guesses import Guesses
 from charging.web.limits import Places
@@ -110,6 +110,7 @@ class CustomerGate:
         in_turn = not by_itself and not takes_long
 
         async def endpoint(request: Request) -> Response:
+            must_lead_here(request)
             session = self.sessions.find(cookie(request, COOKIE), by_click=not by_itself)
             if session is None:
                 return await self._stranger(request)

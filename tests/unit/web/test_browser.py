@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from charging.web.browser import cookie
+from charging.web.browser import cookie, must_lead_here
 
 NAME = "__Host-charging-customer"
 
@@ -32,3 +33,32 @@ def test_two_of_a_name_are_none(headers: tuple[bytes, ...]) -> None:
     one, *more = headers
     filled = [header.replace(b"%b", NAME.encode()) for header in (one, *more)]
     assert cookie(sent(*filled), NAME) == ""
+
+
+def asked_by(site: str, mode: str, dest: str) -> Request:
+    said = (("site", site), ("mode", mode), ("dest", dest))
+    return Request({"type": "http", "headers": [(f"sec-fetch-{name}".encode(), text.encode()) for name, text in said]})
+
+
+@pytest.mark.parametrize("site", ["same-site", "cross-site"])
+@pytest.mark.parametrize(("mode", "dest"), [("no-cors", "empty"), ("cors", "empty"), ("navigate", "iframe")])
+def test_what_another_sites_page_asks_for_by_itself_is_refused(site: str, mode: str, dest: str) -> None:
+    """Another host of the operator's domain, whose questions carry the cookie: an open page there spent the pace of
+    whoever has it in his browser."""
+    with pytest.raises(HTTPException) as refused:
+        must_lead_here(asked_by(site, mode, dest))
+    assert refused.value.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("site", "mode", "dest"),
+    [
+        ("same-origin", "cors", "empty"),
+        ("none", "navigate", "document"),
+        ("same-site", "navigate", "document"),
+        ("cross-site", "navigate", "document"),
+    ],
+)
+def test_our_own_pages_and_links_that_lead_here_are_answered(site: str, mode: str, dest: str) -> None:
+    must_lead_here(asked_by(site, mode, dest))
+    must_lead_here(sent())
