@@ -15,7 +15,7 @@ from charging.ledger.port import Leases
 LOOK_S = 300
 """Between two looks. One that finds any is told if the next finds them, too: meanwhile their daemon may come back."""
 
-PAGE = 500
+PAGE = 1_000
 
 
 class LeftOpen:
