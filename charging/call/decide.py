@@ -66,7 +66,7 @@ class Reason(StrEnum):
     TOO_MANY_UNANSWERED = "too_many_unanswered"
     """Too many forwards of the account were dialled and cost nothing: this call is not dialled."""
     TOO_MANY_MESSAGES = "too_many_messages"
-    """Voicemail was due, and too many calls of this caller to this number have come to it: this one finds it busy."""
+    """Voicemail was due, and this caller has left too many messages for this number: he finds it busy."""
     NO_ROOM = "no_room"
     """Voicemail was due, and the switch's disk for it is nearly full; or that of the ledger is full, and what the
     ledger has kept of it is for the calls that run."""
@@ -202,6 +202,12 @@ def without_voicemail(outcome: NotForwarded, instead: NotForwarded) -> NotForwar
     if outcome.decision is Decision.VOICEMAIL or (outcome.sells_voicemail and outcome.reason is not Reason.NO_CREDIT):
         return instead
     return replace(outcome, sells_voicemail=False) if outcome.sells_voicemail else outcome
+
+
+def source_of(caller: str, number: str) -> str:
+    """Who calls, and whom, as it is counted how often he gives up, or leaves a message: a number may be written in
+    several ways."""
+    return f"{caller[-9:]} to {number[-9:]}"
 
 
 ALIKE_MAX = 8

@@ -325,7 +325,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "comes as the caller gives up",
     ),
     Reason.TOO_MANY_MESSAGES: (
-        "voicemail was due, and too many calls of the same caller to this number have come to it",
+        "voicemail was due, and the same caller has left too many messages for this number",
         "who calls so? `charging.messages_an_hour` is the limit (docs/security.md)",
     ),
     Reason.NO_ROOM: (

@@ -74,7 +74,7 @@ class Policy:
     given_up_a_minute: int = 20
     """So many calls of one caller to one number may end uncharged in the long run; 0: as many as come."""
     messages_an_hour: int = 10
-    """So many calls of one caller to one number may go to voicemail in the long run; 0: as many as come."""
+    """So many messages of one caller to one number are taken in the long run; 0: as many as come."""
     keep_withheld: bool = False
     """Whether the operator keeps numbers that their callers withhold, for his own eyes."""
     loop_evidence: LoopEvidence = LoopEvidence.CALLER

@@ -150,6 +150,8 @@ class BlackBoxes:
         await self._note_undecided(key, box, look_up=True)
         if not await self._compare(key, box):
             return False
+        if box.message_stored:
+            self._registry.uncharged.message_left(box)
         self._booked.add(key)
         return True
 

@@ -35,6 +35,7 @@ from charging.call.decide import (
     mailbox_of,
     obstacle,
     refused,
+    source_of,
     spellings,
     subscriber_of,
     turned,
@@ -49,7 +50,7 @@ from charging.call.voicemail import Voicemail, open_transfer
 from charging.clock import MICROSECONDS, Clock, day_name
 from charging.engine.ports import Observer, Switch
 from charging.engine.runner import SessionRunner
-from charging.engine.sessions import NO_SESSION, Registry, source_of
+from charging.engine.sessions import NO_SESSION, Registry
 from charging.engine.subscribers import find_subscriber
 from charging.engine.told import CallDecided, CallerNotLookedUp, MessageNotSold, TargetUncertain
 from charging.errors import LedgerError, LinkDown, SwitchError
@@ -328,8 +329,6 @@ class Desk:
         return outcome
 
     def _noted(self, notes: Notes, answer: Answer) -> Answer:
-        if answer.decision is Decision.VOICEMAIL:
-            self._registry.uncharged.to_voicemail(notes.source)
         self._keep(partial(notes.decided, answer, self._clock.now()))
         return answer
 

@@ -18,6 +18,7 @@ from itertools import count, islice
 from typing import NoReturn
 
 from charging.call.commands import Find, Forget
+from charging.call.decide import source_of
 from charging.call.events import ClockJumped, Draining, Event, FundsChanged, SessionSwitchEvent
 from charging.call.fax import Fax
 from charging.call.missed_steps import SeenStep, with_missed_steps
@@ -547,8 +548,3 @@ class Registry:
 def _end_of(at_us: int) -> int:
     """The end of the stretch in which a moment lies."""
     return -(-at_us // TOGETHER_US) * TOGETHER_US
-
-
-def source_of(caller: str, number: str) -> str:
-    """Who calls, and whom, as it is counted how often he gives up: a number may be written in several ways."""
-    return f"{caller[-9:]} to {number[-9:]}"

@@ -4,6 +4,8 @@ forwards an account may have dialled for nothing. The desk asks before the next 
 
 from __future__ import annotations
 
+from charging.call.decide import source_of
+from charging.call.events import BlackBoxRead
 from charging.call.fax import Fax
 from charging.call.model import Policy, Session
 from charging.call.storage import Record
@@ -12,8 +14,11 @@ from charging.clock import Clock
 from charging.engine import told
 from charging.engine.ports import Observer
 from charging.engine.runner import leg_of
-from charging.limits import GIVEN_UP_SAVED, HOUR, InVain, Limits
+from charging.limits import GIVEN_UP_SAVED, HOUR, MINUTE_US, InVain, Limits
 from charging.pricing.rate import cost_of_seconds
+
+NOBODY = " "
+"""How the source of a caller without a number begins."""
 
 
 class Uncharged:
@@ -26,7 +31,7 @@ class Uncharged:
         """Of one caller to one number, the calls that ended without anything charged."""
         an_hour = policy.messages_an_hour
         self.messages = Limits(an_hour, saved_minutes=HOUR, minutes=HOUR) if an_hour else None
-        """Of one caller to one number, the calls that went to voicemail."""
+        """Of one caller to one number, the messages that were left."""
         self.in_vain = InVain(a_minute, clock, lambda account: observe(told.ForwardsInVain(account)))
 
     def closed(self, session: Record, booked: Record | None, source: str, talked_s: int) -> None:
@@ -34,9 +39,15 @@ class Uncharged:
         booked; ``source``: who called, and whom; empty if that is not counted."""
         self._count(session, source, talked_s, charged=_was_charged(session, booked))
 
-    def to_voicemail(self, source: str) -> None:
-        """A call goes there; ``source`` as of `closed`."""
-        if self.messages is not None:
+    def message_left(self, box: BlackBoxRead) -> None:
+        """In a call for which none was sold, by the switch's record. Of an hour ago it counts for nothing."""
+        if self._clock.now().wall_us - (box.ended_us or 0) < HOUR * MINUTE_US:
+            self._count_message(source_of(box.caller, box.number))
+
+    def _count_message(self, source: str) -> None:
+        """Callers without a number are many, and no one is kept out for another: the dialplan gives them a share of the
+        mailbox."""
+        if self.messages is not None and source and not source.startswith(NOBODY):
             self.messages.count(source, self._clock.now().mono_us)
 
     def ended_aside(self, session: Session, source: str, talked_s: int) -> None:
@@ -46,6 +57,8 @@ class Uncharged:
     def _count(self, call: Record, source: str, talked_s: int, *, charged: bool) -> None:
         if self.given_up is not None and source and not charged:
             self.given_up.take(source, self._clock.now().mono_us)
+        if isinstance(call, Voicemail) and charged:
+            self._count_message(source)
         if not isinstance(call, Fax) and (call.dial_status or leg_of(call)):
             self._count_dialled(call, talked_s)
 
