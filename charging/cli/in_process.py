@@ -33,6 +33,9 @@ from charging.tariff.file import load_tariff
 from charging.tariff.tariff import Tariff
 from charging.web.control import control_app
 
+BEGINS = ("/accounts", "/imports/accounts", "/operators", "/tokens")
+"""What is asked of a new ledger: a top-up, say, needs an account, and whoever asks for one has lost his ledger."""
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -69,8 +72,8 @@ class _Here(httpx.AsyncBaseTransport):
 
 
 def _begins(request: httpx.Request) -> bool:
-    """Whether it may begin a ledger where there is none: what adds something to it may, such as the first account."""
-    return request.method != "GET" and not request.url.path.startswith("/ledger/")
+    """Whether it may begin a ledger where there is none: what needs nothing that is there already may."""
+    return request.method == "POST" and request.url.path in BEGINS
 
 
 def on_store(settings: Settings) -> AbstractContextManager[Client]:

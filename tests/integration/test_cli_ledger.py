@@ -206,6 +206,7 @@ LOOKS = """
 ledger verify|ledger export OUT|ledger backup OUT|ledger archive OUT --before 2025-01|ledger findings
 ledger redact --before 2025-01-01|ledger confirm-time|account list|account show anna|account journal anna|number list
 cdr list|calls|calls --decided|token list|webhook list|changes|payment list|console user list
+top-up anna 25|account set anna --plan light|account suspend anna --reason unpaid|number add anna 0201234567
 """
 
 
