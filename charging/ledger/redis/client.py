@@ -311,8 +311,11 @@ class RedisClient:
         host, port = self._url.hosts[0]
         if self._sentinel is not None:
             # redis-py's own pool for a Sentinel leaks its connections to the old master at each fail-over.
-            host, port = await self._sentinel.discover_master(self._url.master)
-            self._watch.begin()
+            await self._sentinel.discover_master(self._url.master)  # who has answered is the first from now on
+            state = await self._sentinel.sentinels[0].sentinel_master(self._url.master, return_responses=True)
+            assert isinstance(state, dict), "as it is asked for"
+            host, port = state["ip"], state["port"]
+            self._watch.begin(int(state["config-epoch"]))
         return Redis.from_pool(_pool(self._url, host, port))
 
     async def close(self) -> None:

@@ -38,16 +38,17 @@ class SentinelWatch:
         """``ask`` returns a sentinel's answer to ``SENTINEL MASTER NAME`` in a list. It raises RedisError, OSError."""
         self._sentinels = sentinels
         self._answer_of = ask
-        self._said: dict[int, Any] = {}
-        """Which master each has named since `begin`."""
+        self._epoch = 0
+        """Of the configuration that names the master which was chosen: each fail-over makes a larger one, which the
+        sentinel that leads it has first, and the others some seconds later."""
         self._away: set[int] = set()
         self._asking_again: set[asyncio.Task[Any]] = set()
         self._running: asyncio.Task[Master] | None = None
         self._following: asyncio.Task[Master] | None = None
 
-    def begin(self) -> None:
-        """A master was chosen: what the sentinels say from now on is compared with their next answer."""
-        self._said = {}
+    def begin(self, epoch: int) -> None:
+        """A master was chosen, by a sentinel whose configuration has this epoch."""
+        self._epoch = epoch
 
     async def look(self) -> Master:
         """What is known by those that are asked after this was called."""
@@ -86,7 +87,6 @@ class SentinelWatch:
         if not isinstance(answer, list):  # it refuses, or knows no such master
             return Master.LEADS
         told = dict(zip(answer[::2], answer[1::2], strict=False))
-        named = told.get(b"ip"), told.get(b"port")
-        if named != self._said.setdefault(number, named):
+        if int(told.get(b"config-epoch", 0)) > self._epoch:
             return Master.REPLACED
         return Master.IN_DOUBT if b"failover_in_progress" in told.get(b"flags", b"") else Master.LEADS

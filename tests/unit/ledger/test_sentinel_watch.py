@@ -16,7 +16,7 @@ from tests.fakes.ami import eventually
 
 class Sentinel:
     def __init__(self) -> None:
-        self.port, self.flags = b"1", b"master"
+        self.epoch, self.flags = b"1", b"master"
         self.asked = 0
         self.error: Exception | None = None
         self.waits: asyncio.Event | None = None
@@ -27,14 +27,16 @@ class Sentinel:
             await self.waits.wait()
         if self.error is not None:
             raise self.error
-        return [[b"name", b"ledger", b"ip", b"192.0.2.1", b"port", self.port, b"flags", self.flags]]
+        return [[b"name", b"ledger", b"ip", b"192.0.2.1", b"config-epoch", self.epoch, b"flags", self.flags]]
 
     async def aclose(self) -> None:
         return
 
 
 def watching(*sentinels: Sentinel) -> SentinelWatch:
-    return SentinelWatch(cast("list[Redis]", sentinels), lambda one: cast("Sentinel", one).answer())
+    made = SentinelWatch(cast("list[Redis]", sentinels), lambda one: cast("Sentinel", one).answer())
+    made.begin(1)
+    return made
 
 
 async def test_one_sentinel_that_knows_of_a_fail_over_is_enough() -> None:
@@ -43,10 +45,12 @@ async def test_one_sentinel_that_knows_of_a_fail_over_is_enough() -> None:
     assert await seen.look() is Master.LEADS
     two.flags = b"master,failover_in_progress"
     assert await seen.look() is Master.IN_DOUBT
-    one.port = b"2"
+    one.epoch = b"2"
     assert await seen.look() is Master.REPLACED
     two.flags = b"master"
-    seen.begin()
+    seen.begin(1)
+    assert await seen.look() is Master.REPLACED, "chosen by one that has not heard of the fail-over yet"
+    seen.begin(2)
     assert await seen.look() is Master.LEADS, "the one that was chosen since"
 
 
