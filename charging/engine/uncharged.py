@@ -45,8 +45,7 @@ class Uncharged:
             self._count_message(source_of(box.caller, box.number))
 
     def _count_message(self, source: str) -> None:
-        """Callers without a number are many, and no one is kept out for another: the dialplan gives them a share of the
-        mailbox."""
+        """Callers without a number are many, and none is kept out for another."""
         if self.messages is not None and source and not source.startswith(NOBODY):
             self.messages.count(source, self._clock.now().mono_us)
 

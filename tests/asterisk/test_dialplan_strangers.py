@@ -217,19 +217,6 @@ async def test_r13_nobody_is_answered_to_hear_that_a_mailbox_is_full(
         assert await turned_away(lab) == before + Counter({"mailbox_full": not taken})
 
 
-@pytest.mark.parametrize(
-    ("there", "caller", "taken"), [(2, "anonymous", True), (3, "anonymous", False), (3, "+31201", True)]
-)
-async def test_callers_without_a_number_leave_a_quarter_of_a_mailbox_to_others(
-    lab: Lab, there: int, caller: str, *, taken: bool
-) -> None:
-    """Nobody counts how many each of them leaves."""
-    stub = StubAgi({"incoming": decide("voicemail")})
-    async with operator_sets(lab, "CHARGING_VOICEMAIL_MESSAGES", "4"), serving(stub, lab.agi_port):
-        with new_messages(lab, there):
-            assert await is_taken_by_voicemail(lab, f"<sip:{caller}@carrier.example>") is taken
-
-
 async def test_that_a_mailbox_was_full_is_noted_for_who_asks_later(lab: Lab) -> None:
     async def is_noted() -> bool:  # one a second of a kind is
         assert not await is_taken_by_voicemail(lab, number_of_caller(1))
