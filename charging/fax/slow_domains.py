@@ -3,9 +3,10 @@
 Whoever reads a mail holds one of the mail server's few places while the DNS is asked who sent it, and while a reply is
 handed to a mail server, which may ask the DNS about its recipient. The domain's owner decides how long that takes. So
 mails of a domain that was slow lately are waited over one at a time, and with a pause where it is slow again. The
-others come again later. Of a domain whose answers come at once there may be any number. Waits that are just not slow
-add up: a domain that has had many is slow, and each network pauses for so long that its mails have a small part of one
-place.
+others come again later. Of a domain whose answers come at once there may be any number.
+
+Waits that are just not slow add up, for each network that brings mails of a domain: one that has had many pauses, for
+so long that its mails have a part of one place. They come again later, however many they are.
 
 Whoever writes a customer's address in a mail has his domain be asked for, so each network that brings such mails has
 turns and pauses of its own, and puts off so many mails.
@@ -23,9 +24,10 @@ SLOW_S = 3
 SLOW_FOR_S = 300
 PAUSE_S = 60
 """Of a domain that was slow again."""
-ADDED_UP_S = 10
-"""A domain that was waited for so long in all is slow: twenty proofs of half a second, one after the other."""
-PART = 0.1
+ADDED_UP_S = 30
+"""A network that was waited for so long in all over mails of a domain pauses: a hundred proofs of 0.3 s may come at
+once."""
+PART = 0.33
 """Of a place, for as long as it likes: so much of the time that has passed is taken off what adds up."""
 WAIT_MAX_S = 60
 """Whoever began to wait and has not told its end by then, never does. The DNS is asked for 20 s at most."""
@@ -35,6 +37,8 @@ PUT_OFF_MAX = 20
 """Mails of a slow domain that one network has waiting."""
 DOMAINS_MAX, NETWORKS_MAX = 1_000, 100
 """Remembered; and of each domain."""
+ADDED_MAX = 10_000
+"""Remembered of waits that add up."""
 
 
 @dataclass(slots=True)
@@ -67,20 +71,33 @@ class _Slow:
     networks: OrderedDict[str, _Network] = field(default_factory=OrderedDict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Added:
+    """What has added up."""
+
+    seconds: float
+    at_us: int
+    """Monotonic: when it was so much."""
+    free_us: int = 0
+    """Monotonic: it pauses until then."""
+
+
 class SlowDomains:
     """The domains that were slow, by name in small letters."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._slow: OrderedDict[str, _Slow] = OrderedDict()
-        self._added: OrderedDict[str, tuple[float, int]] = OrderedDict()
-        """Seconds that add up, and when they were so many (monotonic, µs)."""
+        self._added: OrderedDict[tuple[str, str], _Added] = OrderedDict()
+        """By domain and network."""
 
     def may_begin(self, domain: str, network: str = "", mail: str = "") -> bool:
         """Whether the domain may be waited for now, over a ``mail`` that came from ``network``. If so, tell the end of
         it by `ended`."""
         now = self._clock.now()
-        known = self._slow.get(domain)
+        known, added = self._slow.get(domain), self._added.get((domain, network))
+        if added is not None and added.free_us > now.mono_us:
+            return False
         if known is None or known.until_us <= now.mono_us:
             return True
         waiting = sum(one.is_waiting and one.free_us > now.mono_us for one in known.networks.values())
@@ -106,15 +123,14 @@ class SlowDomains:
     def ended(self, domain: str, took_s: float, network: str = "") -> None:
         """The waiting is over, whatever came of it."""
         now, known = self._clock.now(), self._slow.get(domain)
-        has_had_many = self._add(domain, took_s, now.mono_us) >= ADDED_UP_S
-        if took_s >= SLOW_S or has_had_many:
+        self._add(domain, network, took_s)
+        if took_s >= SLOW_S:
             known = self._slow.setdefault(domain, known or _Slow(0))
             if known.until_us <= now.mono_us:
                 known.networks.clear()
             known.until_us = now.plus(SLOW_FOR_S).mono_us
             here = _of(known, network)
-            pause_s = PAUSE_S if took_s >= SLOW_S else min(PAUSE_S, took_s / PART)
-            here.free_us, here.is_waiting = now.plus(pause_s).mono_us, False
+            here.free_us, here.is_waiting = now.plus(PAUSE_S).mono_us, False
             self._slow.move_to_end(domain)
             if len(self._slow) > DOMAINS_MAX:
                 self._slow.popitem(last=False)
@@ -122,14 +138,15 @@ class SlowDomains:
             here = _of(known, network)
             here.free_us, here.is_waiting = now.mono_us, False
 
-    def _add(self, domain: str, took_s: float, now_us: int) -> float:
-        """Seconds, with these, that have added up."""
-        had_s, then_us = self._added.pop(domain, (0.0, now_us))
-        had_s = max(0.0, had_s - PART * (now_us - then_us) / MICROSECONDS) + took_s
-        self._added[domain] = had_s, now_us
-        if len(self._added) > DOMAINS_MAX:
+    def _add(self, domain: str, network: str, took_s: float) -> None:
+        now = self._clock.now()
+        had = self._added.pop((domain, network), _Added(0.0, now.mono_us))
+        passed_s = (now.mono_us - had.at_us) / MICROSECONDS
+        seconds = max(0.0, had.seconds - PART * passed_s) + took_s
+        pause_s = min(PAUSE_S, took_s / PART) if seconds >= ADDED_UP_S else 0
+        self._added[domain, network] = _Added(seconds, now.mono_us, now.plus(pause_s).mono_us)
+        if len(self._added) > ADDED_MAX:
             self._added.popitem(last=False)
-        return had_s
 
 
 def _of(slow: _Slow, network: str) -> _Network:

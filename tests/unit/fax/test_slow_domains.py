@@ -124,29 +124,39 @@ async def test_no_more_domains_are_remembered_than_so_many(proofs: SlowDomains) 
     assert begun(proofs, "0.nl", "1.nl") == [True, False]
 
 
-async def test_waits_that_are_just_not_slow_add_up(proofs: SlowDomains, clock: FakeClock) -> None:
+async def test_waits_that_are_just_not_slow_add_up_for_the_network_that_brings_them(
+    proofs: SlowDomains, clock: FakeClock
+) -> None:
     """His name servers answer a moment before they would be slow, to one mail after the other."""
     took_s = SLOW_S - 1
-    for _ in range(int(ADDED_UP_S / took_s) - 1):
-        assert begun(proofs, "a.nl", "a.nl") == [True, True]
-        proofs.ended("a.nl", took_s)
-    assert begun(proofs, "a.nl", "a.nl") == [True, True]
-    proofs.ended("a.nl", took_s)
-    assert begun(proofs, "a.nl", "b.nl") == [False, True]
-    await clock.advance(took_s / PART - 1)
-    assert begun(proofs, "a.nl") == [False]
-    await clock.advance(1)
-    assert begun(proofs, "a.nl", "a.nl") == [True, False]
-    assert proofs.may_begin("a.nl", "customer"), "another network has a turn of its own"
+    for _ in range(int(ADDED_UP_S / took_s)):
+        assert proofs.may_begin("a.nl", "evil")
+        proofs.ended("a.nl", took_s, "evil")
+    assert not proofs.may_begin("a.nl", "evil")
+    assert all(proofs.may_come_again("a.nl", "evil", str(mail)) for mail in range(5 * PUT_OFF_MAX)), "none is dropped"
+    assert proofs.may_begin("a.nl", "customer"), "what a stranger forges is his own"
+    assert proofs.may_begin("b.nl", "evil")
+    await clock.advance(took_s / PART - 0.1)
+    assert not proofs.may_begin("a.nl", "evil")
+    await clock.advance(0.2)
+    assert proofs.may_begin("a.nl", "evil")
 
 
-@pytest.mark.parametrize(("every_s", "is_slow"), [(20, False), (10, True)])
-async def test_so_large_a_part_of_a_place_a_domain_may_have(
-    proofs: SlowDomains, clock: FakeClock, every_s: int, is_slow: bool
+@pytest.mark.parametrize(("every_s", "is_paused"), [(6, False), (4, True)])
+async def test_so_large_a_part_of_a_place_the_mails_of_one_network_may_have(
+    proofs: SlowDomains, clock: FakeClock, every_s: int, is_paused: bool
 ) -> None:
-    for _ in range(30):
+    paused = False
+    for _ in range(300):
         await clock.advance(every_s)
-        if begun(proofs, "a.nl") == [False]:
-            break
-        proofs.ended("a.nl", 1.9)
-    assert begun(proofs, "a.nl", "a.nl") == ([False, False] if is_slow else [True, True])
+        if proofs.may_begin("a.nl"):
+            proofs.ended("a.nl", 1.9)
+        else:
+            paused = True
+    assert paused is is_paused
+
+
+async def test_a_batch_of_honest_mails_is_proven_at_once(proofs: SlowDomains) -> None:
+    for number in range(90):
+        assert proofs.may_begin("a.nl", "office", str(number))
+        proofs.ended("a.nl", 0.3, "office")
