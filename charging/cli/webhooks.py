@@ -118,7 +118,7 @@ def drop(
             one["event"] for one in client.items(path("webhooks", name, "letters")) if one["account"] == account
         ]
         for one in given_up:
-            client.send("DELETE", path("webhooks", name, "letters", one))
+            client.send("DELETE", path("webhooks", name, "letters", one), params={"rest": "true"})
     show_one({"webhook": name, "account": account, "letters": len(given_up)}, as_json=as_json)
 
 

@@ -74,6 +74,8 @@ class Letter:
     """Wall clock: when it is tried again, once those before it of its account were taken; ``None``: it is dead."""
     rest: bool = False
     """It stands for all later events of its account, too. Once it is taken, one for the next takes its place."""
+    skipped: bool = False
+    """Of one for the rest: its own event was given up, and counts as taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,8 +295,9 @@ class Webhooks:
             await self.store.documents.update_document(replace(stored, body=on))
         return count, _event_of(found[-1]) if len(found) == limit else None
 
-    async def drop(self, name: str, event: str) -> Letter | Refused:
-        """Delete a letter undelivered, so that its account goes on. Raises LedgerError."""
+    async def drop(self, name: str, event: str, *, rest: bool = False) -> Letter | Refused:
+        """Delete a letter undelivered, so that its account goes on; of one for the rest its own event alone is given
+        up, unless ``rest`` says that all that followed is, too. Raises LedgerError."""
         if isinstance(unknown := await self.state(name), Refused):
             return unknown
         stored = await self.store.documents.get_document(LETTERS, _letter_id(name, event))
@@ -303,7 +306,11 @@ class Webhooks:
             return Refused(Code.NOT_FOUND, f"there is no letter of {event} to webhook {name}")
         facts = {"webhook": name, "event": event, "type": letter.what}
         await self._changes.noted(Act.WEBHOOK_DROPPED, account=letter.account, after=facts)
-        await self.store.documents.delete_document(stored)
+        if letter.rest and not rest:
+            skipped = _LETTER.dump(replace(letter, skipped=True, tries=0, next_us=0))
+            await self.store.documents.update_document(replace(stored, body=skipped))
+        else:
+            await self.store.documents.delete_document(stored)
         return letter
 
     async def _write(

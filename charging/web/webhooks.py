@@ -375,7 +375,7 @@ class Sender:
         before = Place(int(place), int(part) - 1) if int(part or 0) > 1 else Place(int(place) - 1)
         answer = await self._stream.of_all(before, 1, over_gaps=True)
         found = [] if isinstance(answer, Refused) else [one for one in answer[0] if one.id == letter.event]
-        failure = await self._post.once(found[0]) if found else None
+        failure = await self._post.once(found[0]) if found and not letter.skipped else None
         if not found:
             log.error("webhook_letter_gone", webhook=self._name, event_id=letter.event)
         if failure is None and letter.rest:

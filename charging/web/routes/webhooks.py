@@ -56,6 +56,7 @@ class LetterNew(Body):
     tries: Count
     next_us: Count | None
     rest: bool = False
+    skipped: bool = False
 
     @property
     def letter(self) -> Letter:
@@ -205,11 +206,12 @@ async def resend_letters(webhook: str, webhooks: TheWebhooks, cursor: Cursor = N
 
 
 @router.delete("/{webhook}/letters/{event}")
-async def drop_letter(webhook: str, event: str, webhooks: TheWebhooks) -> LetterOut:
-    """Give a letter up, so that its account goes on."""
+async def drop_letter(webhook: str, event: str, webhooks: TheWebhooks, rest: bool = False) -> LetterOut:
+    """Give a letter up, so that its account goes on. Of one that stands for all that followed its own event alone, but
+    with `rest`."""
     if not matches(FEED_CURSOR, event):
         raise bad_cursor(event)
-    return LetterOut.of(granted(await webhooks.drop(webhook, event)))
+    return LetterOut.of(granted(await webhooks.drop(webhook, event, rest=rest)))
 
 
 @router.delete("/{webhook}")

@@ -174,7 +174,7 @@ async def test_a_letter_for_the_rest_is_shown_dropped_with_it_and_what_comes_lat
     async with sending(desk, program, TOP_UPS):
         await shop.clock.advance(60)
         for one in await desk.letters():
-            await desk.book.drop("site", one.event)
+            await desk.book.drop("site", one.event, rest=True)
         refusing(program)
         await shop.clock.advance(60)
         before = len(told(program, refused))
@@ -268,3 +268,20 @@ async def book_quietly(shop: Shop, account: str, key: str) -> None:
     """One line of the journal alone, as a call's end leaves."""
     now_us = shop.clock.now().wall_us
     await shop.store.apply(Transfer(f"top-up/{key}", account, Kind.TOP_UP, now_us, (Leg(CREDIT, 10_000_000),)))
+
+
+async def test_one_poison_event_that_stands_for_the_rest_is_given_up_alone(
+    shop: Shop, desk: Desk, program: Program
+) -> None:
+    each = EACH_MAX + LANE_EVENTS_MAX + 9
+    (refused,) = await several(shop, desk, 1, each=each)
+    refusing(program, refused)
+    async with sending(desk, program, TOP_UPS):
+        await shop.clock.advance(60)
+        kept = await desk.letters()
+        assert kept[-1].rest
+        await desk.book.drop("site", kept[-1].event)
+        await resent(desk, program)
+        assert await desk.letters() == []
+    ids = told(program, refused)
+    assert (ids, len(ids)) == (sorted(ids), each - 1)
