@@ -6,7 +6,8 @@ mails of a domain that was slow lately are waited over one at a time, and with a
 others come again later. Of a domain whose answers come at once there may be any number.
 
 Waits that are just not slow add up, for each network that brings mails of a domain: one that has had many pauses, for
-so long that its mails have a part of one place. They come again later, however many they are.
+so long that its mails have a part of one place. Many more of them come again later than of a slow domain: an honest
+batch is that large.
 
 Whoever writes a customer's address in a mail has his domain be asked for, so each network that brings such mails has
 turns and pauses of its own, and puts off so many mails.
@@ -35,6 +36,8 @@ AT_ONCE = 2
 """Over mails of a slow domain, from so many networks: one's own, and that of a stranger who forges it."""
 PUT_OFF_MAX = 20
 """Mails of a slow domain that one network has waiting."""
+PAUSED_MAX = 200
+"""The same of one that pauses for what has added up."""
 DOMAINS_MAX, NETWORKS_MAX = 1_000, 100
 """Remembered; and of each domain."""
 ADDED_MAX = 10_000
@@ -71,7 +74,7 @@ class _Slow:
     networks: OrderedDict[str, _Network] = field(default_factory=OrderedDict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Added:
     """What has added up."""
 
@@ -80,6 +83,8 @@ class _Added:
     """Monotonic: when it was so much."""
     free_us: int = 0
     """Monotonic: it pauses until then."""
+    mails: set[str] = field(default_factory=set)
+    """Those that were put off for it, and have not had their turn since."""
 
 
 class SlowDomains:
@@ -98,6 +103,8 @@ class SlowDomains:
         known, added = self._slow.get(domain), self._added.get((domain, network))
         if added is not None and added.free_us > now.mono_us:
             return False
+        if added is not None:
+            added.mails.discard(mail)
         if known is None or known.until_us <= now.mono_us:
             return True
         waiting = sum(one.is_waiting and one.free_us > now.mono_us for one in known.networks.values())
@@ -111,14 +118,12 @@ class SlowDomains:
     def may_come_again(self, domain: str, network: str, mail: str) -> bool:
         """Whether a mail may be put off. While the domain is slow only so many from one network are, for each costs a
         place again and again, for a day."""
-        known = self._slow.get(domain)
+        known, added = self._slow.get(domain), self._added.get((domain, network))
+        if added is not None and added.seconds >= ADDED_UP_S and not _puts_off(added.mails, mail, PAUSED_MAX):
+            return False
         if known is None or known.until_us <= self._clock.now().mono_us:
             return True
-        mails = _of(known, network).mails
-        if mail not in mails and len(mails) >= PUT_OFF_MAX:
-            return False
-        mails.add(mail)
-        return True
+        return _puts_off(_of(known, network).mails, mail, PUT_OFF_MAX)
 
     def ended(self, domain: str, took_s: float, network: str = "") -> None:
         """The waiting is over, whatever came of it."""
@@ -142,11 +147,20 @@ class SlowDomains:
         now = self._clock.now()
         had = self._added.pop((domain, network), _Added(0.0, now.mono_us))
         passed_s = (now.mono_us - had.at_us) / MICROSECONDS
-        seconds = max(0.0, had.seconds - PART * passed_s) + took_s
+        left_s = max(0.0, had.seconds - PART * passed_s)
+        seconds, mails = left_s + took_s, had.mails if left_s else set[str]()
         pause_s = min(PAUSE_S, took_s / PART) if seconds >= ADDED_UP_S else 0
-        self._added[domain, network] = _Added(seconds, now.mono_us, now.plus(pause_s).mono_us)
+        self._added[domain, network] = _Added(seconds, now.mono_us, now.plus(pause_s).mono_us, mails)
         if len(self._added) > ADDED_MAX:
             self._added.popitem(last=False)
+
+
+def _puts_off(mails: set[str], mail: str, most: int) -> bool:
+    """Note one more, if there are not so many already."""
+    if mail not in mails and len(mails) >= most:
+        return False
+    mails.add(mail)
+    return True
 
 
 def _of(slow: _Slow, network: str) -> _Network:

@@ -11,6 +11,7 @@ from charging.fax.slow_domains import (
     NETWORKS_MAX,
     PART,
     PAUSE_S,
+    PAUSED_MAX,
     PUT_OFF_MAX,
     SLOW_FOR_S,
     SLOW_S,
@@ -133,13 +134,17 @@ async def test_waits_that_are_just_not_slow_add_up_for_the_network_that_brings_t
         assert proofs.may_begin("a.nl", "evil")
         proofs.ended("a.nl", took_s, "evil")
     assert not proofs.may_begin("a.nl", "evil")
-    assert all(proofs.may_come_again("a.nl", "evil", str(mail)) for mail in range(5 * PUT_OFF_MAX)), "none is dropped"
+    assert all(proofs.may_come_again("a.nl", "evil", str(mail)) for mail in range(PAUSED_MAX))
+    assert not proofs.may_come_again("a.nl", "evil", "one more"), "each is tried again and again, for a day"
+    assert proofs.may_come_again("a.nl", "evil", "0"), "it waits already"
+    assert proofs.may_come_again("a.nl", "customer", "one more")
     assert proofs.may_begin("a.nl", "customer"), "what a stranger forges is his own"
     assert proofs.may_begin("b.nl", "evil")
     await clock.advance(took_s / PART - 0.1)
     assert not proofs.may_begin("a.nl", "evil")
     await clock.advance(0.2)
-    assert proofs.may_begin("a.nl", "evil")
+    assert proofs.may_begin("a.nl", "evil", "0")
+    assert proofs.may_come_again("a.nl", "evil", "one more"), "who has had his turn leaves room"
 
 
 @pytest.mark.parametrize(("every_s", "is_paused"), [(6, False), (4, True)])
