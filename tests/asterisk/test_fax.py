@@ -189,6 +189,18 @@ async def test_fax_goes_by_sound_though_trunk_and_machine_would_have_t38(lab: La
         assert page_count(fax_machine.received(lab, target).read_bytes()) == 2
 
 
+async def test_a_fax_whose_leg_fax_detection_puts_elsewhere_begins_again_by_sound(lab: Lab, tmp_path: Path) -> None:
+    async with trunk_takes_t38(lab), engine(lab, tmp_path) as live:
+        before, target = await t38_faxes(lab), fax_machine.asks_for_t38(5)
+        sent = await send(live, target, pages=1)
+        await running(lab, "SendFAX")
+        leg = next(one["Channel"] for one in await lab.switch.channels() if one["Application"] == "SendFAX")
+        to = {"Context": "charging-fax-answered", "Exten": "fax", "Priority": "1"}
+        await lab.switch.action("Redirect", {"Channel": leg, **to})
+        await over(live, sent["session"], 120)
+        assert await t38_faxes(lab) == before
+
+
 @pytest.mark.parametrize("t38", [True, False], ids=["by T.38", "by sound"])
 async def test_r3_r9_received_fax_is_free_and_needs_neither_credit_nor_a_daemon(
     lab: Lab, tmp_path: Path, t38: bool

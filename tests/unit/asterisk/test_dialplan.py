@@ -196,6 +196,13 @@ def test_a_place_is_given_back_wherever_its_caller_hangs_up() -> None:
     assert "charging-take" in gives_back
 
 
+def test_no_fax_is_sent_by_t38_unless_the_operator_wants_it_wherever_its_leg_is_put() -> None:
+    """An endpoint with fax_detect puts it to the extension `fax`."""
+    lines = [str(one) for one in shipped_lines(shipped("extensions_charging.conf")) if one.exten == "fax"]
+    assert lines[0] == 'GotoIf($["${CHARGING_FAX_T38}" = "yes"]?:s,sound)'
+    assert lines[-2] == "SendFAX(${CHARGING_FAX_FILE})"
+
+
 def _nested(line: str) -> list[int]:
     """Where a value begins that stands within another."""
     depth, found = 0, []
