@@ -215,8 +215,11 @@ class Webhooks:
         await self.store.documents.put_document(LETTERS, _letter_id(name, letter.event), _LETTER.dump(letter))
 
     async def failed(self, name: str, letter: Letter) -> None:
-        """Note that a letter was tried again without success. Raises LedgerError."""
-        if (stored := await self.store.documents.get_document(LETTERS, _letter_id(name, letter.event))) is not None:
+        """Note that a letter was tried again without success, unless its event was given up meanwhile. Raises
+        LedgerError."""
+        if (stored := await self.store.documents.get_document(LETTERS, _letter_id(name, letter.event))) is None:
+            return
+        if (kept := _readable(stored, self._unreadable)) is None or not kept.skipped:
             await self.store.documents.update_document(replace(stored, body=_LETTER.dump(letter)))
 
     async def taken(self, name: str, event: str) -> None:
@@ -300,17 +303,20 @@ class Webhooks:
         up, unless ``rest`` says that all that followed is, too. Raises LedgerError."""
         if isinstance(unknown := await self.state(name), Refused):
             return unknown
-        stored = await self.store.documents.get_document(LETTERS, _letter_id(name, event))
+        documents, place = self.store.documents, _letter_id(name, event)
+        stored = await documents.get_document(LETTERS, place)
         letter = None if stored is None else _readable(stored, self._unreadable)
         if stored is None or letter is None:
             return Refused(Code.NOT_FOUND, f"there is no letter of {event} to webhook {name}")
         facts = {"webhook": name, "event": event, "type": letter.what}
         await self._changes.noted(Act.WEBHOOK_DROPPED, account=letter.account, after=facts)
         if letter.rest and not rest:
-            skipped = _LETTER.dump(replace(letter, skipped=True, tries=0, next_us=0))
-            await self.store.documents.update_document(replace(stored, body=skipped))
+            body = _LETTER.dump(replace(letter, skipped=True, tries=0, next_us=0))
+            while not await documents.update_document(replace(stored, body=body)):  # its sender has written meanwhile
+                if (stored := await documents.get_document(LETTERS, place)) is None:
+                    break
         else:
-            await self.store.documents.delete_document(stored)
+            await documents.delete_document(stored)
         return letter
 
     async def _write(

@@ -285,3 +285,40 @@ async def test_one_poison_event_that_stands_for_the_rest_is_given_up_alone(
         assert await desk.letters() == []
     ids = told(program, refused)
     assert (ids, len(ids)) == (sorted(ids), each - 1)
+
+
+async def test_a_try_under_way_does_not_take_back_that_its_event_was_given_up(
+    shop: Shop, desk: Desk, program: Program
+) -> None:
+    each = EACH_MAX + 3
+    (refused,) = await several(shop, desk, 1, each=each)
+    refusing(program, refused)
+    async with sending(desk, program, TOP_UPS):
+        await shop.clock.advance(60)
+    (tried,) = [one for one in await desk.letters() if one.rest]
+    await desk.book.drop("site", tried.event)
+    await desk.book.failed("site", tried)
+    refusing(program)
+    await shop.clock.advance(TURN_S + 1)
+    async with sending(desk, program, TOP_UPS):
+        await resent(desk, program)
+    assert (len(set(program.of(refused))), await desk.letters()) == (each - 1, [])
+
+
+async def test_an_event_is_given_up_though_its_sender_writes_in_that_moment(
+    shop: Shop, desk: Desk, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (refused,) = await several(shop, desk, 1, each=EACH_MAX + 3)
+    refusing(program, refused)
+    async with sending(desk, program, TOP_UPS):
+        await shop.clock.advance(60)
+    (tried,) = [one for one in await desk.letters() if one.rest]
+    noted = desk.book._changes.noted
+
+    async def and_the_sender_writes(*of: Any, **more: Any) -> None:
+        await noted(*of, **more)
+        await desk.book.failed("site", tried)
+
+    monkeypatch.setattr(desk.book._changes, "noted", and_the_sender_writes)
+    await desk.book.drop("site", tried.event)
+    assert [one.skipped for one in await desk.letters() if one.rest] == [True]
