@@ -185,9 +185,11 @@ async def test_one_caller_does_not_keep_all_others_from_a_mailbox(
 
 @contextlib.contextmanager
 def new_messages(lab: Lab, count: int) -> Iterator[None]:
-    """So many are in the mailbox."""
+    """So many are in the mailbox, whatever tests before have left there."""
     inbox = lab.switch.folder / "spool/voicemail/charging" / NUMBER[1:] / "INBOX"
     inbox.mkdir(parents=True, exist_ok=True)
+    for left in inbox.iterdir():
+        left.unlink()
     files = [inbox / f"msg{nth:04d}.{kind}" for nth in range(count) for kind in ("txt", "wav")]
     for file in files:
         file.touch()
